@@ -1,0 +1,428 @@
+"The fast path gives what the plain layers give, and steps aside where it must"
+import copy, io, pickle, threading
+import pytest, torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, prune
+from xceptiontime import fast, models
+from xceptiontime.fast import Join, Stage, Stats, applies, plain_stage
+from xceptiontime.layers import Conv1d, SeparableConv1d
+from xceptiontime.models import XceptionTime
+
+def network(c_in=3, c_out=5, seed=0, dtype=torch.float64, **kw):
+    "A network whose BatchNorms have seen data"
+    torch.manual_seed(seed)
+    m = XceptionTime(c_in, c_out, **{'nf':4, **kw})
+    for l in m.modules():
+        if isinstance(l, nn.BatchNorm1d):
+            for t,lo,hi in ((l.running_mean,-.5,.5), (l.running_var,.5,2.), (l.weight.data,.5,2.), (l.bias.data,-.3,.5)): t.uniform_(lo, hi)
+    return m.to(dtype)
+
+def plain(m):
+    "A copy that calls every layer"
+    m = copy.deepcopy(m)
+    m.as_built = None
+    return m
+
+@pytest.fixture
+def taken(monkeypatch):
+    "How often the fast path was taken"
+    calls = []
+    def spy(*args): calls.append(1); return fast.fast_forward(*args)
+    monkeypatch.setattr(models, 'fast_forward', spy)
+    return calls
+
+@pytest.fixture(params=['whole','pieces'])
+def piece(request, monkeypatch):
+    if request.param=='pieces': monkeypatch.setattr(fast, 'PIECE', 1)
+
+def close(a, b, eps): torch.testing.assert_close(a, b, rtol=eps, atol=eps)
+def nearly(a, b, eps): assert (a-b).abs().max() <= eps*b.abs().max(), ((a-b).abs().max()/b.abs().max()).item()
+
+OPTIONS = [dict(bottleneck=False), dict(residual=False), dict(ks=(41,21,11), head='linear'), dict(nf=3, adaptive_size=7), dict(nf=1, head='bn', c_in=1, c_out=1)]
+ids = lambda kw: ','.join(f'{k}={v}' for k,v in kw.items()) or 'default'
+
+@pytest.mark.parametrize('lengths', [None, [64,3,50,17,1]], ids=['full','ragged'])
+@pytest.mark.parametrize('kw', OPTIONS, ids=ids)
+def test_same_numbers_in_double(kw, lengths, piece, taken):
+    for n in (37,) if lengths is None else (64,90):
+        for train in (True,False):
+            m = network(**kw).train(train)
+            p,x = plain(m),torch.randn(5, kw.get('c_in',3), n).double()
+            x1,x2,g = x.clone().requires_grad_(),x.clone().requires_grad_(),torch.randn(5, kw.get('c_out',5)).double()
+            out,ref = m(x1, lengths),p(x2, lengths)
+            (out*g).sum().backward(); (ref*g).sum().backward()
+            close(out, ref, 1e-12); nearly(x1.grad, x2.grad, 1e-12)
+            for a,b in zip(m.parameters(), p.parameters()): assert a.grad.shape==b.shape and (a.grad-b.grad).abs().max() <= 1e-12*max(1, b.grad.abs().max())
+            for a,b in zip(m.buffers(), p.buffers()): close(a, b, 1e-12)
+            with torch.no_grad(): close(m.eval()(x, lengths), p.eval()(x, lengths), 1e-12)
+    assert len(taken)==(4 if lengths is None else 8)
+
+def test_same_numbers_in_single(piece, taken):
+    m = network(dtype=torch.float32, nf=16)
+    for shift in (0, 100): # a shortcut's variance beside a large mean
+        x = torch.randn(6, 3, 50)*2 + shift
+        for train in (True,False):
+            p = plain(m.train(train))
+            with torch.no_grad(): nearly(m(x), p(x), 1e-5 if shift==0 else 1e-4)
+    close(m.block.shortcut[0][1].running_var, p.block.shortcut[0][1].running_var, 1e-5)
+    assert len(taken)==4
+
+def stage_inputs(join, dtype, B=3, L=12, C=5, nf=2, bottleneck=True, batch=True, pool=None, mask=None):
+    torch.manual_seed(1)
+    r = lambda *s: torch.randn(*s, dtype=dtype, requires_grad=True)
+    ws = [r(nf,C,1) if bottleneck else None] + [r(nf if bottleneck else C,1,k) for k in (7,5,3)] + [r(nf,nf if bottleneck else C,1) for _ in range(3)] + [r(nf,C,1)]
+    x = r(B,L,C)
+    if not join: return x,None,None,[*ws,None,None,None]
+    res,w,gamma,beta = r(B,L,4),r(4*nf,4,1),r(4*nf),r(4*nf)
+    norm = nn.BatchNorm1d(4*nf, dtype=dtype).train(batch)
+    with torch.no_grad():
+        norm.running_mean.normal_(); norm.running_var.uniform_(.5, 2)
+        stats = fast.batch_stats(res.detach(), w[:,:,0].detach(), norm, mask) if batch else fast.fixed_stats(norm)
+    return x,res,Join(stats, pool),[*ws,w,gamma,beta]
+
+STAGES = [dict(join=False), dict(join=False, bottleneck=False), dict(join=True), dict(join=True, batch=False), dict(join=True, pool=5), dict(join=True, pool=20, batch=False)]
+
+@pytest.mark.parametrize('kw', STAGES, ids=ids)
+def test_gradcheck(kw, piece):
+    x,res,_,ws = stage_inputs(dtype=torch.float64, B=2, L=4, C=2, nf=1, **kw)
+    norm = nn.BatchNorm1d(4, dtype=torch.float64).train(kw.get('batch', True))
+    def f(x, res, *ws):
+        if not kw['join']: return Stage.apply(x, None, None, None, True, *ws)
+        with torch.no_grad(): stats = fast.batch_stats(res, ws[8][:,:,0], norm, None) if norm.training else fast.fixed_stats(norm)
+        return Stage.apply(x, res, None, Join(stats, kw.get('pool')), True, *ws)
+    assert torch.autograd.gradcheck(f, (x,res,*ws))
+    assert torch.autograd.gradgradcheck(f, (x,res,*ws))
+
+@pytest.mark.parametrize('kw', STAGES, ids=ids)
+def test_gradients_of_a_layer_in_single(kw, piece):
+    x,res,join,ws = stage_inputs(dtype=torch.float32, B=8, L=60, C=24, nf=8, **kw)
+    ins = [t for t in (x,res,*ws) if t is not None]
+    out = Stage.apply(x, res, None, join, True, *ws)
+    g = torch.randn_like(out)
+    got = torch.autograd.grad(out, ins, g)
+    d = lambda t: None if t is None else t.detach().double().requires_grad_()
+    x2,res2,*ws2 = map(d, (x,res,*ws))
+    if join: join = join._replace(stats=Stats(*(t.double() if isinstance(t, torch.Tensor) else t for t in join.stats)))
+    ref = plain_stage(x2, res2, None, join, ws2[:8], *ws2[8:])
+    nearly(out, ref, 1e-5)
+    for a,b in zip(got, torch.autograd.grad(ref, [t for t in (x2,res2,*ws2) if t is not None], g.double())): nearly(a, b, 1e-5)
+
+@pytest.mark.parametrize('train', [True,False])
+def test_gradcheck_of_the_network(train, piece, taken):
+    m = network(nf=1, c_in=2, c_out=2, ks=(5,3,1), adaptive_size=3).train(train)
+    for p in m.parameters(): p.requires_grad_(False)
+    x = torch.randn(2, 2, 5).double().requires_grad_()
+    def f(x): return copy.deepcopy(m)(x, [5,3]) # running statistics move
+    assert torch.autograd.gradcheck(f, (x,)) and torch.autograd.gradgradcheck(f, (x,)) and taken
+
+def test_gradient_penalty(piece, taken):
+    m = network()
+    p,x = plain(m),torch.randn(4, 3, 40).double()
+    def penalty(m):
+        xr = x.clone().requires_grad_()
+        g, = torch.autograd.grad(m(xr, [40,40,9,40]).sum(), xr, create_graph=True)
+        (g**2).sum().backward()
+        return [q.grad for q in m.parameters()]
+    # the BatchNorm behind the last convolution makes some of these 0
+    for a,b in zip(penalty(m), penalty(p)): assert (a is None)==(b is None) and (a is None or (a-b).abs().max() <= 1e-10*max(1, b.abs().max()))
+    assert len(taken)==1
+
+def test_backward_twice_and_weights_changed_between():
+    m,x = network(),torch.randn(4, 3, 40).double()
+    loss = m(x).sum()
+    loss.backward(retain_graph=True)
+    g = [p.grad.clone() for p in m.parameters()]
+    loss.backward()
+    for p,a in zip(m.parameters(), g): close(p.grad, 2*a, 1e-12)
+    loss = m(x).sum()
+    with torch.no_grad(): m.block.xception[0].convs[0].depthwise_conv.weight.mul_(2)
+    with pytest.raises(RuntimeError, match='modified by an inplace operation'): loss.backward()
+
+def test_frozen_parts(taken):
+    x = torch.randn(4, 3, 40).double()
+    for freeze in (lambda m: m.block, lambda m: m.head, lambda m: m.block.xception[1], lambda m: m.block.shortcut, lambda m: nn.ModuleList(l for l in m.modules() if isinstance(l, nn.BatchNorm1d))):
+        m = network()
+        freeze(m).requires_grad_(False).eval()
+        p = plain(m)
+        m(x).square().sum().backward(); p(x).square().sum().backward()
+        for a,b in zip(m.parameters(), p.parameters()):
+            assert (a.grad is None)==(b.grad is None)
+            if a.grad is not None: close(a.grad, b.grad, 1e-11)
+        for a,b in zip(m.buffers(), p.buffers()): close(a, b, 1e-12)
+    assert len(taken)==5
+
+# --- what looks into the network or changes it
+
+def test_hooks_see_every_layer(taken):
+    m,x = network(),torch.randn(2, 3, 40).double()
+    ref,seen,hooks = m(x),{},[]
+    def show(name):
+        def hook(l, inp, out): seen[name] = (inp,out)
+        return hook
+    m2 = plain(m)
+    m2(x)
+    for n,l in m.named_modules():
+        if n: hooks.append(l.register_forward_hook(show(n)))
+    n = len(taken)
+    close(m(x), ref, 1e-12)
+    assert len(taken)==n and set(seen)=={n for n,l in m.named_modules() if n and not isinstance(l, nn.ModuleList)}
+    b = F.conv1d(x, m.block.xception[0].bottleneck.weight)
+    conv = m.block.xception[0].convs[0]
+    d = F.conv1d(b, conv.depthwise_conv.weight, padding=19, groups=4)
+    pre = 'block.xception.0.'
+    for name,inp,out in ((pre+'bottleneck',x,b), (pre+'convs.0.depthwise_conv',b,d), (pre+'convs.0.pointwise_conv',d,F.conv1d(d, conv.pointwise_conv.weight)),
+                         (pre+'convs.0',b,F.conv1d(d, conv.pointwise_conv.weight)), (pre+'maxconvpool.0',x,F.max_pool1d(x, 3, 1, 1))):
+        close(seen[name][0][0], inp, 1e-12); close(seen[name][1], out, 1e-12)
+    parts = seen[pre+'concat'][0][0]
+    assert len(parts)==4
+    close(torch.cat(parts, 1), seen[pre+'concat'][1], 0)
+    close(seen[pre+'concat'][1], seen[pre[:-1]][1], 0)
+    for h in hooks: h.remove()
+    m(x)
+    assert len(taken)==n+1
+
+@pytest.mark.parametrize('get', [lambda m: m.block.xception[2].convs[1].depthwise_conv, lambda m: m.block.xception[0].concat, lambda m: m.head[1][1], lambda m: m.block.add,
+                                 lambda m: m.block.xception[3].maxconvpool, lambda m: m.block, lambda m: m.head[0]])
+def test_a_hook_that_changes_the_output_counts(get):
+    m,x = network().eval(),torch.randn(2, 3, 40).double()
+    ref = m(x)
+    h = get(m).register_forward_hook(lambda l, i, o: o*2)
+    assert (m(x)-ref).abs().max() > 1e-3
+    h.remove()
+    close(m(x), ref, 1e-12)
+    h = get(m).register_forward_pre_hook(lambda l, i: ([t*2 for t in i[0]],) if isinstance(i[0], list) else (i[0]*2, *i[1:]))
+    assert (m(x)-ref).abs().max() > 1e-3
+    h.remove()
+
+def test_backward_hooks_and_global_hooks():
+    m,x,seen = network(),torch.randn(2, 3, 40).double(),[]
+    m.block.xception[1].register_full_backward_hook(lambda l, gi, go: seen.append(go[0].shape))
+    m(x).sum().backward()
+    assert seen==[(2,32,40)]
+    h = nn.modules.module.register_module_forward_hook(lambda l, i, o: seen.append(type(l)))
+    try: network()(x)
+    finally: h.remove()
+    assert seen.count(SeparableConv1d)==12
+
+def test_changed_layers_are_called():
+    x = torch.randn(2, 3, 40).double()
+    def check(change, same=False):
+        m = network().eval()
+        ref = m(x)
+        change(m)
+        out = m(x)
+        assert ((out-ref).abs().max() < 1e-12)==same
+        m.as_built = None
+        close(out, m(x), 1e-12)
+    def replace(m): m.block.xception[0].convs[0] = nn.Conv1d(4, 4, 3, padding=1, dtype=torch.double)
+    def dilate(m):
+        c = m.block.xception[1].convs[2].depthwise_conv
+        c.dilation,c.padding = (2,),(8,)
+    def override(m): m.head[1].forward = lambda x: x[:,:64]
+    def identity(m): m.head[2][2] = nn.Identity()
+    def bias(m): m.block.xception[0].bottleneck.bias = nn.Parameter(torch.ones(4).double())
+    class Twice(nn.Module):
+        def forward(self, w): return w*2
+    for f in (replace, dilate, override, identity, bias,
+              lambda m: prune.l1_unstructured(m.block.xception[0].bottleneck, 'weight', .5),
+              lambda m: nn.utils.parametrize.register_parametrization(m.block.xception[3].maxconvpool[1], 'weight', Twice()),
+              lambda m: setattr(m.block.xception[2].maxconvpool[0], 'kernel_size', 5), lambda m: setattr(m.block, 'act', nn.Tanh()),
+              lambda m: setattr(m.block.xception[1], 'bottleneck', nn.Sequential(m.block.xception[1].bottleneck, nn.ReLU()))): check(f)
+    check(lambda m: parametrizations.weight_norm(m.block.xception[0].convs[0].pointwise_conv), same=True)
+    def pruned_for_good(m):
+        c = m.block.xception[0].bottleneck
+        prune.l1_unstructured(c, 'weight', .5); prune.remove(c, 'weight')
+    check(pruned_for_good)
+
+def test_batchnorm_settings_count():
+    x = torch.randn(4, 3, 40).double()
+    for change in (dict(momentum=None), dict(momentum=.7), dict(eps=.1), dict(track_running_stats=False, running_mean=None, running_var=None, num_batches_tracked=None)):
+        m = network()
+        for bn in (m.block.shortcut[0][1], m.head[1][1]):
+            for k,v in change.items(): setattr(bn, k, v)
+        p = plain(m)
+        for _ in range(2): close(m(x), p(x), 1e-12)
+        for a,b in zip(m.buffers(), p.buffers()): close(a, b, 1e-12)
+
+# --- where it steps aside
+
+def both(m, f, taken, eps=1e-12):
+    "f of the network and of its plain copy, and that the fast path was not taken"
+    n = len(taken)
+    out,ref = f(m),f(plain(m))
+    assert len(taken)==n
+    torch.testing.assert_close(out, ref, rtol=eps, atol=eps)
+    return out
+
+def test_autocast_half_and_other_devices(taken):
+    m,x = network(dtype=torch.float32, nf=16).eval(),torch.randn(2, 3, 40)
+    ref = m(x)
+    def auto(m):
+        with torch.autocast('cpu', torch.bfloat16): return m(x)
+    n = len(taken)
+    out = both(m, auto, taken, 1e-6)
+    assert out.dtype==torch.bfloat16 and (out-ref).abs().max() < .1*ref.abs().max()
+    for dtype,tol in ((torch.bfloat16,.1), (torch.half,.02)):
+        h = copy.deepcopy(m).to(dtype)
+        out = h(x.to(dtype))
+        assert out.dtype==dtype and (out-ref).abs().max() < tol*ref.abs().max()
+        ragged = h(torch.cat([x, x*float('nan')], 2).to(dtype), [40,40])
+        assert (ragged-ref).abs().max() < tol*ref.abs().max()
+    meta = copy.deepcopy(m).to('meta')
+    assert meta(x.to('meta')).shape==ref.shape and len(taken)==n
+
+def test_transforms(taken):
+    m,x = network().eval(),torch.randn(4, 2, 3, 20).double()
+    params = dict(m.named_parameters())
+    n = len(taken)
+    out = both(m, lambda m: torch.func.vmap(m)(x), taken)
+    loss = lambda p,x: torch.func.functional_call(m, p, (x,)).square().sum()
+    gs = torch.func.vmap(torch.func.grad(loss), (None,0))(params, x)
+    J = torch.func.jacrev(m)(x[0])
+    jvp = torch.func.jvp(m, (x[0],), (x[1],))[1]
+    lin = torch.func.vmap(lambda x,l: m(x, l), (0,None))(x, torch.tensor([20,7]))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.unpack_dual(m(torch.autograd.forward_ad.make_dual(x[0], x[1]))).tangent
+    assert len(taken)==n
+    close(out, torch.stack([m(t) for t in x]), 1e-12)
+    close(lin, torch.stack([m(t, [20,7]) for t in x]), 1e-12)
+    xr = x[0].clone().requires_grad_()
+    y = m(xr)
+    for i in range(2):
+        for k in range(5): close(torch.autograd.grad(y[i,k], xr, retain_graph=True)[0], J[i,k], 1e-12)
+    close(torch.einsum('ikbcl,bcl->ik', J, x[1]), jvp, 1e-12); close(dual, jvp, 1e-12)
+    for i,t in enumerate(x):
+        m.zero_grad(); m(t).square().sum().backward()
+        for k,p in m.named_parameters(): close(gs[k][i], p.grad, 1e-11)
+
+def test_functional_call_takes_the_given_weights(taken):
+    m,x = network().eval(),torch.randn(2, 3, 20).double()
+    params = {k: (v*1.1).detach().requires_grad_() for k,v in m.named_parameters()}
+    out = torch.func.functional_call(m, params, (x,))
+    m2 = network().eval()
+    m2.load_state_dict({**m.state_dict(), **{k:v.detach() for k,v in params.items()}})
+    close(out, m2(x), 1e-12)
+    out.sum().backward()
+    assert all(p.grad is not None for p in params.values()) and len(taken)==2
+
+def test_compile(taken):
+    m = network(dtype=torch.float32).eval()
+    c = torch.compile(m, backend='aot_eager', fullgraph=True, dynamic=True)
+    for n in (20,33): nearly(c(torch.ones(2, 3, n)), m(torch.ones(2, 3, n)), 1e-5)
+    k = len(taken)
+    x,l = torch.randn(3, 3, 20),torch.tensor([20,4,9])
+    with torch.no_grad(): nearly(torch.compile(m, backend='eager', fullgraph=True)(x, l), m(x, l), 1e-5)
+    assert len(taken)==k+1 # by m(x, l) alone
+    m.train()
+    t,p = torch.compile(m, backend='aot_eager'),plain(m)
+    t(x).square().sum().backward(); p(x).square().sum().backward()
+    for a,b in zip(m.parameters(), p.parameters()): assert (a.grad-b.grad).abs().max() <= 1e-3*max(1, b.grad.abs().max())
+
+def test_export(taken):
+    m,n = network(dtype=torch.float32).eval(),len(taken)
+    B,L = torch.export.Dim('B'),torch.export.Dim('L')
+    one = torch.export.export(m, (torch.randn(3, 3, 40),), dynamic_shapes=({0:B,2:L},)).module()
+    two = torch.export.export(m, (torch.randn(3, 3, 40), torch.tensor([40,3,20])), dynamic_shapes=({0:B,2:L},{0:B})).module()
+    assert len(taken)==n
+    for b,l in ((2,12), (5,50), (1,333)):
+        x = torch.randn(b, 3, l)
+        nearly(one(x), m(x), 1e-5)
+        lengths = torch.arange(b)%l+1
+        nearly(two(x, lengths), m(x, lengths), 1e-5)
+
+def test_tracing(taken):
+    from torch.fx.experimental.proxy_tensor import make_fx
+    m,x,n = network(dtype=torch.float32).eval(),torch.randn(2, 3, 20),len(taken)
+    with torch.no_grad(): t,fx = torch.jit.trace(m, x, check_trace=False),make_fx(m)(x)
+    assert len(taken)==n
+    y = torch.randn(2, 3, 20)
+    nearly(t(y), m(y), 1e-5); nearly(fx(y), m(y), 1e-5)
+
+def test_copies_and_threads(taken):
+    m,x = network().eval(),torch.randn(4, 3, 30).double()
+    ref,ragged = m(x),m(x, [30,2,9,17])
+    buf = io.BytesIO()
+    torch.save(m, buf); buf.seek(0)
+    for c in (copy.deepcopy(m), pickle.loads(pickle.dumps(m)), torch.load(buf, weights_only=False)):
+        n = len(taken)
+        assert torch.equal(c(x), ref) and len(taken)==n+1
+    outs = {}
+    def replica(i, lengths):
+        r = m._replicate_for_data_parallel() # as DataParallel does, then its children
+        outs[i] = [r(x, lengths) for _ in range(5)]
+    ts = [threading.Thread(target=replica, args=(i, None if i%2 else [30,2,9,17])) for i in range(4)]
+    for t in ts: t.start()
+    for t in ts: t.join()
+    for i,out in outs.items():
+        for o in out: close(o, ref if i%2 else ragged, 1e-12)
+
+def replicate(m):
+    "A replica of `m` and all its layers, its weights no parameters but tensors, as DataParallel makes them"
+    r = m._replicate_for_data_parallel()
+    for n,c in m._modules.items(): setattr(r, n, replicate(c))
+    for n,p in m._parameters.items(): setattr(r, n, None if p is None else p*1)
+    for n,b in m._buffers.items(): setattr(r, n, b.clone())
+    return r
+
+def test_replicas():
+    m,x = network(),torch.randn(4, 3, 30).double()
+    p,r = plain(m),None
+    out = replicate(m)(x)
+    out.square().sum().backward(); p(x).square().sum().backward()
+    for a,b in zip(m.parameters(), p.parameters()): close(a.grad, b.grad, 1e-11)
+
+def test_modes_and_checkpoint(taken):
+    from torch.utils.checkpoint import checkpoint
+    from torch.utils.flop_counter import FlopCounterMode
+    m,x = network(),torch.randn(4, 3, 30).double()
+    p,l = plain(m),[30,4,1,12]
+    checkpoint(m, x, l, use_reentrant=False).square().sum().backward(); p(x, l).square().sum().backward()
+    for a,b in zip(m.parameters(), p.parameters()): close(a.grad, b.grad, 1e-11)
+    n = len(taken)
+    with FlopCounterMode(display=False) as count: m(x)
+    with FlopCounterMode(display=False) as ref: p(x)
+    assert len(taken)==n and count.get_total_flops()==ref.get_total_flops()>0
+    m.eval()
+    with torch.inference_mode(): assert m(x).is_inference()
+
+def test_tensor_subclasses_stay_what_they_are(taken):
+    class Series(torch.Tensor): pass
+    m,x = network(),torch.randn(2, 3, 30).double()
+    assert type(m(x.as_subclass(Series))) is Series and type(plain(m)(x.as_subclass(Series))) is Series and len(taken)==1
+
+def test_a_subclass_of_the_network_takes_it(taken):
+    class Mine(XceptionTime):
+        def forward(self, x): return super().forward(x)*2
+    torch.manual_seed(0); m = Mine(3, 2, nf=4).eval()
+    torch.manual_seed(0); ref = XceptionTime(3, 2, nf=4).eval()
+    x = torch.randn(2, 3, 30)
+    nearly(m(x), 2*ref(x), 1e-6)
+    assert len(taken)==2
+
+def test_one_value_a_channel_and_no_series():
+    for m in (network(), plain(network())):
+        with pytest.raises(ValueError, match='Expected more than 1 value per channel'): m(torch.randn(1, 3, 1).double())
+        with pytest.raises(ValueError, match='Expected more than 1 value per channel'): m(torch.randn(1, 3, 9).double(), [1])
+        assert m.eval()(torch.randn(1, 3, 1).double()).shape==(1,5)
+
+@pytest.mark.parametrize('head', ['relu','bn','linear'])
+@pytest.mark.parametrize('residual', [True,False])
+def test_fused(head, residual, taken):
+    m = network(head=head, residual=residual, dtype=torch.float32)
+    state,x = copy.deepcopy(m.state_dict()),torch.randn(4, 3, 70)
+    f = m.fuse()
+    assert m.training and not f.training and all(torch.equal(a, b) for a,b in zip(m.state_dict().values(), state.values()))
+    assert not any(isinstance(l, nn.BatchNorm1d) for l in f.modules())
+    m.eval()
+    x[2,:,9:],n = float('nan'),len(taken)
+    for g in (f, f.fuse(), plain(f), copy.deepcopy(f)):
+        with torch.no_grad():
+            nearly(g(x, [70,70,9,33]), m(x, [70,70,9,33]), 1e-5)
+            nearly(g(x[2:3,:,:9]), m(x[2:3,:,:9]), 1e-5)
+    assert len(taken)==n+14 # all but the plain one's two
+    d,fd = copy.deepcopy(m).double(),copy.deepcopy(f).double()
+    xs = [torch.randn(2, 3, 40).double() for _ in range(2)]
+    xs[1] = xs[0].clone().requires_grad_(); xs[0].requires_grad_()
+    d(xs[0]).sum().backward(); fd(xs[1]).sum().backward()
+    nearly(xs[1].grad, xs[0].grad, 1e-5)
