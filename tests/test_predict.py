@@ -1,0 +1,150 @@
+"One way to predict: every way in, and every form of input, gives the same numbers"
+import os
+import numpy as np, pandas as pd, pytest, torch
+from fastai.learner import Learner
+from xceptiontime.data.loaders import TSDataLoaders
+from xceptiontime.learner import ts_learner
+from xceptiontime.runtime import Predictor
+
+rng = np.random.default_rng(0)
+splits = np.arange(30), np.arange(30,40)
+targets = dict(classification=np.array(['rest','fist','wave'])[np.arange(40)%3], multilabel=(rng.uniform(size=(40,2))>.5).astype(int),
+               lists=[['a'],['a','b'],[],['b']]*10, regression=rng.normal(-3, .5, 40), outputs=rng.normal(size=(40,2))*[1,5]+[0,10])
+
+def make(kind, c_in):
+    X = (rng.normal(size=(40,c_in,30))*5+20).astype(np.float32)
+    dls = TSDataLoaders.from_arrays(X, targets[kind], splits, bs=8, device='cpu')
+    learn = ts_learner(dls, nf=2, seed=0)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
+    return learn
+
+@pytest.fixture(scope='module')
+def learners(): return {(kind,c): make(kind, c) for kind in targets for c in (1,3)}
+
+def readonly(X, tmp_path):
+    np.save(tmp_path/'X.npy', X)
+    return np.load(tmp_path/'X.npy', mmap_mode='r')
+
+new = (np.random.default_rng(1).normal(size=(13,3,30))*5+20).astype(np.float32)
+forms = { # name: channels, what is given, and the same as float32 (samples, channels, length), or a list of such
+    'one 1-d series': (1, lambda d: new[0,0], new[:1,:1]),
+    '2-d array': (1, lambda d: new[:,0], new[:,:1]),
+    '3-d array': (3, lambda d: new, new),
+    'unequal arrays': (3, lambda d: [x[:,:n] for x,n in zip(new, (30,7,12,30,9))], [x[None,:,:n] for x,n in zip(new, (30,7,12,30,9))]),
+    'unequal 1-d arrays': (1, lambda d: [x[0,:n] for x,n in zip(new, (30,7,12))], [x[None,:1,:n] for x,n in zip(new, (30,7,12))]),
+    'DataFrame': (1, lambda d: pd.DataFrame(new[:,0]), new[:,:1]),
+    'float64': (3, lambda d: new.astype(np.float64), new),
+    'integers': (3, lambda d: new.astype(np.int16), new.astype(np.int16).astype(np.float32)),
+    'read-only memmap': (3, lambda d: readonly(new, d), new),
+    'float64 memmap': (3, lambda d: readonly(new.astype(np.float64), d), new),
+    'tensor': (3, lambda d: torch.tensor(new), new),
+    'tensor with gradient': (3, lambda d: torch.tensor(new, requires_grad=True), new),
+    'nested lists': (3, lambda d: new.tolist(), new),
+    'not contiguous': (3, lambda d: np.asfortranarray(new)[:, ::-1][:, ::-1], new),
+    'big-endian': (3, lambda d: new.astype('>f4'), new),
+}
+
+def bare(learn, X):
+    "What network, preprocessing and task give one series after another"
+    p = learn.predictor()
+    p.model.eval()
+    with torch.no_grad(): return torch.cat([p.task.activation(p.model(p.preprocess(torch.tensor(x if x.ndim==3 else x[None])))) for x in X]).numpy()
+
+def same(a, b, scale=1.):
+    a,b = (np.asarray(o, dtype=np.float64) for o in (a,b))
+    assert a.shape==b.shape, (a.shape, b.shape)
+    assert np.abs(a-b).max(initial=0)<=1e-6*scale, np.abs(a-b).max()
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('form', forms)
+@pytest.mark.parametrize('kind', targets)
+def test_every_way_agrees(learners, kind, form, tmp_path):
+    c_in,given,X = forms[form]
+    learn,x = learners[kind,c_in],given(tmp_path)
+    want,p = bare(learn, X),learn.predictor()
+    scale = 1 if p.task.vocab is not None else np.abs(want).max() # of values, the relative error
+    before = learn.recorder.values.copy(), [m.training for m in learn.model.modules()]
+    values,none,decoded = learn.get_X_preds(x)
+    assert none is None
+    same(values, want, scale)
+    for bs in (1,4096): same(learn.get_X_preds(x, bs=bs)[0], want, scale)
+    with_input = learn.get_X_preds(x, with_input=True)[0]
+    for i,o in zip(with_input, X): same(i[:, :o.shape[-1]], o[0] if o.ndim==3 else o)
+    assert (learn.recorder.values, [m.training for m in learn.model.modules()])==before
+    for bs in (1,4096):
+        with learn.no_bar(): preds = learn.get_preds(dl=learn.dls.test_dl(x, bs=bs))
+        same(preds[0], want, scale)
+    loaded = Predictor.from_pretrained(learn.save_pretrained(tmp_path/'model'))
+    same(loaded.predict_proba(x) if loaded.task.vocab is not None else loaded.predict(x), want, scale)
+    assert np.array(loaded.predict(x), dtype=object).tolist()==np.array(decoded, dtype=object).tolist()==np.array(p.predict(x), dtype=object).tolist()
+    for i,o in enumerate(X):
+        answer,idx,ps = learn.predict(o[0] if o.ndim==3 else o)
+        same(ps, want[i], scale)
+        if kind=='classification': assert answer==decoded[i] and p.task.vocab[idx]==answer
+        elif kind=='lists': assert answer==decoded[i]
+        else: same(answer, decoded[i], scale)
+    if kind=='classification': same(np.sum(want, 1), np.ones(len(want)))
+
+@pytest.mark.parametrize('kind', targets)
+def test_order_and_empty(learners, kind, tmp_path):
+    learn = learners[kind,3]
+    p,order = learn.predictor(),np.random.default_rng(2).permutation(13)
+    values = learn.get_X_preds(new)[0]
+    same(learn.get_X_preds(new[order])[0], values[order], 20)
+    ragged = [x[:,:5+i] for i,x in enumerate(new)]
+    same(learn.get_X_preds([ragged[i] for i in order], bs=3)[0], learn.get_X_preds(ragged, bs=5)[0][order], 20)
+    for empty in ([], new[:0]):
+        probs,_,decoded = learn.get_X_preds(empty)
+        assert probs.shape==(0,*values.shape[1:]) and len(decoded)==0
+        assert type(decoded) is type(learn.get_X_preds(new)[2])
+        preds = learn.get_preds(dl=learn.dls.test_dl(empty), with_decoded=True)
+        assert preds[0].shape==probs.shape and len(preds[2])==0
+        assert len(p.predict(empty))==0
+
+@pytest.mark.parametrize('kind', targets)
+def test_targets_and_losses(learners, kind):
+    "fastai's targets, losses and answers are those of get_X_preds"
+    learn = learners[kind,3]
+    y = targets[kind][:13]
+    with learn.no_bar(): probs,ys,decoded,losses = learn.get_preds(dl=learn.dls.test_dl(new, y), with_decoded=True, with_loss=True)
+    own = learn.get_X_preds(new, y, with_loss=True)
+    same(probs, own[0], 20)
+    assert torch.equal(ys.as_subclass(torch.Tensor).float(), own[1].float()) and losses.shape==(13,)
+    same(losses, own[3], 20)
+    p = learn.predictor()
+    if kind=='classification': assert p.task.vocab[decoded].tolist()==own[2].tolist()
+    elif kind!='lists': same(decoded, own[2], 20)
+    with learn.no_bar(): same(learn.validate(dl=learn.dls.test_dl(new, y))[0], losses.mean(), 20)
+
+def test_unequal_after_equal_and_equal_after_unequal():
+    "Series of unequal length to a learner of equal ones, with targets, and the other way round"
+    y,ragged = np.arange(13)%2,[x[:,:20+i%5] for i,x in enumerate(new)]
+    for train in (new,ragged):
+        dls = TSDataLoaders.from_arrays(train, y, (np.arange(9),np.arange(9,13)), device='cpu')
+        learn = ts_learner(dls, nf=2, seed=0)
+        with learn.no_bar():
+            for X in (new,ragged):
+                probs,ys,losses = learn.get_preds(dl=dls.test_dl(X, y), with_loss=True)
+                same(probs, learn.get_X_preds(X)[0], 10)
+                assert ys.tolist()==y.tolist() and losses.shape==(13,)
+
+def test_mode_of_each_module_stays(learners):
+    learn = learners['classification',3]
+    mods = list(learn.model.modules())
+    for i,m in enumerate(mods): m.training = i%2==0
+    learn.get_X_preds(new), learn.predict(new[0])
+    assert [m.training for m in mods]==[i%2==0 for i in range(len(mods))]
+
+@pytest.mark.parametrize('loss', ['CrossEntropyLoss','smooth','Flat','function','focal'])
+def test_probabilities_for_every_loss(loss):
+    from torch import nn
+    import fastai.losses as fl
+    f = dict(CrossEntropyLoss=nn.CrossEntropyLoss(), smooth=nn.CrossEntropyLoss(label_smoothing=.1), Flat=fl.CrossEntropyLossFlat(),
+             function=nn.functional.cross_entropy, focal=fl.FocalLossFlat())[loss]
+    dls = TSDataLoaders.from_arrays(np.repeat(new, 2, 0), np.arange(26)%3, (np.arange(20),np.arange(20,26)), device='cpu')
+    learn = ts_learner(dls, nf=2, seed=0, loss_func=f)
+    with learn.no_bar():
+        probs,_,losses = learn.get_preds(with_loss=True)
+        same(probs.sum(1), np.ones(6))
+        same(probs, learn.get_X_preds(np.repeat(new, 2, 0)[20:])[0])
+        same(losses.mean(), learn.validate()[0], 10)

@@ -1,0 +1,94 @@
+"A stream in chunks of any size against `sliding_windows` and the `Predictor` on the whole recording"
+import pickle
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from xceptiontime.data.windows import sliding_windows
+from xceptiontime.models import XceptionTime
+from xceptiontime.preprocess import Preprocess
+from xceptiontime.runtime import Predictor
+from xceptiontime.stream import StreamingPredictor
+from xceptiontime.tasks import Classification, MultiLabel, Regression
+
+def make(c_in=2, scale='channel', task=Classification(['a','b','c']), missing='raise'):
+    torch.manual_seed(0)
+    X = np.random.default_rng(1).normal(2, 3, size=(20,c_in,30)).astype(np.float32)
+    pre = Preprocess(missing, scale).fit(X)
+    model = XceptionTime(getattr(pre, 'c_out', c_in), task.c_out, nf=2, adaptive_size=5, ks=(5,3,3), head='linear')
+    for bn in model.modules(): # statistics of a trained network rather than 0 and 1
+        if isinstance(bn, torch.nn.BatchNorm1d): bn.running_mean.normal_(0, .1); bn.running_var.uniform_(.5, 2)
+    return Predictor(model, task, pre)
+
+predictors = {scale: make(scale=scale) for scale in ('channel','sample',None)}
+
+def compare(ps, predictor, signal, window, hop):
+    "Predictions of a stream against those of the whole recording"
+    if signal.shape[1]<window: return ps==[]
+    X,_,_,(_,start,stop) = sliding_windows(signal, window, hop, with_spans=True)
+    assert [p.start for p in ps]==start.tolist() and [p.stop for p in ps]==stop.tolist()
+    np.testing.assert_allclose(np.stack([p.probs for p in ps]), predictor.predict_proba(X), atol=2e-6)
+    assert [p.label for p in ps]==predictor.predict(X).tolist()
+    return True
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(list(predictors)), st.integers(1,12), st.integers(1,20), st.lists(st.integers(0,25), max_size=12), st.integers(1,7), st.integers(0,99))
+def test_any_chunks(scale, window, hop, sizes, bs, seed):
+    predictor = predictors[scale]
+    signal = np.random.default_rng(seed).normal(size=(2,sum(sizes))).cumsum(1)
+    stream = StreamingPredictor(predictor, window, hop, bs=bs)
+    ps = [p for chunk in np.split(signal, np.cumsum(sizes), axis=1) for p in stream.push(chunk)]
+    assert compare(ps, predictor, signal, window, hop)
+    assert stream.tail.shape[1]<window and stream.n==sum(sizes)
+
+def test_refused_chunk_leaves_no_trace():
+    predictor,signal = predictors['channel'],np.random.default_rng(0).normal(size=(2,200))
+    stream,ps = StreamingPredictor(predictor, 10, 3, smooth='mean', last=4),[]
+    plain = StreamingPredictor(predictor, 10, 3, smooth='mean', last=4)
+    for i in range(0, 200, 20):
+        bad = signal[:,i:i+20].copy()
+        bad[i%2,i%19] = [np.nan,np.inf,1e39][i%3]
+        with pytest.raises(ValueError, match=f'in channel {i%2} at sample {i+i%19} of the stream'): stream.push(bad)
+        ps += stream.push(signal[:,i:i+20])
+    for a,b in zip(ps, plain.push(signal), strict=True):
+        assert a[:3]==b[:3]
+        np.testing.assert_allclose(a.probs, b.probs, atol=2e-6)
+
+def test_failure_within_a_push(monkeypatch):
+    "Whatever interrupts the network, the next push takes up where the last good one ended"
+    predictor,signal = predictors['channel'],np.random.default_rng(0).normal(size=(2,50))
+    stream = StreamingPredictor(predictor, 10, 2, bs=3)
+    ps,scores = stream.push(signal[:,:20]),predictor.scores
+    calls = []
+    def fails(X, bs):
+        calls.append(len(X))
+        if len(calls)==3: raise KeyboardInterrupt
+        return scores(X, bs)
+    monkeypatch.setattr(predictor, 'scores', fails)
+    with pytest.raises(KeyboardInterrupt): stream.push(signal[:,20:])
+    monkeypatch.undo()
+    assert calls==[3,3,3]
+    assert compare(ps+stream.push(signal[:,20:]), predictor, signal, 10, 2)
+
+def test_memory_is_bounded():
+    "What a stream holds after an hour is what it held after a minute, and no view keeps a whole chunk"
+    stream = StreamingPredictor(predictors['channel'], 40, 4000, smooth='majority')
+    def held(n):
+        for _ in range(n): stream.push(np.zeros((2,1000), np.float32))
+        assert stream.tail.base is None
+        return len(pickle.dumps({k:v for k,v in vars(stream).items() if k!='predictor'}))
+    first = held(24)
+    assert held(696)<=first+16 # larger numbers take a few bytes more
+    assert stream.n==720_000
+
+@pytest.mark.parametrize('task', [MultiLabel(['a','b','c']), MultiLabel(['a','b'], lists=True), Regression(5., 2.), Regression([5.,0.], [2.,.1])])
+@pytest.mark.parametrize('smooth', [None,'mean'])
+def test_other_tasks(task, smooth):
+    predictor,signal = make(task=task),np.random.default_rng(0).normal(size=(2,40))
+    ps = StreamingPredictor(predictor, 8, 4, smooth=smooth, last=3).push(signal)
+    X = sliding_windows(signal, 8, 4)[0]
+    values = task.activation(predictor.scores(X)).numpy()
+    if smooth: values = np.stack([values[max(0, i-2):i+1].mean(0) for i in range(len(values))])
+    np.testing.assert_allclose(np.stack([p.probs for p in ps]), values, atol=1e-5)
+    for p,label in zip(ps, task.decode(values)): np.testing.assert_allclose(p.label, label, atol=1e-5) if task.vocab is None else np.testing.assert_array_equal(p.label, label)
+    with pytest.raises(ValueError, match="smooth: expected 'mean' or None for a"): StreamingPredictor(predictor, 8, smooth='majority')
