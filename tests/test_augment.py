@@ -1,0 +1,271 @@
+"Every transform and both mixes: values, padding, randomness, and a whole training"
+import copy, pickle
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from fastai.callback.core import Callback
+from hypothesis import given, settings, strategies as st
+from torch import nn
+from xceptiontime.data.augment import (ChannelDropout, Jitter, MagnitudeWarp, Scaling, TimeCrop, TimeMask, TimeShift, TimeWarp, TSCutMix, TSMixUp)
+from xceptiontime.data.loaders import TSDataLoaders, TSLengths, TSTensor
+from xceptiontime.learner import ts_learner
+
+transforms = [Jitter, Scaling, MagnitudeWarp, ChannelDropout, TimeShift, lambda **kw: TimeShift(roll=True, **kw), TimeWarp, TimeCrop, TimeMask]
+ids = ['Jitter','Scaling','MagnitudeWarp','ChannelDropout','TimeShift','TimeShift-roll','TimeWarp','TimeCrop','TimeMask']
+every = pytest.mark.parametrize('make', transforms, ids=ids)
+
+def padded(n, c, l, seed=0, least=4):
+    "Ragged series, with numbers in the padding that would be seen anywhere else"
+    g = torch.Generator().manual_seed(seed)
+    x,lengths = torch.randn(n, c, l, generator=g),torch.randint(least, l+1, (n,), generator=g)
+    valid = torch.arange(l)<lengths[:,None,None]
+    return torch.where(valid, x, 1e6),lengths,valid.expand(x.shape)
+
+@every
+def test_never_is_never_and_always_is_always(make):
+    x = torch.randn(300,4,50)
+    before = x.clone()
+    assert torch.equal(make(p=0).apply(x), x)
+    assert (make(p=1).apply(x)!=x).any(2).any(1).all()
+    share = (make(p=.3).apply(x)!=x).any(2).any(1).float().mean()
+    assert .18<share<.42
+    assert torch.equal(x, before), 'the batch itself was changed'
+
+@every
+def test_padding(make):
+    "What is in the padding stays there, and whatever it is, the series come out the same"
+    x,lengths,valid = padded(200, 3, 40)
+    t,res = make(p=1),[]
+    for value in (1e6,-5.,float('nan'),float('inf')):
+        t.reseed(0)
+        z = t.apply(torch.where(valid, x, value), lengths)
+        assert torch.equal(z[~valid].nan_to_num(7.), torch.full_like(z[~valid], value).nan_to_num(7.))
+        res.append(z[valid])
+    assert all(torch.equal(res[0], o) for o in res)
+    assert res[0].isfinite().all() and res[0].abs().max()<20
+    assert (torch.where(valid, z, 0)!=torch.where(valid, x, 0)).any(2).any(1).all()
+
+@every
+def test_length_one(make):
+    x = torch.randn(5,2,3)
+    z = make(p=1).apply(x, torch.tensor([1,1,2,3,1]))
+    assert z.isfinite().all() and torch.equal(z[0,:,1:], x[0,:,1:])
+    assert make(p=1).apply(torch.randn(5,2,1)).isfinite().all()
+
+@every
+def test_seed(make):
+    x = torch.randn(20,3,30)
+    t = make(p=.5)
+    t.reseed(5)
+    a,b = t.apply(x),t.apply(x)
+    assert not torch.equal(a, b)
+    torch.manual_seed(1), np.random.seed(1)
+    t.reseed(5)
+    assert torch.equal(t.apply(x), a) and torch.equal(t.apply(x), b)
+
+@every
+def test_leaves_global_randomness_alone(make):
+    x,t = torch.randn(20,3,30),make(p=.5)
+    t.reseed(0)
+    torch.manual_seed(0), np.random.seed(0)
+    t.apply(x)
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    assert torch.equal(state, torch.get_rng_state())
+
+@every
+def test_mask_channels(make):
+    "With channels that say what was there: they follow in time, and are 0 where the values were taken away"
+    x = torch.randn(200,3,40)
+    there = torch.ones(200,3,40)
+    there[:,:,20:] = 0
+    t = make(p=1)
+    t.channels = 3
+    z = t.apply(torch.cat([x, there], 1))
+    values,masks = z[:,:3],z[:,3:]
+    assert (values!=x).any(2).any(1).all() and masks.min()>=0 and masks.max()<=1
+    name = type(t).__name__
+    if name in ('Jitter','Scaling','MagnitudeWarp'): assert torch.equal(masks, there)
+    elif name=='ChannelDropout': assert torch.equal((values==0).all(2), (masks==0).all(2))
+    elif name=='TimeMask': assert (masks[:,:,:20]==0).any() and torch.equal(masks[:,0], masks[:,2])
+    else: assert (masks!=there).any()
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1,6), st.integers(1,20), st.floats(.01,1), st.booleans(), st.integers(0,2**32))
+def test_shift_is_roll_or_edge(n, l, share, roll, seed):
+    x,lengths,valid = padded(n, 2, l, seed, least=1)
+    t = TimeShift(share, roll, p=1)
+    t.reseed(seed)
+    z = t.apply(x, lengths)
+    for a,b,k in zip(x, z, lengths):
+        a,b,most = a[:,:k],b[:,:k],max(1, round(share*int(k)+1e-9))
+        shifts = [s for s in range(-most-1, most+2) if s]
+        def moved(s):
+            if roll: return a.roll(s, 1)
+            i = torch.arange(len(a[0]))-s
+            return a[:,i.clamp(0, int(k)-1)]
+        assert any(torch.equal(b, moved(s)) for s in shifts)
+
+def test_shift_spreads():
+    x = torch.arange(100.).expand(4000,1,100)
+    z = TimeShift(.1, roll=True, p=1).apply(x)
+    shift = (-z[:,0,0]+50)%100-50
+    counts = torch.stack([(shift==s).sum() for s in range(-10,11)])
+    assert counts[10]==0 and counts.sum()==4000 and counts[counts>0].min()>120
+
+def test_scaling_and_warp_are_by_channel():
+    x = torch.ones(2000,2,50)
+    z = Scaling(.3, p=1).apply(x)[:,:,0]
+    assert abs(np.corrcoef(z.T.numpy())[0,1])<.1 and z.std().item()==pytest.approx(.3, abs=.02) and z.mean().item()==pytest.approx(1, abs=.02)
+    z = MagnitudeWarp(.3, p=1).apply(x)
+    assert abs(np.corrcoef(z[:,:,0].T.numpy())[0,1])<.1 and (z.std(2)>0).all()
+
+def test_same_at_every_length():
+    "Warps, crops and curves know a series' own length: padded or alone, the numbers are the same"
+    x = torch.randn(1,2,30)
+    wide = torch.cat([x, torch.full((1,2,12), 9.)], 2)
+    for make in (MagnitudeWarp, TimeWarp, TimeCrop, TimeMask, TimeShift, Scaling):
+        t = make(p=1)
+        t.reseed(3)
+        a = t.apply(x)
+        t.reseed(3)
+        torch.testing.assert_close(t.apply(wide, torch.tensor([30]))[:,:,:30], a)
+
+@pytest.mark.parametrize('make,words', [
+    (lambda: Jitter(0), 'std: expected a number above 0, got 0'), (lambda: Scaling(-1), 'std'), (lambda: TimeShift(2), 'share: expected a number above 0 and up to 1, got 2'),
+    (lambda: TimeWarp(knots=1), 'knots: expected a number above 1'), (lambda: TimeCrop(0), 'least'), (lambda: TimeMask(True), 'share'), (lambda: Jitter(p=-.1), 'p: expected'),
+    (lambda: ChannelDropout(float('nan')), 'share'), (lambda: TSMixUp(0), 'alpha'), (lambda: TSCutMix('x'), 'alpha')])
+def test_arguments(make, words):
+    with pytest.raises(ValueError, match=words): make()
+
+# ---------------------------------------------------------------- in loaders
+
+def dls(tfms=None, ragged=False, seed=0, **kw):
+    rng = np.random.default_rng(0)
+    y = np.arange(48)%2
+    X = (rng.normal(size=(48,2,40)) + np.sin(np.arange(40)/(2+2*y[:,None,None]))).astype(np.float32)
+    if ragged: X = [x[:,:n] for x,n in zip(X, rng.integers(12, 41, 48))]
+    return TSDataLoaders.from_arrays(X, y, (np.arange(32),np.arange(32,48)), batch_tfms=tfms, bs=16, seed=seed, **kw)
+
+@pytest.mark.parametrize('ragged', [False,True])
+@every
+def test_in_loaders(make, ragged):
+    "Training batches change, their order, targets and lengths do not; validation and new series do not at all"
+    plain,d = dls(ragged=ragged),dls([make(p=1)], ragged)
+    for b,p in zip(d.train, plain.train):
+        assert isinstance(b[0], TSTensor) and (b[0]!=p[0]).any()
+        for o,q in zip(b[1:], p[1:]): assert torch.equal(o, q) and type(o) is type(q)
+    for b,p in zip(d.valid, plain.valid): assert all(torch.equal(o, q) for o,q in zip(b, p))
+    new = d.test_dl(np.random.default_rng(1).normal(size=(5,2,40)).astype(np.float32))
+    assert torch.equal(new.one_batch()[0], plain.test_dl(np.random.default_rng(1).normal(size=(5,2,40)).astype(np.float32)).one_batch()[0])
+    d.show_batch(max_n=2)
+    plt.close('all')
+
+def test_epochs_differ_and_resume():
+    "The loader's own random state is all that it takes to go on with the same changes"
+    d = dls([Jitter(p=1)])
+    first = [b[0].clone() for b in d.train]
+    state = d.train.rng.getstate()
+    second = [b[0].clone() for b in d.train]
+    assert not torch.equal(torch.cat(first).sort(0)[0], torch.cat(second).sort(0)[0])
+    other = dls([Jitter(p=1)], seed=99)
+    other.train.rng.setstate(state)
+    assert all(torch.equal(a, b[0]) for a,b in zip(second, other.train))
+
+def test_transforms_survive_copies():
+    t = TimeShift(.3, p=1)
+    t.reseed(1)
+    x = torch.randn(4,2,30)
+    for other in (copy.deepcopy(t), pickle.loads(pickle.dumps(t))):
+        t.reseed(1), other.reseed(1)
+        assert torch.equal(other.apply(x), t.apply(x)) and 'TimeShift' in repr(other)
+
+def test_missing_mask_in_loaders():
+    rng = np.random.default_rng(0)
+    X,y = rng.normal(size=(40,2,30)).astype(np.float32),np.arange(40)%2
+    X[rng.random(X.shape)<.2] = np.nan
+    d = TSDataLoaders.from_arrays(X, y, (np.arange(30),np.arange(30,40)), missing='mask', batch_tfms=[Jitter(.5, p=1)], seed=0)
+    x = d.train.one_batch()[0]
+    assert x.shape[1]==d.vars==4 and d.test_dl(X[:3]).one_batch()[0].shape==(3,4,30)
+    assert set(x[:,2:].unique().tolist())=={0.,1.}
+    d.show_batch(max_n=2)
+    plt.close('all')
+
+# ---------------------------------------------------------------- mixes
+
+class Batches(Callback):
+    "Keeps what the network was given in training, and the shares"
+    order = 100
+    def __init__(self, mix): self.mix,self.seen = mix,[]
+    def before_batch(self):
+        if self.training: self.seen.append((self.xb, self.yb, self.mix.yb1, self.mix.lam.clone()))
+
+@pytest.mark.parametrize('mix', [TSMixUp, TSCutMix])
+@pytest.mark.parametrize('ragged', [False,True])
+def test_mix_in_training(mix, ragged):
+    cb = mix()
+    seen = Batches(cb)
+    d = dls(ragged=ragged)
+    learn = ts_learner(d, nf=4, cbs=[cb,seen], seed=0)
+    loss_func = learn.loss_func
+    with learn.no_bar(),learn.no_logging(): learn.fit(2, 1e-3)
+    assert learn.loss_func is loss_func and np.isfinite(np.array(learn.recorder.losses)).all() and len(seen.seen)==4
+    learn.validate()
+    for xb,yb,yb1,lam in seen.seen:
+        assert lam.shape==yb[0].shape and (lam>=.5).all() and (lam<=1).all() and (lam<1).any()
+        if ragged:
+            x,lengths = xb
+            assert (x.as_subclass(torch.Tensor)[(torch.arange(x.shape[2])>=lengths.as_subclass(torch.Tensor)[:,None])[:,None].expand(x.shape)]==0).all() # no data in the padding
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0,2**31), st.integers(2,8), st.integers(1,20), st.sampled_from([TSMixUp,TSCutMix]))
+def test_mix_values(seed, n, l, mix):
+    "Against a loop: data of both only where both have data, the share of the own is what is left of it"
+    g = np.random.default_rng(seed)
+    x,lengths = torch.from_numpy(g.normal(size=(n,2,l)).astype(np.float32)),torch.from_numpy(g.integers(1, l+1, n))
+    pair,share = torch.from_numpy(g.permutation(n)),torch.from_numpy(g.uniform(.5, 1, n).astype(np.float32))
+    common,cb = torch.minimum(lengths, lengths[pair]),mix()
+    cb.rng = np.random.default_rng(seed)
+    z,lam = cb.mix(x, x[pair], share, lengths, common)
+    for i in range(n):
+        c = int(common[i])
+        assert torch.equal(z[i,:,c:], x[i,:,c:])
+        if mix is TSMixUp:
+            torch.testing.assert_close(z[i,:,:c], share[i]*x[i,:,:c] + (1-share[i])*x[pair[i],:,:c])
+            own = (share[i]*c + int(lengths[i])-c)/int(lengths[i])
+        else:
+            other = (z[i]==x[pair[i]]).all(0) & (z[i]!=x[i]).any(0)
+            if pair[i]!=i:
+                assert other[:c].int().diff().abs().sum()<=2 and ((z[i]==x[i]).all(0)|other).all()
+                assert int(other.sum())==round(float((1-share[i])*c))
+            own = 1-round(float((1-share[i])*c))/int(lengths[i])
+        assert lam[i].item()==pytest.approx(float(own), abs=1e-6)
+
+@pytest.mark.parametrize('loss,target', [(nn.CrossEntropyLoss(), torch.tensor([0,2,1,1])), (nn.MSELoss(), torch.randn(4,3)), (nn.BCEWithLogitsLoss(), torch.rand(4,3)), (nn.L1Loss(), torch.randn(4,3))])
+def test_mixed_loss(loss, target):
+    "The loss of a mixed batch is the mean of both targets' losses, weighed by their shares, for every kind of loss"
+    cb,pred,pair = TSMixUp(),torch.randn(4,3),torch.tensor([2,3,1,0])
+    cb.old_lf,cb.lam,cb.yb1,cb.learn = loss,torch.tensor([.5,.7,.9,1.]),(target[pair],),type('Learn', (), dict(training=True))()
+    want = sum(float(l)*loss(pred[i:i+1], target[i:i+1]).item() + (1-float(l))*loss(pred[i:i+1], target[pair[i]:pair[i]+1]).item() for i,l in enumerate(cb.lam))/4
+    assert cb.lf(pred, target).item()==pytest.approx(want, rel=1e-5)
+    assert loss.reduction=='mean'
+
+@pytest.mark.parametrize('mix', [TSMixUp, TSCutMix])
+def test_mix_seed(mix):
+    def weights(seed):
+        learn = ts_learner(dls([Jitter(), TimeWarp()]), nf=4, cbs=[mix()], seed=seed)
+        with learn.no_bar(),learn.no_logging(): learn.fit(1, 1e-3)
+        return torch.cat([p.detach().flatten() for p in learn.model.parameters()])
+    a = weights(1)
+    assert torch.equal(a, weights(1)) and not torch.equal(a, weights(2))
+
+@pytest.mark.parametrize('mix', [TSMixUp, TSCutMix])
+@pytest.mark.parametrize('task', ['multilabel','regression'])
+def test_mix_in_other_tasks(mix, task):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40,2,30)).astype(np.float32)
+    y = rng.integers(0, 2, (40,3)) if task=='multilabel' else X.mean((1,2))*50
+    learn = ts_learner(TSDataLoaders.from_arrays(X, y, (np.arange(30),np.arange(30,40)), task=task, bs=10, seed=0), nf=4, cbs=[mix()], seed=0)
+    with learn.no_bar(),learn.no_logging(): learn.fit(1, 1e-3)
+    assert np.isfinite(np.array(learn.recorder.losses)).all() and len(learn.recorder.losses)==3

@@ -1,0 +1,299 @@
+"Loaders: each sample once an epoch, windows that are never materialised, batches of similar length, no global random state moved"
+import os, pickle, random, tracemalloc
+import numpy as np, pytest, torch
+from hypothesis import given, settings, strategies as st
+from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.transforms import IndexSplitter, ItemGetter
+from fasttransform import Transform
+from xceptiontime.data.blocks import TSBlock, get_ts_dls
+from xceptiontime.data.loaders import TSDataLoaders
+from xceptiontime.data.order import similar_lengths
+from xceptiontime.data.splits import get_splits
+from xceptiontime.data.windows import MappedArray, Windows, crop_series, resample_series, sliding_windows
+from xceptiontime.learner import ts_learner
+
+def arrays(n=50, c=2, length=12):
+    "Series whose first value is their number"
+    X = np.random.default_rng(n).normal(size=(n,c,length)).astype(np.float32)
+    X[:,0,0] = np.arange(n)
+    return X, np.arange(n)%2
+def unequal(n=50, c=2, least=3, most=20):
+    X,y = arrays(n, c, most)
+    return [x[:,:k] for x,k in zip(X, np.random.default_rng(0).integers(least, most, n))], y
+def loaders(X, y, n_valid=10, **kw):
+    n = len(X)
+    return TSDataLoaders.from_arrays(X, y, (np.arange(n-n_valid), np.arange(n-n_valid, n)), **{**dict(scale=None, bs=8, device='cpu', seed=0), **kw})
+def numbers(dl): return [b[0][:,0,0].int().tolist() for b in dl]
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(4,80), st.integers(1,30), st.booleans(), st.integers(0,5))
+def test_each_training_sample_once_an_epoch(n, bs, ragged, seed):
+    X,y = (unequal if ragged else arrays)(n)
+    dls = loaders(X, y, 2, bs=bs, seed=seed, vocab=[0,1])
+    epochs = [numbers(dls.train) for _ in range(2)]
+    for batches in epochs:
+        assert sorted(sum(batches, []))==list(range(n-2))
+        assert [len(b) for b in batches[:-1]]==[bs]*(len(dls.train)-1) and len(batches)==len(dls.train)
+    assert [numbers(loaders(X, y, 2, bs=bs, seed=seed, vocab=[0,1]).train)]==epochs[:1]
+    if n>30: assert epochs[0]!=epochs[1]
+    assert sum(numbers(dls.valid), [])==[n-2,n-1]
+
+@pytest.mark.parametrize('make', [arrays,unequal])
+def test_worker_processes_give_the_same(make):
+    X,y = make()
+    alone,two = loaders(X, y),loaders(X, y, num_workers=2)
+    for _ in range(2):
+        for a,b in zip(alone.train, two.train, strict=True):
+            assert [type(o) for o in a]==[type(o) for o in b]
+            for o,p in zip(a, b, strict=True): np.testing.assert_array_equal(o.numpy(), p.numpy())
+
+@pytest.mark.parametrize('num_workers', [0,2])
+def test_global_random_state_stays(num_workers):
+    X,y = arrays()
+    def state(): return random.getstate(), [o.tolist() if isinstance(o, np.ndarray) else o for o in np.random.get_state()], torch.get_rng_state().tolist()
+    before = state()
+    for seed in (0,None):
+        dls = TSDataLoaders.from_arrays(X, y, seed=seed, bs=8, num_workers=num_workers, device='cpu')
+        for dl in (*dls, dls.test_dl(X)): assert len(list(dl))==len(dl)
+    dls.one_batch()
+    assert state()==before
+
+@pytest.mark.parametrize('make', [arrays,unequal])
+def test_arrays_stay_as_they_are_and_may_be_read_only(make):
+    X,y = make()
+    parts = X if isinstance(X, list) else [X]
+    copy = [x.copy() for x in parts]
+    if isinstance(X, np.ndarray): X.flags.writeable = False
+    y.flags.writeable = False
+    class Spoil(Transform):
+        order = 5
+        def encodes(self, x:torch.Tensor): return x.mul_(0)
+    for scale in (None,'channel','sample'):
+        dls = loaders(X, y, scale=scale, batch_tfms=[Spoil()])
+        for dl in (*dls, dls.test_dl(X, y)):
+            for b in dl: assert not b[0].any() and not b[-1].any()
+        for a,b in zip(parts, copy): np.testing.assert_array_equal(a, b)
+    assert (y==np.arange(50)%2).all()
+
+def test_random_transforms_are_for_training():
+    class Shift(Transform):
+        order,split_idx = 5,0
+        def encodes(self, x:torch.Tensor): return x+1000 if x.is_floating_point() else x
+    X,y = arrays()
+    dls = loaders(X, y, batch_tfms=[Shift()])
+    assert min(sum(numbers(dls.train), []))==1000
+    assert sum(numbers(dls.valid), [])==list(range(40,50)) and sum(numbers(dls.test_dl(X)), [])==list(range(50))
+
+def test_a_last_batch_of_one_trains():
+    X,y = arrays(19)
+    learn = ts_learner(loaders(X, y, 2, bs=8), nf=4, seed=0)
+    with learn.no_bar(), learn.no_logging(): learn.fit(2)
+    assert len(learn.dls.train)==3 and torch.isfinite(learn.recorder.losses[-1])
+
+# ---- unequal lengths
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1,30), min_size=1, max_size=200), st.integers(1,20), st.integers(0,3))
+def test_similar_lengths_is_an_order(lengths, bs, seed):
+    order = similar_lengths(np.array(lengths), bs, np.random.default_rng(seed))
+    assert sorted(order)==list(range(len(lengths)))
+
+def test_weights_and_lengths_go_together():
+    X,y = unequal(200, least=5, most=100)
+    w = 1.+(np.arange(200)<50)*2
+    def shares(**kw):
+        dls = loaders(X, y, **kw)
+        seen = [b for _ in range(20) for b in dls.train]
+        return np.mean([b[0][:,0,0].numpy()<50 for b in seen[:-1] if len(b[0])==8]), sum(b[1].sum() for b in seen)/sum(b[0][:,0].numel() for b in seen)
+    heavy,full = shares(weights=w)
+    plain,full2 = shares()
+    assert abs(heavy-150/290)<.03 and abs(plain-50/190)<.02 and min(full, full2)>.75
+    half,_ = shares(weights='balanced')
+    assert len(loaders(X, y, weights='balanced').train)==24 and abs(half-50/190)<.1
+
+def test_a_batch_is_as_long_as_its_longest():
+    X,y = unequal(200, least=5, most=100)
+    dls = loaders(X, y)
+    for dl in dls:
+        for x,n,_ in dl:
+            assert x.shape[2]==n.max()
+            for a,k in zip(x.numpy(), n.tolist()):
+                i = int(a[0,0])
+                np.testing.assert_array_equal(a[:,:k], X[i])
+                assert k==X[i].shape[1] and not a[:,k:].any()
+    total = sum(x.shape[1] for x in X[:190])
+    def steps(): return sum(len(x)*x.shape[2] for x,*_ in dls.train)
+    got = [steps() for _ in range(4)]
+    assert max(got)<1.25*total<1.6*total<190*99
+    mean = np.mean([[x.shape[2] for x,*_ in dls.train][:23] for _ in range(30)], axis=0) # of batch 0, 1, ... over epochs
+    assert mean.max()-mean.min()<45 # they do not come from short to long
+    members = [{frozenset(b) for b in numbers(dls.train)} for _ in range(2)]
+    assert len(members[0]&members[1])<3 # batches are not the same sets in another order
+
+def test_predictions_are_in_order():
+    X,y = unequal(60, least=20, most=60)
+    dls = loaders(X, y, scale='channel')
+    learn = ts_learner(dls, nf=4, seed=0)
+    want = learn.get_X_preds(X)[0].numpy()
+    with learn.no_bar(), learn.no_logging():
+        for dl,idxs in ((dls.train,range(50)), (dls.valid,range(50,60)), (dls.test_dl(X),range(60))):
+            np.testing.assert_allclose(learn.get_preds(dl=dl)[0].numpy(), want[list(idxs)], atol=1e-5)
+        np.testing.assert_array_equal(learn.get_preds(dl=dls.train)[1].numpy(), y[:50])
+
+def test_equal_lengths_on_demand():
+    X,_ = unequal(20, least=8)
+    for x,r,c in zip(X, resample_series(X, 13), crop_series(X, 7, 'end')):
+        old,new = np.linspace(0, 1, x.shape[1]),np.linspace(0, 1, 13)
+        np.testing.assert_allclose(r, [np.interp(new, old, v) for v in x], atol=1e-5)
+        np.testing.assert_array_equal(c, x[:,-7:])
+
+# ---- recordings
+
+def make_recordings(tmp_path, kind, ns=(300,50,411), dtype=np.float32):
+    recs = [(np.random.default_rng(n).normal(size=(3,n))*100).astype(dtype) for n in ns]
+    if kind=='array': return recs, recs
+    paths = [tmp_path/f'{i}.npy' for i in range(len(recs))]
+    for p,r in zip(paths, recs): np.save(p, r)
+    return recs, [str(paths[0]), *paths[1:]] if kind=='path' else [np.load(p, mmap_mode='r') for p in paths]
+
+@pytest.mark.parametrize('num_workers', [0,2])
+@pytest.mark.parametrize('kind', ['array','memmap','path'])
+def test_recordings_as_materialised(tmp_path, kind, num_workers):
+    recs,given_ = make_recordings(tmp_path, kind, dtype=np.int16)
+    labels = [np.arange(r.shape[1])//7%3 for r in recs]
+    args = dict(length=20, step=6, label='majority', pad=0.)
+    X,y,g = sliding_windows(recs, labels=labels, **args)
+    splits = get_splits(y, groups=g, valid_groups=[1])
+    dls = TSDataLoaders.from_recordings(given_, labels, valid_groups=[1], bs=16, seed=3, num_workers=num_workers, device='cpu', **args)
+    want = TSDataLoaders.from_arrays(X, y, splits, bs=16, seed=3, device='cpu')
+    assert (dls.vars, dls.len, dls.c, len(dls.train_ds))==(3, 20, 3, len(splits[0]))
+    np.testing.assert_allclose(dls.preprocess.mean, X[splits[0]].mean((0,2), dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(dls.preprocess.std, X[splits[0]].std((0,2), dtype=np.float64), rtol=1e-6)
+    for a,b in zip(dls, want):
+        for (x,t),(x2,t2) in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x.numpy(), x2.numpy())
+            np.testing.assert_array_equal(t.numpy(), t2.numpy())
+
+def test_windows_are_never_all_there():
+    rec = np.random.default_rng(0).normal(size=(4,100_000)).astype(np.float32)
+    labels = np.arange(100_000)//1000%2
+    n = (100_000-100)//2+1 # 50,000 windows would take 80 MB
+    tracemalloc.start()
+    dls = TSDataLoaders.from_recordings(rec, labels, 100, 2, (np.arange(n-1000), np.arange(n-900, n)), device='cpu')
+    for dl in dls:
+        for b in dl: pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n*4*100*4>79e6 and peak<40e6
+
+@pytest.mark.parametrize('kind', ['memmap','path'])
+def test_pickle_does_not_copy_files(tmp_path, kind):
+    recs,given_ = make_recordings(tmp_path, kind, ns=(200_000,))
+    W = sliding_windows(given_, 50, 10_000, lazy=True)[0]
+    data = pickle.dumps(W)
+    assert len(data)<5000<recs[0].nbytes/100
+    np.testing.assert_array_equal(pickle.loads(data)[:], W[:])
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_parts_of_files_are_found_again(tmp_path_factory, data):
+    a = np.arange(240, dtype=data.draw(st.sampled_from(['<f4','>f8','<i2','u1']))).reshape(2,6,20)
+    path = tmp_path_factory.mktemp('m')/'a.npy'
+    np.save(path, np.asfortranarray(a) if data.draw(st.booleans()) else a)
+    m = np.load(path, mmap_mode=data.draw(st.sampled_from(['r','r+'])))
+    part = m
+    for axis in range(3):
+        s = slice(data.draw(st.none()|st.integers(0,1)), None, data.draw(st.sampled_from([None,1,2,-1,-2])))
+        part = part[(slice(None),)*axis+(s,)]
+    if data.draw(st.booleans()): part = np.asarray(part).T
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(MappedArray.of(part))).open(), part)
+
+def test_what_is_not_in_the_file_is_pickled(tmp_path):
+    np.save(tmp_path/'a.npy', np.zeros((2,30), np.float32))
+    m = np.load(tmp_path/'a.npy', mmap_mode='c')
+    m[:] = 1
+    W = sliding_windows(m, 10, lazy=True)[0]
+    assert (pickle.loads(pickle.dumps(W))[:]==1).all()
+
+def test_more_files_than_may_be_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(Windows, 'max_open', 5)
+    for i in range(40): np.save(tmp_path/f'{i}.npy', np.full((1,30), i, np.float32))
+    def count(): return len(os.listdir('/proc/self/fd'))
+    before = count()
+    dls = TSDataLoaders.from_recordings([tmp_path/f'{i}.npy' for i in range(40)], [i%2 for i in range(40)], 10, device='cpu', scale=None, bs=7)
+    seen = sorted(v for dl in dls for b in dl for v in b[0][:,0,5].int().tolist())
+    assert seen==[i for i in range(40) for _ in range(3)] and count()-before<=6
+
+def test_windows_in_two_splits():
+    rec,labels = np.random.default_rng(0).normal(size=(2,200)),np.arange(200)//10%2
+    n = (200-20)//5+1
+    def make(gap, **kw): return TSDataLoaders.from_recordings(rec, labels, 20, 5, (np.arange(n//2-gap), np.arange(n//2, n)), **kw)
+    assert len(make(3).train_ds)==n//2-3
+    with pytest.raises(ValueError, match='share samples 90 to 94 of recording 0'): make(2)
+    with pytest.raises(ValueError, match='[gG]roup'): make(3, groups=['me'])
+    with pytest.raises(ValueError, match='splits: expected index arrays where all windows are of one'): TSDataLoaders.from_recordings(rec, labels, 20)
+
+@pytest.mark.parametrize('bad,error,words', [
+    (dict(recordings='none.npy'), FileNotFoundError, 'none.npy'),
+    (dict(recordings=['x.npz']), ValueError, r'recordings\[0\] is the path of a .npy file of numbers'),
+    (dict(recordings=['objects.npy']), ValueError, r'recordings\[0\] is the path of a .npy file of numbers'),
+    (dict(recordings=['text.npy']), TypeError, 'real numbers'),
+    (dict(recordings=['cube.npy']), ValueError, r'\(channels, time\)'),
+    (dict(stepp=3), TypeError, 'stepp'),
+    (dict(splits=([0],[1]), valid_groups=[1]), ValueError, 'splits: expected None'),
+    (dict(recordings=[np.full((1,40), np.nan)]*12), ValueError, 'NaN'),
+    (dict(recordings=[np.full((1,40), 1e300)]*12), ValueError, 'too large for float32'),
+])
+def test_recordings_that_cannot_be(tmp_path, monkeypatch, bad, error, words):
+    monkeypatch.chdir(tmp_path)
+    np.savez('x.npz', a=np.zeros((2,30)))
+    np.save('objects.npy', np.array([{},2], dtype=object))
+    np.save('text.npy', np.array([['a','b']]))
+    np.save('cube.npy', np.zeros((2,3,4)))
+    rec = [np.random.default_rng(i).normal(size=(1,40)) for i in range(12)]
+    kw = {**dict(recordings=rec, length=10), **bad}
+    with pytest.raises(error, match=words): TSDataLoaders.from_recordings(labels=[i%2 for i in range(len(kw['recordings']))] if isinstance(kw['recordings'], list) else 0, **kw)
+
+def test_new_windows_are_predicted():
+    rec = [np.random.default_rng(i).normal(size=(1,200)).astype(np.float32) for i in range(4)]
+    dls = TSDataLoaders.from_recordings(rec, [0,1,0,1], 20, groups=[0,0,1,1], seed=0, device='cpu')
+    learn = ts_learner(dls, nf=4, seed=0)
+    W,y,_ = sliding_windows(rec, 20, 7, labels=[0,1,0,1], lazy=True)
+    with learn.no_bar(): p = learn.get_preds(dl=dls.test_dl(W, y))[0].numpy()
+    np.testing.assert_allclose(p, learn.get_X_preds(W[:])[0].numpy(), atol=1e-5)
+    with pytest.raises(ValueError, match='X: expected 1 channels, got 2'): dls.test_dl(sliding_windows(np.zeros((2,40)), 20, lazy=True)[0])
+
+# ---- files, DataBlock, tsai
+
+def test_from_file_is_from_arrays(tmp_path):
+    X,y = arrays(30, 1)
+    rows = [','.join(map(repr, map(float, x[0]))) for x in X]
+    (tmp_path/'a.csv').write_text('\n'.join([','.join(f't{i}' for i in range(12))+',who', *(f'{r},c{k}' for r,k in zip(rows, y))]))
+    dls = TSDataLoaders.from_file(tmp_path/'a.csv', label='who', seed=1, bs=4, device='cpu')
+    want = TSDataLoaders.from_arrays(X, [f'c{k}' for k in y], seed=1, bs=4, device='cpu')
+    for a,b in zip(dls, want):
+        for (x,t),(x2,t2) in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x.numpy(), x2.numpy())
+            np.testing.assert_array_equal(t.numpy(), t2.numpy())
+    (tmp_path/'b.csv').write_text((tmp_path/'a.csv').read_text().replace('who','whom'))
+    with pytest.raises(ValueError, match='who'): TSDataLoaders.from_file(tmp_path/'a.csv', tmp_path/'b.csv', label='who')
+    with pytest.raises(ValueError, match='expected a target for each series'): TSDataLoaders.from_file(tmp_path/'a.csv', columns=['t0','t1'])
+    for typo in ('lable','bacth_size'):
+        with pytest.raises(TypeError, match=typo): TSDataLoaders.from_file(tmp_path/'a.csv', **{typo:'who'})
+
+def test_datablock_and_from_dblock_agree():
+    X,y = arrays(40)
+    block = DataBlock((TSBlock(scale='sample'), CategoryBlock), get_x=ItemGetter(0), get_y=ItemGetter(1), splitter=IndexSplitter(range(30,40)))
+    items = list(zip(X, np.where(y, 'one', 'none')))
+    plain,fast = block.dataloaders(items, bs=8, device='cpu'),TSDataLoaders.from_dblock(block, items, bs=8, device='cpu')
+    assert list(plain.vocab)==fast.vocab.tolist()
+    for (x,t),(x2,t2) in zip(plain.valid, fast.valid, strict=True):
+        np.testing.assert_allclose(x.numpy(), x2.numpy(), atol=1e-6)
+        assert t.tolist()==t2.tolist()
+
+def test_get_ts_dls_without_scaling_gives_the_numbers():
+    X,y = arrays()
+    dls = get_ts_dls(X, y, splits=[list(range(40)),list(range(40,50))], bs=16, device='cpu')
+    np.testing.assert_array_equal(torch.cat([b[0] for b in dls.valid]).numpy(), X[40:])
+    assert sorted(sum(numbers(dls.train), []))==list(range(40))
+    with pytest.raises(TypeError, match='batchsize'): get_ts_dls(X, y, splits=[list(range(40)),list(range(40,50))], batchsize=16)
