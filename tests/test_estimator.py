@@ -1,0 +1,96 @@
+"The estimators against scikit-learn's own checks, and beside a classifier of aeon's"
+import pickle, subprocess, sys
+from importlib.util import find_spec
+from pathlib import Path
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+from sklearn.utils.estimator_checks import check_estimator
+from xceptiontime.data.formats import read_series
+from xceptiontime.estimator import XceptionTimeClassifier, XceptionTimeRegressor
+
+sets = Path(find_spec('aeon').submodule_search_locations[0])/'datasets'/'data'
+small = dict(lr=1e-2, bs=32, nf=1, ks=4)
+# checks that are known to fail, each with its reason
+failing = {
+    XceptionTimeClassifier: {},
+    XceptionTimeRegressor: {'check_regressors_train': 'wants R² of 0.5 on a table whose columns are in no order; convolutions over them get there after some 50 epochs, here are 2'},
+}
+skipped = {'check_array_api_input'} # scikit-learn runs it only where SCIPY_ARRAY_API is set
+
+@pytest.mark.parametrize('estimator', [XceptionTimeClassifier(epochs=5, **small), XceptionTimeRegressor(epochs=2, **small)])
+def test_check_estimator(estimator):
+    res = check_estimator(estimator, on_fail=None, on_skip=None)
+    found = {s: {r['check_name']: r['exception'] for r in res if r['status']==s} for s in ('failed','skipped')}
+    assert len(res)>40 and set(found['failed'])==set(failing[type(estimator)]), found['failed']
+    assert set(found['skipped'])<=skipped
+
+def test_beside_aeon():
+    "cross_val_score on BasicMotions, six channels"
+    from aeon.classification.feature_based import SummaryClassifier
+    X,y = (np.concatenate(o) for o in zip(*(read_series(sets/'BasicMotions'/f'BasicMotions_{part}.ts') for part in ('TRAIN','TEST'))))
+    assert X.shape==(80,6,100)
+    ours = cross_val_score(XceptionTimeClassifier(epochs=15, lr=1e-2, bs=16, nf=2, random_state=0), X, y, cv=2)
+    aeons = cross_val_score(SummaryClassifier(random_state=0), X, y, cv=2)
+    assert ours.mean()>.8 and aeons.mean()>.8, (ours,aeons)
+
+def test_unequal_lengths():
+    X,y = read_series(sets/'PickupGestureWiimoteZ'/'PickupGestureWiimoteZ_TRAIN.ts')
+    assert isinstance(X, list) and len({x.shape[1] for x in X})>5
+    clf = XceptionTimeClassifier(epochs=2, random_state=0, **small).fit(X, y)
+    probs = clf.predict_proba(X)
+    np.testing.assert_allclose(np.concatenate([clf.predict_proba(X[i:i+1]) for i in range(5)]), probs[:5], atol=1e-5)
+    assert set(clf.predict(X))<=set(y) and not hasattr(clf, 'n_features_in_')
+
+@pytest.mark.parametrize('y', [[.5,1.5,.5,1.5]*3, [True,False,False,True]*3, np.array(['a','b','c','a']*3, object), [3,-1,3,7]*3])
+def test_labels_come_back_as_they_were(y):
+    X = np.random.default_rng(0).normal(size=(12,1,20))
+    y = np.asarray(y)
+    if y.dtype.kind=='f':
+        with pytest.raises(ValueError, match='Unknown label type'): XceptionTimeClassifier(epochs=1, **small).fit(X, y) # scikit-learn takes fractions for a regression
+        y = (y*2) # 1.0 and 3.0 are labels to it
+    clf = XceptionTimeClassifier(epochs=1, random_state=0, **small).fit(X, y)
+    assert clf.classes_.tolist()==sorted(set(y.tolist())) and clf.predict(X).dtype==y.dtype
+    assert clf.predict(X).tolist()==clf.classes_[clf.predict_proba(X).argmax(1)].tolist()
+
+def test_several_outputs():
+    rng = np.random.default_rng(0)
+    X,y = rng.normal(size=(20,2,15)),rng.normal([100,-5], [10,.1], size=(20,2))
+    reg = XceptionTimeRegressor(epochs=3, random_state=0, n_estimators=2, **small).fit(X, y)
+    assert np.abs(reg.predict(X).mean(0)-y.mean(0)).max()<10 and reg.predict(X).shape==(20,2)
+    np.testing.assert_allclose(reg.predict(X), np.mean([p.predict(X) for p in reg.predictors_], 0), rtol=1e-6)
+    np.testing.assert_allclose(clone(reg).fit(X, y).predict(X), reg.predict(X), rtol=1e-5)
+
+def test_pickle_in_another_process(tmp_path):
+    rng = np.random.default_rng(0)
+    X,y = rng.normal(size=(20,30)),np.array(['no','yes']*10)
+    clf = XceptionTimeClassifier(epochs=1, random_state=0, n_estimators=2, **small).fit(X, y)
+    data = pickle.dumps(clf)
+    assert b'torch' not in data # the networks are in it as model folders
+    (tmp_path/'clf.pickle').write_bytes(data)
+    np.save(tmp_path/'X.npy', X)
+    code = "import pickle, numpy as np; np.save('out.npy', pickle.load(open('clf.pickle','rb')).predict_proba(np.load('X.npy')))"
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path, check=True)
+    np.testing.assert_allclose(np.load(tmp_path/'out.npy'), clf.predict_proba(X), atol=1e-6)
+
+def test_seeds():
+    "None follows numpy's global state, as everywhere in scikit-learn; a RandomState moves on"
+    rng = np.random.default_rng(0)
+    X,y = rng.normal(size=(20,30)),np.arange(20)%2
+    def probs(random_state): return XceptionTimeClassifier(epochs=1, random_state=random_state, **small).fit(X, y).predict_proba(X)
+    def same(a, b): return np.allclose(a, b, atol=1e-6)
+    np.random.seed(3); a,b = probs(None),probs(None)
+    np.random.seed(3); assert same(probs(None), a) and not same(a, b)
+    state = np.random.RandomState(3)
+    assert same(probs(state), a) and not same(probs(state), a)
+    assert same(probs(5), probs(5)) and not same(probs(5), probs(6))
+
+def test_verbose(capfd):
+    X,y = np.random.default_rng(0).normal(size=(12,20)),np.arange(12)%2
+    clf = XceptionTimeClassifier(epochs=2, random_state=0, **small)
+    clf.fit(X, y).predict(X)
+    assert tuple(capfd.readouterr())==('','')
+    clf.set_params(verbose=1).fit(X, y)
+    out = capfd.readouterr().out.splitlines()
+    assert 'train_loss' in out[0] and [l.split()[0] for l in out[1:]]==['0','1']
