@@ -1,0 +1,187 @@
+"The command in processes of its own, on real files from aeon's wheel"
+import csv, json, os, pty, re, signal, subprocess, sys, time
+from importlib.util import find_spec
+from pathlib import Path
+import numpy as np
+import pytest
+from xceptiontime.cli import main
+from xceptiontime.data.formats import read_series
+from xceptiontime.runtime import Predictor
+
+sets = Path(find_spec('aeon').submodule_search_locations[0])/'datasets'/'data'
+def ts(name, part): return str(sets/name/f'{name}_{part}.ts')
+command = [sys.executable, '-c', 'import sys; from xceptiontime.cli import main; sys.exit(main())']
+
+def run(*args, cwd):
+    "The command in a process of its own"
+    res = subprocess.run([*command, *map(str, args)], cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert res.returncode==0, res.stdout+res.stderr
+    return res
+
+def call(*args):
+    "The command in this process: its exit code"
+    try: return main([str(a) for a in args])
+    except SystemExit as e: return e.code
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    "Folders of two models, GunPoint and BasicMotions"
+    d = tmp_path_factory.mktemp('cli')
+    for name,epochs in (('GunPoint',2), ('BasicMotions',2)):
+        run('train', ts(name,'TRAIN'), '--valid', ts(name,'TEST'), '--out', name, '--epochs', epochs, cwd=d)
+    return d
+
+@pytest.mark.parametrize('name,channels,classes', [('GunPoint',1,['1','2']), ('BasicMotions',6,['badminton','running','standing','walking'])])
+def test_train_then_predict(trained, name, channels, classes):
+    out = run('predict', name, ts(name,'TEST'), '--out', f'{name}.csv', cwd=trained)
+    assert out.stderr==''
+    X,y = read_series(ts(name,'TEST'))
+    predictor = Predictor.from_pretrained(trained/name)
+    assert predictor.preprocess.c_in==channels
+    with open(trained/f'{name}.csv', newline='') as f: rows = list(csv.DictReader(f))
+    assert list(rows[0])==['label', *(f'prob_{c}' for c in sorted(np.unique(y)))] and len(rows)==len(y)
+    assert [c.lower() for c in np.unique(y)]==classes
+    probs = np.array([[float(r[f'prob_{c}']) for c in predictor.task.vocab] for r in rows])
+    np.testing.assert_allclose(probs, predictor.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
+    assert [r['label'] for r in rows]==predictor.predict(X).tolist()
+    evaluated = run('evaluate', name, ts(name,'TEST'), cwd=trained).stdout
+    assert float(re.search(r'accuracy ([\d.]+)', evaluated)[1])==pytest.approx((predictor.predict(X)==y).mean(), abs=1e-4)
+    assert not [p for p in trained.rglob('.*')]
+
+def test_predict_to_standard_output(trained, capsys):
+    assert call('predict', trained/'GunPoint', ts('GunPoint','TEST'))==0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0]=='label,prob_1,prob_2' and len(out)==151
+
+def test_info(trained, capsys):
+    assert call('info', trained/'BasicMotions')==0
+    out = capsys.readouterr().out
+    for words in ('XceptionTime', 'classification', 'Badminton, Running, Standing, Walking', "6 channels, missing='raise', scale='channel'"): assert words in out
+
+def test_same_seed_same_weights(trained, tmp_path):
+    weights = (trained/'GunPoint'/'model.safetensors').read_bytes()
+    args = 'train', ts('GunPoint','TRAIN'), '--valid', ts('GunPoint','TEST'), '--epochs', 2, '--out'
+    run(*args, 'again', cwd=tmp_path)
+    assert (tmp_path/'again'/'model.safetensors').read_bytes()==weights
+    assert call(*args, tmp_path/'other', '--seed', 1)==0
+    assert (tmp_path/'other'/'model.safetensors').read_bytes()!=weights
+
+def test_demo_twice_is_the_same(tmp_path):
+    res = [run('demo', '--epochs', 1, cwd=tmp_path) for _ in range(2)]
+    first,second = (r.stdout for r in res)
+    assert res[0].stderr=='' and all(l.isprintable() for l in first.splitlines()) # plain lines, as there is no terminal
+    def numbers(out): return [l for l in out.splitlines() if not l.startswith('seconds') and 'time' not in l and not re.search(r'\d\d:\d\d$', l)]
+    assert numbers(first)==numbers(second) and 'accuracy' in first
+    assert sorted(p.name for p in (tmp_path/'xceptiontime-demo').iterdir())==['config.json','confusion_matrix.png','model.safetensors']
+    assert (tmp_path/'xceptiontime-demo'/'confusion_matrix.png').read_bytes()[:8]==b'\x89PNG\r\n\x1a\n'
+    assert [p.name for p in tmp_path.iterdir()]==['xceptiontime-demo']
+
+def test_progress_in_a_terminal(tmp_path):
+    here,there = pty.openpty()
+    p = subprocess.Popen([*command, 'demo', '--epochs', '1'], cwd=tmp_path, stdout=there, stderr=there, stdin=subprocess.DEVNULL)
+    os.close(there)
+    out = b''
+    while True:
+        try: part = os.read(here, 65536)
+        except OSError: break
+        if not part: break
+        out += part
+    assert p.wait()==0
+    assert b'%' in out and '█'.encode() in out
+
+def one_class(d):
+    (d/'one.tsv').write_text('a\t1\t2\na\t2\t3\n')
+    return 'one.tsv'
+
+wrong = [
+    (('train','missing.ts'), 'missing.ts'),
+    (('train','notes.docx'), '.ts'),
+    (('train',one_class), 'classes'),
+    (('train',ts('GunPoint','TRAIN'),'--out','GunPoint'), '--force'),
+    (('train',ts('GunPoint','TRAIN'),'--valid',ts('BasicMotions','TEST')), 'channel'),
+    (('train',ts('Covid3Month','TRAIN'),'--valid',ts('GunPoint','TEST')), 'expected targets like those of'),
+    (('evaluate','GunPoint',ts('Covid3Month','TEST')), 'class labels'),
+    (('train',ts('GunPoint','TRAIN'),'--epochs','-1'), '--epochs'),
+    (('train',ts('GunPoint','TRAIN'),'--lr','nan'), '--lr'),
+    (('train',ts('GunPoint','TRAIN'),'--epoch-count','3'), '--epoch-count'),
+    (('predict','GunPoint',ts('BasicMotions','TEST')), 'expected 1 channels, got 6'),
+    (('predict','nowhere',ts('BasicMotions','TEST')), 'nowhere'),
+    (('predict','GunPoint',ts('GunPoint','TEST'),'--out','taken.csv'), '--force'),
+    (('evaluate','GunPoint',ts('BasicMotions','TEST')), 'label'),
+    (('info','.'), 'config.json'),
+    ((), 'COMMAND'),
+    (('demo','--out','full'), '--force'),
+]
+@pytest.mark.parametrize('args,words', wrong)
+def test_wrong_use(trained, tmp_path, monkeypatch, capsys, args, words):
+    monkeypatch.chdir(tmp_path)
+    for name in ('GunPoint','BasicMotions'): (tmp_path/name).symlink_to(trained/name)
+    (tmp_path/'notes.docx').write_text('')
+    (tmp_path/'taken.csv').write_text('mine')
+    (tmp_path/'full').mkdir(); (tmp_path/'full'/'thesis.tex').write_text('mine')
+    args = [a(tmp_path) if callable(a) else a for a in args]
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')}
+    assert call(*args)==2
+    err = capsys.readouterr().err
+    assert len(err.splitlines())==1 and words in err
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')}==before
+
+def test_interrupted(tmp_path):
+    p = subprocess.Popen([*command, 'demo', '--epochs', '50'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert 'train' in p.stdout.readline() # training begins
+    time.sleep(1)
+    p.send_signal(signal.SIGINT)
+    out,err = p.communicate(timeout=60)
+    assert p.returncode==130 and err.splitlines()[-1]=='xceptiontime demo: interrupted, nothing was written'
+    assert not list(tmp_path.iterdir())
+
+@pytest.mark.parametrize('name', ['demo','train','predict','evaluate','info','export'])
+def test_help_has_an_example(name, capsys):
+    assert call(name, '--help')==0
+    assert f'example:\n  xceptiontime {name}' in capsys.readouterr().out
+
+def test_regression(tmp_path, capsys):
+    "Targets that are numbers, from training to figures that numpy works out again from the CSV"
+    out = tmp_path/'covid'
+    assert call('train', ts('Covid3Month','TRAIN'), '--valid', ts('Covid3Month','TEST'), '--out', out, '--epochs', 1, '--bs', 16)==0
+    assert sorted(p.name for p in out.iterdir())==['config.json','model.safetensors','predictions.png']
+    assert call('predict', out, ts('Covid3Month','TEST'), '--out', tmp_path/'v.csv')==0
+    with open(tmp_path/'v.csv', newline='') as f: v = np.array([float(r['value']) for r in csv.DictReader(f)])
+    X,y = read_series(ts('Covid3Month','TEST'))
+    np.testing.assert_allclose(v, Predictor.from_pretrained(out).predict(X), rtol=1e-6)
+    capsys.readouterr()
+    assert call('evaluate', out, ts('Covid3Month','TEST'))==0
+    rmse,mae,r2,mean = map(float, capsys.readouterr().out.splitlines()[1].split()[1:])
+    assert rmse==pytest.approx(np.sqrt(np.mean((v-y)**2)), rel=1e-4) and mae==pytest.approx(np.abs(v-y).mean(), rel=1e-4)
+    assert r2==pytest.approx(1-((v-y)**2).sum()/((y-y.mean())**2).sum(), abs=1e-4)
+    assert mean==pytest.approx(np.sqrt(np.mean((y-read_series(ts('Covid3Month','TRAIN'))[1].mean())**2)), rel=1e-4)
+    assert call('evaluate', out, ts('GunPoint','TEST'))==2
+    assert 'expected numbers' in capsys.readouterr().err
+
+def test_several_labels(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    y = (rng.uniform(size=(60,3))>.5).astype(int)
+    np.savez(tmp_path/'a.npz', X=rng.normal(size=(60,2,30)), y=y)
+    assert call('train', tmp_path/'a.npz', '--out', tmp_path/'m', '--epochs', 1)==0
+    assert call('predict', tmp_path/'m', tmp_path/'a.npz', '--out', tmp_path/'p.csv')==0
+    with open(tmp_path/'p.csv', newline='') as f: rows = list(csv.DictReader(f))
+    p = np.array([[float(r[f'prob_{i}']) for i in range(3)] for r in rows])
+    assert [r['labels'] for r in rows]==['; '.join(str(i) for i in range(3) if q[i]>=.5) for q in p]
+    capsys.readouterr()
+    assert call('evaluate', tmp_path/'m', tmp_path/'a.npz')==0
+    tp,n = ((p>=.5)&(y==1)).sum(0),(p>=.5).sum(0)+y.sum(0)
+    assert float(re.search(r'macro F1 ([\d.]+)', capsys.readouterr().out)[1])==pytest.approx((2*tp/n).mean(), abs=1e-4)
+
+def test_killed_training_goes_on(tmp_path):
+    args = 'train', ts('GunPoint','TRAIN'), '--valid', ts('GunPoint','TEST'), '--epochs', '3', '--resume', '--out'
+    run(*args, 'whole', cwd=tmp_path)
+    p = subprocess.Popen([*command, *args, 'cut'], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    while not p.stdout.readline().split()[:1]==['1']: pass # the second epoch is over, and the first one kept
+    p.kill()
+    p.communicate()
+    assert sorted(f.name for f in tmp_path.iterdir())==['cut.checkpoint','whole']
+    out = run(*args, 'cut', cwd=tmp_path).stdout
+    assert not re.search(r'^ +0 ', out, re.M) # that epoch is not trained again
+    assert (tmp_path/'cut'/'model.safetensors').read_bytes()==(tmp_path/'whole'/'model.safetensors').read_bytes()
+    assert sorted(f.name for f in tmp_path.iterdir())==['cut','whole']

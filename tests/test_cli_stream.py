@@ -1,0 +1,139 @@
+"`xceptiontime stream` and `export` in processes of their own"
+import csv, io, json, os, signal, subprocess, sys, time
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from xceptiontime.cli import main
+from xceptiontime.data.windows import sliding_windows
+from xceptiontime.models import XceptionTime
+from xceptiontime.preprocess import Preprocess
+from xceptiontime.runtime import Predictor
+from xceptiontime.tasks import Classification, MultiLabel, Regression
+
+command = [sys.executable, '-c', 'import sys; from xceptiontime.cli import main; sys.exit(main())']
+signal_ = np.random.default_rng(0).normal(size=(3,60)).round(3)
+
+def save(folder, task):
+    torch.manual_seed(0)
+    X = np.random.default_rng(1).normal(size=(20,3,16)).astype(np.float32)
+    predictor = Predictor(XceptionTime(3, task.c_out, nf=2, head='linear'), task, Preprocess().fit(X))
+    predictor.model.head[3].bias.data -= predictor.scores(X).mean(0)
+    predictor.save_pretrained(folder)
+    return predictor
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('stream')/'model'
+    return folder, save(folder, Classification(['fist','open','rest, or none']))
+
+def lines(X): return [','.join(map(str, x)) for x in X.T]
+
+def call(args, monkeypatch, text):
+    monkeypatch.setattr('sys.stdin', io.StringIO(text))
+    return main(list(map(str, args)))
+
+def test_live(model):
+    "Each prediction is there before the next sample is sent"
+    folder,predictor = model
+    windows,*_,(_,start,stop) = sliding_windows(signal_, 16, 4, with_spans=True)
+    probs,labels = predictor.predict_proba(windows),predictor.predict(windows)
+    p = subprocess.Popen([*command, 'stream', str(folder), '--window', '16', '--hop', '4'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                         env={k:v for k,v in os.environ.items() if k!='PYTHONUNBUFFERED'}) # which would flush by itself
+    def read(): return next(csv.reader([p.stdout.readline()]))
+    assert read()==['start','stop','label','prob_fist','prob_open','prob_rest, or none'] # before the first sample
+    p.stdin.write('a,b,c\n')
+    i = 0
+    for t,line in enumerate(lines(signal_), 1):
+        p.stdin.write(line+'\n'); p.stdin.flush()
+        if i<len(stop) and t==stop[i]:
+            row = read()
+            assert [int(o) for o in row[:2]]==[start[i],stop[i]] and row[2]==labels[i]
+            np.testing.assert_allclose(np.array(row[3:], float), probs[i], atol=2e-6)
+            i += 1
+    assert p.communicate()[0]=='' and p.returncode==0 and i==len(stop)==12
+
+def test_seconds_and_smoothing(model, monkeypatch, capsys):
+    folder,predictor = model
+    assert call(['stream',folder,'--window','0.16','--hop','.04','--rate','100','--smooth','mean','--last','2'], monkeypatch, '\n'.join(lines(signal_)))==0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    probs = predictor.predict_proba(sliding_windows(signal_, 16, 4)[0])
+    assert [r['stop'] for r in rows[:3]]==['0.160000','0.200000','0.240000']
+    assert float(rows[5]['prob_open'])==pytest.approx(probs[4:6,1].mean(), abs=2e-6)
+
+@pytest.mark.parametrize('task,names', [(MultiLabel(['a','b','c']),['labels','prob_a','prob_b','prob_c']), (Regression(5., 2.),['value']),
+                                        (Regression([5.,0.], [2.,1.], ['angle','force']),['angle','force'])])
+def test_other_tasks(tmp_path, monkeypatch, capsys, task, names):
+    predictor = save(tmp_path/'m', task)
+    assert call(['stream',tmp_path/'m','--window',20], monkeypatch, '\n'.join(lines(signal_)))==0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert list(rows[0])==['start','stop',*names]
+    want = task.activation(predictor.scores(sliding_windows(signal_, 20)[0])).numpy().reshape(3, -1)
+    np.testing.assert_allclose([[float(r[n]) for n in names if n!='labels'] for r in rows], want, atol=2e-6)
+    if 'labels' in names: assert [r['labels'] for r in rows]==['; '.join(v for v,p in zip('abc', w) if p>=.5) for w in want]
+
+@pytest.mark.parametrize('text,words', [
+    ('1,2,3\n1,2\n', 'line 2: expected 3 values, one a channel, got 2'),
+    ('a,b,c\n1,x,3\n', "line 2: expected numbers, got 'x'"),
+    ('1,b,3\n', "line 1: expected numbers, got 'b'"),
+    ('a,b\n', 'line 1: expected 3 values, one a channel, got 2'),
+    ('1,2,3\n1,nan,3\n', 'the first is nan in channel 1 at sample 1 of the stream'),
+    ('1,2,1e39\n', 'the first is inf in channel 2 at sample 0 of the stream'),
+])
+def test_wrong_lines(model, monkeypatch, capsys, text, words):
+    assert call(['stream',model[0],'--window',4], monkeypatch, text)==2
+    err = capsys.readouterr().err
+    assert len(err.splitlines())==1 and words in err
+
+@pytest.mark.parametrize('args,words', [
+    (['--window','0.2'], 'window is a whole number of samples, got 0.2'),
+    (['--window','0'], "--window: invalid positive number value: '0'"),
+    (['--hop','3'], '--window'),
+    (['--window','5','--smooth','median'], 'median'),
+])
+def test_wrong_arguments(model, monkeypatch, capsys, args, words):
+    try: code = call(['stream',model[0],*args], monkeypatch, '')
+    except SystemExit as e: code = e.code
+    err = capsys.readouterr().err
+    assert code==2 and len(err.splitlines())==1 and words in err
+
+def test_reader_that_leaves(model):
+    "`xceptiontime stream ... | head -1` ends without a word"
+    text = '\n'.join(lines(np.tile(signal_, 200)))
+    p = subprocess.Popen([*command, 'stream', str(model[0]), '--window', '4'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p.stdout.close()
+    try: p.stdin.write(text); p.stdin.close()
+    except BrokenPipeError: pass
+    assert p.stderr.read()=='' and p.wait(60)==0
+
+def test_interrupted(model):
+    p = subprocess.Popen([*command, 'stream', str(model[0]), '--window', '4'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p.stdout.readline() # the names: it is waiting for samples
+    time.sleep(.2)
+    p.send_signal(signal.SIGINT)
+    assert p.communicate(timeout=60)[1]=='xceptiontime stream: interrupted\n' and p.returncode==130
+
+def test_export(model, tmp_path, capsys):
+    folder,predictor = model
+    file = tmp_path/'m.onnx'
+    assert main(['export', str(folder), '--onnx', str(file), '--channels', 'x,y,z', '--lengths'])==0
+    assert str(file) in capsys.readouterr().out
+    s = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
+    assert json.loads(s.get_modelmeta().custom_metadata_map['channels'])==['x','y','z']
+    X = signal_[None].astype(np.float32)
+    np.testing.assert_allclose(s.run(None, {'x': X, 'lengths': np.array([40])})[0], predictor.predict_proba(X[:,:,:40]), atol=1e-5)
+    before = file.read_bytes()
+    for args,words in (([], '--force'), (['--force','--channels','a'], "channels: expected 3 names, got ['a']")):
+        assert main(['export', str(folder), '--onnx', str(file), *args])==2
+        err = capsys.readouterr().err
+        assert len(err.splitlines())==1 and words in err
+    assert file.read_bytes()==before and os.listdir(tmp_path)==['m.onnx']
+
+def test_export_without_the_extra(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    assert main(['export', str(model[0]), '--onnx', str(tmp_path/'m.onnx')])==2
+    assert "pip install 'xceptiontime[onnx]'" in capsys.readouterr().err
+
+def test_help_has_an_example(capsys):
+    with pytest.raises(SystemExit): main(['stream', '--help'])
+    assert 'example:\n  armband | xceptiontime stream gestures' in capsys.readouterr().out
