@@ -33,7 +33,7 @@ def main(minutes=120):
     run(predictor, signal, 1, 40, 200) # warm
     print(f'{minutes} minutes of 8 channels at {rate} Hz, windows of {window}, one core; limits: 50 times real time, 25 ms for the 99th percentile of a push')
     print(f"{'chunk':>6}{'hop':>5}{'windows':>9} | {'times real time: cpu':>20}{'wall':>7} | {'push ms: median':>15}{'99%':>7}{'largest':>9}{'99% cpu':>9}")
-    for hop,chunk in ((40,40),(40,80),(20,40),(10,20)):
+    for hop,chunk in ((40,40),(40,80),(20,40),(10,20),(10,160)):
         wall,cpu,n = run(predictor, signal, minutes, hop, chunk)
         speed = [minutes*60/t.sum() for t in (cpu,wall)]
         print(f'{chunk:6}{hop:5}{n:9} | {speed[0]:20.0f}{speed[1]:7.0f} | {np.median(wall)*1e3:15.1f}{np.quantile(wall, .99)*1e3:7.1f}{wall.max()*1e3:9.1f}'

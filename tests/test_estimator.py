@@ -94,3 +94,15 @@ def test_verbose(capfd):
     clf.set_params(verbose=1).fit(X, y)
     out = capfd.readouterr().out.splitlines()
     assert 'train_loss' in out[0] and [l.split()[0] for l in out[1:]]==['0','1']
+
+def test_missing_values():
+    "NaN where `missing` deals with it, in tables and in collections"
+    rng = np.random.default_rng(0)
+    X,y = rng.normal(size=(24,20)),np.arange(24)%2
+    X[rng.random(X.shape)<.2] = np.nan
+    for missing in ('interpolate','mask'):
+        clf = XceptionTimeClassifier(epochs=2, random_state=0, missing=missing, **small).fit(X, y)
+        probs = clf.predict_proba(X)
+        assert np.isfinite(probs).all()
+        np.testing.assert_allclose(clf.predict_proba(X[:,None]), probs, atol=1e-6)
+    with pytest.raises(ValueError, match='Input X contains NaN'): clone(clf).set_params(missing='raise').fit(X, y)

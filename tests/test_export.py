@@ -18,7 +18,7 @@ def make(scale='channel', vocab=('down','naïve','up'), missing='raise', task=No
     if missing!='raise': X[::3,1,4:9] = np.nan
     pre = Preprocess(missing, scale, **kwargs).fit(X)
     task = Classification(vocab) if task is None else task
-    model = XceptionTime(getattr(pre, 'c_out', 2), task.c_out, nf=2, adaptive_size=5, ks=(7,5,3), head='linear')
+    model = XceptionTime(pre.c_out, task.c_out, nf=2, adaptive_size=5, ks=(7,5,3), head='linear')
     for m in model.modules():
         if isinstance(m, torch.nn.BatchNorm1d): m.running_mean.normal_(0, .1); m.running_var.uniform_(.1, .5)
     predictor,last = Predictor(model, task, pre),model.head[3]
@@ -70,6 +70,18 @@ def test_other_tasks(tmp_path, task, name):
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
     meta = s.get_modelmeta().custom_metadata_map
     assert json.loads(meta['task'])==task.settings() and ('labels' in meta)==(name=='probabilities')
+
+@pytest.mark.parametrize('missing,scale,mu', [('ffill','minmax',255.), ('interpolate','robust',2048.), ('mask','sample',None)])
+def test_missing_values(tmp_path, missing, scale, mu):
+    "What fills in, compands and scales is in the file"
+    predictor = make(scale, missing=missing, mu=mu)
+    s = session(export_onnx(predictor, tmp_path/'a.onnx', lengths=True))
+    Xs = [series(2, n, seed=n) for n in (2,11,40)]
+    for x in Xs[1:]: x[0,:4] = x[1,-3:] = x[:,6] = np.nan
+    X = np.full((3,2,50), np.nan, np.float32)
+    for x,o in zip(X, Xs): x[:,:o.shape[1]] = o
+    got = s.run(None, {'x': X, 'lengths': np.array([2,11,40])})[0]
+    np.testing.assert_allclose(got, np.concatenate([predictor.predict_proba(x[None]) for x in Xs]), atol=1e-5)
 
 def test_program(tmp_path):
     predictor = make(None)

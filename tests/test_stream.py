@@ -15,7 +15,7 @@ def make(c_in=2, scale='channel', task=Classification(['a','b','c']), missing='r
     torch.manual_seed(0)
     X = np.random.default_rng(1).normal(2, 3, size=(20,c_in,30)).astype(np.float32)
     pre = Preprocess(missing, scale).fit(X)
-    model = XceptionTime(getattr(pre, 'c_out', c_in), task.c_out, nf=2, adaptive_size=5, ks=(5,3,3), head='linear')
+    model = XceptionTime(pre.c_out, task.c_out, nf=2, adaptive_size=5, ks=(5,3,3), head='linear')
     for bn in model.modules(): # statistics of a trained network rather than 0 and 1
         if isinstance(bn, torch.nn.BatchNorm1d): bn.running_mean.normal_(0, .1); bn.running_var.uniform_(.5, 2)
     return Predictor(model, task, pre)
@@ -92,3 +92,17 @@ def test_other_tasks(task, smooth):
     np.testing.assert_allclose(np.stack([p.probs for p in ps]), values, atol=1e-5)
     for p,label in zip(ps, task.decode(values)): np.testing.assert_allclose(p.label, label, atol=1e-5) if task.vocab is None else np.testing.assert_array_equal(p.label, label)
     with pytest.raises(ValueError, match="smooth: expected 'mean' or None for a"): StreamingPredictor(predictor, 8, smooth='majority')
+
+@pytest.mark.parametrize('missing', ['mean','ffill','interpolate','mask'])
+def test_missing_values(missing):
+    "Filled in within each window, as `Predictor` does, wherever the chunks end; a window without any value raises"
+    predictor,rng = make(missing=missing),np.random.default_rng(0)
+    signal = rng.normal(size=(2,90)).cumsum(1)
+    signal[rng.random(signal.shape)<.3] = np.nan
+    signal[0,20:45] = np.nan # a channel that is gone for whole windows
+    for size in (1,7,90):
+        stream = StreamingPredictor(predictor, 12, 5)
+        assert compare([p for i in range(0, 90, size) for p in stream.push(signal[:,i:i+size])], predictor, signal, 12, 5)
+    stream = StreamingPredictor(predictor, 12, 5)
+    with pytest.raises(ValueError, match='expected a value in each series'): stream.push(np.full((2,12), np.nan))
+    assert stream.n==0 and compare(stream.push(signal), predictor, signal, 12, 5)

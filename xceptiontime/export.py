@@ -51,14 +51,14 @@ def _program(predictor, lengths):
     for node in res.graph.nodes: node.meta.pop('stack_trace', None) # it holds paths of this machine
     return res
 
-# %% ../nbs/40_export.ipynb #9890b0bb
+# %% ../nbs/40_export.ipynb #6faaa320
 LENGTHS,BATCHES = (1,9,40,111,500),(1,3,16) # at which a file is checked
 
 def _trial_series(predictor, batch, length, rng):
     "Series as in training, by mean and deviation, and with values missing if the model deals with that"
     p = predictor.preprocess
     z = torch.from_numpy(rng.normal(size=(batch,p.c_in,length)).astype(np.float32))
-    more = getattr(p, 'c_out', p.c_in)-p.c_in # channels that say where there are values
+    more = p.c_out-p.c_in # channels that say where there are values
     x = copy.deepcopy(p).cpu().inverse(torch.cat([z,torch.ones(batch, more, length)], 1)).numpy()
     if p.missing!='raise':
         gone = rng.random(x.shape)<.2
