@@ -123,7 +123,7 @@ def config(self:Predictor) -> dict: # what `config.json` holds
 def _state(model, preprocess):
     return {f'{k}.{n}': t for k,m in dict(model=model, preprocess=preprocess).items() for n,t in m.state_dict().items()}
 
-# %% ../nbs/14_runtime.ipynb #7c1c4d9a
+# %% ../nbs/14_runtime.ipynb #5c1ab9ba
 @patch
 def save_pretrained(self:Predictor,
     folder # a new or empty folder, or a model folder to replace
@@ -132,6 +132,10 @@ def save_pretrained(self:Predictor,
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and ((folder/'config.json').exists() or not any(folder.iterdir()))):
         raise FileExistsError(f'folder: expected a new or empty folder or one that holds a model, got {folder}, which holds something else')
+    built,want = _state(*_build(self.config(), 'config.json')[::2]),_state(self.model, self.preprocess)
+    for k in {**built, **want}:
+        if k not in built or k not in want or built[k].shape!=want[k].shape:
+            raise ValueError(f"model: expected the weights of a {type(self.model).__name__} with its arguments, got others at '{k}'; of a changed or fused network, save the original")
     config = json.dumps(self.config(), indent=2, ensure_ascii=False)
     with whole_folder(folder) as tmp:
         (tmp/'config.json').write_text(config+'\n', encoding='utf-8')
