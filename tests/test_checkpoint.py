@@ -16,7 +16,6 @@ context.set_forkserver_preload(['xceptiontime.checkpoint','fastai.callback.mixup
 def script(folder, started=None, epochs=12, num_workers=0):
     "The run, from its first line; its weights go to `folder`/end.pt"
     torch.set_num_threads(1)
-    multiprocessing.set_start_method('fork', force=True) # as loaders start their workers on Linux
     X,y,_ = make_bumps(72, c_in=2, length=40, seed=0)
     dls = TSDataLoaders.from_arrays(X, y, (np.arange(48), np.arange(48,72)), bs=16, seed=0, device='cpu', num_workers=num_workers)
     learn = ts_learner(dls, nf=2, seed=0)

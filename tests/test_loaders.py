@@ -1,12 +1,12 @@
 "Loaders: each sample once an epoch, windows that are never materialised, batches of similar length, no global random state moved"
-import os, pickle, random, tracemalloc
+import os, pickle, random, subprocess, sys, tracemalloc
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import IndexSplitter, ItemGetter
 from fasttransform import Transform
 from xceptiontime.data.blocks import TSBlock, get_ts_dls
-from xceptiontime.data.loaders import TSDataLoaders
+from xceptiontime.data.loaders import TSDataLoaders, TSTensor
 from xceptiontime.data.order import similar_lengths
 from xceptiontime.data.splits import get_splits
 from xceptiontime.data.windows import MappedArray, Windows, crop_series, resample_series, sliding_windows
@@ -297,3 +297,28 @@ def test_get_ts_dls_without_scaling_gives_the_numbers():
     np.testing.assert_array_equal(torch.cat([b[0] for b in dls.valid]).numpy(), X[40:])
     assert sorted(sum(numbers(dls.train), []))==list(range(40))
     with pytest.raises(TypeError, match='batchsize'): get_ts_dls(X, y, splits=[list(range(40)),list(range(40,50))], batchsize=16)
+
+workers = """
+import multiprocessing, sys
+import numpy as np
+if __name__=='__main__':
+    multiprocessing.set_start_method(sys.argv[1])
+    from xceptiontime.data.loaders import TSDataLoaders
+    X = np.arange(40, dtype=np.float32).repeat(6).reshape(40,2,3)
+    splits = np.arange(32),np.arange(32,40)
+    def order(n): return [b[0][:,0,0].tolist() for b in TSDataLoaders.from_arrays(X, np.arange(40)%2, splits, bs=8, num_workers=n, seed=0, device='cpu', scale=None).train]
+    assert order(2)==order(0) and len(order(0))==4
+"""
+@pytest.mark.parametrize('method', ['fork','forkserver','spawn'])
+def test_workers_however_they_are_started(method, tmp_path):
+    (tmp_path/'script.py').write_text(workers)
+    res = subprocess.run([sys.executable, tmp_path/'script.py', method], capture_output=True, text=True)
+    assert res.returncode==0, res.stderr
+
+def test_one_batch_transform_needs_no_list():
+    class Twice(Transform):
+        def encodes(self, x:TSTensor): return x*2
+    X,y = np.random.default_rng(0).normal(size=(20,2,6)).astype(np.float32),np.arange(20)%2
+    def first(tfms): return TSDataLoaders.from_arrays(X, y, (np.arange(10),np.arange(10,20)), batch_tfms=tfms, device='cpu').valid.one_batch()[0]
+    np.testing.assert_allclose(first(Twice()).numpy(), 2*first(None).numpy(), rtol=1e-6)
+    np.testing.assert_allclose(first([Twice()]).numpy(), 2*first(None).numpy(), rtol=1e-6)

@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/data.loaders.html.md"""
 # %% auto #0
 __all__ = ['TARGETS', 'TSTensor', 'TSLengths', 'TSDataset', 'PreprocessBatch', 'TSDataLoader', 'series_axes', 'TSDataLoaders']
 
-# %% ../../nbs/20_data.loaders.ipynb #513e62c7
+# %% ../../nbs/20_data.loaders.ipynb #d73d2005
 import inspect,random
 from copy import copy
 from itertools import islice
@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastcore.basics import PrettyString,patch,patch_to
+from fastcore.foundation import L
 from fasttransform import ItemTransform
 from fastai.data.core import DataLoaders,TfmdDL
 from fastai.data.transforms import Category
@@ -112,7 +113,11 @@ class PreprocessBatch(ItemTransform):
         return (self.preprocess(b[0].as_subclass(torch.Tensor), lengths).as_subclass(type(b[0])), *b[1:])
     def decodes(self, b): return (self.preprocess.inverse(b[0]), *b[1:])
 
-# %% ../../nbs/20_data.loaders.ipynb #ef972cf1
+# %% ../../nbs/20_data.loaders.ipynb #3311ac22
+class _Generator(torch.Generator):
+    "Draws the seed of worker processes, which do not need it and to which its state cannot be sent"
+    def __reduce__(self): return _Generator, ()
+
 class TSDataLoader(TfmdDL):
     "A fastai `DataLoader` that takes a whole batch from a `TSDataset` at once"
     def __init__(self, dataset, bs=64, shuffle=False, num_workers=0, seed=None, **kwargs):
@@ -121,7 +126,7 @@ class TSDataLoader(TfmdDL):
         super().__init__(dataset, bs=bs, shuffle=shuffle, num_workers=num_workers, **kwargs)
         random.setstate(state) # fastai draws a seed from it
         if seed is not None: self.rng = random.Random(seed)
-        self.fake_l.generator = torch.Generator() # else torch draws the seed of worker processes from its global one
+        self.fake_l.generator = _Generator() # else torch draws the seed of worker processes from its global one
         self._n_inp = dataset.n_inp
         self._types = {tuple: [TSTensor] + [TSLengths]*(dataset.n_inp-1) + [TARGETS[dataset.task.name]]*(dataset.y is not None)}
 
@@ -235,7 +240,7 @@ def _series(X, c_in=None):
     if c_in not in (None, X.shape[1]): raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]} in {X}')
     return X,None
 
-# %% ../../nbs/20_data.loaders.ipynb #f0091786
+# %% ../../nbs/20_data.loaders.ipynb #cc4fc1af
 @patch_to(TSDataLoaders, cls_method=True)
 def from_arrays(cls,
     X, # series, in any form that `check_series` takes; or `Windows`
@@ -253,7 +258,7 @@ def from_arrays(cls,
     mu:float|None=None, # see `Preprocess`
     bs:int=64, # series in a training batch
     valid_bs:int|None=None, # series in a validation batch; `bs` if None
-    batch_tfms=None, # transforms of a batch, after preprocessing, on the batch's device
+    batch_tfms=None, # transform of a batch, or several, after preprocessing, on the batch's device
     seed:int|None=None, # for the splits if none are given, and for the order of training batches
     num_workers:int=0, # processes that prepare batches; slicing is so quick that 0 is best for arrays
     device=None, # where batches go; fastai's default device if None
@@ -276,7 +281,7 @@ def from_arrays(cls,
     weights,strata = _weights(weights, task, len(X), splits[0], parts[0])
     preprocess = Preprocess(missing, scale, mu).fit(X, lengths, splits[0])
     for idxs in splits[1:]: preprocess.check(X, lengths, idxs)
-    tfms = [PreprocessBatch(preprocess), *(batch_tfms or [])]
+    tfms = [PreprocessBatch(preprocess), *L(batch_tfms)]
     def dataset(i, idxs): return TSDataset(X, codes, task, preprocess, lengths, idxs, *((None,None) if i else (weights,strata)), min(i,1))
     dls = [TSDataLoader(dataset(i, idxs), bs=valid_bs or bs if i else bs, shuffle=not i, seed=seed, num_workers=num_workers, after_batch=tfms)
            for i,idxs in enumerate(splits)]
