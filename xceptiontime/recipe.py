@@ -39,13 +39,14 @@ BASE = dict(
     ks=40,              # see `XceptionTime`
 )
 
-# %% ../nbs/31_recipe.ipynb #6b16e3a6
-_tenth = dict(bs='tenth')
+# %% ../nbs/31_recipe.ipynb #5aa9bbd5
+_tenth50 = dict(bs='tenth', epochs=50)
 RECIPES = dict( # by name: what differs from `BASE`
     base={}, # candidates, one change at a time
-    relu=dict(head='relu'), bn=dict(head='bn'), bs16=dict(bs=16), tenth=_tenth,
-    **{f'tenth_{k}': {**_tenth, **v} for k,v in dict( # and one more change at a time beside batches tied to the number of series
-        epochs50=dict(epochs=50), relu=dict(head='relu'), bn=dict(head='bn'), smoothing=dict(smoothing=.1), ks41=dict(ks=(41,21,11)),
+    relu=dict(head='relu'), bn=dict(head='bn'), bs16=dict(bs=16), tenth=dict(bs='tenth'),
+    tenth50=_tenth50, # half the epochs in smaller batches, and one more change at a time beside that
+    **{f'tenth50_{k}': {**_tenth50, **v} for k,v in dict(
+        relu=dict(head='relu'), bn=dict(head='bn'), smoothing=dict(smoothing=.1), ks41=dict(ks=(41,21,11)),
         steps1000=dict(min_steps=1000), momentum=dict(bn_momentum=.02), wd1e4=dict(wd=1e-4), wd1e1=dict(wd=.1), mixup=dict(mixup=.4),
         sample=dict(scale='sample'), unscaled=dict(scale=None), average=dict(average=.99), lr3e3=dict(lr=3e-3), flat_cos=dict(schedule='flat_cos')).items()})
 
