@@ -216,13 +216,13 @@ class ProgressOrLines(ProgressCallback):
         if self.plain: self.pbar = _Lines()
         else: super()._launch_pbar()
 
-# %% ../nbs/30_learner.ipynb #1762018a
+# %% ../nbs/30_learner.ipynb #71d52517
 @delegates(Learner.__init__)
 class TSLearner(Learner):
     "A fastai `Learner` for series: it predicts raw series and saves a model folder"
     def __init__(self, dls, model, loss_func=None, default_cbs=True, **kwargs):
         if not isinstance(dls, TSDataLoaders): raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
-        self.dls = dls
+        self.dls,self.trained = dls,None
         super().__init__(dls, model, loss_func=dls.task.loss_func if loss_func is None else task_loss(loss_func, dls), default_cbs=default_cbs, **kwargs)
         if hasattr(self, 'progress'):
             self.remove_cb(ProgressCallback)
@@ -244,11 +244,14 @@ class TSLearner(Learner):
     def loss_func(self, v): # callbacks such as MixUp put functions of their own here for a while, which stay as they are
         self._loss_func = task_loss(v, self.dls) if isinstance(v, (nn.Module,BaseLoss)) else v
 
-# %% ../nbs/30_learner.ipynb #4d5afd44
+# %% ../nbs/30_learner.ipynb #70d48275
 @patch
 def _do_fit(self:TSLearner):
+    before = (self.trained or {}).get('epochs', 0)
     try:
-        for self.epoch in range(self.first_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+        for self.epoch in range(self.first_epoch, self.n_epoch):
+            self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+            self._note(before+self.epoch+1)
     except KeyboardInterrupt:
         self.interrupted = True
         raise CancelFitException from None
@@ -265,6 +268,18 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
             error,keep.error = keep.error,None
             raise error
     if self.interrupted: raise KeyboardInterrupt
+
+# %% ../nbs/30_learner.ipynb #4c11b9b8
+@patch
+def _note(self:TSLearner,
+    epochs # that training has seen
+):
+    "Keep what is known after an epoch; a search for a learning rate is none"
+    if hasattr(self, 'lr_finder'): return
+    rec = getattr(self, 'recorder', None)
+    last = dict(zip(rec.metric_names[1:-1], rec.values[-1])) if rec is not None and rec.values else {}
+    last = {k: float(v) for k,v in last.items() if isinstance(v, (int,float)) and math.isfinite(v)}
+    self.trained = dict(epochs=epochs, series=len(self.dls.train_ds), seed=getattr(self, 'seed', None), last=last)
 
 # %% ../nbs/30_learner.ipynb #7d1c0a53
 @patch
@@ -285,7 +300,7 @@ def body_and_head(model) -> L: # two parameter groups
     ids = {id(p) for p in head}
     return L([p for p in params(model) if id(p) not in ids], head)
 
-# %% ../nbs/30_learner.ipynb #9f051ae1
+# %% ../nbs/30_learner.ipynb #d9c1131c
 ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # what `ts_learner` chooses where an architecture's own default is the published one
 
 @delegates(Learner.__init__, but='model,splitter')
@@ -314,14 +329,16 @@ def ts_learner(
     arch_kwargs = {**ARCH_DEFAULTS.get(arch, {}), **{k:v for k,v in kwargs.items() if k in arch_args}}
     model = arch(dls.vars, dls.c, **arch_kwargs)
     body_and_head(model)
-    return TSLearner(dls, model, loss_func=loss_func, metrics=DEFAULT_METRICS[dls.task.name] if metrics is None else metrics,
-                     opt_func=opt_func, lr=lr, cbs=cbs, splitter=body_and_head, **{k:v for k,v in kwargs.items() if k not in arch_args})
+    learn = TSLearner(dls, model, loss_func=loss_func, metrics=DEFAULT_METRICS[dls.task.name] if metrics is None else metrics,
+                      opt_func=opt_func, lr=lr, cbs=cbs, splitter=body_and_head, **{k:v for k,v in kwargs.items() if k not in arch_args})
+    learn.seed = seed
+    return learn
 
-# %% ../nbs/30_learner.ipynb #a1ffaf4f
+# %% ../nbs/30_learner.ipynb #4fb233a9
 @patch
 def predictor(self:TSLearner) -> Predictor:
     "The network with its preprocessing and task, as it stands: training on changes it too"
-    return Predictor(self.model, self.dls.task, self.dls.preprocess)
+    return Predictor(self.model, self.dls.task, self.dls.preprocess, channels=self.dls.channels, rate=self.dls.rate, training=self.trained)
 
 # %% ../nbs/30_learner.ipynb #fe5cc5cc
 @patch
@@ -381,6 +398,16 @@ def save_pretrained(self:TSLearner,
 ):
     "Write a model folder: `config.json` and `model.safetensors`, which `Predictor.from_pretrained` opens without fastai"
     return self.predictor().save_pretrained(folder)
+
+# %% ../nbs/30_learner.ipynb #b0c666a7
+@patch
+@delegates(Predictor.push_to_hub)
+def push_to_hub(self:TSLearner,
+    repo:str, # name on the Hub, 'user/model'; made if there is none
+    **kwargs
+) -> str: # address of the commit
+    "Put the model folder on the Hugging Face Hub, with a card as README.md where there is none yet"
+    return self.predictor().push_to_hub(repo, **kwargs)
 
 # %% ../nbs/30_learner.ipynb #e96d25e6
 @patch
