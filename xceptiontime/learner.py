@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/learner.html.md"""
 __all__ = ['METRICS', 'DEFAULT_METRICS', 'ARCH_DEFAULTS', 'TaskMetric', 'InUnits', 'task_loss', 'task_metrics', 'KeepFinite',
            'ProgressOrLines', 'TSLearner', 'body_and_head', 'ts_learner']
 
-# %% ../nbs/30_learner.ipynb #1c811ef8
+# %% ../nbs/30_learner.ipynb #dcd4d029
 import inspect,math,random,sys,warnings
 from contextlib import contextmanager
 from copy import copy
@@ -31,6 +31,7 @@ from torch import nn
 from .data.loaders import TSDataLoaders,TSLengths
 from .models import XceptionTime
 from .preprocess import check_series
+from .pretrained import go_on_from
 from .runtime import Predictor
 from .tasks import TaskLoss
 
@@ -316,7 +317,7 @@ def body_and_head(model) -> L: # two parameter groups
     ids = {id(p) for p in head}
     return L([p for p in params(model) if id(p) not in ids], head)
 
-# %% ../nbs/30_learner.ipynb #d9c1131c
+# %% ../nbs/30_learner.ipynb #85852a24
 ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # what `ts_learner` chooses where an architecture's own default is the published one
 
 @delegates(Learner.__init__, but='model,splitter')
@@ -330,9 +331,10 @@ def ts_learner(
     lr=defaults.lr, # learning rate when `fit` is given none
     cbs=None, # callbacks
     seed:int|None=None, # for the initial weights, the order of batches and augmentation; leaves the random state alone if None
+    pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
     **kwargs # arguments of `arch` and of `Learner`
 ) -> TSLearner:
-    "A `TSLearner` with a new network that fits `dls`"
+    "A `TSLearner` with a new network that fits `dls`, or with that of a model folder"
     if not isinstance(dls, TSDataLoaders): raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
     if not callable(arch): raise TypeError(f'arch: expected a class such as XceptionTime, got {arch!r}')
     own,arch_args = inspect.signature(Learner).parameters,inspect.signature(arch).parameters
@@ -342,12 +344,18 @@ def ts_learner(
     if seed is not None:
         set_seed(seed)
         dls.train.rng = random.Random(seed)
-    arch_kwargs = {**ARCH_DEFAULTS.get(arch, {}), **{k:v for k,v in kwargs.items() if k in arch_args}}
-    model = arch(dls.vars, dls.c, **arch_kwargs)
+    arch_kwargs = {k:v for k,v in kwargs.items() if k in arch_args}
+    if pretrained is None: model,task,trained,line = arch(dls.vars, dls.c, **{**ARCH_DEFAULTS.get(arch, {}), **arch_kwargs}),None,None,None
+    else:
+        said = [k for k in arch_kwargs if k!='head'] + ['arch']*(arch is not XceptionTime)
+        if said: raise TypeError(f'{said[0]}: expected none beside pretrained, whose folder says what the network is')
+        model,task,trained,line = go_on_from(pretrained, dls, arch_kwargs.get('head'))
     body_and_head(model)
     learn = TSLearner(dls, model, loss_func=loss_func, metrics=DEFAULT_METRICS[dls.task.name] if metrics is None else metrics,
                       opt_func=opt_func, lr=lr, cbs=cbs, splitter=body_and_head, **{k:v for k,v in kwargs.items() if k not in arch_args})
-    learn.seed = seed
+    learn.seed,learn.trained = seed,trained
+    if task is not None: vars(learn._task).update(vars(task))
+    if line is not None: print(line)
     return learn
 
 # %% ../nbs/30_learner.ipynb #ed32614d
