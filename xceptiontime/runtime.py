@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/runtime.html.md"""
 # %% auto #0
 __all__ = ['FORMAT', 'ARCHS', 'evaluating', 'Predictor', 'whole_folder', 'register_arch']
 
-# %% ../nbs/14_runtime.ipynb #8ead78bc
+# %% ../nbs/14_runtime.ipynb #c3c7ae08
 import inspect,json,os,secrets,shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file,save_file
 from torch import nn
 from . import __version__
+from .inception import InceptionTime
 from .models import XceptionTime
 from .preprocess import Preprocess,check_series
 from .tasks import TASKS
@@ -108,9 +109,9 @@ def whole_folder(
     finally:
         for o in (tmp,old): shutil.rmtree(o, ignore_errors=True)
 
-# %% ../nbs/14_runtime.ipynb #db8a8c20
+# %% ../nbs/14_runtime.ipynb #5f1fae63
 FORMAT = 1 # of the model folder; what is newer is refused
-ARCHS = {'XceptionTime': XceptionTime} # what a model folder may hold, by name
+ARCHS = {'XceptionTime': XceptionTime, 'InceptionTime': InceptionTime} # what a model folder may hold, by name
 
 def _check_args(name, args):
     for k,v in args.items():
