@@ -13,10 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 from fastcore.basics import patch
 from fastcore.imports import noop
-from .fast import applies, channels_last, rows, signature, steps_first
+from .fast import applies, signature
 from .layers import *
 from .masks import length_mask, real_steps
 from .models import _check_input, _positive, kernel_sizes
+from .rows import channels_last, rows, steps_first
 
 # %% ../nbs/01a_inception.ipynb #5b80dd31
 class InceptionModule(Module):
