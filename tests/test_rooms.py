@@ -11,7 +11,8 @@ rooms = { # room: the rooms that it may import
     'fast': {'layers','masks'},
     'models': {'layers','masks','fast'},
     'preprocess': {'layers','masks'},
-    'tasks': set(),
+    'conformal': set(),
+    'tasks': {'conformal'},
     'data.numbers': set(),
     'data.tables': {'data.numbers'},
     'data.formats': {'data.numbers','data.tables'},
@@ -34,7 +35,7 @@ rooms = { # room: the rooms that it may import
 }
 with_fastai = {'data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark'}
 core = {'torch','numpy','fastcore','safetensors','fastai','fasttransform','matplotlib','sklearn'} # the requirements, and what comes with fastai
-numpy_only = {'data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
+numpy_only = {'conformal','data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
 
 def modules(): return {'.'.join(p.relative_to(root).with_suffix('').parts): p for p in root.rglob('*.py') if p.stem not in ('__init__','_modidx','all')}
 
