@@ -16,6 +16,7 @@ from .export import *
 from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *
+from .pretrained import *
 from .learner import *
 from .checkpoint import *
 from .recipe import *
