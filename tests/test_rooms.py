@@ -20,7 +20,7 @@ rooms = { # room: the rooms that it may import
     'data.splits': set(),
     'data.order': set(),
     'data.sets': {'data.formats','data.windows'},
-    'runtime': {'layers','models','preprocess','tasks'},
+    'runtime': {'conformal','layers','models','preprocess','tasks'},
     'stream': {'runtime','preprocess','data.windows'},
     'export': {'runtime','preprocess'},
     'data.loaders': {'preprocess','tasks'} | data,
