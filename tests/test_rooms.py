@@ -8,7 +8,9 @@ data = {'data.formats','data.tables','data.windows','data.splits','data.order','
 rooms = { # room: the rooms that it may import
     'layers': {'masks'},
     'masks': set(),
-    'fast': {'layers','masks'},
+    'threads': set(),
+    'rows': {'layers'},
+    'fast': {'layers','masks','rows','threads'},
     'models': {'layers','masks','fast'},
     'preprocess': {'layers','masks'},
     'conformal': set(),
