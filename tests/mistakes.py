@@ -155,7 +155,7 @@ table = { # by what it is about: (mistake, call, error, words)
     ('settings cut short', "Predictor.from_pretrained(cut(folder, 'config.json'))", ValueError, 'expected JSON'),
     ('a later version', "Predictor.from_pretrained(edit(folder, format=99))", ValueError, 'or older, got 99, written by xceptiontime'),
     ('another architecture', "Predictor.from_pretrained(edit(folder, architecture='os.system'))", ValueError, "under 'architecture', got 'os.system'"),
-    ('other arguments', "Predictor.from_pretrained(edit(folder, arguments=dict(c_in=3, c_out=2, nf=8)))", ValueError, 'as config.json says, got float32'),
+    ('other arguments', "Predictor.from_pretrained(edit(folder, arguments=dict(c_in=3, c_out=2, nf=8)))", ValueError, 'as config.json says, got F32'),
     ('another task', "Predictor.from_pretrained(edit(folder, task=dict(name='clustering')))", ValueError, "as the task's name, got 'clustering'"),
     ('more classes than scores', "Predictor.from_pretrained(edit(folder, task=dict(name='classification', vocab=['a','b','c'])))", ValueError, 'expected 3 scores as the task has, got c_out 2'),
     ('settings that are not there', "Predictor.from_pretrained(edit(folder, preprocess=None))", ValueError, "expected a dict under 'preprocess', got None"),

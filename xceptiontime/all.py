@@ -5,6 +5,7 @@ from .layers import *
 from .models import *
 from .inception import *
 from .preprocess import *
+from .conformal import *
 from .tasks import *
 from .data.formats import *
 from .data.windows import *
