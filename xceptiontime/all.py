@@ -3,7 +3,9 @@ from fastai.callback.all import *
 from fastai.interpret import *
 from .layers import *
 from .models import *
+from .inception import *
 from .preprocess import *
+from .conformal import *
 from .tasks import *
 from .data.formats import *
 from .data.windows import *
