@@ -159,3 +159,12 @@ def test_freeze_leaves_the_last_layer(learn):
     assert free=={'fc.weight','fc.bias'}|norms
     learn.unfreeze()
     assert all(p.requires_grad for p in learn.model.parameters())
+
+def test_other_classes_on_the_same_body(learn, tmp_path):
+    "`pretrained` gives it a fresh head"
+    learn.save_pretrained(tmp_path/'m')
+    dls = TSDataLoaders.from_arrays(learn.X, np.arange(120)%3, (np.arange(80),np.arange(80,120)), bs=20, device='cpu')
+    on = ts_learner(dls, pretrained=tmp_path/'m')
+    assert type(on.model) is InceptionTime and on.model.init_args['c_out']==3
+    assert all(torch.equal(t, learn.model.inceptionblock.state_dict()[k]) for k,t in on.model.inceptionblock.state_dict().items())
+    with pytest.raises(ValueError, match='head: expected None, as an InceptionTime'): ts_learner(dls, pretrained=tmp_path/'m', head='linear')

@@ -105,12 +105,14 @@ def forward_features(self:InceptionTime,
     if applies(self, x, lengths) and len(x)*x.shape[2]>=FEWEST: return fast_features(self.inceptionblock, x, lengths)
     with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])): return self.gap(self.inceptionblock(x))
 
-# %% ../nbs/01a_inception.ipynb #99aa766a
+# %% ../nbs/01a_inception.ipynb #b2ac1278
 @patch
 def reset_head(self:InceptionTime,
-    c_out:int # scores of the new head
+    c_out:int, # scores of the new head
+    head=None, # there is one kind: anything else raises
 ) -> InceptionTime: # itself
     "Give the network a fresh last layer for other classes or targets; the rest stays as it was trained"
+    if head is not None: raise ValueError(f'head: expected None, as an InceptionTime has one kind of head, got {head!r}')
     new,w = InceptionTime(**{**self.init_args, 'c_out':c_out}),self.fc.weight
     self.fc = new.fc.to(w.device, w.dtype)
     self.init_args,self.as_built = new.init_args,new.as_built
