@@ -26,11 +26,13 @@ rooms = { # room: the rooms that it may import
     'data.blocks': {'data.loaders','preprocess'},
     'data.augment': {'data.loaders','masks'},
     'learner': {'data.loaders','models','preprocess','tasks','runtime'},
+    'recipe': {'data.loaders','data.augment','learner','tasks'},
+    'benchmark': {'data.sets','models','recipe'},
     'estimator': {'data.loaders','learner','preprocess','tasks','runtime'},
     'checkpoint': set(),
     'cli': None, # everything that it drives
 }
-with_fastai = {'data.loaders','data.blocks','data.augment','learner','checkpoint','estimator'}
+with_fastai = {'data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark'}
 core = {'torch','numpy','fastcore','safetensors','fastai','fasttransform','matplotlib','sklearn'} # the requirements, and what comes with fastai
 numpy_only = {'data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
 

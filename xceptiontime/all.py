@@ -17,4 +17,6 @@ from .data.blocks import *
 from .data.augment import *
 from .learner import *
 from .checkpoint import *
+from .recipe import *
 from .estimator import *
+from .benchmark import *

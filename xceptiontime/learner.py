@@ -277,14 +277,15 @@ def no_bar(self:TSLearner):
     finally:
         if bar is not None: self.add_cb(bar)
 
-# %% ../nbs/30_learner.ipynb #80586f4d
+# %% ../nbs/30_learner.ipynb #d84d3064
 def body_and_head(model) -> L: # two parameter groups
     "Splits a model with a `head` into its body and its head, so that `freeze` leaves the head to train"
+    if not hasattr(model, 'head'): raise TypeError(f'arch: expected a network with a head, the part that freeze leaves to train, got {type(model).__name__} without')
     head = params(model.head)
     ids = {id(p) for p in head}
     return L([p for p in params(model) if id(p) not in ids], head)
 
-# %% ../nbs/30_learner.ipynb #fcefa1b2
+# %% ../nbs/30_learner.ipynb #9f051ae1
 ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # what `ts_learner` chooses where an architecture's own default is the published one
 
 @delegates(Learner.__init__, but='model,splitter')
@@ -311,7 +312,9 @@ def ts_learner(
         set_seed(seed)
         dls.train.rng = random.Random(seed)
     arch_kwargs = {**ARCH_DEFAULTS.get(arch, {}), **{k:v for k,v in kwargs.items() if k in arch_args}}
-    return TSLearner(dls, arch(dls.vars, dls.c, **arch_kwargs), loss_func=loss_func, metrics=DEFAULT_METRICS[dls.task.name] if metrics is None else metrics,
+    model = arch(dls.vars, dls.c, **arch_kwargs)
+    body_and_head(model)
+    return TSLearner(dls, model, loss_func=loss_func, metrics=DEFAULT_METRICS[dls.task.name] if metrics is None else metrics,
                      opt_func=opt_func, lr=lr, cbs=cbs, splitter=body_and_head, **{k:v for k,v in kwargs.items() if k not in arch_args})
 
 # %% ../nbs/30_learner.ipynb #a1ffaf4f

@@ -1,0 +1,90 @@
+"A benchmark that is killed, shared by two runners and spread over a cluster gives the same results, bit for bit"
+import os, signal, subprocess, sys, threading, time
+import numpy as np
+import pytest
+from xceptiontime.benchmark import COLUMNS, read_rows, run_benchmark, table
+from xceptiontime.data.sets import make_bumps
+
+SETS,SEEDS,EPOCHS = ['Short','Odd','Long'],[0,1,2],3
+same = [c for c in COLUMNS if c!='seconds']
+
+def write(path, X, y): np.savetxt(path, np.column_stack([y, X[:,0]]), fmt='%g', delimiter='\t')
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    "A folder with three small sets; the test part of `Odd` has a class of its own"
+    d = tmp_path_factory.mktemp('sets')
+    for name,length in zip(SETS, (24,30,40)):
+        X,y,_ = make_bumps(36, 1, length, noise=.1, width=24, seed=length)
+        write(d/f'{name}_TRAIN.tsv', X[:24], y[:24])
+        write(d/f'{name}_TEST.tsv', X[24:], y[24:]+(name=='Odd'))
+    return d
+
+@pytest.fixture(scope='module')
+def alone(data, tmp_path_factory):
+    "The folder of an undisturbed run in this process"
+    out = tmp_path_factory.mktemp('alone')
+    res = run_benchmark(SETS, out, data, seeds=SEEDS, epochs=EPOCHS, verbose=False)
+    assert len(res)==9 and res['error'].notna().tolist()==(res['set']=='Odd').tolist()
+    return out
+
+def check(out, alone):
+    "The same table and the same probabilities"
+    ours,theirs = table(out)[same],table(alone)[same]
+    assert ours.to_csv(float_format=float.hex)==theirs.to_csv(float_format=float.hex)
+    names = sorted(p.name for p in alone.glob('*.npy'))
+    assert len(names)==6 and sorted(p.name for p in out.glob('*.npy'))==names
+    for n in names: assert np.load(out/n).tobytes()==np.load(alone/n).tobytes()
+
+def start(data, out):
+    return subprocess.Popen([sys.executable, '-c', 'import sys; from xceptiontime.cli import main; sys.exit(main())', 'bench', '--data', data, '--sets', *SETS,
+                             '--seeds', *map(str, SEEDS), '--epochs', str(EPOCHS), '--out', out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+def wait_for(n, out, seconds=120):
+    "Wait until `n` results are there"
+    end = time.monotonic()+seconds
+    while len(list(out.glob('*.json')))<n:
+        assert time.monotonic()<end
+        time.sleep(.02)
+
+def test_killed_then_finished_by_two(data, alone, tmp_path):
+    first = start(data, tmp_path)
+    try: wait_for(2, tmp_path)
+    finally: first.kill()
+    first.communicate()
+    before = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob('*.json')}
+    assert 2<=len(before)<9
+    both = [start(data, tmp_path) for _ in range(2)]
+    ends = [p.communicate(timeout=200) for p in both]
+    assert [p.returncode for p in both]==[0,0], ends
+    check(tmp_path, alone)
+    after = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob('*.json')}
+    assert all(after[n]==t for n,t in before.items())
+    trained = [l.rpartition(': ')[2] for _,err in ends for l in err.splitlines() if 'left: ' in l]
+    assert sorted(trained)==sorted(n.removesuffix('.json') for n in after if n not in before) # each once, by one of the two
+    assert not list(tmp_path.glob('*.tmp*'))
+    assert ends[0][0].split()[:3]==['set','arch','recipe'] and 'ValueError: Odd (test)' in ends[0][0]
+
+def test_cluster(data, alone, tmp_path):
+    "Two worker processes of dask; in a second run one is killed half-way"
+    from distributed import Client, LocalCluster
+    with LocalCluster(n_workers=2, threads_per_worker=1, host='127.0.0.1', dashboard_address=None) as cluster, Client(cluster) as client:
+        def run(out): return run_benchmark(SETS, out, data, seeds=SEEDS, epochs=EPOCHS, backend='dask', verbose=False)
+        out = tmp_path/'whole'
+        run(out)
+        check(out, alone)
+        out,pids = tmp_path/'broken',client.run(os.getpid)
+        assert len(set(pids.values())-{os.getpid()})==2
+        def kill():
+            wait_for(2, out)
+            os.kill(list(pids.values())[0], signal.SIGKILL)
+        killer = threading.Thread(target=kill)
+        killer.start()
+        run(out)
+        killer.join()
+        check(out, alone)
+        assert set(client.run(os.getpid).values())!=set(pids.values())
+
+def test_settings_in_rows(alone):
+    row = next(r for r in read_rows(alone) if r['set']=='Long')
+    assert row['settings']['epochs']==EPOCHS and row['recipe']==f'base-{EPOCHS}epochs' and set(row['versions'])>={'torch','fastai','xceptiontime'}
