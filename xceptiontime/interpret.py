@@ -155,7 +155,7 @@ def _one(pred, x, method, target, baseline, n_steps, window, step, layer, bs):
     if pred.task.vocab is None: a = a*np.atleast_1d(pred.task.std)[target]
     return sum(a[0].split(pre.c_in)).cpu().numpy().astype(np.float32)
 
-# %% ../nbs/31_interpret.ipynb #2a00b603
+# %% ../nbs/31_interpret.ipynb #a11646b7
 def _draw(ax, x, a, top, names, cmap):
     "Series (channels, length) below one another in one picture, coloured by `a`, dark and thick where it is large"
     n = x.shape[1]
@@ -170,8 +170,8 @@ def _draw(ax, x, a, top, names, cmap):
         points = np.stack([t, v], 1)
         mid = (points[1:]+points[:-1])/2 # a value's colour reaches half way to its neighbours
         pieces = np.stack([np.concatenate([points[:1], mid]), points, np.concatenate([mid, points[-1:]])], 1)
-        ax.plot(t, v, color='.75', lw=.8, zorder=1)
-        ax.add_collection(LineCollection(pieces, array=c, cmap=cmap, norm=plt.Normalize(0, 1), lw=.6+3*c, capstyle='round', zorder=2))
+        ax.plot(t, v, color='.6', lw=.8, zorder=1)
+        ax.add_collection(LineCollection(pieces, array=c, cmap=cmap, norm=plt.Normalize(0, 1), lw=4*c, capstyle='round', zorder=2))
     ax.set(xlim=(0, max(n-1, 1)), ylim=(rows[-1]-.6, .6), yticks=rows, yticklabels=names)
 
 # %% ../nbs/31_interpret.ipynb #2ac1233d
@@ -311,7 +311,7 @@ def permutation_importance(
     drops = [[sign*(base-value(rng.permutation(n), *where)) for _ in range(n_repeats)] for _,*where in parts]
     return Importance([p[0] for p in parts], np.array(drops), base, name, confidence)
 
-# %% ../nbs/31_interpret.ipynb #2ff2f018
+# %% ../nbs/31_interpret.ipynb #5e642119
 def plot_importance(
     imp:Importance, # see `permutation_importance`
     ax=None, # axes; new ones if None
@@ -324,7 +324,7 @@ def plot_importance(
     ax.hlines(at, imp.low[order], imp.high[order], color='k', lw=2)
     ax.plot(imp.mean[order], at, 'o', color='k', mfc='w')
     ax.axvline(0, color='.5', lw=1, ls=':')
-    ax.set(yticks=at, yticklabels=[imp.names[i] for i in order], xlabel=f'{imp.metric} lost when shuffled', ylim=(len(at)-.5, -.5))
+    ax.set(yticks=at, yticklabels=[imp.names[i] for i in order], xlabel=f'how much worse {imp.metric} gets', ylim=(len(at)-.5, -.5))
     return ax
 
 # %% ../nbs/31_interpret.ipynb #fce32375
@@ -351,11 +351,12 @@ def _in_order(learn, dl, **kwargs):
     dl = (learn.dls.valid if dl is None else dl).new(shuffle=False, drop_last=False)
     with learn.no_bar(): return learn.get_preds(dl=dl, with_decoded=True, **kwargs)
 
-# %% ../nbs/31_interpret.ipynb #0dcd0dc6
+# %% ../nbs/31_interpret.ipynb #8af78302
 def _draw_losses(samples, answers, losses, ctxs=None, nrows=None, ncols=None, figsize=None, **kwargs):
     if ctxs is None: ctxs = series_axes(len(samples), nrows, ncols, figsize)
     for ctx,s,answer,loss in zip(ctxs, samples, answers, losses):
         s[0].show(ctx=ctx, **kwargs)
+        for j,line in enumerate(ctx.lines): line.set_color(plt.get_cmap('viridis')(.9*j/max(len(ctx.lines)-1, 1))) # channels by lightness too
         ctx.set_title(f'{s[-1]} → {answer}\nloss {float(loss):.3g}', fontsize='medium')
     return list(ctxs)[:len(samples)]
 
