@@ -8,7 +8,9 @@ data = {'data.formats','data.tables','data.windows','data.splits','data.order','
 rooms = { # room: the rooms that it may import
     'layers': {'masks'},
     'masks': set(),
-    'fast': {'layers','masks'},
+    'threads': set(),
+    'rows': {'layers'},
+    'fast': {'layers','masks','rows','threads'},
     'models': {'layers','masks','fast'},
     'preprocess': {'layers','masks'},
     'tasks': set(),
@@ -19,20 +21,22 @@ rooms = { # room: the rooms that it may import
     'data.splits': set(),
     'data.order': set(),
     'data.sets': {'data.formats','data.windows'},
-    'runtime': {'models','preprocess','tasks'},
+    'runtime': {'layers','models','preprocess','tasks'},
     'stream': {'runtime','preprocess','data.windows'},
-    'export': {'runtime'},
+    'export': {'runtime','preprocess'},
     'data.loaders': {'preprocess','tasks'} | data,
     'data.blocks': {'data.loaders','preprocess'},
     'data.augment': {'data.loaders','masks'},
-    'learner': {'data.loaders','models','preprocess','tasks','runtime'},
+    'pretrained': {'data.loaders','preprocess','runtime'},
+    'learner': {'pretrained','data.loaders','models','preprocess','tasks','runtime'},
+    'interpret': {'data.loaders','learner','preprocess','runtime'},
     'recipe': {'data.loaders','data.augment','learner','tasks'},
     'benchmark': {'data.sets','models','recipe'},
     'estimator': {'data.loaders','learner','preprocess','tasks','runtime'},
     'checkpoint': set(),
     'cli': None, # everything that it drives
 }
-with_fastai = {'data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark'}
+with_fastai = {'data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark','interpret'}
 core = {'torch','numpy','fastcore','safetensors','fastai','fasttransform','matplotlib','sklearn'} # the requirements, and what comes with fastai
 numpy_only = {'data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
 

@@ -15,7 +15,9 @@ from .export import *
 from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *
+from .pretrained import *
 from .learner import *
+from .interpret import *
 from .checkpoint import *
 from .recipe import *
 from .estimator import *
