@@ -13,7 +13,8 @@ rooms = { # room: the rooms that it may import
     'fast': {'layers','masks','rows','threads'},
     'models': {'layers','masks','fast'},
     'preprocess': {'layers','masks'},
-    'tasks': set(),
+    'conformal': set(),
+    'tasks': {'conformal'},
     'data.numbers': set(),
     'data.tables': {'data.numbers'},
     'data.formats': {'data.numbers','data.tables'},
@@ -21,7 +22,7 @@ rooms = { # room: the rooms that it may import
     'data.splits': set(),
     'data.order': set(),
     'data.sets': {'data.formats','data.windows'},
-    'runtime': {'layers','models','preprocess','tasks'},
+    'runtime': {'conformal','layers','models','preprocess','tasks'},
     'stream': {'runtime','preprocess','data.windows'},
     'export': {'runtime','preprocess'},
     'data.loaders': {'preprocess','tasks'} | data,
@@ -38,7 +39,7 @@ rooms = { # room: the rooms that it may import
 }
 with_fastai = {'data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark','interpret'}
 core = {'torch','numpy','fastcore','safetensors','fastai','fasttransform','matplotlib','sklearn'} # the requirements, and what comes with fastai
-numpy_only = {'data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
+numpy_only = {'conformal','data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
 
 def modules(): return {'.'.join(p.relative_to(root).with_suffix('').parts): p for p in root.rglob('*.py') if p.stem not in ('__init__','_modidx','all')}
 

@@ -4,6 +4,7 @@ from fastai.interpret import *
 from .layers import *
 from .models import *
 from .preprocess import *
+from .conformal import *
 from .tasks import *
 from .data.formats import *
 from .data.windows import *

@@ -43,7 +43,7 @@ def _take_statistics(own, new, folder):
         if far.any(): warnings.warn(f'pretrained: channels {np.flatnonzero(far).tolist()} of the data are far from what the model was trained on; are they in other units?', stacklevel=4)
     new.load_state_dict(own.state_dict())
 
-# %% ../nbs/22_pretrained.ipynb #4ea4d3ba
+# %% ../nbs/22_pretrained.ipynb #6925f020
 def go_on_from(
     folder, # a model folder, or the name of a model on the Hugging Face Hub
     dls:TSDataLoaders, # the data to train on; with the same classes it gets the folder's statistics
@@ -56,7 +56,7 @@ def go_on_from(
     if _same_task(p.task, new):
         if head is not None: raise ValueError(f'head: expected None where the data has the classes of the model, whose head stays, got {head!r}')
         _take_statistics(p.preprocess, dls.preprocess, folder)
-        for k in ('mean','std') if new.vocab is None else ('temperature',): setattr(new, k, getattr(p.task, k))
+        for k in (*(('mean','std') if new.vocab is None else ('temperature',)), 'conformal'): setattr(new, k, getattr(p.task, k))
         return p.model, new, p.training, f'pretrained: {name} for the same {count(new)}; its weights and its statistics of preprocessing go on'
     if not hasattr(p.model, 'reset_head'): raise TypeError(f'pretrained: expected {p.task}, as {type(p.model).__name__} has no reset_head, got {new}')
     p.model.reset_head(new.c_out, head)

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/runtime.html.md"""
 __all__ = ['FORMAT', 'ARCHS', 'evaluating', 'Predictor', 'whole_folder', 'model_folder', 'output_names', 'register_arch',
            'model_card']
 
-# %% ../nbs/14_runtime.ipynb #fac9f029
+# %% ../nbs/14_runtime.ipynb #c8710e62
 import html,inspect,json,math,os,re,reprlib,secrets,shutil,tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 from . import __version__
 from .layers import count_parameters
+from .conformal import predict_sets
 from .models import XceptionTime
 from .preprocess import STATS,Preprocess,check_channels,check_rate,check_series
 from .tasks import TASKS
@@ -53,26 +54,44 @@ class Predictor:
     def device(self) -> torch.device: return next(self.model.parameters()).device
     def __repr__(self): return f'Predictor({type(self.model).__name__}, {self.task}, {self.preprocess})'
 
-# %% ../nbs/14_runtime.ipynb #99f7dcd1
+# %% ../nbs/14_runtime.ipynb #6dba3f3f
 @patch
-def scores(self:Predictor,
-    X, # series, in any form that `check_series` takes
-    bs:int=64, # series at a time
-) -> torch.Tensor: # raw scores of the network (samples, outputs), on the CPU
-    "What the network says of each series, before the task's activation"
+def _run(self:Predictor, f, X, bs):
+    "What `f`, the network or a part of it, gives for each series, (samples, numbers) on the CPU"
     if bs<1: raise ValueError(f'bs: expected 1 or more series at a time, got {bs}')
     X,lengths = check_series(X, c_in=self.preprocess.c_in)
     self.preprocess.check(X, lengths)
     order = np.arange(len(X)) if lengths is None else np.argsort(lengths, kind='stable') # little padding in a batch
-    out = torch.empty(len(X), self.task.c_out)
+    out = torch.empty(0, self.task.c_out)
     with evaluating(self.model), torch.inference_mode():
         for i in range(0, len(X), bs):
             idx = order[i:i+bs]
             n = None if lengths is None else torch.from_numpy(lengths[idx]).to(self.device)
             x = torch.from_numpy(X[idx] if n is None else X[idx,:,:lengths[idx[-1]]]).to(self.device)
             x = self.preprocess(x, n)
-            out[idx] = (self.model(x) if n is None else self.model(x, n)).cpu().float()
+            res = (f(x) if n is None else f(x, n)).cpu().float()
+            if not i: out = torch.empty(len(X), *res.shape[1:])
+            out[idx] = res
     return out
+
+# %% ../nbs/14_runtime.ipynb #e4eef36f
+@patch
+def scores(self:Predictor,
+    X, # series, in any form that `check_series` takes
+    bs:int=64, # series at a time
+) -> torch.Tensor: # raw scores of the network (samples, outputs), on the CPU
+    "What the network says of each series, before the task's activation"
+    return self._run(self.model, X, bs)
+
+# %% ../nbs/14_runtime.ipynb #717c0410
+@patch
+def features(self:Predictor,
+    X, # series, in any form that `check_series` takes
+    bs:int=64, # series at a time
+) -> torch.Tensor: # (samples, features), on the CPU
+    "What the network makes of each series before its last layer: its `forward_features`"
+    if not hasattr(self.model, 'forward_features'): raise TypeError(f'features: expected a network with forward_features, got {type(self.model).__name__}')
+    return self._run(self.model.forward_features, X, bs)
 
 # %% ../nbs/14_runtime.ipynb #17c2d23c
 @patch
@@ -92,6 +111,17 @@ def predict(self:Predictor,
 ): # labels (samples,); of several labels a series, in the form that they came in; of a regression, values (samples,) or (samples, outputs)
     "The answer for each series, in the user's own labels or units"
     return self.task.decode(self.task.activation(self.scores(X, bs)))
+
+# %% ../nbs/14_runtime.ipynb #33522d16
+@patch
+def predict_set(self:Predictor,
+    X, # series, in any form that `check_series` takes
+    alpha:float=.1, # share of new series whose truth may be left out, between 0 and 1
+    per_class:bool=False, # keep the promise for each class or label by itself?
+    bs:int=64, # series at a time
+): # of classes, a list of labels for each series, the most probable first; of labels and values, what is surely there and what may be, or lower and upper ends
+    "What the truth is among, with probability 1 - `alpha` or more: see `predict_sets`; `learn.calibrate_sets()` makes it possible"
+    return predict_sets(self.task, self.scores(X, bs), alpha, per_class)
 
 # %% ../nbs/14_runtime.ipynb #e593e87f
 @contextmanager
