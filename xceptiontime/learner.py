@@ -8,9 +8,10 @@ Docs: https://example.github.io/xceptiontime/learner.html.md"""
 __all__ = ['METRICS', 'DEFAULT_METRICS', 'ARCH_DEFAULTS', 'TaskMetric', 'InUnits', 'task_loss', 'task_metrics', 'KeepFinite',
            'ProgressOrLines', 'TSLearner', 'body_and_head', 'ts_learner']
 
-# %% ../nbs/30_learner.ipynb #8b541f7e
+# %% ../nbs/30_learner.ipynb #1c811ef8
 import inspect,math,random,sys,warnings
 from contextlib import contextmanager
+from copy import copy
 from types import SimpleNamespace
 import numpy as np
 import torch
@@ -106,14 +107,18 @@ def _targets(dls, i, n=None):
     ds = dls.loaders[i].dataset
     return ds.batch(np.arange(len(ds))[:n])[-1] if len(ds) and ds.y is not None else None
 
-# %% ../nbs/30_learner.ipynb #a9d05bc4
+# %% ../nbs/30_learner.ipynb #1562755c
 def task_loss(
     loss, # a loss of torch or fastai, or a function of scores and targets
     dls:TSDataLoaders, # the data that it is for
+    task=None, # what the scores mean; that of `dls` if None
 ) -> TaskLoss:
     "The loss with what the task does to scores and targets; one that does not fit raises"
-    task,name = dls.task,getattr(loss, '__name__', type(loss).__name__)
-    if isinstance(loss, TaskLoss): return loss
+    task = dls.task if task is None else task
+    if isinstance(loss, TaskLoss):
+        if loss.task is task: return loss
+        loss = loss.loss # of another learner, say
+    name = getattr(loss, '__name__', type(loss).__name__)
     own = next((t for k,t in _of_losses.items() if k in name or k in type(getattr(loss, 'func', None)).__name__), task.name)
     if not callable(loss) or isinstance(loss, type): raise TypeError(f'loss_func: expected a loss such as nn.CrossEntropyLoss(), got {loss!r}')
     if own!=task.name: raise ValueError(f'loss_func: expected a loss for {task.name}, got {name}, which is for {own}')
@@ -125,13 +130,15 @@ def task_loss(
     _trial(f'loss_func: expected a loss', task, f)
     return loss
 
-# %% ../nbs/30_learner.ipynb #e089202f
+# %% ../nbs/30_learner.ipynb #3400b608
 def task_metrics(
     metrics, # names, metrics of fastai, functions of scores and targets, or one of these
     dls:TSDataLoaders, # the data that they are for
+    task=None, # what the scores mean; that of `dls` if None
 ) -> L: # of fastai's `Metric`s
     "Metrics that fit the task; one that does not raises"
-    task,known = dls.task,METRICS[dls.task.name]
+    task = dls.task if task is None else task
+    known = METRICS[task.name]
     y = _targets(dls, 1) if len(dls.loaders)>1 else None
     res = L()
     for m in L(metrics):
@@ -216,14 +223,14 @@ class ProgressOrLines(ProgressCallback):
         if self.plain: self.pbar = _Lines()
         else: super()._launch_pbar()
 
-# %% ../nbs/30_learner.ipynb #1762018a
+# %% ../nbs/30_learner.ipynb #5df84a3f
 @delegates(Learner.__init__)
 class TSLearner(Learner):
     "A fastai `Learner` for series: it predicts raw series and saves a model folder"
     def __init__(self, dls, model, loss_func=None, default_cbs=True, **kwargs):
         if not isinstance(dls, TSDataLoaders): raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
-        self.dls = dls
-        super().__init__(dls, model, loss_func=dls.task.loss_func if loss_func is None else task_loss(loss_func, dls), default_cbs=default_cbs, **kwargs)
+        self.dls,self._task = dls,copy(dls.task)
+        super().__init__(dls, model, loss_func=self._task.loss_func if loss_func is None else task_loss(loss_func, dls, self._task), default_cbs=default_cbs, **kwargs)
         if hasattr(self, 'progress'):
             self.remove_cb(ProgressCallback)
             self.add_cb(ProgressOrLines())
@@ -234,19 +241,28 @@ class TSLearner(Learner):
         self.xb,self.yb = b[:n],b[n:]
 
     @property
+    def task(self):
+        "What the scores mean: a copy of the task of the data, as two learners on the same data may each have a temperature of their own"
+        own,new = self._task,self.dls.task
+        if own.name!=new.name or own.vocab is not None and own.vocab.tolist()!=new.vocab.tolist():
+            raise ValueError(f'dls: expected data for the task that this learner was made for, {own}, got {new}; ts_learner makes a new learner')
+        return own
+
+    @property
     def metrics(self): return self._metrics
     @metrics.setter
-    def metrics(self, v): self._metrics = task_metrics(v, self.dls)
+    def metrics(self, v): self._metrics = task_metrics(v, self.dls, self.task)
 
     @property
     def loss_func(self): return self._loss_func
     @loss_func.setter
     def loss_func(self, v): # callbacks such as MixUp put functions of their own here for a while, which stay as they are
-        self._loss_func = task_loss(v, self.dls) if isinstance(v, (nn.Module,BaseLoss)) else v
+        self._loss_func = task_loss(v, self.dls, self.task) if isinstance(v, (nn.Module,BaseLoss)) else v
 
-# %% ../nbs/30_learner.ipynb #4d5afd44
+# %% ../nbs/30_learner.ipynb #1fb86ce7
 @patch
 def _do_fit(self:TSLearner):
+    if not hasattr(self, 'lr_finder'): self.task.uncalibrate() # it was found for other weights
     try:
         for self.epoch in range(self.first_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
     except KeyboardInterrupt:
@@ -277,14 +293,15 @@ def no_bar(self:TSLearner):
     finally:
         if bar is not None: self.add_cb(bar)
 
-# %% ../nbs/30_learner.ipynb #80586f4d
+# %% ../nbs/30_learner.ipynb #d84d3064
 def body_and_head(model) -> L: # two parameter groups
     "Splits a model with a `head` into its body and its head, so that `freeze` leaves the head to train"
+    if not hasattr(model, 'head'): raise TypeError(f'arch: expected a network with a head, the part that freeze leaves to train, got {type(model).__name__} without')
     head = params(model.head)
     ids = {id(p) for p in head}
     return L([p for p in params(model) if id(p) not in ids], head)
 
-# %% ../nbs/30_learner.ipynb #fcefa1b2
+# %% ../nbs/30_learner.ipynb #9f051ae1
 ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # what `ts_learner` chooses where an architecture's own default is the published one
 
 @delegates(Learner.__init__, but='model,splitter')
@@ -311,14 +328,16 @@ def ts_learner(
         set_seed(seed)
         dls.train.rng = random.Random(seed)
     arch_kwargs = {**ARCH_DEFAULTS.get(arch, {}), **{k:v for k,v in kwargs.items() if k in arch_args}}
-    return TSLearner(dls, arch(dls.vars, dls.c, **arch_kwargs), loss_func=loss_func, metrics=DEFAULT_METRICS[dls.task.name] if metrics is None else metrics,
+    model = arch(dls.vars, dls.c, **arch_kwargs)
+    body_and_head(model)
+    return TSLearner(dls, model, loss_func=loss_func, metrics=DEFAULT_METRICS[dls.task.name] if metrics is None else metrics,
                      opt_func=opt_func, lr=lr, cbs=cbs, splitter=body_and_head, **{k:v for k,v in kwargs.items() if k not in arch_args})
 
-# %% ../nbs/30_learner.ipynb #a1ffaf4f
+# %% ../nbs/30_learner.ipynb #33cc9263
 @patch
 def predictor(self:TSLearner) -> Predictor:
     "The network with its preprocessing and task, as it stands: training on changes it too"
-    return Predictor(self.model, self.dls.task, self.dls.preprocess)
+    return Predictor(self.model, self.task, self.dls.preprocess)
 
 # %% ../nbs/30_learner.ipynb #fe5cc5cc
 @patch
@@ -344,7 +363,7 @@ def get_X_preds(self:TSLearner,
         with self.loss_not_reduced(): res.append(self.loss_func(scores, targets))
     return tuple(res)
 
-# %% ../nbs/30_learner.ipynb #706a1bae
+# %% ../nbs/30_learner.ipynb #fdc788c6
 @patch
 def predict(self:TSLearner,
     item, # one series (channels, length), or (length,) with one channel
@@ -354,20 +373,20 @@ def predict(self:TSLearner,
     "The answer for one series"
     if np.ndim(item) not in (1,2): raise ValueError(f'item: expected one series, (channels, length) or (length,), got shape {np.shape(item)}')
     X,probs,_,decoded = self.get_X_preds(item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else [np.asarray(item)], with_input=True)
-    res = decoded[0],self.dls.task.indices(probs[0]),probs[0]
+    res = decoded[0],self.task.indices(probs[0]),probs[0]
     return (X[0],*res) if with_input else res
 
-# %% ../nbs/30_learner.ipynb #07e1e3f1
+# %% ../nbs/30_learner.ipynb #9b7e7280
 @patch
 @delegates(Learner.get_preds)
 def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
     "fastai's, which has no answer for a loader without series: this one has an empty one"
     ds = getattr(self.dls[ds_idx] if dl is None else dl, 'dataset', None)
     if ds is None or len(ds): return super(TSLearner, self).get_preds(ds_idx=ds_idx, dl=dl, **kwargs)
-    probs,y = self.dls.task.activation(torch.zeros(0, self.dls.c)),None if ds.y is None else torch.from_numpy(ds.y[:0])
+    probs,y = self.task.activation(torch.zeros(0, self.dls.c)),None if ds.y is None else torch.from_numpy(ds.y[:0])
     res = [probs,y]
     if kwargs.get('with_input'): res.insert(0, torch.from_numpy(ds.X[:0]))
-    if kwargs.get('with_decoded'): res.append(self.dls.task.indices(probs))
+    if kwargs.get('with_decoded'): res.append(self.task.indices(probs))
     if kwargs.get('with_loss'): res.append(torch.zeros(0))
     return tuple(res)
 

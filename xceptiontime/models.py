@@ -7,8 +7,9 @@ Docs: https://example.github.io/xceptiontime/models.html.md"""
 # %% auto #0
 __all__ = ['HEADS', 'kernel_sizes', 'XceptionModule', 'XceptionBlock', 'XceptionTime']
 
-# %% ../nbs/01_models.ipynb #445dc883
+# %% ../nbs/01_models.ipynb #a7aa7fdc
 import copy, operator
+from types import SimpleNamespace
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -88,7 +89,22 @@ def _check_input(x, c_in, weight):
     if x.dtype!=weight.dtype and not torch.is_autocast_enabled(x.device.type):
         raise TypeError(f'x: expected {weight.dtype}, as the weights are, got {x.dtype}')
 
-# %% ../nbs/01_models.ipynb #a5f7de36
+# %% ../nbs/01_models.ipynb #8b5a07d9
+def _own_head(custom_head, ni, c_out, steps):
+    "A head of the user's, once it is seen to give scores"
+    head = custom_head(ni, c_out, steps) if callable(custom_head) and not isinstance(custom_head, nn.Module) else custom_head
+    if not isinstance(head, nn.Module):
+        raise TypeError(f'custom_head: expected a module, or a function of channels, scores and steps that makes one, got {head!r}')
+    like = next(head.parameters(), torch.empty(0))
+    try:
+        with torch.no_grad(): out = copy.deepcopy(head).eval()(like.new_zeros(2, ni, steps))
+    except Exception as e: raise ValueError(f'custom_head: expected a module that takes features of shape (2, {ni}, {steps}), got an error: {e}') from e
+    if not isinstance(out, torch.Tensor) or out.shape!=(2,c_out):
+        got = f'shape {tuple(out.shape)}' if isinstance(out, torch.Tensor) else type(out).__name__
+        raise ValueError(f'custom_head: expected scores of shape (2, {c_out}) for features of shape (2, {ni}, {steps}), got {got}')
+    return head
+
+# %% ../nbs/01_models.ipynb #fda46d47
 class XceptionTime(Module):
     "The network: (batch, `c_in`, length) -> (batch, `c_out`) scores; a series may have any length"
     def __init__(self,
@@ -101,6 +117,7 @@ class XceptionTime(Module):
         ks:int|tuple=40, # kernel sizes: a number as in the reference, or three odd sizes
         bottleneck:bool=True, # use bottlenecks in the modules?
         head:str='relu', # what the last block of the head ends in: 'relu', 'bn' or 'linear'
+        custom_head=None # a head of your own in its place: a module, or a function of channels, scores and steps that makes one
     ):
         if nb_filters is not None: nf = nb_filters
         _positive(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size)
@@ -108,21 +125,31 @@ class XceptionTime(Module):
         self.init_args = dict(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size, residual=residual, ks=ks,
                               bottleneck=bottleneck, head=head)
         self.block = XceptionBlock(c_in, nf, residual, ks, bottleneck)
-        last = Conv1d(nf*8, c_out, bias=True) if head=='linear' else ConvBlock(nf*8, c_out, act=nn.ReLU if head=='relu' else None)
-        self.head = nn.Sequential(AdaptiveAvgPool1d(adaptive_size), ConvBlock(nf*32, nf*16), ConvBlock(nf*16, nf*8), last, GAP1d())
-        self.as_built = signature(self)
+        pool = AdaptiveAvgPool1d(adaptive_size)
+        if custom_head is None:
+            last = Conv1d(nf*8, c_out, bias=True) if head=='linear' else ConvBlock(nf*8, c_out, act=nn.ReLU if head=='relu' else None)
+            self.head = nn.Sequential(pool, ConvBlock(nf*32, nf*16), ConvBlock(nf*16, nf*8), last, GAP1d())
+            self.as_built = signature(self)
+        else:
+            self.head = nn.Sequential(pool, _own_head(custom_head, nf*32, c_out, adaptive_size))
+            self.init_args['custom_head'],self.as_built = self.head[1],None
 
     def forward(self,
         x:torch.Tensor, # series (batch, `c_in`, length), in the dtype of the weights
         lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
     ) -> torch.Tensor: # scores (batch, `c_out`)
-        _check_input(x, self.init_args['c_in'], self.block.xception[0].maxconvpool[1].weight)
-        if lengths is not None: lengths = check_lengths(lengths, x)
-        if lengths is not None: x = torch.where(length_mask(lengths, x.shape[2])[:,None], x, 0.)
+        x,lengths = self._checked(x, lengths)
         if applies(self, x, lengths): return fast_forward(self, x, lengths)
         with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])): return self.head(self.block(x))
 
-# %% ../nbs/01_models.ipynb #c991ef17
+    def _checked(self, x, lengths):
+        "Input that the layers can take, with zeros in the padding, and `lengths` or None"
+        _check_input(x, self.init_args['c_in'], self.block.xception[0].maxconvpool[1].weight)
+        if lengths is not None: lengths = check_lengths(lengths, x)
+        if lengths is not None: x = torch.where(length_mask(lengths, x.shape[2])[:,None], x, 0.)
+        return x,lengths
+
+# %% ../nbs/01_models.ipynb #e3300268
 @patch
 @torch.no_grad()
 def fuse(self:XceptionTime) -> XceptionTime: # a copy, in evaluation mode and not for training
@@ -131,5 +158,38 @@ def fuse(self:XceptionTime) -> XceptionTime: # a copy, in evaluation mode and no
     for block in [l for l in m.modules() if isinstance(l, ConvBlock)]:
         block[0] = fuse_conv_bn_eval(block[0], block[1]) if isinstance(block[1], nn.BatchNorm1d) else block[0]
         block[1] = nn.Identity()
-    m.as_built = signature(m)
+    m.as_built = signature(m) if self.as_built==signature(self) else None
     return m
+
+# %% ../nbs/01_models.ipynb #730d332f
+@patch
+def forward_features(self:XceptionTime,
+    x:torch.Tensor, # series (batch, `c_in`, length), as `forward` takes them
+    lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
+) -> torch.Tensor: # (batch, 8 x `nf`); with a head of your own (batch, 32 x `nf`)
+    "A vector a series: what the last block of the head takes, averaged over time; with a head of your own, the average of what `block` gives"
+    x,lengths = self._checked(x, lengths)
+    known = len(self.head)==5 and [type(l) for l in self.head[:3]]==[AdaptiveAvgPool1d,ConvBlock,ConvBlock] if isinstance(self.head, nn.Sequential) else False
+    if known and applies(self, x, lengths): # the network without its last block
+        return fast_forward(SimpleNamespace(block=self.block, head=[*self.head[:3], self.head[4]]), x, lengths)
+    with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])):
+        x = self.block(x)
+        return self.head[:3](x).mean(2) if known else AdaptiveAvgPool1d(1)(x).flatten(1)
+
+# %% ../nbs/01_models.ipynb #0cc3e78a
+@patch
+def reset_head(self:XceptionTime,
+    c_out:int, # scores of the new head
+    head=None, # 'relu', 'bn' or 'linear', or one of your own as `custom_head`; the kind that it has if None
+) -> XceptionTime: # itself
+    "Give the network a fresh head for other classes or targets; the rest stays as it was trained"
+    args = {**self.init_args, 'c_out':c_out}
+    if head is None and isinstance(args.get('custom_head'), nn.Module):
+        raise ValueError("head: expected one to replace a head of your own, got None")
+    if head is not None:
+        args.pop('custom_head', None)
+        args['head' if isinstance(head, str) else 'custom_head'] = head
+    new,w = type(self)(**args),next(self.parameters())
+    self.head = new.head.to(w.device, w.dtype).train(self.training)
+    self.init_args,self.as_built = new.init_args,new.as_built
+    return self

@@ -98,23 +98,36 @@ def _codes(labels, vocab, name, series=None):
                          f"{known}{', ...' if len(vocab)>10 else ''}")
     return codes
 
-# %% ../nbs/03_tasks.ipynb #3184aebd
-class Classification:
+# %% ../nbs/03_tasks.ipynb #ace78494
+class _Tempered:
+    "What tasks with probabilities have in common: scores are divided by `temperature` before they become probabilities, in predictions, not in the loss"
+    @property
+    def temperature(self) -> float: return self._temperature
+    @temperature.setter
+    def temperature(self, v):
+        if isinstance(v, bool) or not isinstance(v, (int,float,np.number)) or not 0<v<np.inf: raise ValueError(f'temperature: expected a positive number, got {v!r}')
+        self._temperature = float(v)
+
+    def uncalibrate(self): self.temperature = 1.
+    def __repr__(self): return f"{type(self).__name__}({self.vocab.tolist()}{'' if self.temperature==1 else f', temperature={self.temperature:.4g}'})"
+
+# %% ../nbs/03_tasks.ipynb #39e59847
+class Classification(_Tempered):
     "One of several classes for each series"
     name,y_int = 'classification',True
     def __init__(self,
-        vocab # the classes, in the order of the scores: strings, integers or booleans
-    ): self.vocab = _vocab(vocab, 2)
+        vocab, # the classes, in the order of the scores: strings, integers or booleans
+        temperature:float=1., # what scores are divided by before the softmax; above 1 makes probabilities less sure
+    ): self.vocab,self.temperature = _vocab(vocab, 2),temperature
 
     @property
     def c_out(self) -> int: return len(self.vocab)
     @property
     def loss_func(self) -> nn.Module: return TaskLoss(nn.CrossEntropyLoss(), self)
 
-    def settings(self) -> dict: return dict(name=self.name, vocab=self.vocab.tolist())
+    def settings(self) -> dict: return dict(name=self.name, vocab=self.vocab.tolist(), temperature=self.temperature)
     def for_loss(self, out, y): return out, y
     def indices(self, probs): return probs.argmax(-1)
-    def __repr__(self): return f'Classification({self.vocab.tolist()})'
 
 # %% ../nbs/03_tasks.ipynb #c823a270
 @patch
@@ -125,13 +138,13 @@ def encode(self:Classification,
     "Labels to class indices; a label that is not in the vocabulary raises"
     return _codes(_labels(y, name), self.vocab, name) if len(y) else np.zeros(0, np.int64)
 
-# %% ../nbs/03_tasks.ipynb #de4d0cf7
+# %% ../nbs/03_tasks.ipynb #e25feeb1
 @patch
 def activation(self:Classification,
     out:torch.Tensor, # scores (samples, classes)
 ) -> torch.Tensor: # probabilities (samples, classes)
-    "Softmax: each row sums to one"
-    return out.softmax(-1)
+    "Softmax of the scores divided by the temperature: each row sums to one"
+    return (out/self.temperature).softmax(-1)
 
 # %% ../nbs/03_tasks.ipynb #69dac8a4
 @patch
@@ -141,24 +154,24 @@ def decode(self:Classification,
     "The most probable class of each series, in the user's own labels"
     return self.vocab[np.asarray(probs).argmax(-1)]
 
-# %% ../nbs/03_tasks.ipynb #ffc3dc55
-class MultiLabel:
+# %% ../nbs/03_tasks.ipynb #505ae35e
+class MultiLabel(_Tempered):
     "Any number of labels for each series"
     name,y_int = 'multilabel',False
     def __init__(self,
         vocab, # the labels, in the order of the scores
         lists:bool=False, # answers as lists of labels; else as an array of 0 and 1
-    ): self.vocab,self.lists = _vocab(vocab, 1),lists
+        temperature:float=1., # what scores are divided by before the sigmoid; above 1 makes probabilities less sure
+    ): self.vocab,self.lists,self.temperature = _vocab(vocab, 1),lists,temperature
 
     @property
     def c_out(self) -> int: return len(self.vocab)
     @property
     def loss_func(self) -> nn.Module: return TaskLoss(nn.BCEWithLogitsLoss(), self)
 
-    def settings(self) -> dict: return dict(name=self.name, vocab=self.vocab.tolist(), lists=self.lists)
+    def settings(self) -> dict: return dict(name=self.name, vocab=self.vocab.tolist(), lists=self.lists, temperature=self.temperature)
     def for_loss(self, out, y): return out, y.to(out.dtype)
     def indices(self, probs): return (probs>=.5).float()
-    def __repr__(self): return f'MultiLabel({self.vocab.tolist()})'
 
 # %% ../nbs/03_tasks.ipynb #86f7c10e
 @patch
@@ -179,13 +192,13 @@ def encode(self:MultiLabel,
     if bad.any(): raise ValueError(f'{name}: expected 0 and 1, got {y[bad][0].item()!r} in series {bad.any(1).argmax()}')
     return y.astype(np.float32)
 
-# %% ../nbs/03_tasks.ipynb #8293a8f9
+# %% ../nbs/03_tasks.ipynb #eb534dff
 @patch
 def activation(self:MultiLabel,
     out:torch.Tensor, # scores (samples, labels)
 ) -> torch.Tensor: # probability of each label by itself (samples, labels)
-    "Sigmoid: each is between 0 and 1, and rows sum to anything"
-    return out.sigmoid()
+    "Sigmoid of the scores divided by the temperature: each is between 0 and 1, and rows sum to anything"
+    return (out/self.temperature).sigmoid()
 
 # %% ../nbs/03_tasks.ipynb #f8bcb49b
 @patch
@@ -196,7 +209,7 @@ def decode(self:MultiLabel,
     there = np.asarray(probs)>=.5
     return [self.vocab[o].tolist() for o in there] if self.lists else there.astype(np.int64)
 
-# %% ../nbs/03_tasks.ipynb #8646d161
+# %% ../nbs/03_tasks.ipynb #bdc5882c
 class Regression:
     "One number or several for each series"
     name,vocab,y_int = 'regression',None,False
@@ -229,6 +242,7 @@ class Regression:
         mean,std = self._stats(out)
         return out.reshape(y.shape), (y.to(out.dtype)-mean)/std
     def indices(self, values): return values
+    def uncalibrate(self): pass
     def __repr__(self): return f"Regression({self.c_out} output{'s' if self.c_out>1 else ''}, mean {self.mean.tolist()}, std {self.std.tolist()})"
 
 # %% ../nbs/03_tasks.ipynb #2c8c8c53
