@@ -30,7 +30,7 @@ rooms = { # room: the rooms that it may import
     'distributed': {'learner'},
     'benchmark': {'data.sets','models','recipe'},
     'comparison': {'benchmark','data.sets','tasks'},
-    'estimator': {'data.loaders','learner','preprocess','tasks','runtime'},
+    'estimator': {'data.loaders','learner','recipe','preprocess','tasks','runtime'},
     'checkpoint': set(),
     'cli': None, # everything that it drives
 }

@@ -39,7 +39,7 @@ BASE = dict(
     ks=40,              # see `XceptionTime`
 )
 
-# %% ../nbs/31_recipe.ipynb #aa9b7ba0
+# %% ../nbs/31_recipe.ipynb #301dfd7d
 _tenth50 = dict(bs='tenth', epochs=50)
 RECIPES = dict( # by name: what differs from `BASE`
     base={}, # candidates, one change at a time
@@ -48,20 +48,23 @@ RECIPES = dict( # by name: what differs from `BASE`
     **{f'tenth50_{k}': {**_tenth50, **v} for k,v in dict(
         relu=dict(head='relu'), bn=dict(head='bn'), smoothing=dict(smoothing=.1), ks41=dict(ks=(41,21,11)),
         steps1000=dict(min_steps=1000), momentum=dict(bn_momentum=.02), wd1e4=dict(wd=1e-4), wd1e1=dict(wd=.1), mixup=dict(mixup=.4),
-        sample=dict(scale='sample'), unscaled=dict(scale=None), average=dict(average=.99), lr3e3=dict(lr=3e-3), flat_cos=dict(schedule='flat_cos')).items()})
+        sample=dict(scale='sample'), unscaled=dict(scale=None), average=dict(average=.99), lr3e3=dict(lr=3e-3), flat_cos=dict(schedule='flat_cos')).items()},
+    **{f'lr3e3_{k}': {**_tenth50, 'lr':3e-3, **v} for k,v in dict( # and beside a higher learning rate
+        lr1e2=dict(lr=1e-2), ks41=dict(ks=(41,21,11)), steps1000=dict(min_steps=1000), smoothing=dict(smoothing=.1), wd1e1=dict(wd=.1),
+        ks41_steps1000=dict(ks=(41,21,11), min_steps=1000), base100=dict(bs=64, epochs=100)).items()})
 DEFAULT = 'base' # the one that is used when nobody says otherwise
 
-# %% ../nbs/31_recipe.ipynb #d85a5e48
+# %% ../nbs/31_recipe.ipynb #be57d021
 def get_recipe(
     recipe=None, # a name in `RECIPES`, or a dict of what differs from `BASE`; `DEFAULT` if None
-    **changes # further settings
+    **changes # further settings; `epochs` given here are exact, whatever `min_steps` of the recipe
 ) -> dict: # all settings
     "A recipe with all its settings"
     if recipe is None: recipe = DEFAULT
     if isinstance(recipe, str):
         if recipe not in RECIPES: raise ValueError(f'recipe: expected one of {list(RECIPES)}, or a dict, got {recipe!r}')
         recipe = RECIPES[recipe]
-    res = {**BASE, **recipe, **changes}
+    res = {**BASE, **recipe, **(dict(min_steps=0) if 'epochs' in changes else {}), **changes}
     unknown = [k for k in res if k not in BASE]
     if unknown: raise ValueError(f'recipe: expected some of {list(BASE)}, got {unknown[0]!r}')
     if res['schedule'] not in ('one_cycle','flat_cos'): raise ValueError(f"schedule: expected 'one_cycle' or 'flat_cos', got {res['schedule']!r}")
