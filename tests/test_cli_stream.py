@@ -123,7 +123,7 @@ def test_export(model, tmp_path, capsys):
     X = signal_[None].astype(np.float32)
     np.testing.assert_allclose(s.run(None, {'x': X, 'lengths': np.array([40])})[0], predictor.predict_proba(X[:,:,:40]), atol=1e-5)
     before = file.read_bytes()
-    for args,words in (([], '--force'), (['--force','--channels','a'], "channels: expected 3 names, got ['a']")):
+    for args,words in (([], '--force'), (['--force','--channels','a'], "channels: expected 3 different names, got ['a']")):
         assert main(['export', str(folder), '--onnx', str(file), *args])==2
         err = capsys.readouterr().err
         assert len(err.splitlines())==1 and words in err

@@ -8,10 +8,13 @@ data = {'data.formats','data.tables','data.windows','data.splits','data.order','
 rooms = { # room: the rooms that it may import
     'layers': {'masks'},
     'masks': set(),
-    'fast': {'layers','masks'},
+    'threads': set(),
+    'rows': {'layers'},
+    'fast': {'layers','masks','rows','threads'},
     'models': {'layers','masks','fast'},
     'preprocess': {'layers','masks'},
-    'tasks': set(),
+    'conformal': set(),
+    'tasks': {'conformal'},
     'data.numbers': set(),
     'data.tables': {'data.numbers'},
     'data.formats': {'data.numbers','data.tables'},
@@ -19,13 +22,14 @@ rooms = { # room: the rooms that it may import
     'data.splits': set(),
     'data.order': set(),
     'data.sets': {'data.formats','data.windows'},
-    'runtime': {'models','preprocess','tasks'},
+    'runtime': {'conformal','layers','models','preprocess','tasks'},
     'stream': {'runtime','preprocess','data.windows'},
-    'export': {'runtime'},
+    'export': {'runtime','preprocess'},
     'data.loaders': {'preprocess','tasks'} | data,
     'data.blocks': {'data.loaders','preprocess'},
     'data.augment': {'data.loaders','masks'},
-    'learner': {'data.loaders','models','preprocess','tasks','runtime'},
+    'pretrained': {'data.loaders','preprocess','runtime'},
+    'learner': {'pretrained','data.loaders','models','preprocess','tasks','runtime'},
     'recipe': {'data.loaders','data.augment','learner','tasks'},
     'distributed': {'learner'},
     'benchmark': {'data.sets','models','recipe'},
@@ -36,7 +40,7 @@ rooms = { # room: the rooms that it may import
 }
 with_fastai = {'data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark','distributed'}
 core = {'torch','numpy','fastcore','safetensors','fastai','fasttransform','matplotlib','sklearn'} # the requirements, and what comes with fastai
-numpy_only = {'data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
+numpy_only = {'conformal','data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
 
 def modules(): return {'.'.join(p.relative_to(root).with_suffix('').parts): p for p in root.rglob('*.py') if p.stem not in ('__init__','_modidx','all')}
 

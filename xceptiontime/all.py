@@ -4,6 +4,7 @@ from fastai.interpret import *
 from .layers import *
 from .models import *
 from .preprocess import *
+from .conformal import *
 from .tasks import *
 from .data.formats import *
 from .data.windows import *
@@ -15,6 +16,7 @@ from .export import *
 from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *
+from .pretrained import *
 from .learner import *
 from .checkpoint import *
 from .recipe import *

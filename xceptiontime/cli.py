@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/cli.html.md"""
 # %% auto #0
 __all__ = ['demo', 'train', 'predict', 'evaluate', 'info', 'export', 'stream', 'bench', 'main']
 
-# %% ../nbs/60_cli.ipynb #7c43d479
+# %% ../nbs/60_cli.ipynb #a2aa54f1
 import argparse,csv,io,os,shutil,sys,time,warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,11 +15,10 @@ import numpy as np
 from . import __version__
 from .data.formats import read_series
 from .data.numbers import parse_number
-from .layers import count_parameters
 from .preprocess import MISSING,SCALES
-from .runtime import ARCHS,Predictor,whole_folder
+from .runtime import ARCHS,Predictor,model_folder,output_names,whole_folder
 
-# %% ../nbs/60_cli.ipynb #67449c48
+# %% ../nbs/60_cli.ipynb #c9eda616
 def _training():
     "What training needs; imported only then, as fastai takes some seconds"
     with warnings.catch_warnings():
@@ -45,7 +44,7 @@ def _report(task, y, pred):
     if task.name=='regression':
         print(f"{'':20}{'RMSE':>12}{'MAE':>12}{'R2':>9}{'RMSE of the mean':>19}   on {len(y)} series")
         Y,P = (np.asarray(o, np.float64).reshape(len(y), -1) for o in (y,pred))
-        for name,t,p,mean in zip(_outputs(task), Y.T, P.T, np.atleast_1d(task.mean)):
+        for name,t,p,mean in zip(output_names(task), Y.T, P.T, np.atleast_1d(task.mean)):
             r2 = skm.r2_score(t, p) if len(t)>1 else np.nan
             print(f"{name:20}{np.sqrt(((t-p)**2).mean()):12.5g}{np.abs(t-p).mean():12.5g}{r2:9.4f}{np.sqrt(((t-mean)**2).mean()):19.5g}")
         return
@@ -55,10 +54,6 @@ def _report(task, y, pred):
     else: print(f"macro F1 {skm.f1_score(y, pred, average='macro', zero_division=0):.4f} on {len(y)} series\n")
     if names is None or len(names)>1: print(skm.classification_report(y, pred, target_names=names, digits=3, zero_division=0))
 
-def _outputs(task):
-    "A name for each output of a regression"
-    names = task.target_names or (['value'] if task.c_out==1 else [f'value_{i}' for i in range(task.c_out)])
-    return [f'{n} [{u}]' if u else n for n,u in zip(names, task.units or ['']*task.c_out)]
 
 def _picture(task, y, pred):
     "What is best looked at: (name, figure); None of several labels"
@@ -71,7 +66,7 @@ def _picture(task, y, pred):
     if task.name=='classification':
         ConfusionMatrixDisplay.from_predictions(y, pred, ax=axs[0], cmap='Blues', colorbar=False, xticks_rotation=45)
         return 'confusion_matrix',fig
-    for ax,name,t,p in zip(axs, _outputs(task), np.reshape(y, (len(y),-1)).T, np.reshape(pred, (len(y),-1)).T):
+    for ax,name,t,p in zip(axs, output_names(task), np.reshape(y, (len(y),-1)).T, np.reshape(pred, (len(y),-1)).T):
         ax.scatter(t, p, s=8)
         ax.axline((t.min(),t.min()), slope=1, color='grey', lw=1)
         ax.set(xlabel=f'{name}: target', ylabel='prediction')
@@ -94,14 +89,14 @@ def _processes(learn, resume):
     import xceptiontime.distributed
     return learn.distrib_ctx()
 
-def _fit(X, y, splits, args, groups=None):
+def _fit(X, y, splits, args, groups=None, rate=None):
     "Train, report on the second split, save"
     TSDataLoaders,ts_learner = _training()
     from xceptiontime.recipe import batch_size,get_recipe
     start,first = time.perf_counter(),not int(os.environ.get('RANK', 0))
     recipe = get_recipe(args.recipe, **{k: v for k in ('epochs','lr','bs','scale') if (v := getattr(args, k)) is not None})
     if recipe['scale']=='none': recipe['scale'] = None
-    dls = TSDataLoaders.from_arrays(X, y, splits, groups=groups, bs=batch_size(recipe['bs'], len(splits[0])), missing=args.missing, scale=recipe['scale'], seed=args.seed)
+    dls = TSDataLoaders.from_arrays(X, y, splits, groups=groups, rate=rate, bs=batch_size(recipe['bs'], len(splits[0])), missing=args.missing, scale=recipe['scale'], seed=args.seed)
     learn = ts_learner(dls, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
     what = dict(classification='classes', multilabel='labels', regression='outputs')[dls.task.name]
     if first: print(f'{len(splits[0])} series to train on, {len(splits[1])} to judge by; {dls.preprocess.c_in} channels, {dls.c} {what}', flush=True)
@@ -119,7 +114,7 @@ def _fit(X, y, splits, args, groups=None):
     if args.resume: shutil.rmtree(state)
     print(f'seconds           {time.perf_counter()-start:.1f}')
 
-# %% ../nbs/60_cli.ipynb #e8d4d16e
+# %% ../nbs/60_cli.ipynb #f9dba77e
 def demo(args):
     "Recognise five gestures from real forearm sEMG: train on two repetitions, judge by a third"
     from xceptiontime.data.sets import get_myo
@@ -127,7 +122,7 @@ def demo(args):
     if args.out is None: args.out,args.force = 'xceptiontime-demo',args.force or Path('xceptiontime-demo/config.json').exists()
     _check_out(args.out, args.force)
     X,y,groups = get_myo()
-    _fit(X, y, get_splits(y, groups=groups, valid_groups=[2]), args, groups)
+    _fit(X, y, get_splits(y, groups=groups, valid_groups=[2]), args, groups, rate=200)
 
 # %% ../nbs/60_cli.ipynb #0daa2625
 def train(args):
@@ -142,10 +137,10 @@ def train(args):
     else: X,y,splits = read_pair(args.train, args.valid)
     _fit(X, y, splits, args)
 
-# %% ../nbs/60_cli.ipynb #9643d384
+# %% ../nbs/60_cli.ipynb #e45f4330
 def _columns(task):
     "What a table of answers has for columns"
-    if task.name=='regression': return _outputs(task)
+    if task.name=='regression': return output_names(task)
     return ['labels' if task.name=='multilabel' else 'label', *(f'prob_{v}' for v in task.vocab)]
 
 def _row(task, label, probs):
@@ -181,16 +176,13 @@ def evaluate(args):
     predictor.task.encode(y, f'{args.file}')
     _report(predictor.task, y, predictor.predict(X))
 
-# %% ../nbs/60_cli.ipynb #3ec40c12
+# %% ../nbs/60_cli.ipynb #cd64d023
 def info(args):
     "Say what a model folder holds"
-    predictor,folder = Predictor.from_pretrained(args.model),Path(args.model)
-    task,config,size = predictor.task,predictor.config(),sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
-    rows = dict(architecture=config['architecture'], arguments=', '.join(f'{k}={v!r}' for k,v in config['arguments'].items()),
-                parameters=f'{count_parameters(predictor.model):,}', task=task.name,
-                **(dict(outputs=', '.join(_outputs(task))) if task.name=='regression' else dict(classes=', '.join(map(str, task.vocab)))),
-                preprocessing=predictor.preprocess.extra_repr(), size=f'{size/1e6:.1f} MB')
-    for k,v in rows.items(): print(f'{k:<15}{v}')
+    folder = model_folder(args.model)
+    facts = Predictor.from_pretrained(folder).facts()
+    size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
+    for k,v in dict(facts, size=f'{size/1e6:.1f} MB').items(): print(f'{k:<15}{v}')
 
 # %% ../nbs/60_cli.ipynb #870f62d8
 def export(args):

@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/export.html.md"""
 # %% auto #0
 __all__ = ['LENGTHS', 'BATCHES', 'OPSET', 'Deployed', 'check_export', 'whole_file', 'export_onnx', 'export_program']
 
-# %% ../nbs/40_export.ipynb #1446561d
+# %% ../nbs/40_export.ipynb #3ebc9b40
 import copy,io,json,os,secrets
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 from . import __version__
+from .preprocess import check_channels
 from .runtime import Predictor
 
 # %% ../nbs/40_export.ipynb #91ab99ad
@@ -101,23 +102,23 @@ def whole_file(
         os.replace(tmp, path)
     finally: tmp.unlink(missing_ok=True)
 
-# %% ../nbs/40_export.ipynb #e90ce238
+# %% ../nbs/40_export.ipynb #dfc05004
 def _metadata(predictor, channels, lengths):
     "What a user of the file has to know, as text"
     c_in,task = predictor.preprocess.c_in,predictor.task
-    channels = [f'channel {i}' for i in range(c_in)] if channels is None else [str(c) for c in channels]
-    if len(channels)!=c_in: raise ValueError(f'channels: expected {c_in} names, got {channels}')
+    channels = check_channels(channels, c_in) or predictor.channels or [f'channel {i}' for i in range(c_in)]
     res = dict(xceptiontime=__version__, task=task.settings(), channels=channels, preprocess=predictor.preprocess.settings(), lengths=lengths)
+    if predictor.rate is not None: res['rate'] = predictor.rate
     if task.vocab is not None: res['labels'] = task.vocab.tolist()
     return {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k,v in res.items()}
 
-# %% ../nbs/40_export.ipynb #5e5d7d6a
+# %% ../nbs/40_export.ipynb #00a94928
 OPSET = 18 # of ONNX
 
 def export_onnx(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace
-    channels:list=None, # names of the channels, for the metadata; numbers if None
+    channels:list=None, # names of the channels, for the metadata; those of the model, or numbers, if None
     lengths:bool|None=None, # a second input with the steps of each padded series? if None, where a Learner was trained on series of unequal length
 ) -> Path: # `path`
     "Write one ONNX file with preprocessing, network and activation, check it with ONNX Runtime, and only then put it in place"
@@ -135,11 +136,11 @@ def export_onnx(
         check_export(lambda *a: session.run(None, dict(zip(('x','lengths'), a)))[0], predictor, lengths, name=str(path))
     return Path(path)
 
-# %% ../nbs/40_export.ipynb #1c4c6b2b
+# %% ../nbs/40_export.ipynb #400b1e19
 def export_program(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace; it ends in .pt2
-    channels:list=None, # names of the channels, for the metadata; numbers if None
+    channels:list=None, # names of the channels, for the metadata; those of the model, or numbers, if None
     lengths:bool|None=None, # a second input with the steps of each padded series? if None, where a Learner was trained on series of unequal length
 ) -> Path: # `path`
     "Write a `torch.export` program with preprocessing, network and activation, check it as `export_onnx` does, and only then put it in place"

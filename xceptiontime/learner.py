@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/learner.html.md"""
 __all__ = ['METRICS', 'DEFAULT_METRICS', 'ARCH_DEFAULTS', 'TaskMetric', 'InUnits', 'task_loss', 'task_metrics', 'KeepFinite',
            'ProgressOrLines', 'TSLearner', 'body_and_head', 'ts_learner']
 
-# %% ../nbs/30_learner.ipynb #1c811ef8
+# %% ../nbs/30_learner.ipynb #dcd4d029
 import inspect,math,random,sys,warnings
 from contextlib import contextmanager
 from copy import copy
@@ -31,6 +31,7 @@ from torch import nn
 from .data.loaders import TSDataLoaders,TSLengths
 from .models import XceptionTime
 from .preprocess import check_series
+from .pretrained import go_on_from
 from .runtime import Predictor
 from .tasks import TaskLoss
 
@@ -223,13 +224,13 @@ class ProgressOrLines(ProgressCallback):
         if self.plain: self.pbar = _Lines()
         else: super()._launch_pbar()
 
-# %% ../nbs/30_learner.ipynb #5df84a3f
+# %% ../nbs/30_learner.ipynb #92858a3b
 @delegates(Learner.__init__)
 class TSLearner(Learner):
     "A fastai `Learner` for series: it predicts raw series and saves a model folder"
     def __init__(self, dls, model, loss_func=None, default_cbs=True, **kwargs):
         if not isinstance(dls, TSDataLoaders): raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
-        self.dls,self._task = dls,copy(dls.task)
+        self.dls,self._task,self.trained = dls,copy(dls.task),None
         super().__init__(dls, model, loss_func=self._task.loss_func if loss_func is None else task_loss(loss_func, dls, self._task), default_cbs=default_cbs, **kwargs)
         if hasattr(self, 'progress'):
             self.remove_cb(ProgressCallback)
@@ -259,12 +260,15 @@ class TSLearner(Learner):
     def loss_func(self, v): # callbacks such as MixUp put functions of their own here for a while, which stay as they are
         self._loss_func = task_loss(v, self.dls, self.task) if isinstance(v, (nn.Module,BaseLoss)) else v
 
-# %% ../nbs/30_learner.ipynb #1fb86ce7
+# %% ../nbs/30_learner.ipynb #5012b488
 @patch
 def _do_fit(self:TSLearner):
+    before = (self.trained or {}).get('epochs', 0)
     if not hasattr(self, 'lr_finder'): self.task.uncalibrate() # it was found for other weights
     try:
-        for self.epoch in range(self.first_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+        for self.epoch in range(self.first_epoch, self.n_epoch):
+            self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+            self._note(before+self.epoch+1)
     except KeyboardInterrupt:
         self.interrupted = True
         raise CancelFitException from None
@@ -281,6 +285,18 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
             error,keep.error = keep.error,None
             raise error
     if self.interrupted: raise KeyboardInterrupt
+
+# %% ../nbs/30_learner.ipynb #4c11b9b8
+@patch
+def _note(self:TSLearner,
+    epochs # that training has seen
+):
+    "Keep what is known after an epoch; a search for a learning rate is none"
+    if hasattr(self, 'lr_finder'): return
+    rec = getattr(self, 'recorder', None)
+    last = dict(zip(rec.metric_names[1:-1], rec.values[-1])) if rec is not None and rec.values else {}
+    last = {k: float(v) for k,v in last.items() if isinstance(v, (int,float)) and math.isfinite(v)}
+    self.trained = dict(epochs=epochs, series=len(self.dls.train_ds), seed=getattr(self, 'seed', None), last=last)
 
 # %% ../nbs/30_learner.ipynb #7d1c0a53
 @patch
@@ -301,7 +317,7 @@ def body_and_head(model) -> L: # two parameter groups
     ids = {id(p) for p in head}
     return L([p for p in params(model) if id(p) not in ids], head)
 
-# %% ../nbs/30_learner.ipynb #9f051ae1
+# %% ../nbs/30_learner.ipynb #85852a24
 ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # what `ts_learner` chooses where an architecture's own default is the published one
 
 @delegates(Learner.__init__, but='model,splitter')
@@ -315,9 +331,10 @@ def ts_learner(
     lr=defaults.lr, # learning rate when `fit` is given none
     cbs=None, # callbacks
     seed:int|None=None, # for the initial weights, the order of batches and augmentation; leaves the random state alone if None
+    pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
     **kwargs # arguments of `arch` and of `Learner`
 ) -> TSLearner:
-    "A `TSLearner` with a new network that fits `dls`"
+    "A `TSLearner` with a new network that fits `dls`, or with that of a model folder"
     if not isinstance(dls, TSDataLoaders): raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
     if not callable(arch): raise TypeError(f'arch: expected a class such as XceptionTime, got {arch!r}')
     own,arch_args = inspect.signature(Learner).parameters,inspect.signature(arch).parameters
@@ -327,17 +344,25 @@ def ts_learner(
     if seed is not None:
         set_seed(seed)
         dls.train.rng = random.Random(seed)
-    arch_kwargs = {**ARCH_DEFAULTS.get(arch, {}), **{k:v for k,v in kwargs.items() if k in arch_args}}
-    model = arch(dls.vars, dls.c, **arch_kwargs)
+    arch_kwargs = {k:v for k,v in kwargs.items() if k in arch_args}
+    if pretrained is None: model,task,trained,line = arch(dls.vars, dls.c, **{**ARCH_DEFAULTS.get(arch, {}), **arch_kwargs}),None,None,None
+    else:
+        said = [k for k in arch_kwargs if k!='head'] + ['arch']*(arch is not XceptionTime)
+        if said: raise TypeError(f'{said[0]}: expected none beside pretrained, whose folder says what the network is')
+        model,task,trained,line = go_on_from(pretrained, dls, arch_kwargs.get('head'))
     body_and_head(model)
-    return TSLearner(dls, model, loss_func=loss_func, metrics=DEFAULT_METRICS[dls.task.name] if metrics is None else metrics,
-                     opt_func=opt_func, lr=lr, cbs=cbs, splitter=body_and_head, **{k:v for k,v in kwargs.items() if k not in arch_args})
+    learn = TSLearner(dls, model, loss_func=loss_func, metrics=DEFAULT_METRICS[dls.task.name] if metrics is None else metrics,
+                      opt_func=opt_func, lr=lr, cbs=cbs, splitter=body_and_head, **{k:v for k,v in kwargs.items() if k not in arch_args})
+    learn.seed,learn.trained = seed,trained
+    if task is not None: vars(learn._task).update(vars(task))
+    if line is not None: print(line)
+    return learn
 
-# %% ../nbs/30_learner.ipynb #33cc9263
+# %% ../nbs/30_learner.ipynb #ed32614d
 @patch
 def predictor(self:TSLearner) -> Predictor:
     "The network with its preprocessing and task, as it stands: training on changes it too"
-    return Predictor(self.model, self.task, self.dls.preprocess)
+    return Predictor(self.model, self.task, self.dls.preprocess, channels=self.dls.channels, rate=self.dls.rate, training=self.trained)
 
 # %% ../nbs/30_learner.ipynb #fe5cc5cc
 @patch
@@ -397,6 +422,16 @@ def save_pretrained(self:TSLearner,
 ):
     "Write a model folder: `config.json` and `model.safetensors`, which `Predictor.from_pretrained` opens without fastai"
     return self.predictor().save_pretrained(folder)
+
+# %% ../nbs/30_learner.ipynb #b0c666a7
+@patch
+@delegates(Predictor.push_to_hub)
+def push_to_hub(self:TSLearner,
+    repo:str, # name on the Hub, 'user/model'; made if there is none
+    **kwargs
+) -> str: # address of the commit
+    "Put the model folder on the Hugging Face Hub, with a card as README.md where there is none yet"
+    return self.predictor().push_to_hub(repo, **kwargs)
 
 # %% ../nbs/30_learner.ipynb #e96d25e6
 @patch

@@ -25,7 +25,7 @@ class Prediction(NamedTuple):
     label:object # the answer, as `Predictor.predict` gives it: a label, several, or the values of a regression
     probs:np.ndarray # probabilities (classes,) in the order of the vocabulary; of a regression the values, (outputs,) or a number
 
-# %% ../nbs/14a_stream.ipynb #3dbe1da7
+# %% ../nbs/14a_stream.ipynb #eff8f882
 class StreamingPredictor:
     "Takes a signal in chunks of any size and predicts each window as it fills; memory stays that of one window"
     def __init__(self,
@@ -40,6 +40,7 @@ class StreamingPredictor:
         if smooth not in (None,'majority','mean'): raise ValueError(f"smooth: expected 'majority', 'mean' or None, got {smooth!r}")
         if smooth=='majority' and predictor.task.name!='classification':
             raise ValueError(f"smooth: expected 'mean' or None for a {predictor.task.name} task, got 'majority'")
+        if None not in (rate,predictor.rate) and rate!=predictor.rate: raise ValueError(f'rate: expected {predictor.rate:g} Hz, as of the series that the model was trained on, got {rate:g}')
         if bs<1: raise ValueError(f'bs: expected 1 or more windows at a time, got {bs}')
         self.predictor,self.rate,self.smooth,self.last,self.bs = predictor,rate,smooth,to_samples(last, name='last'),bs
         self.window = to_samples(window, rate, 'window')

@@ -7,12 +7,13 @@ Docs: https://example.github.io/xceptiontime/tasks.html.md"""
 # %% auto #0
 __all__ = ['TASKS', 'TaskLoss', 'as_targets', 'Classification', 'MultiLabel', 'Regression', 'infer_task', 'class_weights']
 
-# %% ../nbs/03_tasks.ipynb #7bf199da
+# %% ../nbs/03_tasks.ipynb #eb0a5430
 import warnings
 import numpy as np
 import torch
 from torch import nn
 from fastcore.basics import patch,patch_to
+from .conformal import check_tables
 
 # %% ../nbs/03_tasks.ipynb #53f09604
 class TaskLoss(nn.Module):
@@ -98,8 +99,17 @@ def _codes(labels, vocab, name, series=None):
                          f"{known}{', ...' if len(vocab)>10 else ''}")
     return codes
 
-# %% ../nbs/03_tasks.ipynb #ace78494
-class _Tempered:
+# %% ../nbs/03_tasks.ipynb #75f8bc0f
+class _Task:
+    "What all tasks have in common: tables of held-back scores, with which predictions become sets or intervals"
+    _conformal = None
+    @property
+    def conformal(self): return self._conformal
+    @conformal.setter
+    def conformal(self, v): self._conformal = check_tables(v, self)
+    def uncalibrate(self): self.conformal = None
+
+class _Tempered(_Task):
     "What tasks with probabilities have in common: scores are divided by `temperature` before they become probabilities, in predictions, not in the loss"
     @property
     def temperature(self) -> float: return self._temperature
@@ -108,24 +118,27 @@ class _Tempered:
         if isinstance(v, bool) or not isinstance(v, (int,float,np.number)) or not 0<v<np.inf: raise ValueError(f'temperature: expected a positive number, got {v!r}')
         self._temperature = float(v)
 
-    def uncalibrate(self): self.temperature = 1.
+    def uncalibrate(self): self.conformal,self.temperature = None,1.
     def __repr__(self): return f"{type(self).__name__}({self.vocab.tolist()}{'' if self.temperature==1 else f', temperature={self.temperature:.4g}'})"
 
-# %% ../nbs/03_tasks.ipynb #39e59847
+# %% ../nbs/03_tasks.ipynb #825e05fb
 class Classification(_Tempered):
     "One of several classes for each series"
     name,y_int = 'classification',True
     def __init__(self,
         vocab, # the classes, in the order of the scores: strings, integers or booleans
         temperature:float=1., # what scores are divided by before the softmax; above 1 makes probabilities less sure
-    ): self.vocab,self.temperature = _vocab(vocab, 2),temperature
+        conformal:dict|None=None, # tables of held-back scores, for sets: see `conformal_tables`
+    ):
+        self.vocab,self.temperature = _vocab(vocab, 2),temperature
+        self.conformal = conformal
 
     @property
     def c_out(self) -> int: return len(self.vocab)
     @property
     def loss_func(self) -> nn.Module: return TaskLoss(nn.CrossEntropyLoss(), self)
 
-    def settings(self) -> dict: return dict(name=self.name, vocab=self.vocab.tolist(), temperature=self.temperature)
+    def settings(self) -> dict: return dict(name=self.name, vocab=self.vocab.tolist(), temperature=self.temperature, conformal=self.conformal)
     def for_loss(self, out, y): return out, y
     def indices(self, probs): return probs.argmax(-1)
 
@@ -154,7 +167,7 @@ def decode(self:Classification,
     "The most probable class of each series, in the user's own labels"
     return self.vocab[np.asarray(probs).argmax(-1)]
 
-# %% ../nbs/03_tasks.ipynb #505ae35e
+# %% ../nbs/03_tasks.ipynb #351fa153
 class MultiLabel(_Tempered):
     "Any number of labels for each series"
     name,y_int = 'multilabel',False
@@ -162,14 +175,17 @@ class MultiLabel(_Tempered):
         vocab, # the labels, in the order of the scores
         lists:bool=False, # answers as lists of labels; else as an array of 0 and 1
         temperature:float=1., # what scores are divided by before the sigmoid; above 1 makes probabilities less sure
-    ): self.vocab,self.lists,self.temperature = _vocab(vocab, 1),lists,temperature
+        conformal:dict|None=None, # tables of held-back scores, for sets: see `conformal_tables`
+    ):
+        self.vocab,self.lists,self.temperature = _vocab(vocab, 1),lists,temperature
+        self.conformal = conformal
 
     @property
     def c_out(self) -> int: return len(self.vocab)
     @property
     def loss_func(self) -> nn.Module: return TaskLoss(nn.BCEWithLogitsLoss(), self)
 
-    def settings(self) -> dict: return dict(name=self.name, vocab=self.vocab.tolist(), lists=self.lists, temperature=self.temperature)
+    def settings(self) -> dict: return dict(name=self.name, vocab=self.vocab.tolist(), lists=self.lists, temperature=self.temperature, conformal=self.conformal)
     def for_loss(self, out, y): return out, y.to(out.dtype)
     def indices(self, probs): return (probs>=.5).float()
 
@@ -209,8 +225,8 @@ def decode(self:MultiLabel,
     there = np.asarray(probs)>=.5
     return [self.vocab[o].tolist() for o in there] if self.lists else there.astype(np.int64)
 
-# %% ../nbs/03_tasks.ipynb #bdc5882c
-class Regression:
+# %% ../nbs/03_tasks.ipynb #1f526313
+class Regression(_Task):
     "One number or several for each series"
     name,vocab,y_int = 'regression',None,False
     def __init__(self,
@@ -218,6 +234,7 @@ class Regression:
         std, # their deviation, likewise
         target_names=None, # a name for each output
         units=None, # a unit for each output, or one for all
+        conformal:dict|None=None, # tables of held-back scores, for intervals: see `conformal_tables`
     ):
         self.mean,self.std = np.asarray(mean, np.float64),np.asarray(std, np.float64)
         if self.mean.ndim>1 or self.mean.shape!=self.std.shape or not self.mean.size:
@@ -229,6 +246,7 @@ class Regression:
             if o is not None and len(o)!=self.c_out: raise ValueError(f'{name}: expected one for each of {self.c_out} outputs, got {o}')
             return o
         self.target_names,self.units = each(target_names, 'target_names'),each(units, 'units')
+        self.conformal = conformal
 
     @property
     def c_out(self) -> int: return self.mean.size
@@ -236,13 +254,12 @@ class Regression:
     def loss_func(self) -> nn.Module: return TaskLoss(nn.MSELoss(), self)
 
     def settings(self) -> dict:
-        return dict(name=self.name, mean=self.mean.tolist(), std=self.std.tolist(), target_names=self.target_names, units=self.units)
+        return dict(name=self.name, mean=self.mean.tolist(), std=self.std.tolist(), target_names=self.target_names, units=self.units, conformal=self.conformal)
     def _stats(self, out): return (torch.as_tensor(o.tolist(), dtype=out.dtype, device=out.device) for o in (self.mean,self.std))
     def for_loss(self, out, y):
         mean,std = self._stats(out)
         return out.reshape(y.shape), (y.to(out.dtype)-mean)/std
     def indices(self, values): return values
-    def uncalibrate(self): pass
     def __repr__(self): return f"Regression({self.c_out} output{'s' if self.c_out>1 else ''}, mean {self.mean.tolist()}, std {self.std.tolist()})"
 
 # %% ../nbs/03_tasks.ipynb #2c8c8c53

@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/data.loaders.html.md"""
 # %% auto #0
 __all__ = ['TARGETS', 'TSTensor', 'TSLengths', 'TSDataset', 'PreprocessBatch', 'TSDataLoader', 'series_axes', 'TSDataLoaders']
 
-# %% ../../nbs/20_data.loaders.ipynb #d73d2005
+# %% ../../nbs/20_data.loaders.ipynb #053ab99d
 import inspect,random
 from copy import copy
 from itertools import islice
@@ -24,8 +24,9 @@ from .order import similar_lengths,weighted_order
 from .formats import from_frame,read_series
 from .sets import read_pair
 from .splits import check_splits,get_splits
+from .tables import value_columns
 from .windows import Windows,sliding_windows
-from ..preprocess import Preprocess,check_series
+from ..preprocess import Preprocess,check_channels,check_rate,check_series
 from ..tasks import as_targets,class_weights,infer_task
 
 # %% ../../nbs/20_data.loaders.ipynb #e706af61
@@ -43,7 +44,7 @@ class TSLengths(TensorBase):
     "Steps of each series of a padded batch; nothing to show"
     def show(self, ctx=None, **kwargs): return ctx
 
-# %% ../../nbs/20_data.loaders.ipynb #d3dd5e33
+# %% ../../nbs/20_data.loaders.ipynb #20238925
 TARGETS = dict(classification=TensorCategory, multilabel=TensorMultiCategory, regression=TensorBase) # fastai's type for targets of each task
 
 def _title(task, y):
@@ -66,13 +67,18 @@ class TSDataset:
         weights:np.ndarray|None=None, # how often to draw each sample of this split in training; all once if None
         strata:np.ndarray|None=None, # class of each sample of this split, for batches that each hold the classes in proportion to their weights
         split_idx:int=1, # 0 for training, where random transforms apply; else 1
+        channels:list|None=None, # names of the channels
+        rate:float|None=None, # samples a second (Hz)
     ):
+        self.channels,self.rate = channels,rate
         self.X,self.y,self.task,self.preprocess,self.lengths,self.weights,self.strata,self.split_idx = X,y,task,preprocess,lengths,weights,strata,split_idx
         self.idxs = np.arange(len(X)) if idxs is None else np.asarray(idxs)
 
     def __len__(self): return len(self.idxs)
     def __getitem__(self, i): return tuple(o[0] for o in self.batch([i]))
-    def new_empty(self): return TSDataset(self.X, self.y, self.task, self.preprocess, self.lengths, self.idxs[:0], split_idx=self.split_idx)
+    def new_empty(self): # without the series: a Learner that is exported holds none
+        y,lengths = (None if o is None else o[:0] for o in (self.y,self.lengths))
+        return TSDataset(self.X[:0], y, self.task, self.preprocess, lengths, split_idx=self.split_idx, channels=self.channels, rate=self.rate)
 
     def batch(self, i) -> tuple: # (series, targets), (series, lengths, targets), or these without targets
         "The samples at positions `i` of this split, as one batch, no longer than its longest series"
@@ -240,7 +246,7 @@ def _series(X, c_in=None):
     if c_in not in (None, X.shape[1]): raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]} in {X}')
     return X,None
 
-# %% ../../nbs/20_data.loaders.ipynb #cc4fc1af
+# %% ../../nbs/20_data.loaders.ipynb #fc284404
 @patch_to(TSDataLoaders, cls_method=True)
 def from_arrays(cls,
     X, # series, in any form that `check_series` takes; or `Windows`
@@ -256,6 +262,8 @@ def from_arrays(cls,
     missing:str='raise', # see `Preprocess`
     scale:str|None='channel', # see `Preprocess`
     mu:float|None=None, # see `Preprocess`
+    channels=None, # names of the channels, which a saved model keeps
+    rate:float|None=None, # samples a second (Hz), which a saved model keeps
     bs:int=64, # series in a training batch
     valid_bs:int|None=None, # series in a validation batch; `bs` if None
     batch_tfms=None, # transform of a batch, or several, after preprocessing, on the batch's device
@@ -282,7 +290,8 @@ def from_arrays(cls,
     preprocess = Preprocess(missing, scale, mu).fit(X, lengths, splits[0])
     for idxs in splits[1:]: preprocess.check(X, lengths, idxs)
     tfms = [PreprocessBatch(preprocess), *L(batch_tfms)]
-    def dataset(i, idxs): return TSDataset(X, codes, task, preprocess, lengths, idxs, *((None,None) if i else (weights,strata)), min(i,1))
+    channels,rate = check_channels(channels, preprocess.c_in),check_rate(rate)
+    def dataset(i, idxs): return TSDataset(X, codes, task, preprocess, lengths, idxs, *((None,None) if i else (weights,strata)), min(i,1), channels, rate)
     dls = [TSDataLoader(dataset(i, idxs), bs=valid_bs or bs if i else bs, shuffle=not i, seed=seed, num_workers=num_workers, after_batch=tfms)
            for i,idxs in enumerate(splits)]
     return cls(*dls, path=path, device=default_device() if device is None else torch.device(device))
@@ -293,7 +302,7 @@ def class_weights(self:TSDataLoaders) -> torch.Tensor: # (classes,) or (labels,)
     "What makes up for rarity in the training split, for `nn.CrossEntropyLoss(weight=)` or `nn.BCEWithLogitsLoss(pos_weight=)`"
     return class_weights(self.task, self.train_ds.y[self.train_ds.idxs])
 
-# %% ../../nbs/20_data.loaders.ipynb #f9718e14
+# %% ../../nbs/20_data.loaders.ipynb #fc3b91c9
 @patch
 def summary(self:TSDataLoaders) -> str:
     "Series in each split, channels, steps, task, classes with their counts or the range of targets, and preprocessing"
@@ -307,7 +316,9 @@ def summary(self:TSDataLoaders) -> str:
     rows = [('task', f"{task.name}, {task.c_out} {dict(classification='classes', multilabel='labels', regression='outputs')[task.name] if task.c_out>1 else 'output'}")]
     rows += [(name, f'{len(dl.dataset)} series' + ('' if dl.dataset.y is None or not len(dl.dataset) else f': {words(dl.dataset.y[dl.dataset.idxs])}')) for name,dl in zip(names, self.loaders)]
     n = ds.lengths
-    rows += [('channels', ds.preprocess.c_in), ('steps', ds.len if n is None else f'{n.min()} to {n.max()}'), ('preprocessing', ds.preprocess.extra_repr())]
+    rows += [('channels', ds.preprocess.c_in if ds.channels is None else ', '.join(ds.channels))]
+    if ds.rate is not None: rows.append(('rate', f'{ds.rate:g} Hz'))
+    rows += [('steps', ds.len if n is None else f'{n.min()} to {n.max()}' if len(n) else 'none'), ('preprocessing', ds.preprocess.extra_repr())]
     if ds.weights is not None: rows.append(('batches', 'classes in proportion to their weights' if ds.strata is not None else 'series drawn by weight'))
     return PrettyString('\n'.join(f'{k:<15}{v}' for k,v in rows))
 
@@ -327,7 +338,7 @@ def test_dl(self,
     codes = None if y is None else ds.task.encode(y)
     return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths), bs=bs or self.valid.bs, shuffle=False, **kwargs)
 
-# %% ../../nbs/20_data.loaders.ipynb #6ac7f17a
+# %% ../../nbs/20_data.loaders.ipynb #eeb7fe84
 @patch_to(TSDataLoaders, cls_method=True)
 def from_file(cls,
     train, # file of series with targets, of any format that `read_series` takes
@@ -340,9 +351,13 @@ def from_file(cls,
     elif own.get('splits') is not None: raise ValueError(f'splits: expected None where {valid} is the validation split, got both')
     else: X,y,own['splits'] = read_pair(train, valid, **kwargs)
     if y is None: raise ValueError(f'{train}: expected a target for each series, found none')
+    if kwargs.get('id') is not None: # a long table, which names its channels
+        names = value_columns(train, **kwargs)
+        if valid is not None and (other := value_columns(valid, **kwargs))!=names: raise ValueError(f'{valid}: expected channels {names} as in {train}, found {other}')
+        own.setdefault('channels', names)
     return cls.from_arrays(X, y, **own)
 
-# %% ../../nbs/20_data.loaders.ipynb #be410419
+# %% ../../nbs/20_data.loaders.ipynb #07161876
 @patch_to(TSDataLoaders, cls_method=True)
 def from_df(cls,
     df, # pandas DataFrame with a row a series (wide), or a row a time step (long)
@@ -361,9 +376,10 @@ def from_df(cls,
         if groups not in df: raise ValueError(f'groups: expected a column of df or an array, got {groups!r}')
         df,groups = df.drop(columns=groups),from_frame(df[[groups, *([] if id is None else [id])]].assign(_one=1.), label=groups, id=id, columns=['_one'])[1]
     X,y = from_frame(df, label=label, target=target, id=id, time=time, columns=columns)
+    if id is not None: kwargs.setdefault('channels', value_columns(df, label=label, target=target, id=id, time=time, columns=columns))
     return cls.from_arrays(X, y, groups=groups, **kwargs)
 
-# %% ../../nbs/20_data.loaders.ipynb #3aa10900
+# %% ../../nbs/20_data.loaders.ipynb #a8dad0de
 @patch_to(TSDataLoaders, cls_method=True)
 def from_recordings(cls,
     recordings, # one (channels, time) array, `np.memmap` or path of a `.npy` file, or a list of them
@@ -388,4 +404,4 @@ def from_recordings(cls,
     elif valid_groups is not None or test_groups is not None: raise ValueError('splits: expected None with valid_groups= or test_groups=, got both')
     elif groups is None: ids = None # one recording may be in two splits, one sample may not
     check_splits(splits, len(X), spans=spans)
-    return cls.from_arrays(X, y, splits, groups=ids, **kwargs)
+    return cls.from_arrays(X, y, splits, groups=ids, rate=rate, **kwargs)
