@@ -21,11 +21,11 @@ from .data.loaders import TSDataLoaders
 from .learner import TSLearner,task_loss,ts_learner
 from .tasks import TaskLoss
 
-# %% ../nbs/31_recipe.ipynb #1c14e08c
+# %% ../nbs/31_recipe.ipynb #e9ba9103
 BASE = dict(
     epochs=100,         # times that training sees each series
     min_steps=0,        # batches to train on at the least: a small set gets more epochs
-    bs=64,              # series in a batch; 'tenth' is a tenth of the training series, 4 to 64
+    bs=64,              # series in a batch; 'tenth' is a tenth of the training series, 4 to 64, 'tenth16' 4 to 16
     lr=1e-3,            # highest learning rate
     wd=.01,             # weight decay
     schedule='one_cycle', # or 'flat_cos': the highest rate for three quarters of the time, then down along a cosine
@@ -39,7 +39,7 @@ BASE = dict(
     ks=40,              # see `XceptionTime`
 )
 
-# %% ../nbs/31_recipe.ipynb #301dfd7d
+# %% ../nbs/31_recipe.ipynb #76284b24
 _tenth50 = dict(bs='tenth', epochs=50)
 RECIPES = dict( # by name: what differs from `BASE`
     base={}, # candidates, one change at a time
@@ -51,7 +51,8 @@ RECIPES = dict( # by name: what differs from `BASE`
         sample=dict(scale='sample'), unscaled=dict(scale=None), average=dict(average=.99), lr3e3=dict(lr=3e-3), flat_cos=dict(schedule='flat_cos')).items()},
     **{f'lr3e3_{k}': {**_tenth50, 'lr':3e-3, **v} for k,v in dict( # and beside a higher learning rate
         lr1e2=dict(lr=1e-2), ks41=dict(ks=(41,21,11)), steps1000=dict(min_steps=1000), smoothing=dict(smoothing=.1), wd1e1=dict(wd=.1),
-        ks41_steps1000=dict(ks=(41,21,11), min_steps=1000), base100=dict(bs=64, epochs=100)).items()})
+        ks41_steps1000=dict(ks=(41,21,11), min_steps=1000), base100=dict(bs=64, epochs=100),
+        final=dict(bs='tenth16', min_steps=1000, smoothing=.1), final_ks41=dict(bs='tenth16', min_steps=1000, smoothing=.1, ks=(41,21,11))).items()})
 DEFAULT = 'base' # the one that is used when nobody says otherwise
 
 # %% ../nbs/31_recipe.ipynb #be57d021
@@ -70,13 +71,13 @@ def get_recipe(
     if res['schedule'] not in ('one_cycle','flat_cos'): raise ValueError(f"schedule: expected 'one_cycle' or 'flat_cos', got {res['schedule']!r}")
     return res
 
-# %% ../nbs/31_recipe.ipynb #3ea799a0
+# %% ../nbs/31_recipe.ipynb #df76ac6d
 def batch_size(
-    bs:int|str, # series in a batch, or 'tenth'
+    bs:int|str, # series in a batch, or 'tenth' or 'tenth16'
     n:int, # training series
 ) -> int:
-    "A tenth of the training series, 4 to 64, where `bs` is 'tenth'"
-    return min(64, max(4, n//10)) if bs=='tenth' else bs
+    "A tenth of the training series, 4 to 64, where `bs` is 'tenth'; 4 to 16 where it is 'tenth16'"
+    return min(dict(tenth=64, tenth16=16)[bs], max(4, n//10)) if isinstance(bs, str) else bs
 
 # %% ../nbs/31_recipe.ipynb #8ad85a60
 class AverageWeights(Callback):
