@@ -78,7 +78,7 @@ def test_a_custom_head_is_exact_and_learns():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in m.parameters())
 
 def test_a_custom_head_leaves_no_trace_of_its_trial():
-    head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(128*50), nn.Linear(128*50, 2))
+    head = nn.Sequential(nn.BatchNorm1d(128), nn.BatchNorm1d(128), nn.Flatten(), nn.Linear(128*50, 2))
     head[1].eval() # one that was frozen stays so
     state = copy.deepcopy(head.state_dict())
     m = XceptionTime(3, 2, nf=4, custom_head=head)

@@ -235,8 +235,8 @@ def test_windows_in_two_splits():
 
 @pytest.mark.parametrize('bad,error,words', [
     (dict(recordings='none.npy'), FileNotFoundError, 'none.npy'),
-    (dict(recordings=['x.npz']), ValueError, r'recordings\[0\] is the path of a .npy file of numbers'),
-    (dict(recordings=['objects.npy']), ValueError, r'recordings\[0\] is the path of a .npy file of numbers'),
+    (dict(recordings=['x.npz']), ValueError, r'recordings\[0\]: expected the path of a .npy file of numbers'),
+    (dict(recordings=['objects.npy']), ValueError, r'recordings\[0\]: expected the path of a .npy file of numbers'),
     (dict(recordings=['text.npy']), TypeError, 'real numbers'),
     (dict(recordings=['cube.npy']), ValueError, r'\(channels, time\)'),
     (dict(stepp=3), TypeError, 'stepp'),

@@ -25,7 +25,7 @@ def test_myo_windows_by_hand(length, step, reps):
 
 def test_myo_refused():
     for bad in ((), (0,5), -1, 4, ('0',), (.5,)):
-        with pytest.raises(ValueError, match=r'repetitions are some of \[0, 1, 2, 3\], got'): get_myo(repetitions=bad)
+        with pytest.raises(ValueError, match=r'repetitions: expected some of \[0, 1, 2, 3\], got'): get_myo(repetitions=bad)
     with pytest.raises(ValueError, match='no window of 605 samples'): get_myo(605)
     assert set(get_myo(repetitions=3)[2])=={3}
 
@@ -53,8 +53,8 @@ def test_bumps_seed_lengths_noise():
     assert all((a==b).all() for a,b in zip(X, again[0])) and (where!=other[2]).any()
     X,_,_ = make_bumps(50, c_in=10, length=200, noise=.5, seed=0)
     assert np.median(X.std(2))==pytest.approx(.5, abs=.02)
-    with pytest.raises(ValueError, match='width is between 4 samples a cycle, 8, and the length of the shortest series, 20; got 24'): make_bumps(length=20)
-    with pytest.raises(ValueError, match='width is between'): make_bumps(classes=7)
+    with pytest.raises(ValueError, match='width: expected between 4 samples a cycle, 8, and the length of the shortest series, 20, got 24'): make_bumps(length=20)
+    with pytest.raises(ValueError, match='width: expected between'): make_bumps(classes=7)
 
 def test_light_imports():
     "numpy is all that the data rooms import of what is not in Python itself"

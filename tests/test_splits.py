@@ -173,7 +173,7 @@ def test_regression_targets_have_small_and_large_in_each_part():
     for part in get_splits(y, .1, .1, seed=0)[1:]: assert np.bincount(q[part]).tolist()==[2]*10
     for _,v in get_splits(y, n_splits=5, seed=0): assert np.bincount(q[v]).tolist()==[4]*10
     assert np.ptp(np.bincount(q[get_splits(y, .1, stratify=False, seed=0)[1]], minlength=10))>0
-    with pytest.raises(ValueError, match='y has 1 NaN'): get_splits([1.,np.nan,2.,3.])
+    with pytest.raises(ValueError, match='got 1 NaN'): get_splits([1.,np.nan,2.,3.])
     assert len(get_splits([1.,np.nan,2.,3.], stratify=False)[1])==1
     assert len(get_splits(np.array([0.,1.]*5), 2, seed=0)[1])==2
 
@@ -193,22 +193,22 @@ def test_regression_targets_with_ties(y, seed, t):
 def test_several_outputs(): check_all(get_splits(np.zeros((10,3), int), seed=0), 10)
 
 @pytest.mark.parametrize('err,words,kw', [
-    (TypeError, 'y is an array', dict(y=5)),
-    (TypeError, 'valid_size is a share', dict(valid_size='a')),
-    (TypeError, 'valid_size is a share', dict(valid_size=True)),
-    (ValueError, 'valid_size is a share between 0 and 1, or a whole number of samples from 1 to 9; got 0', dict(valid_size=0)),
+    (TypeError, 'y: expected an array', dict(y=5)),
+    (TypeError, 'valid_size: expected a share', dict(valid_size='a')),
+    (TypeError, 'valid_size: expected a share', dict(valid_size=True)),
+    (ValueError, 'valid_size: expected a share between 0 and 1, or a whole number of samples from 1 to 9, got 0', dict(valid_size=0)),
     (ValueError, 'got 1.0', dict(valid_size=1.)),
     (ValueError, 'got 10', dict(valid_size=10)),
     (ValueError, 'got -0.1', dict(test_size=-.1)),
     (ValueError, 'no sample is left for training', dict(valid_size=.6, test_size=.4)),
     (ValueError, 'a part of 1 samples cannot hold each of 2 classes', dict(valid_size=1)),
     (ValueError, 'a part of 1 samples cannot hold each of 2 classes', dict(valid_size=9)),
-    (ValueError, 'groups are one for each of the 10 samples', dict(groups=[1,2])),
-    (ValueError, 'n_splits is a whole number', dict(n_splits=0)),
-    (ValueError, 'n_splits is a whole number', dict(n_splits=2.)),
+    (ValueError, 'groups: expected one for each of the 10 samples', dict(groups=[1,2])),
+    (ValueError, 'n_splits: expected a whole number', dict(n_splits=0)),
+    (ValueError, 'n_splits: expected a whole number', dict(n_splits=2.)),
     (ValueError, r"too few samples to be in each of 6 parts: \{0: 5, 1: 5\}", dict(n_splits=6)),
     (ValueError, 'n_splits=11 folds cannot be made of 10 samples', dict(n_splits=11, stratify=False)),
-    (ValueError, 'gap is a number', dict(gap=-1, ordered=True)),
+    (ValueError, 'gap: expected a number', dict(gap=-1, ordered=True)),
     (ValueError, 'gap needs ordered=True', dict(gap=1)),
     (ValueError, 'gap needs ordered=True', dict(gap=1, ordered=True, groups=[0]*5+[1]*5)),
     (ValueError, 'train is empty', dict(gap=8, ordered=True)),

@@ -189,7 +189,7 @@ def test_redirects(server, tmp_path):
     def to(url): return lambda h: server.send(h, b'', 302, Location=url)
     server.files['/real.zip'] = good
     server.odd.update({'/ok.zip': to('/real.zip'), '/ftp.zip': to('ftp://127.0.0.1/x'), '/file.zip': to('file:///etc/passwd'), '/plain.zip': to('http://example.org/x.zip'), '/loop.zip': to('/loop.zip')})
-    for name,words in {'ftp':'ftp://', 'file':'file:///', 'plain':"has to start with https://, got 'http://example.org/x.zip'", 'loop':'infinite loop'}.items():
+    for name,words in {'ftp':'ftp://', 'file':'file:///', 'plain':"an address that starts with https://, got 'http://example.org/x.zip'", 'loop':'infinite loop'}.items():
         refused(tmp_path, words, url=f'{server.url}/{name}.zip')
     assert is_toy(get_ucr('Toy', path=tmp_path, url=server.url+'/ok.zip'))
     from urllib.request import Request
@@ -198,11 +198,11 @@ def test_redirects(server, tmp_path):
 
 @pytest.mark.parametrize('url', ['http://example.org', 'ftp://example.org', 'file:///tmp', 'example.org', '//example.org', 'http://127.0.0.1.example.org', 'http://127.0.0.1@example.org', 'HTTP://example.org', ''])
 def test_addresses(tmp_path, url):
-    with pytest.raises(OSError, match='has to start with https://'): get_ucr('Toy', path=tmp_path, url=url)
+    with pytest.raises(OSError, match='an address that starts with https://'): get_ucr('Toy', path=tmp_path, url=url)
 
 @pytest.mark.parametrize('name', ['../Toy', 'a/b', 'a\\b', '', '.', 'Toy\n', None, 'a b', 'Toy.zip'])
 def test_names(tmp_path, name):
-    with pytest.raises(ValueError, match='name is a data set'): get_ucr(name, path=tmp_path)
+    with pytest.raises(ValueError, match='name: expected a data set'): get_ucr(name, path=tmp_path)
 
 tsv = {'TRAIN': 'up\t1\t2\t3\ndown\t4\t5\t6\n', 'TEST': 'down\t7\t8\t9\n'}
 @pytest.mark.parametrize('layout', ['Toy/Toy_{}.ts', 'Toy_{}.ts', 'Toy/Toy_{}.tsv', 'Toy_{}.tsv', 'Toy_{}.txt'])

@@ -3,6 +3,7 @@ from fastai.callback.all import *
 from fastai.interpret import *
 from .layers import *
 from .models import *
+from .inception import *
 from .preprocess import *
 from .conformal import *
 from .tasks import *

@@ -79,15 +79,19 @@ class XceptionBlock(Module):
             if self.residual and i%2==1: res = x = self.act(self.add(x, self.shortcut[i//2](res)))
         return x
 
-# %% ../nbs/01_models.ipynb #b8601b3b
+# %% ../nbs/01_models.ipynb #99125f76
 HEADS = ('relu', 'bn', 'linear')
 
-def _check_input(x, c_in, weight):
+def _check_input(x, lengths, c_in, weight):
+    "Input that the layers can take, with zeros in the padding, and `lengths` or None"
     if not isinstance(x, torch.Tensor) or x.dim()!=3 or x.shape[1]!=c_in or x.shape[2]<1:
         got = f'shape {tuple(x.shape)}' if isinstance(x, torch.Tensor) else type(x).__name__
         raise ValueError(f'x: expected a tensor (batch, {c_in} channels, length of 1 or more), got {got}')
     if x.dtype!=weight.dtype and not torch.is_autocast_enabled(x.device.type):
         raise TypeError(f'x: expected {weight.dtype}, as the weights are, got {x.dtype}')
+    if lengths is not None: lengths = check_lengths(lengths, x)
+    if lengths is not None: x = torch.where(length_mask(lengths, x.shape[2])[:,None], x, 0.)
+    return x,lengths
 
 # %% ../nbs/01_models.ipynb #8b5a07d9
 def _own_head(custom_head, ni, c_out, steps):
@@ -104,7 +108,7 @@ def _own_head(custom_head, ni, c_out, steps):
         raise ValueError(f'custom_head: expected scores of shape (2, {c_out}) for features of shape (2, {ni}, {steps}), got {got}')
     return head
 
-# %% ../nbs/01_models.ipynb #fda46d47
+# %% ../nbs/01_models.ipynb #c1763769
 class XceptionTime(Module):
     "The network: (batch, `c_in`, length) -> (batch, `c_out`) scores; a series may have any length"
     def __init__(self,
@@ -142,12 +146,7 @@ class XceptionTime(Module):
         if applies(self, x, lengths): return fast_forward(self, x, lengths)
         with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])): return self.head(self.block(x))
 
-    def _checked(self, x, lengths):
-        "Input that the layers can take, with zeros in the padding, and `lengths` or None"
-        _check_input(x, self.init_args['c_in'], self.block.xception[0].maxconvpool[1].weight)
-        if lengths is not None: lengths = check_lengths(lengths, x)
-        if lengths is not None: x = torch.where(length_mask(lengths, x.shape[2])[:,None], x, 0.)
-        return x,lengths
+    def _checked(self, x, lengths): return _check_input(x, lengths, self.init_args['c_in'], self.block.xception[0].maxconvpool[1].weight)
 
 # %% ../nbs/01_models.ipynb #e3300268
 @patch

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/runtime.html.md"""
 __all__ = ['FORMAT', 'ARCHS', 'evaluating', 'Predictor', 'whole_folder', 'model_folder', 'output_names', 'register_arch',
            'model_card']
 
-# %% ../nbs/14_runtime.ipynb #c8710e62
+# %% ../nbs/14_runtime.ipynb #c3c7ae08
 import html,inspect,json,math,os,re,reprlib,secrets,shutil,tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +19,7 @@ from safetensors import SafetensorError,safe_open
 from safetensors.torch import save_file
 from torch import nn
 from . import __version__
+from .inception import InceptionTime
 from .layers import count_parameters
 from .conformal import predict_sets
 from .models import XceptionTime
@@ -146,9 +147,9 @@ def whole_folder(
     finally:
         for o in (tmp,old): shutil.rmtree(o, ignore_errors=True)
 
-# %% ../nbs/14_runtime.ipynb #f8b890ad
+# %% ../nbs/14_runtime.ipynb #5f1fae63
 FORMAT = 1 # of the model folder; what is newer is refused
-ARCHS = {'XceptionTime': XceptionTime} # what a model folder may hold, by name
+ARCHS = {'XceptionTime': XceptionTime, 'InceptionTime': InceptionTime} # what a model folder may hold, by name
 
 def _check_args(name, args):
     for k,v in args.items():

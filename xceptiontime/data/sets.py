@@ -19,7 +19,7 @@ import numpy as np
 from .formats import read_series
 from .windows import sliding_windows
 
-# %% ../../nbs/13_data.sets.ipynb #285baa86
+# %% ../../nbs/13_data.sets.ipynb #aa9e595e
 def get_myo_recordings(
     repetitions=(0,1,2), # which of the 4 repetitions, 0 to 3
 ): # list of (8, time) float32; gestures 0 to 4 (recordings,) int64; repetitions (recordings,) int64
@@ -28,7 +28,7 @@ def get_myo_recordings(
         signal, length, gesture, rep = d['signal'], d['length'], d['gesture'], d['repetition']
     there, want = np.unique(rep).tolist(), np.atleast_1d(repetitions).tolist()
     if not want or any(r not in there for r in want):
-        raise ValueError(f"repetitions are some of {there}, got {repetitions!r}")
+        raise ValueError(f"repetitions: expected some of {there}, got {repetitions!r}")
     recordings, keep = np.split(signal, np.cumsum(length.astype(int))[:-1], axis=1), np.isin(rep, want)
     return [r.astype(np.float32) for r,k in zip(recordings, keep) if k], gesture[keep].astype(int), rep[keep].astype(int)
 
@@ -42,7 +42,7 @@ def get_myo(
     recordings, gesture, rep = get_myo_recordings(repetitions)
     return sliding_windows(recordings, length, step, labels=gesture, groups=rep)
 
-# %% ../../nbs/13_data.sets.ipynb #3610a46e
+# %% ../../nbs/13_data.sets.ipynb #99453fc6
 def make_bumps(
     n=200, # series
     c_in=3, # channels
@@ -55,7 +55,7 @@ def make_bumps(
     "Series with a bump of `y+1` cycles somewhere in noise, and where it is"
     lo, hi = (length, length) if np.ndim(length)==0 else length
     if not 4*classes<=width<=lo<=hi:
-        raise ValueError(f"width is between 4 samples a cycle, {4*classes}, and the length of the shortest series, {lo}; got {width}")
+        raise ValueError(f"width: expected between 4 samples a cycle, {4*classes}, and the length of the shortest series, {lo}, got {width}")
     rng = np.random.default_rng(seed)
     y, ns, channel = rng.permutation(np.arange(n)%classes), rng.integers(lo, hi+1, n), rng.integers(0, c_in, n)
     start = rng.integers(0, ns-width+1)
@@ -95,12 +95,12 @@ def read_pair(
     X = np.concatenate([X,X2]) if same else [*X, *X2]
     return X, np.concatenate([y,y2]), (np.arange(n), np.arange(n,n+m))
 
-# %% ../../nbs/13_data.sets.ipynb #92dca848
+# %% ../../nbs/13_data.sets.ipynb #c8a7c825
 def _check_address(url):
     "Raise unless `url` is safe to fetch from"
     u = urlsplit(url)
     if not (u.scheme=='https' or u.scheme=='http' and u.hostname in ('127.0.0.1','::1','localhost')):
-        raise ValueError(f"an address has to start with https://, got {url!r}")
+        raise ValueError(f"expected an address that starts with https://, got {url!r}")
 
 class _Redirect(HTTPRedirectHandler):
     "Follows a redirect to a safe address only"
@@ -178,7 +178,7 @@ def _fetch_pair(name, folder, urls, sha256, max_size):
             return _find_pair(folder, name)
     raise OSError(f"{name} could not be downloaded from {'; '.join(failed)}")
 
-# %% ../../nbs/13_data.sets.ipynb #193db5ca
+# %% ../../nbs/13_data.sets.ipynb #7eacfc7b
 def get_ucr(
     name, # of the data set, as the archive spells it
     path=None, # folder with data sets; the user's cache folder if None
@@ -188,7 +188,7 @@ def get_ucr(
 ): # X float32 (samples, channels, length) or list of (channels, length_i); y labels or float64 numbers (samples,); (train, valid)
     "A data set of the UCR or UEA archive, and its training and test part as splits"
     if not isinstance(name, str) or not re.fullmatch(r'[A-Za-z0-9_-]+', name):
-        raise ValueError(f"name is a data set's name of letters, digits, - and _; got {name!r}")
+        raise ValueError(f"name: expected a data set's name of letters, digits, - and _, got {name!r}")
     if path is None: path = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'xceptiontime'/'ucr'
     path, aeon = Path(path).expanduser(), find_spec('aeon') # finds the package without importing it
     pair = _find_pair(path, name)

@@ -20,27 +20,27 @@ def _some(values):
     values = [v.item() if isinstance(v, np.generic) else v for v in values]
     return ', '.join(map(repr, values[:8])) + (f", ... ({len(values)} in all)" if len(values)>8 else '')
 
-# %% ../../nbs/12_data.splits.ipynb #4fa0a32f
+# %% ../../nbs/12_data.splits.ipynb #f1f5d73c
 def _check_part(part, n, name):
     "`part` as an int64 array of different indices below `n`"
     a = np.asarray(part)
-    if a.ndim!=1: raise ValueError(f"{name} is a 1-d array of indices, got shape {a.shape}")
+    if a.ndim!=1: raise ValueError(f"{name}: expected a 1-d array of indices, got shape {a.shape}")
     if a.dtype==bool:
         raise ValueError(f"{name} is a boolean mask and has to be indices: np.flatnonzero(mask) gives them")
     if not len(a): raise ValueError(f"{name} is empty")
-    if a.dtype.kind not in 'iu': raise ValueError(f"{name} holds integers, the indices of samples; got dtype {a.dtype}")
+    if a.dtype.kind not in 'iu': raise ValueError(f"{name}: expected integers, the indices of samples, got dtype {a.dtype}")
     out = a[(a<0) | (a>=n)]
     if len(out): raise ValueError(f"{name} has indices out of the range 0 to {n-1}: {_some(out)}")
     found, times = np.unique(a, return_counts=True)
     if (times>1).any(): raise ValueError(f"{name} has indices more than once: {_some(found[times>1])}")
     return a.astype(np.int64)
 
-# %% ../../nbs/12_data.splits.ipynb #5bcdc7a2
+# %% ../../nbs/12_data.splits.ipynb #d49c060a
 def _check_spans(where, part, spans, names):
     "No two windows in different parts share samples of a recording"
     rec, start, stop = (np.asarray(s) for s in spans)
     if not len(rec)==len(start)==len(stop)==len(part):
-        raise ValueError(f"spans are (recording, start, stop) of each of the {len(part)} samples, "
+        raise ValueError(f"spans: expected (recording, start, stop) of each of the {len(part)} samples, "
                          f"got {len(rec)}, {len(start)} and {len(stop)} of them")
     order = np.lexsort((start, np.unique(rec, return_inverse=True)[1]))
     order = order[part[order]>=0]
@@ -63,7 +63,7 @@ def _is_folds(splits):
     "Whether `splits` are several tuples of index arrays, and not one"
     return len(splits)>0 and all(isinstance(s, (tuple,list)) and len(s) and np.ndim(s[0])>0 for s in splits)
 
-# %% ../../nbs/12_data.splits.ipynb #323c96bc
+# %% ../../nbs/12_data.splits.ipynb #6615f67c
 def check_splits(
     splits, # a tuple of index arrays, the training part first; or a list of such tuples (k-fold)
     n, # how many samples there are
@@ -74,7 +74,7 @@ def check_splits(
     "Raise a ValueError that names what is wrong with `splits`, if something is"
     seq = (tuple,list)
     if not isinstance(splits, seq) or not splits or any(np.ndim(s)==0 for s in splits if not isinstance(s, seq)):
-        raise ValueError(f"splits are a tuple of index arrays, the training part first; got {' '.join(repr(splits).split()):.80}")
+        raise ValueError(f"splits: expected a tuple of index arrays, the training part first, got {' '.join(repr(splits).split()):.80}")
     if _is_folds(splits): return [check_splits(s, n, groups, spans, f"fold {i}: ") for i,s in enumerate(splits)]
     names = [_part(i) for i in range(len(splits))]
     res = tuple(_check_part(s, n, where+nm) for s,nm in zip(splits, names))
@@ -85,7 +85,7 @@ def check_splits(
         part[a] = i
     if groups is not None:
         groups = np.asarray(groups)
-        if groups.shape!=(n,): raise ValueError(f"groups are one for each of the {n} samples, got shape {groups.shape}")
+        if groups.shape!=(n,): raise ValueError(f"groups: expected one for each of the {n} samples, got shape {groups.shape}")
         for i in range(len(res)):
             for j in range(i):
                 both = np.intersect1d(groups[res[i]], groups[res[j]])
@@ -170,22 +170,22 @@ def _ordered_folds(i, unit, k):
     if not block: raise ValueError(f"n_splits={k} ordered folds need {k+1} samples or groups, there are {n}")
     return i, np.maximum((u-(n-k*block))//block, -1)
 
-# %% ../../nbs/12_data.splits.ipynb #ae048523
+# %% ../../nbs/12_data.splits.ipynb #9ac1a7d4
 def _count(size, n, name, least=1):
     "A share of `n`, or a number, as a number of samples"
     if isinstance(size, bool) or not isinstance(size, Real):
-        raise TypeError(f"{name} is a share between 0 and 1 or a whole number of samples, got {size!r}")
+        raise TypeError(f"{name}: expected a share between 0 and 1 or a whole number of samples, got {size!r}")
     if least<=size<n and isinstance(size, Integral) or size==least==0: return int(size)
     if 0<size<1: return max(1, round(size*n))
-    raise ValueError(f"{name} is a share between 0 and 1, or a whole number of samples from {least} to {n-1}; got {size!r}")
+    raise ValueError(f"{name}: expected a share between 0 and 1, or a whole number of samples from {least} to {n-1}, got {size!r}")
 
-# %% ../../nbs/12_data.splits.ipynb #8a3caa72
+# %% ../../nbs/12_data.splits.ipynb #32260ddb
 def _strata(y, stratify, smallest):
     "The stratum of each sample; whether strata are classes, that all have to be in each part"
     if not stratify or y.ndim>1: return np.zeros(len(y), int), False
     if y.dtype.kind=='f':
         if np.isnan(y).any():
-            raise ValueError(f"y has {np.isnan(y).sum()} NaN, which cannot be stratified; stratify=False does without")
+            raise ValueError(f"y: expected targets without NaN to stratify by, got {np.isnan(y).sum()} NaN; stratify=False does without")
         return np.unique(np.searchsorted(np.sort(y), y)*max(1, min(10, smallest))//len(y), return_inverse=True)[1], False
     try: return np.unique(y, return_inverse=True)[1], True
     except TypeError as e:
@@ -227,20 +227,20 @@ def _named(groups, ids, name):
     if miss: raise ValueError(f"{name} names groups that do not exist: {_some(miss)}; there are {_some(there)}")
     return np.isin(groups, ids)
 
-# %% ../../nbs/12_data.splits.ipynb #f093356b
+# %% ../../nbs/12_data.splits.ipynb #2445806f
 def _check_args(y, groups, named, n_splits, ordered, gap):
     "The arguments of `get_splits` that exclude each other"
-    if y.ndim<1: raise TypeError("y is an array with a target for each sample, got a single value")
+    if y.ndim<1: raise TypeError("y: expected an array with a target for each sample, got a single value")
     if groups is not None and groups.shape!=y.shape[:1]:
-        raise ValueError(f"groups are one for each of the {len(y)} samples, got shape {groups.shape}")
+        raise ValueError(f"groups: expected one for each of the {len(y)} samples, got shape {groups.shape}")
     if isinstance(n_splits, bool) or not isinstance(n_splits, Integral) or n_splits<1:
-        raise ValueError(f"n_splits is a whole number, 1 for a single split or more for folds; got {n_splits!r}")
+        raise ValueError(f"n_splits: expected a whole number, 1 for a single split or more for folds, got {n_splits!r}")
     if n_splits>1 and named['valid_groups'] is not None:
         raise ValueError("n_splits makes each group valid in its turn: leave valid_groups out")
     if ordered and any(v is not None for v in named.values()):
         raise ValueError("ordered=True makes the last part valid: leave valid_groups and test_groups out")
     if isinstance(gap, bool) or not isinstance(gap, Integral) or gap<0:
-        raise ValueError(f"gap is a number of samples, got {gap!r}")
+        raise ValueError(f"gap: expected a number of samples, got {gap!r}")
     if gap and (not ordered or groups is not None):
         raise ValueError("gap needs ordered=True, and samples without groups")
 

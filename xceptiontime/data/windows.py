@@ -14,7 +14,7 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-# %% ../../nbs/11_data.windows.ipynb #e30c0992
+# %% ../../nbs/11_data.windows.ipynb #126b0ebf
 def to_samples(
     value, # a number of samples; of seconds where `rate` is given
     rate=None, # samples a second (Hz)
@@ -23,16 +23,16 @@ def to_samples(
     "`value` as a whole number of samples"
     n = value
     if rate is not None:
-        if not rate>0: raise ValueError(f"rate is a number of samples a second above 0, got {rate!r}")
+        if not rate>0: raise ValueError(f"rate: expected a number of samples a second above 0, got {rate!r}")
         n = round(value*rate)
         if abs(value*rate-n)>1e-6:
             raise ValueError(f"{name} of {value} s at {rate} Hz is {value*rate:.10g} samples, not a whole number")
     elif not isinstance(n, Integral) or isinstance(n, bool):
-        raise TypeError(f"{name} is a whole number of samples, got {value!r}; give rate= to state it in seconds")
-    if n<1: raise ValueError(f"{name} is at least 1 sample, got {value!r}")
+        raise TypeError(f"{name}: expected a whole number of samples, got {value!r}; give rate= to state it in seconds")
+    if n<1: raise ValueError(f"{name}: expected at least 1 sample, got {value!r}")
     return int(n)
 
-# %% ../../nbs/11_data.windows.ipynb #cfe1ab5e
+# %% ../../nbs/11_data.windows.ipynb #c9802a10
 def window_starts(
     n, # samples of the recording
     length, # samples of a window
@@ -43,22 +43,22 @@ def window_starts(
     length, step = to_samples(length), to_samples(length if step is None else step, name='step')
     if pad is None: return np.arange(0, n-length+1, step, dtype=np.int64)
     if isinstance(pad, bool) or not isinstance(pad, Real):
-        raise TypeError(f"pad is None or the number that fills the last window, got {pad!r}")
+        raise TypeError(f"pad: expected None or the number that fills the last window, got {pad!r}")
     last = max(0, -(-(n-length)//step)*step) # the first start from which a window reaches the end
     return np.arange(0, min(last+1, n), step, dtype=np.int64)
 
-# %% ../../nbs/11_data.windows.ipynb #5142abf9
+# %% ../../nbs/11_data.windows.ipynb #8ffd7114
 def _label_array(labels, name='labels'):
     "`labels` as an array, none of them changed in kind on the way (numpy makes '1' of 1 next to 'a')"
     arrays = [np.asarray(l) for l in labels]
     kinds = {'text' if a.dtype.kind in 'US' else 'numbers' for a in arrays if a.size and a.dtype.kind!='O'}
-    if len(kinds)>1: raise TypeError(f"{name} are all text or all numbers, got both")
+    if len(kinds)>1: raise TypeError(f"{name}: expected all text or all numbers, got both")
     return np.stack(arrays) if all(a.ndim==0 for a in arrays) else np.concatenate(arrays)
 
-# %% ../../nbs/11_data.windows.ipynb #046b0ca7
+# %% ../../nbs/11_data.windows.ipynb #ec3df3f6
 def _check_label(label):
     if label not in ('majority', 'last', 'pure'):
-        raise ValueError(f"label is 'majority', 'last' or 'pure', got {label!r}")
+        raise ValueError(f"label: expected 'majority', 'last' or 'pure', got {label!r}")
 
 # %% ../../nbs/11_data.windows.ipynb #aaf72a9f
 def window_label(
@@ -111,23 +111,23 @@ class MappedArray:
         "The array, read-only"
         return np.ndarray(self.shape, self.dtype, np.memmap(self.path, np.uint8, 'r'), self.offset, self.strides)
 
-# %% ../../nbs/11_data.windows.ipynb #1ee9a45b
+# %% ../../nbs/11_data.windows.ipynb #7dfe738f
 def _map_npy(path, name):
     "The array in a `.npy` file, mapped"
     try: a = np.load(path, mmap_mode='r')
     except ValueError: a = None # objects, or no array at all
-    if not isinstance(a, np.ndarray): raise ValueError(f"{name} is the path of a .npy file of numbers, got {os.fspath(path)!r}")
+    if not isinstance(a, np.ndarray): raise ValueError(f"{name}: expected the path of a .npy file of numbers, got {os.fspath(path)!r}")
     return a
 
 def _recordings(recordings):
     "`recordings` as a list of (channels, time) arrays, all with the same channels; those in files as `MappedArray`"
     recs = list(recordings)
-    if not recs: raise ValueError("recordings is empty: expected at least one (channels, time) array")
+    if not recs: raise ValueError("recordings: expected at least one (channels, time) array, got none")
     for i,r in enumerate(recs):
         by_path = isinstance(r, (str, os.PathLike))
         r = _map_npy(r, f'recordings[{i}]') if by_path else np.asarray(r)
-        if r.ndim not in (1,2): raise ValueError(f"recordings[{i}] is (channels, time) or (time,), got shape {r.shape}")
-        if r.dtype.kind not in 'fiub': raise TypeError(f"recordings[{i}] holds real numbers, got dtype {r.dtype}")
+        if r.ndim not in (1,2): raise ValueError(f"recordings[{i}]: expected (channels, time) or (time,), got shape {r.shape}")
+        if r.dtype.kind not in 'fiub': raise TypeError(f"recordings[{i}]: expected real numbers, got dtype {r.dtype}")
         if r.ndim==1: r = r[None]
         recs[i] = MappedArray.of(r) if by_path else r # closed again: there may be more files than a process may open
         if len(r)!=len(recs[0]) or not len(r):
@@ -135,16 +135,16 @@ def _recordings(recordings):
                              "all have the same number, at least 1")
     return recs
 
-# %% ../../nbs/11_data.windows.ipynb #0c2b6a65
+# %% ../../nbs/11_data.windows.ipynb #39ffcd98
 def _recording_labels(labels, recs):
     "`labels` as a list, and whether they are one a sample"
     labels = [l if isinstance(l, str) else np.asarray(l) for l in labels]
     if len(labels)!=len(recs):
-        raise ValueError(f"labels are one a recording: got {len(labels)} for {len(recs)} recordings")
+        raise ValueError(f"labels: expected one a recording, got {len(labels)} for {len(recs)} recordings")
     dims = {np.ndim(l) for l in labels}
     if dims=={0}: return labels, False
     if dims!={1}:
-        raise ValueError("labels are a single label for each recording, or for each a 1-d array with one a sample")
+        raise ValueError("labels: expected a single label for each recording, or for each a 1-d array with one a sample, got some of either")
     for i,(l,r) in enumerate(zip(labels, recs)):
         if len(l)!=r.shape[1]:
             raise ValueError(f"labels[{i}] has {len(l)} labels for a recording of {r.shape[1]} samples")
@@ -173,7 +173,7 @@ def _as_lists(recordings, labels, groups):
     if groups is not None and np.ndim(groups)==0: groups = [groups]
     return [recordings], labels, groups
 
-# %% ../../nbs/11_data.windows.ipynb #d2230363
+# %% ../../nbs/11_data.windows.ipynb #65e4625b
 class Windows:
     "Windows (windows, channels, length) that are cut from recordings when they are asked for, as float32"
     ndim,dtype,max_open = 3,np.dtype(np.float32),256 # files that are open at a time
@@ -193,7 +193,7 @@ class Windows:
 
     def __getitem__(self, i): # i: an index, a slice, or an array of indices
         rec, start = self.rec[i], self.start[i]
-        if np.ndim(rec)>1: raise IndexError(f"windows are taken by one index or a list of them, got an index of shape {np.shape(i)}")
+        if np.ndim(rec)>1: raise IndexError(f"windows: expected one index or a list of them, got an index of shape {np.shape(i)}")
         out = np.empty((np.size(rec), *self.shape[1:]), np.float32)
         with np.errstate(over='ignore'): # what is too large becomes infinite, and is told as that
             for o,r,s in zip(out, np.atleast_1d(rec).tolist(), np.atleast_1d(start).tolist()):
@@ -213,7 +213,7 @@ class Windows:
         self.maps[r] = a if isinstance(a, np.ndarray) else a.open()
         return self.maps[r]
 
-# %% ../../nbs/11_data.windows.ipynb #2cfeac32
+# %% ../../nbs/11_data.windows.ipynb #4b777d26
 def sliding_windows(
     recordings, # one (channels, time) array or path of a `.npy` file, or a list of them of any lengths; (time,) is one channel
     length, # samples of a window; seconds where `rate` is given
@@ -234,7 +234,7 @@ def sliding_windows(
     recs = _recordings(recs)
     groups = np.arange(len(recs)) if groups is None else _label_array(groups, 'groups')
     if groups.shape!=(len(recs),):
-        raise ValueError(f"groups are one a recording: got shape {groups.shape} for {len(recs)} recordings")
+        raise ValueError(f"groups: expected one a recording, got shape {groups.shape} for {len(recs)} recordings")
     starts = [window_starts(r.shape[1], length, step, pad) for r in recs]
     if labels is not None:
         labels, by_sample = _recording_labels(labels, recs)
@@ -268,7 +268,7 @@ def resample_series(
         for c,v in zip(r, x): c[:] = np.interp(np.linspace(0, len(v)-1, length), np.arange(len(v)), v)
     return res
 
-# %% ../../nbs/11_data.windows.ipynb #9d40d0ce
+# %% ../../nbs/11_data.windows.ipynb #cc66bfd2
 def crop_series(
     X, # series: (samples, channels, length), or a list of (channels, length_i)
     length, # steps of each series that comes out
@@ -276,8 +276,8 @@ def crop_series(
 ): # (samples, channels, length) float32
     "Keep `length` steps of each series; one that is shorter raises"
     length, X = to_samples(length), [np.asarray(x) for x in X]
-    if where not in ('start','center','end'): raise ValueError(f"where is 'start', 'center' or 'end', got {where!r}")
+    if where not in ('start','center','end'): raise ValueError(f"where: expected 'start', 'center' or 'end', got {where!r}")
     for i,x in enumerate(X):
-        if x.shape[-1]<length: raise ValueError(f"length is at most that of the shortest series, got {length} and X[{i}] of {x.shape[-1]} steps")
+        if x.shape[-1]<length: raise ValueError(f"length: expected at most that of the shortest series, got {length} and X[{i}] of {x.shape[-1]} steps")
     starts = [dict(start=0, center=(x.shape[-1]-length)//2, end=x.shape[-1]-length)[where] for x in X]
     return np.stack([x[:,s:s+length] for x,s in zip(X, starts)]).astype(np.float32)

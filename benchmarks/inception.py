@@ -1,0 +1,28 @@
+"""CPU time of InceptionTime in channels-last, beside the same network layer by layer, on one thread.
+
+    python benchmarks/inception.py
+"""
+import copy, statistics as st, time
+import torch
+from xceptiontime.inception import InceptionTime
+
+def seconds(f):
+    start = time.process_time()
+    f()
+    return time.process_time()-start
+
+torch.set_num_threads(1)
+print('series x channels x steps |  | ours, ms | layers, ms | ratio')
+for shape in ((64,1,150), (64,3,256), (16,12,512)):
+    torch.manual_seed(0)
+    m,x = InceptionTime(shape[1], 6),torch.randn(shape)
+    layers = copy.deepcopy(m)
+    layers.as_built = None # every layer is called
+    for train in (True,False):
+        def run(m):
+            m.train(train)
+            with torch.set_grad_enabled(train): y = m(x)
+            if train: y.sum().backward()
+        turns = [[seconds(lambda: run(o)) for o in (m,layers)] for _ in range(8)][1:]
+        ours,theirs = (st.median(t)*1e3 for t in zip(*turns))
+        print(*shape, 'training step' if train else 'evaluation', f'{ours:.1f} {theirs:.1f} {st.median(a/b for a,b in turns):.2f}', sep=' | ')
