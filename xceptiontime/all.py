@@ -24,3 +24,4 @@ from .checkpoint import *
 from .recipe import *
 from .estimator import *
 from .benchmark import *
+from .comparison import *
