@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.windows import Windows
+from xceptiontime.inception import InceptionTime
 from xceptiontime.interpret import *
 from xceptiontime.learner import TSLearner, ts_learner
 
@@ -98,6 +99,14 @@ def test_any_module(head):
         a = attribute(learn, X[:2], 'grad_cam', target=0, layer=name)
         np.testing.assert_array_equal(a, attribute(learn, X[:2], 'grad_cam', target=0, layer=learn.model.get_submodule(name)))
         assert a.shape==(2,2,40) and np.isfinite(a).all()
+
+def test_other_networks():
+    "InceptionTime as it comes; a network without a known body is asked for its layer"
+    learn = ts_learner(TSDataLoaders.from_arrays(X, classes, splits, device='cpu'), InceptionTime, nf=2, seed=0)
+    for m in METHODS: assert np.isfinite(attribute(learn, X[:2], m, target=0)).all()
+    np.testing.assert_array_equal(attribute(learn, X[:2], 'grad_cam', target=0), attribute(learn, X[:2], 'grad_cam', target=0, layer='inceptionblock'))
+    dls = TSDataLoaders.from_arrays(X[:,0], X.mean((1,2)), splits, device='cpu')
+    with pytest.raises(ValueError, match='layer: expected a module or the name of one for a Linear, got None'): attribute(TSLearner(dls, Linear(1, 1)), X[:1,:1], 'grad_cam')
 
 def test_padding_gets_none():
     "In a padded batch what lies in the padding has no say: its gradient is 0, and maps are of each series' own length"
@@ -273,6 +282,13 @@ def test_shuffled_training_loader_is_told_in_order():
     want = np.zeros((3,3), int)
     np.add.at(want, (classes[splits[0]],answers), 1)
     np.testing.assert_array_equal(got, want)
+    losses = learn.get_X_preds(X[splits[0]], classes[splits[0]], with_loss=True)[-1]
+    ax = plot_embedding(learn, learn.dls.train)
+    with torch.no_grad(): f = learn.model.eval().forward_features(learn.dls.preprocess(torch.tensor(X[splits[0]]))).double().numpy()
+    u,d,_ = np.linalg.svd(f-f.mean(0), full_matrices=False)
+    for k,c in enumerate(ax.collections): close(np.abs(c.get_offsets()), np.abs(u*d)[classes[splits[0]]==k,:2], 1e-5)
+    axs = plot_top_losses(learn, k=12, dl=learn.dls.train)
+    for ax,i in zip(axs, losses.argsort(descending=True).tolist()): close(ax.lines[0].get_ydata(), X[i,0], 1e-5)
 
 def test_plot_attribution_ax():
     a = rng.normal(size=X.shape).astype(np.float32)

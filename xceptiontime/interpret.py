@@ -86,12 +86,13 @@ def _grad_cam(model, x, base, target, layer):
     share = F.avg_pool1d((g*(x.detach()-base)).abs(), k, 1, k//2) + torch.finfo(x.dtype).tiny
     return cam*share/share.sum(1, keepdim=True)
 
-# %% ../nbs/31_interpret.ipynb #d9b75e32
+# %% ../nbs/31_interpret.ipynb #78648373
 def _layer(model, layer):
     "A module of `model`, by itself or by name; what feeds the head if None"
     if layer is None:
-        if not hasattr(model, 'block'): raise ValueError(f'layer: expected a module or the name of one for a {type(model).__name__}, got None')
-        return model.block
+        body = getattr(model, 'block', None) or getattr(model, 'inceptionblock', None)
+        if body is None: raise ValueError(f'layer: expected a module or the name of one for a {type(model).__name__}, got None')
+        return body
     names = dict(model.named_modules())
     if isinstance(layer, str):
         if not names.get(layer): raise ValueError(f'layer: expected the name of a module such as {list(names)[1:4]}, got {layer!r}')
