@@ -19,6 +19,7 @@ from .data.blocks import *
 from .data.augment import *
 from .pretrained import *
 from .learner import *
+from .interpret import *
 from .checkpoint import *
 from .recipe import *
 from .estimator import *
