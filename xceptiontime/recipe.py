@@ -39,7 +39,7 @@ BASE = dict(
     ks=40,              # see `XceptionTime`
 )
 
-# %% ../nbs/31_recipe.ipynb #76284b24
+# %% ../nbs/31_recipe.ipynb #0daf80d3
 _tenth50 = dict(bs='tenth', epochs=50)
 RECIPES = dict( # by name: what differs from `BASE`
     base={}, # candidates, one change at a time
@@ -53,7 +53,7 @@ RECIPES = dict( # by name: what differs from `BASE`
         lr1e2=dict(lr=1e-2), ks41=dict(ks=(41,21,11)), steps1000=dict(min_steps=1000), smoothing=dict(smoothing=.1), wd1e1=dict(wd=.1),
         ks41_steps1000=dict(ks=(41,21,11), min_steps=1000), base100=dict(bs=64, epochs=100),
         final=dict(bs='tenth16', min_steps=1000, smoothing=.1), final_ks41=dict(bs='tenth16', min_steps=1000, smoothing=.1, ks=(41,21,11))).items()})
-DEFAULT = 'base' # the one that is used when nobody says otherwise
+DEFAULT = 'tenth50_lr3e3' # the one that is used when nobody says otherwise
 
 # %% ../nbs/31_recipe.ipynb #be57d021
 def get_recipe(
