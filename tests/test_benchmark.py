@@ -3,6 +3,7 @@ import os, signal, subprocess, sys, threading, time
 import numpy as np
 import pytest
 from xceptiontime.benchmark import COLUMNS, read_rows, run_benchmark, table
+from xceptiontime.comparison import ensemble_scores
 from xceptiontime.data.sets import make_bumps
 
 SETS,SEEDS,EPOCHS = ['Short','Odd','Long'],[0,1,2],3
@@ -24,7 +25,7 @@ def data(tmp_path_factory):
 def alone(data, tmp_path_factory):
     "The folder of an undisturbed run in this process"
     out = tmp_path_factory.mktemp('alone')
-    res = run_benchmark(SETS, out, data, seeds=SEEDS, epochs=EPOCHS, verbose=False)
+    res = run_benchmark(SETS, out, data, recipes=['base'], seeds=SEEDS, epochs=EPOCHS, verbose=False)
     assert len(res)==9 and res['error'].notna().tolist()==(res['set']=='Odd').tolist()
     return out
 
@@ -38,7 +39,7 @@ def check(out, alone):
 
 def start(data, out):
     return subprocess.Popen([sys.executable, '-c', 'import sys; from xceptiontime.cli import main; sys.exit(main())', 'bench', '--data', data, '--sets', *SETS,
-                             '--seeds', *map(str, SEEDS), '--epochs', str(EPOCHS), '--out', out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                             '--recipe', 'base', '--seeds', *map(str, SEEDS), '--epochs', str(EPOCHS), '--out', out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 def wait_for(n, out, seconds=120):
     "Wait until `n` results are there"
@@ -69,7 +70,7 @@ def test_cluster(data, alone, tmp_path):
     "Two worker processes of dask; in a second run one is killed half-way"
     from distributed import Client, LocalCluster
     with LocalCluster(n_workers=2, threads_per_worker=1, host='127.0.0.1', dashboard_address=None) as cluster, Client(cluster) as client:
-        def run(out): return run_benchmark(SETS, out, data, seeds=SEEDS, epochs=EPOCHS, backend='dask', verbose=False)
+        def run(out): return run_benchmark(SETS, out, data, recipes=['base'], seeds=SEEDS, epochs=EPOCHS, backend='dask', verbose=False)
         out = tmp_path/'whole'
         run(out)
         check(out, alone)
@@ -84,6 +85,16 @@ def test_cluster(data, alone, tmp_path):
         killer.join()
         check(out, alone)
         assert set(client.run(os.getpid).values())!=set(pids.values())
+
+def test_ensembles(data, alone):
+    "Averaged probabilities, by hand"
+    res = ensemble_scores(alone, data, size=3).set_index('set')
+    assert list(res.index)==['Long','Short'] and len(ensemble_scores(alone, data))==0
+    for name in res.index:
+        probs = sum(np.load(p).astype(np.float64) for p in alone.glob(f'{name}.*.npy'))/3
+        y = np.loadtxt(data/f'{name}_TEST.tsv')[:,0].astype(int)
+        assert res.loc[name,'accuracy']==np.mean(probs.argmax(1)==y)
+        assert abs(res.loc[name,'nll']+np.log(probs[np.arange(len(y)),y]).mean())<1e-9
 
 def test_settings_in_rows(alone):
     row = next(r for r in read_rows(alone) if r['set']=='Long')

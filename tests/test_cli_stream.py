@@ -86,7 +86,7 @@ def test_wrong_lines(model, monkeypatch, capsys, text, words):
     assert len(err.splitlines())==1 and words in err
 
 @pytest.mark.parametrize('args,words', [
-    (['--window','0.2'], 'window is a whole number of samples, got 0.2'),
+    (['--window','0.2'], 'window: expected a whole number of samples, got 0.2'),
     (['--window','0'], "--window: invalid positive number value: '0'"),
     (['--hop','3'], '--window'),
     (['--window','5','--smooth','median'], 'median'),

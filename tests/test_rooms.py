@@ -31,13 +31,16 @@ rooms = { # room: the rooms that it may import
     'data.augment': {'data.loaders','masks'},
     'pretrained': {'data.loaders','preprocess','runtime'},
     'learner': {'pretrained','data.loaders','models','preprocess','tasks','runtime'},
+    'interpret': {'data.loaders','learner','preprocess','runtime'},
     'recipe': {'data.loaders','data.augment','learner','tasks'},
+    'distributed': {'learner'},
     'benchmark': {'data.sets','models','recipe'},
-    'estimator': {'data.loaders','learner','preprocess','tasks','runtime'},
+    'comparison': {'benchmark','data.sets','tasks'},
+    'estimator': {'data.loaders','learner','recipe','preprocess','tasks','runtime'},
     'checkpoint': set(),
     'cli': None, # everything that it drives
 }
-with_fastai = {'data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark'}
+with_fastai = {'data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark','interpret','distributed'}
 core = {'torch','numpy','fastcore','safetensors','fastai','fasttransform','matplotlib','sklearn'} # the requirements, and what comes with fastai
 numpy_only = {'conformal','data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
 

@@ -19,7 +19,9 @@ from .data.blocks import *
 from .data.augment import *
 from .pretrained import *
 from .learner import *
+from .interpret import *
 from .checkpoint import *
 from .recipe import *
 from .estimator import *
 from .benchmark import *
+from .comparison import *

@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/benchmark.html.md"""
 # %% auto #0
 __all__ = ['COLUMNS', 'calibration_error', 'scores_of', 'unit_name', 'run_unit', 'read_rows', 'table', 'run_benchmark']
 
-# %% ../nbs/51_benchmark.ipynb #ba4e41da
+# %% ../nbs/51_benchmark.ipynb #fdf150ab
 import json,os,platform,sys,threading,time
 from contextlib import contextmanager
 from itertools import product
@@ -19,7 +19,7 @@ from fastai.torch_core import no_random
 from . import __version__
 from .data.sets import get_ucr
 from .models import XceptionTime
-from .recipe import get_recipe,recipe_learner
+from .recipe import DEFAULT,get_recipe,recipe_learner
 
 # %% ../nbs/51_benchmark.ipynb #489973c4
 def calibration_error(
@@ -43,12 +43,12 @@ def scores_of(
     return dict(accuracy=float(right.mean()), balanced_accuracy=float(np.mean([right[y==k].mean() for k in np.unique(y)])),
                 nll=float(-np.log(np.maximum(own, 1e-12)).mean()), ece=calibration_error(probs, y))
 
-# %% ../nbs/51_benchmark.ipynb #a5b7ff29
+# %% ../nbs/51_benchmark.ipynb #5c889213
 def unit_name(
-    unit:dict, # `set`, `arch` (a class), `recipe` (a name), `settings` (all of them) and `seed`
+    unit:dict, # `set`, `arch` (a class, or its name), `recipe` (a name), `settings` (all of them) and `seed`
 ) -> str: # what its files are called
     "Data set, network, recipe and seed"
-    return f"{unit['set']}.{unit['arch'].__name__}.{unit['recipe']}.{unit['seed']}"
+    return f"{unit['set']}.{getattr(unit['arch'], '__name__', unit['arch'])}.{unit['recipe']}.{unit['seed']}"
 
 # %% ../nbs/51_benchmark.ipynb #8b951fc0
 def _train(name, path, arch, recipe, seed):
@@ -176,13 +176,13 @@ def _bar(done, n, name, left):
     line = f'{"█"*full}{"░"*(20-full)} {done} of {n}, about {left/60:.1f} minutes left: {name}'
     print(f'\r\x1b[K{line}' if sys.stderr.isatty() else line, end='' if sys.stderr.isatty() and done<n else '\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/51_benchmark.ipynb #07db83b8
+# %% ../nbs/51_benchmark.ipynb #ffda1228
 def run_benchmark(
     sets, # names of data sets: see `get_ucr`
     out, # folder for results; several runners may share it
     path=None, # folder with the data sets: see `get_ucr`
     archs=(XceptionTime,), # networks' classes
-    recipes=('base',), # names in `RECIPES`
+    recipes=(DEFAULT,), # names in `RECIPES`
     seeds=(0,1,2), # of each
     epochs:int|None=None, # instead of those of the recipes
     n_jobs:int=1, # units at a time

@@ -7,8 +7,9 @@ Docs: https://example.github.io/xceptiontime/cli.html.md"""
 # %% auto #0
 __all__ = ['demo', 'train', 'predict', 'evaluate', 'info', 'export', 'stream', 'bench', 'main']
 
-# %% ../nbs/60_cli.ipynb #803ac989
+# %% ../nbs/60_cli.ipynb #a2aa54f1
 import argparse,csv,io,os,shutil,sys,time,warnings
+from contextlib import nullcontext
 from pathlib import Path
 import numpy as np
 from . import __version__
@@ -17,7 +18,7 @@ from .data.numbers import parse_number
 from .preprocess import MISSING,SCALES
 from .runtime import ARCHS,Predictor,model_folder,output_names,whole_folder
 
-# %% ../nbs/60_cli.ipynb #f09b74e8
+# %% ../nbs/60_cli.ipynb #c9eda616
 def _training():
     "What training needs; imported only then, as fastai takes some seconds"
     with warnings.catch_warnings():
@@ -80,19 +81,31 @@ def _save(predictor, out, y, pred):
     print(f'model folder      {out}')
     if picture is not None: print(f"{picture[0].replace('_', ' '):<18}{Path(out)/picture[0]}.png")
 
+def _processes(learn, resume):
+    "Train in as many processes as `accelerate launch` has started"
+    n = int(os.environ.get('WORLD_SIZE', 1))
+    if n<2: return nullcontext()
+    if resume: raise ValueError(f'--resume: expected one process, got {n}')
+    import xceptiontime.distributed
+    return learn.distrib_ctx()
+
 def _fit(X, y, splits, args, groups=None, rate=None):
     "Train, report on the second split, save"
     TSDataLoaders,ts_learner = _training()
-    start = time.perf_counter()
-    dls = TSDataLoaders.from_arrays(X, y, splits, groups=groups, rate=rate, bs=args.bs, missing=args.missing, scale=args.scale, seed=args.seed)
-    learn = ts_learner(dls, seed=args.seed)
+    from xceptiontime.recipe import batch_size,get_recipe
+    start,first = time.perf_counter(),not int(os.environ.get('RANK', 0))
+    recipe = get_recipe(args.recipe, **{k: v for k in ('epochs','lr','bs','scale') if (v := getattr(args, k)) is not None})
+    if recipe['scale']=='none': recipe['scale'] = None
+    dls = TSDataLoaders.from_arrays(X, y, splits, groups=groups, rate=rate, bs=batch_size(recipe['bs'], len(splits[0])), missing=args.missing, scale=recipe['scale'], seed=args.seed)
+    learn = ts_learner(dls, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
     what = dict(classification='classes', multilabel='labels', regression='outputs')[dls.task.name]
-    print(f'{len(splits[0])} series to train on, {len(splits[1])} to judge by; {dls.preprocess.c_in} channels, {dls.c} {what}', flush=True)
+    if first: print(f'{len(splits[0])} series to train on, {len(splits[1])} to judge by; {dls.preprocess.c_in} channels, {dls.c} {what}', flush=True)
+    cbs,state = [],Path(f'{args.out}.checkpoint')
     if args.resume:
         from xceptiontime.checkpoint import Checkpoint
-        state = Path(f'{args.out}.checkpoint')
-        learn.fit_one_cycle(args.epochs, args.lr, cbs=Checkpoint(state))
-    else: learn.fit_one_cycle(args.epochs, args.lr)
+        cbs = [Checkpoint(state)]
+    with _processes(learn, args.resume): learn.fit_recipe(recipe, cbs)
+    if not first: return
     test = splits[1]
     yv,pred = np.asarray(y)[test],learn.get_X_preds([X[i] for i in test])[2]
     print()
@@ -205,15 +218,16 @@ def stream(args):
         for p in live.push(x):
             write(*(o if args.rate is None else f'{o:.6f}' for o in p[:2]), *_row(task, p.label, p.probs))
 
-# %% ../nbs/60_cli.ipynb #eb35a245
+# %% ../nbs/60_cli.ipynb #50067e31
 def bench(args):
     "Train over data sets, networks, recipes and seeds, where that was not done yet; several may share a folder"
     _training()
     from xceptiontime.benchmark import run_benchmark
-    res = run_benchmark(args.sets, args.out, args.data, [ARCHS[a] for a in args.arch], args.recipe, args.seeds, args.epochs, args.jobs, args.backend, args.address)
+    from xceptiontime.recipe import DEFAULT
+    res = run_benchmark(args.sets, args.out, args.data, [ARCHS[a] for a in args.arch], args.recipe or (DEFAULT,), args.seeds, args.epochs, args.jobs, args.backend, args.address)
     print(res.to_string(index=False, float_format='%.4f', na_rep=''))
 
-# %% ../nbs/60_cli.ipynb #ea1687bb
+# %% ../nbs/60_cli.ipynb #d13aa1e1
 class _Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one sentence"
     def error(self, message): self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
@@ -243,25 +257,27 @@ def _parser():
         q = sub.add_parser(f.__name__, help=f.__doc__, description=f.__doc__, epilog=f'example:\n  {example}', formatter_class=argparse.RawDescriptionHelpFormatter)
         q.set_defaults(func=f)
         return q
-    def training(q, epochs, lr, out):
+    def training(q, recipe, epochs, lr, out):
+        q.set_defaults(recipe=recipe)
+        own = "the recipe's" if epochs is None else '%(default)s'
         q.add_argument('--out', metavar='DIR', help=f'model folder to write; {out}')
-        q.add_argument('--epochs', type=_count, default=epochs, metavar='N', help='times that training sees each series (default: %(default)s)')
-        q.add_argument('--lr', type=_rate, default=lr, metavar='X', help='highest learning rate of the one-cycle schedule (default: %(default)s)')
-        q.add_argument('--bs', type=_count, default=64, metavar='N', help='series in a batch (default: %(default)s)')
+        q.add_argument('--epochs', type=_count, default=epochs, metavar='N', help=f'times that training sees each series (default: {own})')
+        q.add_argument('--lr', type=_rate, default=lr, metavar='X', help=f'highest learning rate (default: {own})')
+        q.add_argument('--bs', type=_count, metavar='N', help="series in a batch (default: the recipe's)")
         q.add_argument('--missing', choices=MISSING, default='raise', help='missing values: see Preprocess (default: %(default)s)')
-        q.add_argument('--scale', choices=[s or 'none' for s in SCALES], default='channel', help='scaling: see Preprocess (default: %(default)s)')
+        q.add_argument('--scale', choices=[s or 'none' for s in SCALES], help="scaling: see Preprocess (default: the recipe's)")
         q.add_argument('--seed', type=int, default=0, metavar='N', help='same seed, same numbers (default: %(default)s)')
         q.add_argument('--resume', action='store_true', help='write the state of training to DIR.checkpoint after each epoch, and go on from there if it exists')
         q.add_argument('--force', action='store_true', help='replace what --out holds')
     def using(q, file):
         q.add_argument('model', metavar='DIR', help='model folder')
         if file: q.add_argument('file', metavar='FILE', help=file)
-    training(add(demo, 'xceptiontime demo --seed 1'), 15, 3e-3, 'xceptiontime-demo if not given, where a later demo replaces an earlier one')
+    training(add(demo, 'xceptiontime demo --seed 1'), 'base', 15, 3e-3, 'xceptiontime-demo if not given, where a later demo replaces an earlier one')
     q = add(train, 'xceptiontime train GunPoint_TRAIN.ts --valid GunPoint_TEST.ts --out gunpoint')
     q.add_argument('train', metavar='TRAIN', help='labelled series: .ts, .tsv')
     q.add_argument('--valid', metavar='FILE', help='series to judge by; a part of TRAIN if not given')
     q.add_argument('--valid-size', type=_rate, default=.2, metavar='X', help='that part, as a share (default: %(default)s)')
-    training(q, 100, 1e-3, 'TRAIN-model if not given')
+    training(q, None, None, None, 'TRAIN-model if not given')
     q = add(predict, 'xceptiontime predict gunpoint new.tsv --out labels.csv')
     using(q, 'series: .ts, .tsv')
     q.add_argument('--out', metavar='CSV', help='file to write; standard output if not given')
@@ -286,7 +302,7 @@ def _parser():
     q.add_argument('--out', metavar='DIR', required=True, help='folder for results; the same command goes on with what is missing there')
     q.add_argument('--data', metavar='DIR', help='folder with the data sets; downloaded to a cache if not there')
     q.add_argument('--arch', nargs='+', choices=ARCHS, default=['XceptionTime'], help='networks (default: XceptionTime)')
-    q.add_argument('--recipe', nargs='+', metavar='NAME', default=['base'], help='names in RECIPES (default: base)')
+    q.add_argument('--recipe', nargs='+', metavar='NAME', help='names in RECIPES; the one that is used when nobody says otherwise if not given')
     q.add_argument('--seeds', nargs='+', type=int, metavar='N', default=[0,1,2], help='of each (default: 0 1 2)')
     q.add_argument('--epochs', type=_count, metavar='N', help='instead of those of the recipe')
     q.add_argument('--jobs', type=_count, metavar='N', default=1, help='trainings at a time (default: %(default)s)')
@@ -294,13 +310,12 @@ def _parser():
     q.add_argument('--address', metavar='URL', help='of its cluster; one on this machine if not given')
     return p
 
-# %% ../nbs/60_cli.ipynb #0f8b31f7
+# %% ../nbs/60_cli.ipynb #6af28e93
 def main(
     argv:list|None=None # arguments; those of the process if None
 ) -> int: # exit code: 0 done, 2 could not be done, 130 interrupted
     "The command `xceptiontime`"
     args = _parser().parse_args(argv)
-    if getattr(args, 'scale', None)=='none': args.scale = None
     try: args.func(args)
     except BrokenPipeError: # whoever read the output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()) # where Python's last flush goes

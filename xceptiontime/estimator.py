@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/estimator.html.md"""
 # %% auto #0
 __all__ = ['XceptionTimeEstimator', 'XceptionTimeClassifier', 'XceptionTimeRegressor']
 
-# %% ../nbs/50_estimator.ipynb #a7123f5e
+# %% ../nbs/50_estimator.ipynb #2749101b
 import tempfile
 from pathlib import Path
 import numpy as np
@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_array,check_consistent_length,check_i
 from .data.loaders import TSDataLoaders
 from .learner import ts_learner
 from .preprocess import check_series
+from .recipe import batch_size,get_recipe
 from .runtime import Predictor
 from .tasks import Classification,Regression
 
@@ -37,13 +38,13 @@ def _from_bytes(files):
         for name in ('config.json','model.safetensors'): (Path(d)/name).write_bytes(files[name])
         return Predictor.from_pretrained(d)
 
-# %% ../nbs/50_estimator.ipynb #937558f2
+# %% ../nbs/50_estimator.ipynb #758ed222
 class XceptionTimeEstimator(BaseEstimator):
     "What the classifier and the regressor have in common"
     def __init__(self,
-        epochs:int=100, # times that training sees each series
-        lr:float=1e-3, # highest learning rate of the one-cycle schedule
-        bs:int=64, # series in a batch
+        epochs:int|None=None, # times that training sees each series; the recipe's if None
+        lr:float|None=None, # highest learning rate; the recipe's if None
+        bs:int|None=None, # series in a batch; the recipe's if None
         nf:int=16, # width of the first module; the network is 32 times as wide at its end
         ks:int|tuple=40, # kernel sizes: see `XceptionTime`
         scale:str|None='channel', # see `Preprocess`
@@ -67,7 +68,7 @@ class XceptionTimeEstimator(BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__({**state, 'predictors_': [_from_bytes(b) for b in state['predictors_']]} if 'predictors_' in state else state)
 
-# %% ../nbs/50_estimator.ipynb #08338e70
+# %% ../nbs/50_estimator.ipynb #dde3e667
 @patch
 def _series(self:XceptionTimeEstimator, X, reset=False):
     "`X` in a form that `check_series` takes; a table is validated by scikit-learn, to which its columns are features"
@@ -83,16 +84,17 @@ def _series(self:XceptionTimeEstimator, X, reset=False):
 def _fit(self:XceptionTimeEstimator, X, y, task):
     "Train the networks on series and targets that were checked"
     for k in ('epochs','bs','n_estimators'):
-        if not getattr(self, k)>=1: raise ValueError(f'{k}: expected a whole number of 1 or more, got {getattr(self, k)!r}')
+        if getattr(self, k) is not None and not getattr(self, k)>=1: raise ValueError(f'{k}: expected a whole number of 1 or more, got {getattr(self, k)!r}')
+    recipe = get_recipe(**{k: v for k in ('epochs','lr','bs') if (v := getattr(self, k)) is not None})
     self.predictors_ = []
     for seed in check_random_state(self.random_state).randint(2**31-1, size=self.n_estimators).tolist():
         with no_random(seed):
-            dls = TSDataLoaders.from_arrays(X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, bs=self.bs, seed=seed)
+            dls = TSDataLoaders.from_arrays(X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, bs=batch_size(recipe['bs'], len(X)), seed=seed)
             dls.loaders.append(dls.train.new(dls.train_ds.new_empty(), shuffle=False)) # fastai wants something to validate on
-            learn = ts_learner(dls, nf=self.nf, ks=self.ks, seed=seed)
-            if self.verbose: learn.fit_one_cycle(self.epochs, self.lr)
+            learn = ts_learner(dls, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed)
+            if self.verbose: learn.fit_recipe(recipe)
             else:
-                with learn.no_bar(),learn.no_logging(): learn.fit_one_cycle(self.epochs, self.lr)
+                with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)
         learn.model.eval()
         self.predictors_.append(learn.predictor())
     return self

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/learner.html.md"""
 __all__ = ['METRICS', 'DEFAULT_METRICS', 'ARCH_DEFAULTS', 'TaskMetric', 'InUnits', 'task_loss', 'task_metrics', 'KeepFinite',
            'ProgressOrLines', 'TSLearner', 'body_and_head', 'ts_learner']
 
-# %% ../nbs/30_learner.ipynb #dcd4d029
+# %% ../nbs/30_learner.ipynb #6b8e9d1a
 import inspect,math,random,sys,warnings
 from contextlib import contextmanager
 from copy import copy
@@ -28,7 +28,7 @@ from fastai.metrics import AccumMetric,ActivationType
 from fastai.optimizer import Adam
 from fastai.torch_core import params,set_seed
 from torch import nn
-from .data.loaders import TSDataLoaders,TSLengths
+from .data.loaders import TARGETS,TSDataLoaders,TSLengths
 from .models import XceptionTime
 from .preprocess import check_series
 from .pretrained import go_on_from
@@ -83,7 +83,7 @@ class InUnits(Metric):
     @property
     def value(self): return self.metric.value
 
-# %% ../nbs/30_learner.ipynb #84d8bd40
+# %% ../nbs/30_learner.ipynb #db316211
 _of_losses = {'CrossEntropy':'classification', 'NLL':'classification', 'Focal':'classification', 'BCE':'multilabel', 'MultiLabel':'multilabel',
               'MSE':'regression', 'L1':'regression', 'Huber':'regression'}
 _of_metrics = dict(accuracy='classification', error_rate='classification', top_k_accuracy='classification', accuracy_multi='multilabel',
@@ -106,7 +106,7 @@ def _trial(what, task, f):
 def _targets(dls, i, n=None):
     "Targets of a split as a batch has them"
     ds = dls.loaders[i].dataset
-    return ds.batch(np.arange(len(ds))[:n])[-1] if len(ds) and ds.y is not None else None
+    return torch.from_numpy(ds.y[ds.idxs[:n]]).as_subclass(TARGETS[dls.task.name]) if len(ds) and ds.y is not None else None
 
 # %% ../nbs/30_learner.ipynb #1562755c
 def task_loss(

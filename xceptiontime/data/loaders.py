@@ -7,10 +7,11 @@ Docs: https://example.github.io/xceptiontime/data.loaders.html.md"""
 # %% auto #0
 __all__ = ['TARGETS', 'TSTensor', 'TSLengths', 'TSDataset', 'PreprocessBatch', 'TSDataLoader', 'series_axes', 'TSDataLoaders']
 
-# %% ../../nbs/20_data.loaders.ipynb #053ab99d
+# %% ../../nbs/20_data.loaders.ipynb #aebef720
 import inspect,random
 from copy import copy
 from itertools import islice
+from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class TSLengths(TensorBase):
     "Steps of each series of a padded batch; nothing to show"
     def show(self, ctx=None, **kwargs): return ctx
 
-# %% ../../nbs/20_data.loaders.ipynb #20238925
+# %% ../../nbs/20_data.loaders.ipynb #550bdc60
 TARGETS = dict(classification=TensorCategory, multilabel=TensorMultiCategory, regression=TensorBase) # fastai's type for targets of each task
 
 def _title(task, y):
@@ -54,6 +55,11 @@ def _title(task, y):
     if task.name=='multilabel': return TitledStr('; '.join(map(str, task.vocab[y>=.5])) or '(none)')
     names,units = task.target_names or ['']*task.c_out,task.units or ['']*task.c_out
     return TitledStr('; '.join(' '.join(o for o in (n,f'{v:.4g}',u) if o) for n,v,u in zip(names, np.atleast_1d(y), units)))
+
+class _Part:
+    "`_Part(dataset)[i]` is a dataset of the samples at positions `i`"
+    def __init__(self, ds): self.ds = ds
+    def __getitem__(self, i): return self.ds.part(i)
 
 class TSDataset:
     "The series and targets of one split, over arrays that all splits share"
@@ -76,6 +82,10 @@ class TSDataset:
 
     def __len__(self): return len(self.idxs)
     def __getitem__(self, i): return tuple(o[0] for o in self.batch([i]))
+    def part(self, i): # a dataset of the samples at positions `i`
+        res = copy(self)
+        res.idxs,res.weights,res.strata = self.idxs[np.asarray(i)],None,None
+        return res
     def new_empty(self): # without the series: a Learner that is exported holds none
         y,lengths = (None if o is None else o[:0] for o in (self.y,self.lengths))
         return TSDataset(self.X[:0], y, self.task, self.preprocess, lengths, split_idx=self.split_idx, channels=self.channels, rate=self.rate)
@@ -95,6 +105,8 @@ class TSDataset:
         n = rest.pop(0) if self.lengths is not None else None
         return (x if n is None else x[:,:int(n)], *([] if n is None else [n]), *(_title(self.task, y) for y in rest))
 
+    @property
+    def items(self): return SimpleNamespace(iloc=_Part(self)) # as fastai's Interpretation asks for some series
     @property
     def n_inp(self) -> int: return 1 if self.lengths is None else 2
     @property
@@ -322,7 +334,7 @@ def summary(self:TSDataLoaders) -> str:
     if ds.weights is not None: rows.append(('batches', 'classes in proportion to their weights' if ds.strata is not None else 'series drawn by weight'))
     return PrettyString('\n'.join(f'{k:<15}{v}' for k,v in rows))
 
-# %% ../../nbs/20_data.loaders.ipynb #1fdef1b8
+# %% ../../nbs/20_data.loaders.ipynb #00cf233c
 @patch_to(TSDataLoaders)
 def test_dl(self,
     X, # series, in any form that `check_series` takes
@@ -331,6 +343,7 @@ def test_dl(self,
     **kwargs
 ) -> TSDataLoader:
     "A loader of new series, in order, preprocessed as in training"
+    if isinstance(X, TSDataset): return self.valid.new(X, bs=bs or self.valid.bs, shuffle=False) # from fastai's Interpretation
     ds = self.train_ds
     X,lengths = _series(X, ds.preprocess.c_in)
     ds.preprocess.check(X, lengths)

@@ -1,0 +1,66 @@
+"""Trains in as many processes as it is started in and writes what each saw; `test_distributed` starts it
+
+    accelerate launch --multi_gpu --num_processes 2 tests/distributed_script.py DIR
+"""
+import json, sys
+from pathlib import Path
+import numpy as np
+import torch
+from torch import nn
+from fastai.callback.core import Callback
+from fastai.torch_core import num_distrib, rank_distrib
+from xceptiontime.data.loaders import TSDataLoaders
+from xceptiontime.data.sets import make_bumps
+from xceptiontime.learner import TSLearner, ts_learner
+from xceptiontime.models import XceptionTime
+
+EPOCHS,LR,BS = 3,3e-3,8
+
+class FixedNorm(Callback):
+    "BatchNorm keeps to its running statistics"
+    def before_train(self):
+        for m in self.model.modules():
+            if isinstance(m, nn.BatchNorm1d): m.eval()
+
+class Seen(Callback):
+    "The first value of each series that is trained on, and each loss"
+    order = 60
+    def before_fit(self): self.series,self.losses = [],[]
+    def before_train(self): self.series.append([])
+    def after_loss(self):
+        if self.training:
+            self.series[-1] += [float(x[0,0]) for x in self.xb[0]]
+            self.losses.append(self.loss.item())
+
+class Halves(nn.Module):
+    "One process that normalizes the two halves of a batch apart, as two processes do"
+    def __init__(self, model): super().__init__(); self.model,self.head = model,model.head
+    def forward(self, x): return torch.cat([self.model(o) for o in x.chunk(2)]) if self.training else self.model(x)
+
+def learner(fixed, halves=False, ragged=False):
+    "A learner of 36 series to train on and 14 to judge by; 13 of unequal length, which two cannot share equally"
+    n = 49 if ragged else 50
+    X,y,_ = make_bumps(n, 1, (24,40) if ragged else 40, noise=.2, seed=1)
+    dls = TSDataLoaders.from_arrays(X, y, (range(36), range(36,n)), bs=BS, seed=0)
+    learn = ts_learner(dls, seed=0, nf=4)
+    if halves: learn = TSLearner(dls, Halves(learn.model), metrics=['accuracy'], opt_func=learn.opt_func)
+    learn.add_cbs([Seen(), *([FixedNorm()] if fixed else [])])
+    return learn
+
+def result(learn):
+    "What came of it, as plain data"
+    return dict(series=learn.seen.series, losses=learn.seen.losses, values=[[float(v) for v in row] for row in learn.recorder.values],
+                weights=[p.tolist() for p in learn.model.parameters()])
+
+if __name__=='__main__':
+    import xceptiontime.distributed
+    from xceptiontime.cli import main
+    torch.set_num_threads(1)
+    out = Path(sys.argv[1])
+    res = dict(processes=num_distrib())
+    for name,kw in dict(fixed=dict(fixed=True), own=dict(fixed=False), ragged=dict(fixed=True, ragged=True)).items():
+        learn = learner(**kw)
+        with learn.distrib_ctx(),learn.no_logging(): learn.fit(EPOCHS, LR)
+        res[name] = result(learn)
+    (out/f'{rank_distrib()}.json').write_text(json.dumps(res))
+    sys.exit(main(['train', str(out/'bumps.ts'), '--out', str(out/'model'), '--epochs', '2', '--bs', '8']))
