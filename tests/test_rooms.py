@@ -36,11 +36,12 @@ rooms = { # room: the rooms that it may import
     'distributed': {'learner'},
     'benchmark': {'data.sets','models','recipe'},
     'comparison': {'benchmark','data.sets','tasks'},
+    'calibrate': {'conformal','data.loaders','data.windows','learner','runtime'},
     'estimator': {'data.loaders','learner','recipe','preprocess','tasks','runtime'},
     'checkpoint': set(),
     'cli': None, # everything that it drives
 }
-with_fastai = {'data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark','interpret','distributed'}
+with_fastai = {'calibrate','data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark','interpret','distributed'}
 core = {'torch','numpy','fastcore','safetensors','fastai','fasttransform','matplotlib','sklearn'} # the requirements, and what comes with fastai
 numpy_only = {'conformal','data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
 

@@ -20,6 +20,7 @@ from .data.augment import *
 from .pretrained import *
 from .learner import *
 from .interpret import *
+from .calibrate import *
 from .checkpoint import *
 from .recipe import *
 from .estimator import *

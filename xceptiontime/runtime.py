@@ -170,7 +170,7 @@ def config(self:Predictor) -> dict: # what `config.json` holds
 def _state(model, preprocess):
     return {f'{k}.{n}': t for k,m in dict(model=model, preprocess=preprocess).items() for n,t in m.state_dict().items()}
 
-# %% ../nbs/14_runtime.ipynb #6e32215d
+# %% ../nbs/14_runtime.ipynb #49d9480b
 MAX_CONFIG,MAX_HEADER = 2**22,2**20 # bytes of config.json, and of the list of tensors in model.safetensors
 MAX_CLASSES,MAX_TEXT = 100_000,256 # classes, and characters of a name
 MAX_SIZE,MAX_LIST,MAX_POOL = 2**24,100,10_000 # a size of a network, a list of them, steps that its head pools to
@@ -209,6 +209,7 @@ def _check_config(config, path):
             if isinstance(v, list) and len(v)>MAX_LIST: refuse(f"at most {MAX_LIST} numbers as '{_short(k)}'", v)
     if isinstance(n := config['arguments'].get('adaptive_size'), int) and n>MAX_POOL: refuse(f"at most {MAX_POOL} as 'adaptive_size'", n)
     for k,v in config['task'].items():
+        if k=='conformal': continue # tables, which the task checks
         if isinstance(v, dict) or isinstance(v, list) and any(isinstance(o, (dict,list)) for o in v): refuse(f"text or numbers as '{_short(k)}' of the task", v)
         if isinstance(v, list) and len(v)>MAX_CLASSES: refuse(f"at most {MAX_CLASSES} entries as '{_short(k)}' of the task", len(v))
     if not isinstance(config['task'].get('vocab', []), list): refuse('a list as the vocab', config['task']['vocab'])
