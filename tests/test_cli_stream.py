@@ -1,5 +1,5 @@
 "`xceptiontime stream` and `export` in processes of their own"
-import csv, io, json, os, signal, subprocess, sys, time
+import csv, io, json, os, signal, subprocess, sys, threading, time
 import numpy as np
 import onnxruntime
 import pytest
@@ -40,7 +40,9 @@ def test_live(model):
     probs,labels = predictor.predict_proba(windows),predictor.predict(windows)
     p = subprocess.Popen([*command, 'stream', str(folder), '--window', '16', '--hop', '4'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                          env={k:v for k,v in os.environ.items() if k!='PYTHONUNBUFFERED'}) # which would flush by itself
-    def read(): return next(csv.reader([p.stdout.readline()]))
+    limit = threading.Timer(120, p.kill) # what is never flushed would be waited for without end
+    limit.start()
+    def read(): return next(csv.reader([p.stdout.readline() or pytest.fail('no line came')]))
     assert read()==['start','stop','label','prob_fist','prob_open','prob_rest, or none'] # before the first sample
     p.stdin.write('a,b,c\n')
     i = 0
@@ -52,6 +54,7 @@ def test_live(model):
             np.testing.assert_allclose(np.array(row[3:], float), probs[i], atol=2e-6)
             i += 1
     assert p.communicate()[0]=='' and p.returncode==0 and i==len(stop)==12
+    limit.cancel()
 
 def test_seconds_and_smoothing(model, monkeypatch, capsys):
     folder,predictor = model

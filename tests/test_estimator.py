@@ -106,3 +106,45 @@ def test_missing_values():
         assert np.isfinite(probs).all()
         np.testing.assert_allclose(clf.predict_proba(X[:,None]), probs, atol=1e-6)
     with pytest.raises(ValueError, match='Input X contains NaN'): clone(clf).set_params(missing='raise').fit(X, y)
+
+def test_every_preprocessing_is_there():
+    "Each keyword of Preprocess is one of the estimators, and reaches it"
+    import inspect
+    from xceptiontime.preprocess import Preprocess
+    names = set(inspect.signature(Preprocess).parameters)-{'c_in'}
+    given = dict(missing='ffill', scale='robust', mu=255.)
+    assert set(given)==names
+    X,y = np.random.default_rng(0).normal(size=(20,30)),np.arange(20)%2
+    for estimator in (XceptionTimeClassifier,XceptionTimeRegressor):
+        e = estimator(epochs=1, random_state=0, **small, **given).fit(X, y+X[:,0]*(estimator is XceptionTimeRegressor))
+        assert {k: e.predictors_[0].preprocess.settings()[k] for k in names}==given and e.get_params()['mu']==255.
+
+def test_ensemble_by_hand():
+    "Five networks, each what a single one of its seed is, averaged"
+    from sklearn.utils import check_random_state
+    X,y = np.random.default_rng(0).normal(size=(20,30)),np.array(['a','b'])[np.arange(20)%2]
+    clf = XceptionTimeClassifier(epochs=1, n_estimators=5, random_state=7, **small).fit(X, y)
+    assert len(clf.predictors_)==5
+    single = [p.predict_proba(X).astype(np.float64) for p in clf.predictors_]
+    assert min(np.abs(a-b).max() for i,a in enumerate(single) for b in single[:i])>1e-4 # they differ
+    np.testing.assert_allclose(clf.predict_proba(X), sum(single)/5, atol=1e-12)
+    assert clf.predict(X).tolist()==clf.classes_[(sum(single)/5).argmax(1)].tolist()
+    one = XceptionTimeClassifier(epochs=1, random_state=7, **small).fit(X, y)
+    np.testing.assert_allclose(one.predict_proba(X), single[0], atol=1e-6) # the first of the five
+
+def test_searches_and_pipelines():
+    from sklearn.model_selection import GridSearchCV, GroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+    rng = np.random.default_rng(0)
+    y,groups = np.arange(24)%2,np.arange(24)//4
+    X = rng.normal(size=(24,1,20))+y[:,None,None]*np.sin(np.arange(20))*3
+    clf = XceptionTimeClassifier(epochs=8, random_state=0, **small)
+    scores = cross_val_score(clf, X, y, groups=groups, cv=GroupKFold(3))
+    by_hand = [clone(clf).fit(X[a], y[a]).score(X[b], y[b]) for a,b in GroupKFold(3).split(X, y, groups)]
+    np.testing.assert_allclose(scores, by_hand)
+    search = GridSearchCV(clf, dict(epochs=[1,8], scale=['channel','sample']), cv=2).fit(X, y)
+    assert len(search.cv_results_['params'])==4 and search.predict(X).shape==(24,) and search.best_estimator_.epochs in (1,8)
+    pipe = make_pipeline(FunctionTransformer(lambda x: x*2), clone(clf).set_params(scale=None)).fit(X, y)
+    np.testing.assert_allclose(pipe.predict_proba(X), pipe[-1].predict_proba(X*2))
+    assert np.abs(pipe[-1].predict_proba(X)-pipe.predict_proba(X)).max()>1e-3
