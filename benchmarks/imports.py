@@ -1,5 +1,19 @@
-"Seconds that imports take over what they build on, each in fresh processes, alternating; medians. Run: python benchmarks/imports.py"
-import statistics, subprocess, sys, time
+"Seconds that imports, and a process that only predicts, take over what they build on, each in fresh processes, alternating; medians. Run: python benchmarks/imports.py"
+import statistics, subprocess, sys, tempfile, time
+
+predicts = """import numpy as np
+from xceptiontime.runtime import Predictor
+Predictor.from_pretrained({folder!r}).predict_proba(np.zeros((1,3,256), np.float32))"""
+
+def save(folder):
+    "A network of the default width for series of 3 x 256, as a model folder"
+    import numpy as np
+    from xceptiontime.models import XceptionTime
+    from xceptiontime.preprocess import Preprocess
+    from xceptiontime.runtime import Predictor
+    from xceptiontime.tasks import Classification
+    X = np.random.default_rng(0).normal(size=(20,3,256)).astype(np.float32)
+    return str(Predictor(XceptionTime(3, 5, head='linear'), Classification(range(5)), Preprocess().fit(X)).save_pretrained(folder))
 
 pairs = [('import torch', 'from xceptiontime.runtime import Predictor', 0.4),
          ('from fastai.basics import *', 'from xceptiontime.all import *', 0.5)]
@@ -10,12 +24,16 @@ def seconds(code):
     return time.perf_counter()-start
 
 def main(rounds=7):
+    with tempfile.TemporaryDirectory() as d: measure([*pairs, ('import torch', predicts.format(folder=save(f'{d}/model')), 1.5)], rounds)
+
+def measure(pairs, rounds):
     print(f'{"base":30} {"seconds":>8}   {"import":45} {"seconds":>8} {"over base":>10} {"limit":>6}')
     for base,ours,limit in pairs:
         for code in (base,ours): seconds(code) # warm the file cache
         times = [(seconds(base),seconds(ours)) for _ in range(rounds)]
         over = statistics.median(o-b for b,o in times)
         b,o = (statistics.median(t) for t in zip(*times))
-        print(f'{base:30} {b:8.2f}   {ours:45} {o:8.2f} {over:10.2f} {limit:6.1f}')
+        name = ours if '\n' not in ours else 'import, load and first prediction of 3 x 256'
+        print(f'{base:30} {b:8.2f}   {name:45} {o:8.2f} {over:10.2f} {limit:6.1f}')
 
 if __name__=='__main__': main()
