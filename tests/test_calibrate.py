@@ -1,11 +1,21 @@
 "Confidence: one temperature for every way to a probability, calibration by an independent count, and coverage over many draws"
 import json
+import matplotlib.pyplot as plt
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from scipy.special import expit, softmax
+from scipy.optimize import minimize_scalar
+from scipy.spatial.distance import cdist
+from scipy.special import expit, log_softmax, softmax
+from scipy.stats import betabinom
+from xceptiontime import calibrate
+from xceptiontime.calibrate import Novelty, calibration_error, fit_temperature, plot_reliability
+from xceptiontime.conformal import conformal_table, conformal_tables, predict_sets, threshold
+from xceptiontime.data.augment import Jitter
+from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.export import export_onnx
+from xceptiontime.learner import ts_learner
 from xceptiontime.models import XceptionTime
 from xceptiontime.preprocess import Preprocess
 from xceptiontime.runtime import Predictor
@@ -52,3 +62,161 @@ def test_folder_from_before(tmp_path):
         config['task']['temperature'] = bad
         file.write_text(json.dumps(config))
         with pytest.raises(ValueError, match='temperature: expected a positive number'): Predictor.from_pretrained(tmp_path/'m')
+
+def nll(task, out, y, temperature):
+    "Mean cross entropy in float64"
+    s = np.asarray(out, np.float64)/temperature
+    if task.name=='classification': return -log_softmax(s, 1)[range(len(y)),y].mean()
+    return np.mean(np.logaddexp(0, s)-y*s)
+
+@pytest.mark.parametrize('name,scale', [('binary',5.), ('classes',.2), ('classes',1e3), ('labels',3.), ('labels',1e-3)])
+def test_temperature_by_scipy(name, scale):
+    "The minimum that scipy finds, and never a loss above the one before"
+    rng = np.random.default_rng(0)
+    task = MultiLabel(['a','b','c']) if name=='labels' else Classification(range(2 if name=='binary' else 4))
+    z = rng.normal(size=(300,task.c_out))
+    if name=='labels': y = (rng.random(z.shape)<expit(z)).astype(int)
+    else: y = np.array([rng.choice(task.c_out, p=p) for p in softmax(z, 1)])
+    out = torch.tensor(scale*z, dtype=torch.float32)
+    best = minimize_scalar(lambda l: nll(task, out, y, np.exp(l)), bounds=(np.log(scale)-4, np.log(scale)+4), method='bounded', options=dict(xatol=1e-10))
+    t = fit_temperature(task, out, y)
+    assert abs(t/np.exp(best.x)-1)<1e-4 and .5<t/scale<2 # what the scores were multiplied by
+    for before in (.01,.5,1.,t*1.001,20.,1e4): assert nll(task, out, y, t)<=nll(task, out, y, before)+1e-12
+
+def test_error_by_count():
+    rng = np.random.default_rng(1)
+    p,y = softmax(3*rng.normal(size=(500,4)), 1),rng.integers(0, 4, 500)
+    want = 0
+    for lo in np.arange(15)/15: # claims in [lo, lo + 1/15)
+        i = [k for k in range(500) if lo<=p[k].max()<lo+1/15]
+        if i: want += abs(sum(p[k].argmax()==y[k] for k in i)-sum(p[k].max() for k in i))/500
+    assert abs(calibration_error(p, y)-want)<1e-12 and want>.05
+    labels = rng.integers(0, 2, p.shape)
+    want = sum(abs(labels[(p>=lo)&(p<lo+.1)].sum()-p[(p>=lo)&(p<lo+.1)].sum()) for lo in np.arange(10)/10)/p.size
+    assert abs(calibration_error(torch.tensor(p), torch.tensor(labels), bins=10)-want)<1e-9
+
+def draws(task, n, new, seed, per_class=False, alpha=.1):
+    "How many of `new` series `predict_sets` covers after `n` were held back: in all, and of each class"
+    rng = np.random.default_rng(seed)
+    def series(m):
+        if task.name=='regression':
+            y = rng.normal(3, 5, size=(m,*task.mean.shape))
+            return torch.tensor(((y+rng.standard_t(3, size=y.shape)-task.mean)/task.std).reshape(m, -1), dtype=torch.float32),y
+        z = rng.normal(size=(m,task.c_out))*2
+        if task.name=='multilabel': return torch.tensor(z, dtype=torch.float32),(rng.random(z.shape)<expit(.5*z)).astype(int)
+        y = rng.choice(task.c_out, size=m, p=[.6,.3,.1])
+        z[np.arange(m),y] += 4-1.5*y # the rare class is the hard one
+        return torch.tensor(z, dtype=torch.float32),y
+    task.conformal = conformal_tables(task, *series(n))
+    out,y = series(new)
+    got = predict_sets(task, out, alpha, per_class)
+    if task.name=='classification': hit = np.array([t in s for s,t in zip(got, y)])
+    else: hit = ((got[0]<=y)&(y<=got[1]))
+    if task.name=='multilabel' and not per_class: hit = hit.all(1)
+    return hit,y
+
+def sd(n, alpha, new, repeats):
+    "Deviation of the mean share covered: of the beta-binomial law"
+    l = int((n+1)*alpha)
+    return betabinom(new, n+1-l, l).std()/new/repeats**.5
+
+@pytest.mark.parametrize('task', [Classification(range(3)), MultiLabel(range(3)), Regression(3., 5.)], ids=['classes','labels','values'])
+def test_coverage(task):
+    "On average over 300 draws of 59 held-back series at least 1 - alpha, and of intervals, which have no ties and nothing added, 1 - alpha + at most 1/(n+1)"
+    hits = np.concatenate([draws(task, 59, 40, s)[0] for s in range(300)])
+    slack = 4*sd(59, .1, 40, 300)
+    assert hits.mean()>=.9-slack
+    if task.name=='regression': assert hits.mean()<=.9+1/60+slack
+
+def test_coverage_per_class():
+    "Each class as promised, where one threshold for all gives one too little"
+    task,shares = Classification(range(3)),{}
+    for per_class in (True,False):
+        both = [draws(task, 300, 100, s, per_class) for s in range(150)]
+        hit,y = (np.concatenate(o) for o in zip(*both))
+        shares[per_class] = np.array([hit[y==k].mean() for k in range(3)])
+    slack = 4*sd(20, .1, 8, 150) # of the rarest class there are about 30 and 10
+    assert (shares[True]>=.9-slack).all()
+    assert shares[False].min()<.9-slack
+
+def test_coverage_per_label_and_output():
+    for task,per_class in ((MultiLabel(range(2)),True), (Regression([3.,3.], [5.,5.]),False)):
+        hit = np.concatenate([draws(task, 59, 40, s, per_class)[0] for s in range(200)])
+        assert (hit.mean(0)>=.9-4*sd(59, .1, 40, 200)).all()
+
+def test_coverage_by_group():
+    "A window of a new recording is covered; where its windows are taken for witnesses of their own, too few are"
+    rng,hits,ids,repeats = np.random.default_rng(0),np.zeros(2),np.repeat(np.arange(12), 30),1500
+    for _ in range(repeats):
+        s = rng.normal(size=13).repeat(30) + .1*rng.normal(size=13*30)
+        hits += [s[-1]<=threshold(conformal_table(s[:-30], g), .1) for g in (ids,None)]
+    grouped,alone = hits/repeats
+    sd = (.09/repeats)**.5
+    assert grouped>=.9-4*sd and alone<.9-4*sd
+
+def test_group_weights():
+    "Groups of unequal size count alike: by hand, three series of one group against one of each of the others"
+    table = conformal_table([1.,2.,3.,4.,5.], groups=['a','a','a','b','c'])
+    np.testing.assert_allclose(table['levels'], [11/12,10/12,9/12,6/12,3/12], atol=1e-9)
+    assert (table['series'],table['groups'])==(5,3) and threshold(table, .5)==4.
+
+def test_sets_after_reload(tmp_path):
+    "The folder keeps the tables; what they say of ties, of many classes and after a temperature stays"
+    predictor,X = make(Classification(['a','b','c']))
+    y = np.arange(12)%3
+    predictor.task.conformal = conformal_tables(predictor.task, predictor.scores(X), y)
+    want = predictor.predict_set(X, .2)
+    predictor.task.temperature = .05
+    loaded = Predictor.from_pretrained(predictor.save_pretrained(tmp_path/'m'))
+    assert loaded.predict_set(X, .2)==want and loaded.predict_set([])==[]
+    assert all(s[0]==p for s,p in zip(want, loaded.predict(X)))
+    with pytest.raises(ValueError, match='alpha: expected 0.0769 or more, as 12 series were held back, got 0.05'): loaded.predict_set(X, .05)
+    file = tmp_path/'m'/'config.json'
+    config = json.loads(file.read_text())
+    for bad in ('x', {'all':1,'each':[]}, {**config['task']['conformal'], 'each':[{'series':1}]*3}, {**config['task']['conformal'], 'all':{**config['task']['conformal']['all'], 'scores':[[1]]*12}}):
+        file.write_text(json.dumps({**config, 'task':{**config['task'], 'conformal':bad}}))
+        with pytest.raises(ValueError, match='conformal: expected what conformal_tables gives'): Predictor.from_pretrained(tmp_path/'m')
+
+def loaders(n=40, **kwargs):
+    X = np.random.default_rng(0).normal(size=(n,2,20)).astype(np.float32)
+    return X,np.arange(n)%2,TSDataLoaders.from_arrays(X, np.arange(n)%2, (np.arange(n//2),np.arange(n//2,n)), device='cpu', **kwargs)
+
+def test_each_series_with_its_target():
+    "Unequal lengths and a last batch that is not full: scores are those of the Predictor, whatever the order of batches"
+    X = [x[:,:5+i%13] for i,x in enumerate(loaders()[0])]
+    dls = TSDataLoaders.from_arrays(X, np.arange(40)%2, (np.arange(20),np.arange(20,40)), bs=3, device='cpu')
+    learn = ts_learner(dls, nf=2, seed=0)
+    out,y = calibrate._over(learn, dls.valid, learn.model)
+    np.testing.assert_allclose(out, learn.predictor().scores(X[20:]), atol=1e-5)
+    np.testing.assert_array_equal(y, np.arange(20,40)%2)
+    assert learn.calibrate()==fit_temperature(learn.task, out, y) or learn.task.temperature==1
+
+def test_training_windows_are_refused():
+    rec = [np.random.default_rng(i).normal(size=(2,200)).astype(np.float32) for i in range(4)]
+    dls = TSDataLoaders.from_recordings(rec, ['a','b','a','b'], 20, splits=(np.arange(20),np.arange(20,40)), device='cpu')
+    learn = ts_learner(dls, nf=2, seed=0)
+    with pytest.raises(ValueError, match='got 20 of 20 that are in the training split'): learn.calibrate_sets(dls.train)
+    learn.calibrate_sets(groups=np.repeat([2,3], 10))
+    assert learn.task.conformal['all']['groups']==2 and dls.task.conformal is None
+
+def test_plots_are_headless():
+    X,y,dls = loaders()
+    learn = ts_learner(dls, nf=2, seed=0)
+    learn.task.temperature = 2.
+    ax = learn.plot_reliability()
+    assert [t.get_text().split(':')[0] for t in ax.get_legend().get_texts()]==['before','after']
+    assert plot_reliability([[.9,.1],[.2,.8]], [0,0], ax=ax) is ax
+    plt.close('all')
+
+def test_novelty():
+    "By scipy's neighbours; held-back series have the p-values of ranks; augmentation of training batches has no part in it"
+    X,y,dls = loaders(batch_tfms=Jitter(p=1.))
+    learn = ts_learner(dls, nf=2, seed=0)
+    novelty,f = Novelty(learn, k=3),learn.predictor().features(X).numpy().astype(np.float64)
+    f /= np.linalg.norm(f, axis=1, keepdims=True)
+    want = np.sort(cdist(f[20:], f[:20]), 1)[:,2]
+    np.testing.assert_allclose(novelty.score(X[20:]), want, atol=1e-4)
+    np.testing.assert_allclose(np.sort(novelty.held_back), np.sort(want), atol=1e-4)
+    assert novelty.p_value(X[20:]).min()>=1/21 and np.unique(novelty.p_value(X)).max()<=1
+    far = novelty.p_value(1e3*np.random.default_rng(2).normal(size=(5,2,20)))
+    assert ((far>0)&(far<=1)).all()

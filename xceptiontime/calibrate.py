@@ -48,7 +48,7 @@ def calibration_error(
     n,claim,true = _binned(probs, y, bins)
     return float((n*np.abs(claim-true)).sum()/n.sum())
 
-# %% ../nbs/32_calibrate.ipynb #4cbeaa37
+# %% ../nbs/32_calibrate.ipynb #3a1a0030
 def plot_reliability(
     probs, # probabilities (samples, classes), a tensor or an array
     y, # class indices (samples,), or 0 and 1 (samples, labels)
@@ -64,9 +64,9 @@ def plot_reliability(
     if not ax.lines: ax.plot([0,1], [0,1], color='0.6', lw=1, ls='--')
     z2 = 1.96**2
     mid,half = (true+z2/2/n)/(1+z2/n),np.sqrt(z2*(true*(1-true)/n+z2/4/n**2))/(1+z2/n)
-    ax.errorbar(claim, true, [np.maximum(true-mid+half, 0),np.maximum(mid+half-true, 0)], fmt=f'{marker}-', color=color, label=label, lw=1, capsize=2, ms=5)
+    ax.errorbar(claim, true, np.stack([np.maximum(true-mid+half, 0),np.maximum(mid+half-true, 0)]), fmt=f'{marker}-', color=color, label=label, lw=1, capsize=2, ms=5)
     ax.set(xlabel='claimed', ylabel='came true', xlim=(-.03,1.03), ylim=(-.03,1.03), aspect='equal')
-    if label is not None: ax.legend(loc='upper left', fontsize=8)
+    if label is not None: ax.legend(fontsize=8)
     return ax
 
 # %% ../nbs/32_calibrate.ipynb #8b7f357a
