@@ -2,6 +2,7 @@
 import copy
 import numpy as np, pytest, torch
 from torch import nn
+from networks import counted, plain
 from xceptiontime import fast, models
 from xceptiontime.export import export_onnx
 from xceptiontime.data.loaders import TSDataLoaders
@@ -20,18 +21,8 @@ def network(seed=0, **kw):
     with torch.no_grad(): m(torch.randn(8, 3, 30).double()*3 + 1)
     return m
 
-def plain(m):
-    m = copy.deepcopy(m)
-    m.as_built = None
-    return m
-
 @pytest.fixture
-def taken(monkeypatch):
-    "How often the fast path was taken"
-    calls = []
-    def spy(*args): calls.append(1); return fast.fast_forward(*args)
-    monkeypatch.setattr(models, 'fast_forward', spy)
-    return calls
+def taken(monkeypatch): return counted(monkeypatch, models, 'fast_forward') # how often the fast path was taken
 
 @pytest.mark.parametrize('lengths', [None,[40,3,25,40]], ids=['full','ragged'])
 @pytest.mark.parametrize('kw', [dict(head=h) for h in models.HEADS] + [dict(residual=False, adaptive_size=7), dict(bottleneck=False, head='linear')], ids=str)

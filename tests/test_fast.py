@@ -4,33 +4,16 @@ import pytest, torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
+from networks import counted, plain, seasoned
 from xceptiontime import fast, models
 from xceptiontime.fast import Join, Stage, Stats, applies, plain_stage
 from xceptiontime.layers import Conv1d, SeparableConv1d
 from xceptiontime.models import XceptionTime
 
-def network(c_in=3, c_out=5, seed=0, dtype=torch.float64, **kw):
-    "A network whose BatchNorms have seen data"
-    torch.manual_seed(seed)
-    m = XceptionTime(c_in, c_out, **{'nf':4, **kw})
-    for l in m.modules():
-        if isinstance(l, nn.BatchNorm1d):
-            for t,lo,hi in ((l.running_mean,-.5,.5), (l.running_var,.5,2.), (l.weight.data,.5,2.), (l.bias.data,-.3,.5)): t.uniform_(lo, hi)
-    return m.to(dtype)
-
-def plain(m):
-    "A copy that calls every layer"
-    m = copy.deepcopy(m)
-    m.as_built = None
-    return m
+def network(c_in=3, c_out=5, **kw): return seasoned(XceptionTime, c_in, c_out, **{'nf':4, **kw})
 
 @pytest.fixture
-def taken(monkeypatch):
-    "How often the fast path was taken"
-    calls = []
-    def spy(*args): calls.append(1); return fast.fast_forward(*args)
-    monkeypatch.setattr(models, 'fast_forward', spy)
-    return calls
+def taken(monkeypatch): return counted(monkeypatch, models, 'fast_forward') # how often the fast path was taken
 
 @pytest.fixture(params=['whole','pieces'])
 def piece(request, monkeypatch):

@@ -2,6 +2,7 @@
 import copy
 import numpy as np, pytest, torch
 from torch import nn
+from networks import counted, plain, seasoned
 from xceptiontime import inception
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.export import export_onnx
@@ -11,28 +12,10 @@ from xceptiontime.preprocess import Preprocess
 from xceptiontime.runtime import Predictor
 from xceptiontime.tasks import Classification
 
-def network(c_in=3, c_out=5, seed=0, dtype=torch.float64, **kw):
-    "A network whose BatchNorms have seen data"
-    torch.manual_seed(seed)
-    m = InceptionTime(c_in, c_out, **{'nf':3, **kw})
-    for l in m.modules():
-        if isinstance(l, nn.BatchNorm1d):
-            for t,lo,hi in ((l.running_mean,-.5,.5), (l.running_var,.5,2.), (l.weight.data,.5,2.), (l.bias.data,-.3,.5)): t.uniform_(lo, hi)
-    return m.to(dtype)
-
-def plain(m):
-    "A copy that calls every layer"
-    m = copy.deepcopy(m)
-    m.as_built = None
-    return m
+def network(c_in=3, c_out=5, **kw): return seasoned(InceptionTime, c_in, c_out, **{'nf':3, **kw})
 
 @pytest.fixture
-def taken(monkeypatch):
-    "How often the path in channels-last was taken"
-    calls,f = [],inception.fast_features
-    def spy(*args): calls.append(1); return f(*args)
-    monkeypatch.setattr(inception, 'fast_features', spy)
-    return calls
+def taken(monkeypatch): return counted(monkeypatch, inception, 'fast_features') # how often the path in channels-last was taken
 
 def close(a, b, eps): torch.testing.assert_close(a, b, rtol=eps, atol=eps)
 

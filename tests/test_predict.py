@@ -2,7 +2,9 @@
 import os
 import numpy as np, pandas as pd, pytest, torch
 from fastai.learner import Learner
+from xceptiontime.data.augment import Jitter
 from xceptiontime.data.loaders import TSDataLoaders
+from xceptiontime.data.sets import make_bumps
 from xceptiontime.learner import ts_learner
 from xceptiontime.runtime import Predictor
 
@@ -148,3 +150,18 @@ def test_probabilities_for_every_loss(loss):
         same(probs.sum(1), np.ones(6))
         same(probs, learn.get_X_preds(np.repeat(new, 2, 0)[20:])[0])
         same(losses.mean(), learn.validate()[0], 10)
+
+def test_the_training_split_is_predicted_without_chance():
+    "Neither random transforms nor weights nor shuffling, whoever asks"
+    X,y,_ = make_bumps(60, length=40, seed=0)
+    dls = TSDataLoaders.from_arrays(X, y, (list(range(40)), list(range(40,60))), bs=16, seed=0, device='cpu', batch_tfms=[Jitter(5.)], weights='balanced')
+    learn = ts_learner(dls, nf=2, seed=0)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1)
+        probs,targets = learn.get_preds(ds_idx=0)[:2]
+        again = learn.get_preds(dl=dls.train.in_order())[0]
+    own = learn.get_X_preds(X[:40])[0]
+    assert (probs-own).abs().max()<1e-6 and (again-own).abs().max()<1e-6
+    assert targets.tolist()==dls.task.encode(y[:40]).tolist()
+    x,_ = dls.train.one_batch()
+    assert (x.std()>2).item() # training has its jitter still

@@ -34,7 +34,7 @@ rooms = { # room: the rooms that it may import
     'interpret': {'data.loaders','learner','preprocess','runtime'},
     'recipe': {'data.loaders','data.augment','learner','tasks'},
     'distributed': {'learner'},
-    'benchmark': {'data.sets','models','recipe'},
+    'benchmark': {'calibrate','data.sets','models','recipe'},
     'comparison': {'benchmark','data.sets','tasks'},
     'calibrate': {'conformal','data.loaders','data.windows','learner','runtime'},
     'estimator': {'data.loaders','learner','recipe','preprocess','tasks','runtime'},

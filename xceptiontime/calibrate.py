@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/calibrate.html.md"""
 # %% auto #0
 __all__ = ['calibration_error', 'plot_reliability', 'fit_temperature', 'Novelty']
 
-# %% ../nbs/32_calibrate.ipynb #8e1c6de9
+# %% ../nbs/32_calibrate.ipynb #f8ea281f
 import warnings
 from copy import copy
 import matplotlib.pyplot as plt
@@ -18,7 +18,6 @@ from .conformal import conformal_tables
 from .data.loaders import TSDataset
 from .data.windows import Windows
 from .learner import TSLearner
-from .runtime import evaluating
 
 # %% ../nbs/32_calibrate.ipynb #f75cfd90
 def _claims(probs, y):
@@ -96,17 +95,7 @@ def fit_temperature(
         lo,hi = (mid,hi) if slope(np.exp(mid))<0 else (lo,mid)
     return float(scale/np.exp((lo+hi)/2))
 
-# %% ../nbs/32_calibrate.ipynb #4ff45584
-def _over(learn, dl, f):
-    "What `f`, the network or a part of it, gives for each series of a loader, in order, and the targets"
-    dl,res,ys = dl.new(dl.dataset, shuffle=False, drop_last=False),[],[]
-    with evaluating(learn.model),torch.inference_mode():
-        for b in dl:
-            b = [o.as_subclass(torch.Tensor) for o in b]
-            res.append(f(*b[:dl.dataset.n_inp]).cpu().float())
-            if dl.dataset.y is not None: ys.append(b[-1].cpu())
-    return torch.cat(res),torch.cat(ys).numpy() if ys else None
-
+# %% ../nbs/32_calibrate.ipynb #188eaefb
 def _keys(X, idxs):
     "Something to know the same series by"
     return [hash(x.tobytes()) for x in (X[i] for i in idxs)]
@@ -127,18 +116,18 @@ def _held_back(learn, dl):
     if seen: raise ValueError(f'dl: expected series that training did not see, got {seen} of {len(ds)} that are in the training split: on those a network is surer than it will be')
     return dl
 
-# %% ../nbs/32_calibrate.ipynb #83481a22
+# %% ../nbs/32_calibrate.ipynb #f543ccd6
 @patch
 def calibrate(self:TSLearner,
     dl=None, # series that training did not see, with targets, such as `dls.test_dl(X, y)`; the validation split if None
 ) -> float: # the temperature
     "Find the temperature on held-back series; every prediction uses it from now on, until training goes on"
     if self.task.name=='regression': raise TypeError('calibrate: expected a task with classes or labels, got a regression; calibrate_sets gives its values intervals')
-    out,y = _over(self, _held_back(self, dl), self.model)
+    out,y = self._over(self.model, _held_back(self, dl))
     self.task.temperature = fit_temperature(self.task, out, y)
     return self.task.temperature
 
-# %% ../nbs/32_calibrate.ipynb #fb89557a
+# %% ../nbs/32_calibrate.ipynb #32d424fe
 @patch
 def plot_reliability(self:TSLearner,
     dl=None, # series that training did not see, with targets; the validation split if None
@@ -147,7 +136,7 @@ def plot_reliability(self:TSLearner,
 ): # the axes
     "Reliability with a temperature of 1 and, where it is another, with that"
     if self.task.name=='regression': raise TypeError('plot_reliability: expected a task with classes or labels, got a regression')
-    out,y = _over(self, _held_back(self, dl), self.model)
+    out,y = self._over(self.model, _held_back(self, dl))
     plain = copy(self.task)
     plain.temperature = 1.
     for task,name,color,marker in ((plain,'before','#D55E00','s'), (self.task,'after','#0072B2','o'))[:1+(self.task.temperature!=1)]:
@@ -155,7 +144,7 @@ def plot_reliability(self:TSLearner,
         ax = plot_reliability(probs, y, bins, ax, f'{name}: error {calibration_error(probs, y):.3f}' if self.task.temperature!=1 else f'error {calibration_error(probs, y):.3f}', color, marker)
     return ax
 
-# %% ../nbs/32_calibrate.ipynb #85736834
+# %% ../nbs/32_calibrate.ipynb #ad72a9cf
 @patch
 def calibrate_sets(self:TSLearner,
     dl=None, # series that training did not see, with targets; the validation split if None
@@ -164,7 +153,7 @@ def calibrate_sets(self:TSLearner,
     "Keep what `predict_set` needs: how badly the network fits each held-back series; in the model folder too, until training goes on"
     dl = _held_back(self, dl)
     if groups is not None and len(groups)!=len(dl.dataset): raise ValueError(f'groups: expected one for each of {len(dl.dataset)} series, got {len(groups)}')
-    self.task.conformal = conformal_tables(self.task, *_over(self, dl, self.model), groups)
+    self.task.conformal = conformal_tables(self.task, *self._over(self.model, dl), groups)
     return self
 
 @patch
@@ -177,7 +166,7 @@ def predict_set(self:TSLearner,
     "What the truth is among, with probability 1 - `alpha` or more: see `Predictor.predict_set`"
     return self.predictor().predict_set(X, alpha, per_class, bs)
 
-# %% ../nbs/32_calibrate.ipynb #d49a7c9b
+# %% ../nbs/32_calibrate.ipynb #4a6958fd
 class Novelty:
     "How unlike its training series new series are to a network, from distances between features"
     def __init__(self,
@@ -186,14 +175,13 @@ class Novelty:
         k:int=10, # the nearest training series to measure the distance to
         most:int=10_000, # training series to compare with, at most, spread evenly
     ):
-        self.predictor,ds = learn.predictor(),copy(learn.dls.train_ds)
+        self.predictor,ds = learn.predictor(),learn.dls.train_ds
         if not hasattr(learn.model, 'forward_features'): raise TypeError(f'learn: expected a network with forward_features, got {type(learn.model).__name__}')
-        ds.split_idx,ds.weights,ds.strata = 1,None,None # no random transforms
-        ds.idxs = ds.idxs[np.linspace(0, len(ds)-1, min(len(ds), most)).round().astype(int)]
+        ds = ds.part(np.linspace(0, len(ds)-1, min(len(ds), most)).round().astype(int))
         if isinstance(k, bool) or not isinstance(k, int) or not 1<=k<=len(ds): raise ValueError(f'k: expected a whole number from 1 to {len(ds)}, the training series, got {k!r}')
         self.k,dl = k,_held_back(learn, dl)
-        self.known = self._unit(_over(learn, dl.new(ds), learn.model.forward_features)[0])
-        self.held_back = np.sort(self._distance(_over(learn, dl, learn.model.forward_features)[0]))
+        self.known = self._unit(learn._over(learn.model.forward_features, dl.new(ds))[0])
+        self.held_back = np.sort(self._distance(learn._over(learn.model.forward_features, dl)[0]))
 
     @staticmethod
     def _unit(f): return f/f.norm(dim=1, keepdim=True).clamp(min=1e-12)

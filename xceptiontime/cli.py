@@ -18,7 +18,7 @@ from .data.numbers import parse_number
 from .preprocess import MISSING,SCALES
 from .runtime import ARCHS,Predictor,model_folder,output_names,whole_folder
 
-# %% ../nbs/60_cli.ipynb #c9eda616
+# %% ../nbs/60_cli.ipynb #27ae6c99
 def _training():
     "What training needs; imported only then, as fastai takes some seconds"
     with warnings.catch_warnings():
@@ -53,7 +53,6 @@ def _report(task, y, pred):
     if names is None: print(f'accuracy {skm.accuracy_score(y, pred):.4f} on {len(y)} series\n')
     else: print(f"macro F1 {skm.f1_score(y, pred, average='macro', zero_division=0):.4f} on {len(y)} series\n")
     if names is None or len(names)>1: print(skm.classification_report(y, pred, target_names=names, digits=3, zero_division=0))
-
 
 def _picture(task, y, pred):
     "What is best looked at: (name, figure); None of several labels"

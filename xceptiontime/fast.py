@@ -57,22 +57,21 @@ def batch_stats(
     norm.running_var.lerp_((var*(n/(n-1))).to(mean.dtype), norm.momentum)
     return Stats(mean, (var+norm.eps).rsqrt().to(mean.dtype), n, norm.eps, r, S.to(mean.dtype))
 
-# %% ../nbs/00d_fast.ipynb #53f2a63f
-PIECE = 2**20 # numbers of a module's output, about what a cache holds
+# %% ../nbs/00d_fast.ipynb #a7f71646
+PIECE = 2**21 # numbers of a module's output, about what a cache holds
 
 def is_small(B, L, C):
-    "Does a module's output fit into the caches of all threads?"
-    return B*L*C <= PIECE*torch.get_num_threads()
+    "Is a module's output one piece, which all threads work at together?"
+    return B*L*C <= PIECE
 
 def pieces(
     B, # series
     L, # steps
     C, # channels
-    most=None, # numbers in a piece; `PIECE` if None
 ): # slices of the batch
-    "A batch in about equal pieces that fit into the cache, and that keep every thread at work if they can"
-    threads,n = torch.get_num_threads(),-(-B//max(1, (most or PIECE)//(L*C)))
-    if n>1 or B*L*C>PIECE//8: n = -(-n//threads)*threads
+    "A batch in about equal pieces that fit into the cache, and if it is more than one, as many for each thread"
+    threads,n = torch.get_num_threads(),-(-B//max(1, PIECE//(L*C)))
+    if n>1: n = -(-n//threads)*threads
     size = -(-B//n)
     return [slice(i, min(i+size, B)) for i in range(0, B, size)]
 

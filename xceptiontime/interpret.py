@@ -328,7 +328,7 @@ def plot_importance(
     ax.set(yticks=at, yticklabels=[imp.names[i] for i in order], xlabel=f'how much worse {imp.metric} gets', ylim=(len(at)-.5, -.5))
     return ax
 
-# %% ../nbs/31_interpret.ipynb #fce32375
+# %% ../nbs/31_interpret.ipynb #4f835cc0
 def plot_confusion_matrix(
     learn:TSLearner, # of a classification
     dl=None, # a loader with targets; that of the validation split if None
@@ -349,7 +349,7 @@ def plot_confusion_matrix(
 
 def _in_order(learn, dl, **kwargs):
     "Predictions for all series of a loader, in their order"
-    dl = (learn.dls.valid if dl is None else dl).new(shuffle=False, drop_last=False)
+    dl = (learn.dls.valid if dl is None else dl).in_order()
     with learn.no_bar(): return learn.get_preds(dl=dl, with_decoded=True, **kwargs)
 
 # %% ../nbs/31_interpret.ipynb #8af78302
@@ -386,14 +386,7 @@ def plot_top_losses(
 # %% ../nbs/31_interpret.ipynb #0b0a3734
 _all_ = ['plot_top_losses']
 
-# %% ../nbs/31_interpret.ipynb #5ca587dd
-def _features(learn, dl):
-    "The features of each series of a loader, in order (series, features)"
-    dl = (learn.dls.valid if dl is None else dl).new(shuffle=False, drop_last=False)
-    with evaluating(learn.model), torch.no_grad():
-        return torch.cat([learn.model.forward_features(*(o.as_subclass(torch.Tensor) for o in b[:dl.dataset.n_inp])).cpu() for b in dl]).double().numpy()
-
-# %% ../nbs/31_interpret.ipynb #4361e8b2
+# %% ../nbs/31_interpret.ipynb #1f6fd5ce
 _markers = 'osD^vP*X<>hd'
 
 def plot_embedding(
@@ -408,7 +401,7 @@ def plot_embedding(
     ds,task = _dataset(learn, dl, targets=False),learn.dls.task
     if len(ds)<2: raise ValueError(f'dl: expected 2 or more series, got {len(ds)}')
     pca = PCA(2)
-    points = pca.fit_transform(_features(learn, dl))
+    points = pca.fit_transform(learn._over(learn.model.forward_features, learn.dls.valid if dl is None else dl)[0].double().numpy())
     if ax is None: ax = plt.subplots(figsize=(5,4), layout='constrained')[1]
     if ds.y is None: ax.scatter(*points.T, color='k', s=18)
     elif task.vocab is None:

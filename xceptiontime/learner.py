@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/learner.html.md"""
 __all__ = ['METRICS', 'DEFAULT_METRICS', 'ARCH_DEFAULTS', 'TaskMetric', 'InUnits', 'task_loss', 'task_metrics', 'KeepFinite',
            'ProgressOrLines', 'TSLearner', 'body_and_head', 'ts_learner']
 
-# %% ../nbs/30_learner.ipynb #6b8e9d1a
+# %% ../nbs/30_learner.ipynb #c763dc10
 import inspect,math,random,sys,warnings
 from contextlib import contextmanager
 from copy import copy
@@ -32,7 +32,7 @@ from .data.loaders import TARGETS,TSDataLoaders,TSLengths
 from .models import XceptionTime
 from .preprocess import check_series
 from .pretrained import go_on_from
-from .runtime import Predictor
+from .runtime import Predictor,evaluating
 from .tasks import TaskLoss
 
 # %% ../nbs/30_learner.ipynb #7608d877
@@ -224,13 +224,13 @@ class ProgressOrLines(ProgressCallback):
         if self.plain: self.pbar = _Lines()
         else: super()._launch_pbar()
 
-# %% ../nbs/30_learner.ipynb #92858a3b
+# %% ../nbs/30_learner.ipynb #7e927f1b
 @delegates(Learner.__init__)
 class TSLearner(Learner):
     "A fastai `Learner` for series: it predicts raw series and saves a model folder"
-    def __init__(self, dls, model, loss_func=None, default_cbs=True, **kwargs):
+    def __init__(self, dls, model, loss_func=None, default_cbs=True, task=None, **kwargs):
         if not isinstance(dls, TSDataLoaders): raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
-        self.dls,self._task,self.trained = dls,copy(dls.task),None
+        self.dls,self._task,self.trained = dls,copy(dls.task) if task is None else task,None
         super().__init__(dls, model, loss_func=self._task.loss_func if loss_func is None else task_loss(loss_func, dls, self._task), default_cbs=default_cbs, **kwargs)
         if hasattr(self, 'progress'):
             self.remove_cb(ProgressCallback)
@@ -317,7 +317,7 @@ def body_and_head(model) -> L: # two parameter groups
     ids = {id(p) for p in head}
     return L([p for p in params(model) if id(p) not in ids], head)
 
-# %% ../nbs/30_learner.ipynb #85852a24
+# %% ../nbs/30_learner.ipynb #fe2b8ddc
 ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # what `ts_learner` chooses where an architecture's own default is the published one
 
 @delegates(Learner.__init__, but='model,splitter')
@@ -352,9 +352,8 @@ def ts_learner(
         model,task,trained,line = go_on_from(pretrained, dls, arch_kwargs.get('head'))
     body_and_head(model)
     learn = TSLearner(dls, model, loss_func=loss_func, metrics=DEFAULT_METRICS[dls.task.name] if metrics is None else metrics,
-                      opt_func=opt_func, lr=lr, cbs=cbs, splitter=body_and_head, **{k:v for k,v in kwargs.items() if k not in arch_args})
+                      opt_func=opt_func, lr=lr, cbs=cbs, splitter=body_and_head, task=task, **{k:v for k,v in kwargs.items() if k not in arch_args})
     learn.seed,learn.trained = seed,trained
-    if task is not None: vars(learn._task).update(vars(task))
     if line is not None: print(line)
     return learn
 
@@ -401,12 +400,28 @@ def predict(self:TSLearner,
     res = decoded[0],self.task.indices(probs[0]),probs[0]
     return (X[0],*res) if with_input else res
 
-# %% ../nbs/30_learner.ipynb #9b7e7280
+# %% ../nbs/30_learner.ipynb #b5e2c3b5
+@patch
+def _over(self:TSLearner,
+    f, # the network or a part of it
+    dl # a loader of this learner's
+) -> tuple: # what `f` gives for each series (samples, numbers), in order, on the CPU; targets, an array, or None
+    "What `f` says of the series of a loader, which are preprocessed already"
+    res,ys = [],[]
+    with evaluating(self.model),torch.inference_mode():
+        for b in dl.in_order():
+            b = [o.as_subclass(torch.Tensor) for o in b]
+            res.append(f(*b[:dl.dataset.n_inp]).cpu().float())
+            if dl.dataset.y is not None: ys.append(b[-1].cpu())
+    return torch.cat(res),torch.cat(ys).numpy() if ys else None
+
+# %% ../nbs/30_learner.ipynb #3f170878
 @patch
 @delegates(Learner.get_preds)
 def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
-    "fastai's, which has no answer for a loader without series: this one has an empty one"
-    ds = getattr(self.dls[ds_idx] if dl is None else dl, 'dataset', None)
+    "fastai's, without random transforms of the training split, and with an empty answer for a loader without series"
+    if dl is None: dl = self.dls[ds_idx].in_order()
+    ds = getattr(dl, 'dataset', None)
     if ds is None or len(ds): return super(TSLearner, self).get_preds(ds_idx=ds_idx, dl=dl, **kwargs)
     probs,y = self.task.activation(torch.zeros(0, self.dls.c)),None if ds.y is None else torch.from_numpy(ds.y[:0])
     res = [probs,y]

@@ -160,7 +160,7 @@ def fuse(self:XceptionTime) -> XceptionTime: # a copy, in evaluation mode and no
     m.as_built = signature(m) if self.as_built==signature(self) else None
     return m
 
-# %% ../nbs/01_models.ipynb #730d332f
+# %% ../nbs/01_models.ipynb #69f85ce8
 @patch
 def forward_features(self:XceptionTime,
     x:torch.Tensor, # series (batch, `c_in`, length), as `forward` takes them
@@ -168,7 +168,7 @@ def forward_features(self:XceptionTime,
 ) -> torch.Tensor: # (batch, 8 x `nf`); with a head of your own (batch, 32 x `nf`)
     "A vector a series: what the last block of the head takes, averaged over time; with a head of your own, the average of what `block` gives"
     x,lengths = self._checked(x, lengths)
-    known = len(self.head)==5 and [type(l) for l in self.head[:3]]==[AdaptiveAvgPool1d,ConvBlock,ConvBlock] if isinstance(self.head, nn.Sequential) else False
+    known = isinstance(self.head, nn.Sequential) and len(self.head)==5 and [type(l) for l in self.head[:3]]==[AdaptiveAvgPool1d,ConvBlock,ConvBlock]
     if known and applies(self, x, lengths): # the network without its last block
         return fast_forward(SimpleNamespace(block=self.block, head=[*self.head[:3], self.head[4]]), x, lengths)
     with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])):

@@ -314,6 +314,14 @@ def class_weights(self:TSDataLoaders) -> torch.Tensor: # (classes,) or (labels,)
     "What makes up for rarity in the training split, for `nn.CrossEntropyLoss(weight=)` or `nn.BCEWithLogitsLoss(pos_weight=)`"
     return class_weights(self.task, self.train_ds.y[self.train_ds.idxs])
 
+# %% ../../nbs/20_data.loaders.ipynb #719cf73b
+@patch
+def in_order(self:TSDataLoader):
+    "The same series, each once and in their order, as they are in evaluation"
+    ds = self.dataset.part(np.arange(len(self.dataset)))
+    ds.split_idx = 1
+    return self.new(ds, shuffle=False, drop_last=False)
+
 # %% ../../nbs/20_data.loaders.ipynb #fc3b91c9
 @patch
 def summary(self:TSDataLoaders) -> str:

@@ -1,0 +1,26 @@
+"What tests of the networks share: one whose BatchNorms have seen data, its plain copy, and a count of calls"
+import copy
+import torch
+from torch import nn
+
+def seasoned(arch, c_in, c_out, seed=0, dtype=torch.float64, **kwargs):
+    "A network of class `arch` whose BatchNorms have statistics and weights of their own"
+    torch.manual_seed(seed)
+    m = arch(c_in, c_out, **kwargs)
+    for l in m.modules():
+        if isinstance(l, nn.BatchNorm1d):
+            for t,lo,hi in ((l.running_mean,-.5,.5), (l.running_var,.5,2.), (l.weight.data,.5,2.), (l.bias.data,-.3,.5)): t.uniform_(lo, hi)
+    return m.to(dtype)
+
+def plain(m):
+    "A copy that calls every layer"
+    m = copy.deepcopy(m)
+    m.as_built = None
+    return m
+
+def counted(monkeypatch, module, name):
+    "A list that grows by one with each call of a function that `module` uses"
+    calls,f = [],getattr(module, name)
+    def spy(*args): calls.append(1); return f(*args)
+    monkeypatch.setattr(module, name, spy)
+    return calls
