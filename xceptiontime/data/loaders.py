@@ -25,7 +25,7 @@ from .order import similar_lengths,weighted_order
 from .formats import from_frame,read_series
 from .sets import read_pair
 from .splits import check_splits,get_splits
-from .tables import value_columns
+from .tables import column_names,value_columns
 from .windows import Windows,sliding_windows
 from ..preprocess import Preprocess,check_channels,check_rate,check_series
 from ..tasks import as_targets,class_weights,infer_task
@@ -359,15 +359,28 @@ def test_dl(self,
     codes = None if y is None else ds.task.encode(y)
     return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths), bs=bs or self.valid.bs, shuffle=False, **kwargs)
 
-# %% ../../nbs/20_data.loaders.ipynb #eeb7fe84
+# %% ../../nbs/20_data.loaders.ipynb #eb84594a
+def _groups_column(path, groups, **kwargs):
+    "The column `groups` of a table for each series, and the reader's arguments that leave it out of the values"
+    if not str(path).lower().endswith(('.csv','.parquet')): raise ValueError(f"groups: expected an array of ids for {path}, since only .csv and .parquet have columns, got {groups!r}")
+    csv = {k:kwargs[k] for k in ('header','sep') if k in kwargs}
+    names,roles = column_names(path, **csv),[kwargs.get(k) for k in ('label','target','id','time')]
+    if groups not in names: raise ValueError(f'groups: expected an array or one of the columns {names}, got {groups!r}')
+    columns = kwargs.get('columns') or [o for o in names if o!=groups and o not in roles]
+    return read_series(path, label=groups, id=kwargs.get('id'), columns=columns[:1], **csv)[1],{**kwargs, 'columns':columns}
+
 @patch_to(TSDataLoaders, cls_method=True)
 def from_file(cls,
     train, # file of series with targets, of any format that `read_series` takes
     valid=None, # file of the series to judge by; if None, `splits` or a part of `train`
+    groups=None, # column of a .csv or .parquet with the subject, session or recording of each series; or an array (samples,)
     **kwargs, # of `from_arrays`, and of the format's reader: `label`, `target`, `id`, `time`, `columns`...
 ) -> TSDataLoaders:
     "Loaders of the series in one file, or in one for training and one for validation"
     own = {k:kwargs.pop(k) for k in list(kwargs) if k in inspect.signature(cls.from_arrays).parameters}
+    if isinstance(groups, str):
+        parts = [_groups_column(o, groups, **kwargs) for o in (train, valid) if o is not None]
+        groups,kwargs = np.concatenate([g for g,_ in parts]),parts[0][1]
     if valid is None: X,y = read_series(train, **kwargs)
     elif own.get('splits') is not None: raise ValueError(f'splits: expected None where {valid} is the validation split, got both')
     else: X,y,own['splits'] = read_pair(train, valid, **kwargs)
@@ -376,7 +389,7 @@ def from_file(cls,
         names = value_columns(train, **kwargs)
         if valid is not None and (other := value_columns(valid, **kwargs))!=names: raise ValueError(f'{valid}: expected channels {names} as in {train}, found {other}')
         own.setdefault('channels', names)
-    return cls.from_arrays(X, y, **own)
+    return cls.from_arrays(X, y, groups=groups, **own)
 
 # %% ../../nbs/20_data.loaders.ipynb #07161876
 @patch_to(TSDataLoaders, cls_method=True)
