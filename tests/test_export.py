@@ -58,6 +58,15 @@ def test_lengths(tmp_path):
             for x,o in zip(X, Xs): x[:,:o.shape[1]] = o
             np.testing.assert_allclose(s.run(None, {'x': X, 'lengths': np.array([o.shape[1] for o in Xs])})[0], want, atol=1e-5)
 
+@pytest.mark.parametrize('how', [dict(resample=25), dict(crop=9)])
+def test_one_length(tmp_path, how):
+    predictor = make(**how)
+    s = session(export_onnx(predictor, tmp_path/'a.onnx', lengths=True))
+    X,n = series(4,2,40),np.array([9,40,17,33])
+    want = np.concatenate([predictor.predict_proba(x[None,:,:k]) for x,k in zip(X, n)])
+    np.testing.assert_allclose(s.run(None, {'x': X, 'lengths': n})[0], want, atol=1e-5)
+    assert want.std(0).min()>.01
+
 @pytest.mark.parametrize('task,name', [(MultiLabel(['a','b']),'probabilities'), (Regression([100.,-.5], [20.,.01], ['angle','force'], 'N'),'values'), (Regression(3., 2.),'values')])
 def test_other_tasks(tmp_path, task, name):
     "Labels by themselves; a regression in the units of its targets"

@@ -18,7 +18,7 @@ from . import __version__
 from .preprocess import check_channels
 from .runtime import Predictor
 
-# %% ../nbs/40_export.ipynb #91ab99ad
+# %% ../nbs/40_export.ipynb #e0393dbe
 class Deployed(nn.Module):
     "All that lies between raw series and answers as one module: preprocessing, network and the task's activation"
     def __init__(self,
@@ -31,9 +31,9 @@ class Deployed(nn.Module):
 
     def forward(self, x, lengths=None): # x (batch, channels, length) float32; lengths (batch,) int64 of padded series -> (batch, classes)
         x = self.preprocess(x, lengths)
-        return self.task.activation(self.model(x) if lengths is None else self.model(x, lengths))
+        return self.task.activation(self.model(x) if lengths is None or self.preprocess.length else self.model(x, lengths))
 
-# %% ../nbs/40_export.ipynb #57b6fa5a
+# %% ../nbs/40_export.ipynb #e680aefc
 def _predictor(model):
     "The Predictor of a Learner or a Predictor, and whether it was trained on series of unequal length, as far as it knows"
     if isinstance(model, Predictor): return model,False
@@ -46,13 +46,14 @@ def _dims():
 
 def _program(predictor, lengths):
     "The `torch.export` program of a predictor, batch and length dynamic"
-    x = (torch.zeros(3, predictor.preprocess.c_in, 37),torch.tensor([37,20,5]))[:1+lengths] # any would do, but for 0 and 1
+    n = torch.tensor([37,20,5])+(predictor.preprocess.crop or 0) # any would do, but for 0 and 1
+    x = (torch.zeros(3, predictor.preprocess.c_in, int(n[0])),n)[:1+lengths]
     batch,length = _dims()
     res = torch.export.export(Deployed(predictor), x, dynamic_shapes=({0:batch,2:length},{0:batch})[:1+lengths])
     for node in res.graph.nodes: node.meta.pop('stack_trace', None) # it holds paths of this machine
     return res
 
-# %% ../nbs/40_export.ipynb #6faaa320
+# %% ../nbs/40_export.ipynb #d1b8159f
 LENGTHS,BATCHES = (1,9,40,111,500),(1,3,16) # at which a file is checked
 
 def _trial_series(predictor, batch, length, rng):
@@ -75,11 +76,11 @@ def check_export(
     name:str='run', # what to call it in an error
 ) -> float: # the largest difference
     "Compare `run` with `predictor` at five lengths and three batch sizes, or raise"
-    rng,worst = np.random.default_rng(0),0.
-    for length in LENGTHS:
+    rng,worst,least = np.random.default_rng(0),0.,predictor.preprocess.crop or 1
+    for length in np.add(LENGTHS, least-1):
         for batch in BATCHES:
             x = _trial_series(predictor, batch, length, rng)
-            n = rng.integers(1, length+1, batch) if lengths else np.full(batch, length)
+            n = rng.integers(least, length+1, batch) if lengths else np.full(batch, length)
             got = run(x, n) if lengths else run(x)
             want = np.concatenate([predictor.task.activation(predictor.scores(o[None,:,:k])).numpy() for o,k in zip(x, n)])
             if got.shape!=want.shape: raise ValueError(f'{name}: expected answers of shape {want.shape}, got {got.shape}')
