@@ -227,7 +227,7 @@ def bench(args):
     res = run_benchmark(args.sets, args.out, args.data, [ARCHS[a] for a in args.arch], args.recipe or (DEFAULT,), args.seeds, args.epochs, args.jobs, args.backend, args.address)
     print(res.to_string(index=False, float_format='%.4f', na_rep=''))
 
-# %% ../nbs/60_cli.ipynb #bd74e3a6
+# %% ../nbs/60_cli.ipynb #d1157779
 class _Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one sentence"
     def error(self, message): self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
@@ -290,7 +290,7 @@ def _parser():
     using(q, None)
     q.add_argument('--onnx', metavar='FILE', required=True, help='file to write')
     q.add_argument('--channels', metavar='NAMES', type=lambda s: s.split(','), help='names of the channels for its metadata, with commas between')
-    q.add_argument('--lengths', action='store_true', help='a second input with the lengths of padded series')
+    q.add_argument('--lengths', action=argparse.BooleanOptionalAction, help='a second input with the lengths of padded series? (default: if it was trained on series of unequal length)')
     q.add_argument('--force', action='store_true', help='replace --onnx')
     q = add(stream, 'armband | xceptiontime stream gestures --window 0.2 --hop 0.05 --rate 200')
     using(q, None)

@@ -33,12 +33,15 @@ class Deployed(nn.Module):
         x = self.preprocess(x, lengths)
         return self.task.activation(self.model(x) if lengths is None or self.preprocess.length else self.model(x, lengths))
 
-# %% ../nbs/40_export.ipynb #e680aefc
+# %% ../nbs/40_export.ipynb #3084ac1b
 def _predictor(model):
     "The Predictor of a Learner or a Predictor, and whether it was trained on series of unequal length, as far as it knows"
-    if isinstance(model, Predictor): return model,False
-    if not hasattr(model, 'predictor'): raise TypeError(f'learn_or_predictor: expected a TSLearner or a Predictor, got {type(model).__name__}')
-    return model.predictor(),getattr(model.dls.train_ds, 'lengths', None) is not None
+    if not isinstance(model, Predictor):
+        if not hasattr(model, 'predictor'): raise TypeError(f'learn_or_predictor: expected a TSLearner or a Predictor, got {type(model).__name__}')
+        ragged = getattr(model.dls.train_ds, 'lengths', None) is not None
+        return model.predictor(),ragged
+    known = model.training or {}
+    return model,known.get('shortest')!=known.get('longest')
 
 def _dims():
     "The dimensions that stay open"
@@ -113,14 +116,14 @@ def _metadata(predictor, channels, lengths):
     if task.vocab is not None: res['labels'] = task.vocab.tolist()
     return {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k,v in res.items()}
 
-# %% ../nbs/40_export.ipynb #00a94928
+# %% ../nbs/40_export.ipynb #f9fd33f1
 OPSET = 18 # of ONNX
 
 def export_onnx(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace
     channels:list=None, # names of the channels, for the metadata; those of the model, or numbers, if None
-    lengths:bool|None=None, # a second input with the steps of each padded series? if None, where a Learner was trained on series of unequal length
+    lengths:bool|None=None, # a second input with the steps of each padded series? if None, where it was trained on series of unequal length
 ) -> Path: # `path`
     "Write one ONNX file with preprocessing, network and activation, check it with ONNX Runtime, and only then put it in place"
     try: import onnxruntime,onnxscript
@@ -137,12 +140,12 @@ def export_onnx(
         check_export(lambda *a: session.run(None, dict(zip(('x','lengths'), a)))[0], predictor, lengths, name=str(path))
     return Path(path)
 
-# %% ../nbs/40_export.ipynb #400b1e19
+# %% ../nbs/40_export.ipynb #1839db29
 def export_program(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace; it ends in .pt2
     channels:list=None, # names of the channels, for the metadata; those of the model, or numbers, if None
-    lengths:bool|None=None, # a second input with the steps of each padded series? if None, where a Learner was trained on series of unequal length
+    lengths:bool|None=None, # a second input with the steps of each padded series? if None, where it was trained on series of unequal length
 ) -> Path: # `path`
     "Write a `torch.export` program with preprocessing, network and activation, check it as `export_onnx` does, and only then put it in place"
     if Path(path).suffix!='.pt2': raise ValueError(f'path: expected a name that ends in .pt2, got {path}')

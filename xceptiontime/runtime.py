@@ -343,7 +343,7 @@ def from_pretrained(cls,
         m.eval().to(device)
     return cls(model, task, preprocess, **known)
 
-# %% ../nbs/14_runtime.ipynb #0c2e5dd7
+# %% ../nbs/14_runtime.ipynb #d14093cb
 def output_names(
     task # a `Regression`
 ) -> list: # such as 'angle [°]'
@@ -357,6 +357,8 @@ def _listed(names, most=50):
 def _trained(t):
     "What is known of a training as one line"
     said = [f'{_short(t[k])} {k}' for k in ('epochs','series') if t.get(k) is not None]
+    lo,hi = t.get('shortest'),t.get('longest')
+    if lo is not None and hi is not None: said.append(f'{_short(lo)} to {_short(hi)} steps' if lo!=hi else f'{_short(lo)} steps')
     if t.get('seed') is not None: said.append(f"seed {_short(t['seed'])}")
     return ', '.join(said + [f'{_short(k)} {v:.4g}' for k,v in t.get('last', {}).items()])
 
