@@ -7,10 +7,11 @@ Docs: https://example.github.io/xceptiontime/data.loaders.html.md"""
 # %% auto #0
 __all__ = ['TARGETS', 'TSTensor', 'TSLengths', 'TSDataset', 'PreprocessBatch', 'TSDataLoader', 'series_axes', 'TSDataLoaders']
 
-# %% ../../nbs/20_data.loaders.ipynb #aebef720
+# %% ../../nbs/20_data.loaders.ipynb #677c35b6
 import inspect,random
 from copy import copy
 from itertools import islice
+from textwrap import fill
 from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,13 +31,13 @@ from .windows import Windows,sliding_windows
 from ..preprocess import Preprocess,check_channels,check_rate,check_series
 from ..tasks import as_targets,class_weights,infer_task
 
-# %% ../../nbs/20_data.loaders.ipynb #e706af61
+# %% ../../nbs/20_data.loaders.ipynb #0a940d33
 class TSTensor(TensorBase):
     "A series (channels, length), or a batch of them, that can show itself"
     def show(self, ctx=None, figsize=None, title=None, **kwargs):
         "Plot each channel over the steps; returns the axes"
         ctx = plt.subplots(figsize=figsize)[1] if ctx is None else ctx
-        ctx.plot(self.detach().cpu().numpy().T, lw=1, **kwargs)
+        with plt.rc_context({'lines.linewidth': 1}): ctx.plot(self.detach().cpu().numpy().T, **kwargs)
         ctx.margins(x=0)
         if title is not None: ctx.set_title(title)
         return ctx
@@ -45,7 +46,7 @@ class TSLengths(TensorBase):
     "Steps of each series of a padded batch; nothing to show"
     def show(self, ctx=None, **kwargs): return ctx
 
-# %% ../../nbs/20_data.loaders.ipynb #ca8295f4
+# %% ../../nbs/20_data.loaders.ipynb #550bdc60
 TARGETS = dict(classification=TensorCategory, multilabel=TensorMultiCategory, regression=TensorBase) # fastai's type for targets of each task
 
 def _title(task, y):
@@ -325,7 +326,7 @@ def in_order(self:TSDataLoader):
     ds.split_idx = 1
     return self.new(ds, shuffle=False, drop_last=False)
 
-# %% ../../nbs/20_data.loaders.ipynb #2c3342fd
+# %% ../../nbs/20_data.loaders.ipynb #0b5f8df4
 @patch
 def summary(self:TSDataLoaders) -> str:
     "Series in each split, channels, steps, task, classes with their counts or the range of targets, and preprocessing"
@@ -343,7 +344,7 @@ def summary(self:TSDataLoaders) -> str:
     if ds.rate is not None: rows.append(('rate', f'{ds.rate:g} Hz'))
     rows += [('steps', ds.X.shape[2] if n is None else f'{n.min()} to {n.max()}' if len(n) else 'none'), ('preprocessing', ds.preprocess.extra_repr())]
     if ds.weights is not None: rows.append(('batches', 'classes in proportion to their weights' if ds.strata is not None else 'series drawn by weight'))
-    return PrettyString('\n'.join(f'{k:<15}{v}' for k,v in rows))
+    return PrettyString('\n'.join(fill(f'{k:<15}{v}', 94, subsequent_indent=' '*15, break_long_words=False, break_on_hyphens=False) for k,v in rows))
 
 # %% ../../nbs/20_data.loaders.ipynb #00cf233c
 @patch_to(TSDataLoaders)
