@@ -18,7 +18,7 @@ from .data.numbers import parse_number
 from .preprocess import MISSING,SCALES
 from .runtime import ARCHS,Predictor,model_folder,output_names,whole_folder
 
-# %% ../nbs/60_cli.ipynb #27ae6c99
+# %% ../nbs/60_cli.ipynb #fb54b756
 def _training():
     "What training needs; imported only then, as fastai takes some seconds"
     with warnings.catch_warnings():
@@ -95,7 +95,8 @@ def _fit(X, y, splits, args, groups=None, rate=None):
     start,first = time.perf_counter(),not int(os.environ.get('RANK', 0))
     recipe = get_recipe(args.recipe, **{k: v for k in ('epochs','lr','bs','scale') if (v := getattr(args, k)) is not None})
     if recipe['scale']=='none': recipe['scale'] = None
-    dls = TSDataLoaders.from_arrays(X, y, splits, groups=groups, rate=rate, bs=batch_size(recipe['bs'], len(splits[0])), missing=args.missing, scale=recipe['scale'], seed=args.seed)
+    dls = TSDataLoaders.from_arrays(X, y, splits, groups=groups, rate=rate, bs=batch_size(recipe['bs'], len(splits[0])), missing=args.missing, scale=recipe['scale'],
+                                    resample=args.resample, crop=args.crop, seed=args.seed)
     learn = ts_learner(dls, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
     what = dict(classification='classes', multilabel='labels', regression='outputs')[dls.task.name]
     if first: print(f'{len(splits[0])} series to train on, {len(splits[1])} to judge by; {dls.preprocess.c_in} channels, {dls.c} {what}', flush=True)
@@ -236,7 +237,7 @@ def bench(args):
     res = run_benchmark(args.sets, args.out, args.data, [ARCHS[a] for a in args.arch], args.recipe or (DEFAULT,), args.seeds, args.epochs, args.jobs, args.backend, args.address)
     print(res.to_string(index=False, float_format='%.4f', na_rep=''))
 
-# %% ../nbs/60_cli.ipynb #d13aa1e1
+# %% ../nbs/60_cli.ipynb #d1157779
 class _Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one sentence"
     def error(self, message): self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
@@ -275,6 +276,8 @@ def _parser():
         q.add_argument('--bs', type=_count, metavar='N', help="series in a batch (default: the recipe's)")
         q.add_argument('--missing', choices=MISSING, default='raise', help='missing values: see Preprocess (default: %(default)s)')
         q.add_argument('--scale', choices=[s or 'none' for s in SCALES], help="scaling: see Preprocess (default: the recipe's)")
+        q.add_argument('--resample', type=_count, metavar='N', help='stretch or squeeze all series to so many steps')
+        q.add_argument('--crop', type=_count, metavar='N', help='or keep so many in the middle of each')
         q.add_argument('--seed', type=int, default=0, metavar='N', help='same seed, same numbers (default: %(default)s)')
         q.add_argument('--resume', action='store_true', help='write the state of training to DIR.checkpoint after each epoch, and go on from there if it exists')
         q.add_argument('--force', action='store_true', help='replace what --out holds')
@@ -297,7 +300,7 @@ def _parser():
     using(q, None)
     q.add_argument('--onnx', metavar='FILE', required=True, help='file to write')
     q.add_argument('--channels', metavar='NAMES', type=lambda s: s.split(','), help='names of the channels for its metadata, with commas between')
-    q.add_argument('--lengths', action='store_true', help='a second input with the lengths of padded series')
+    q.add_argument('--lengths', action=argparse.BooleanOptionalAction, help='a second input with the lengths of padded series? (default: if it was trained on series of unequal length)')
     q.add_argument('--force', action='store_true', help='replace --onnx')
     q = add(stream, 'armband | xceptiontime stream gestures --window 0.2 --hop 0.05 --rate 200')
     using(q, None)
