@@ -192,17 +192,27 @@ def export(args):
     export_onnx(Predictor.from_pretrained(args.model), args.onnx, args.channels, args.lengths)
     print(f'{Path(args.onnx).stat().st_size/1e6:.1f} MB in {args.onnx}, which gives what the model gives')
 
-# %% ../nbs/60_cli.ipynb #86c8abf9
-def _samples(lines, channels):
-    "(channels, 1) for each line of CSV; names in the first line are passed over"
+# %% ../nbs/60_cli.ipynb #f6f3d2ba
+def _columns_of(names, header):
+    "Where in `header` each of the channels `names` stands"
+    header = [h.strip() for h in header]
+    if any(header.count(n)!=1 for n in names): raise ValueError(f'line 1: expected a column for each of the channels {names}, got {header}; without names the columns are taken for the channels in this order')
+    return [header.index(n) for n in names]
+
+def _samples(lines, c_in, names=None):
+    "(channels, 1) for each line of CSV; names in the first line tell the columns of the channels `names`, or are passed over if these are not known"
+    columns,width = range(c_in),c_in
     for i,line in enumerate(lines, 1):
         fields = next(csv.reader([line]), [])
         if not fields: continue
         x = [parse_number(f.encode()) for f in fields]
-        if i==1 and x==[None]*channels: continue
-        if len(x)!=channels: raise ValueError(f'line {i}: expected {channels} values, one a channel, got {len(x)}')
-        if None in x: raise ValueError(f'line {i}: expected numbers, got {fields[x.index(None)]!r}')
-        yield np.array(x)[:,None]
+        if i==1 and not any(o is not None for o in x) and (names or len(x)==c_in):
+            if names: columns,width = _columns_of(names, fields),len(fields)
+            continue
+        if len(x)!=width: raise ValueError(f'line {i}: expected {width} values, one a '+('channel' if width==c_in else 'column')+f', got {len(x)}')
+        bad = [fields[c] for c in columns if x[c] is None]
+        if bad: raise ValueError(f'line {i}: expected numbers, got {bad[0]!r}')
+        yield np.array([x[c] for c in columns])[:,None]
 
 def stream(args):
     "Read samples from standard input, a line of CSV each with the channels as columns, and write a line for each window as it fills"
@@ -214,7 +224,7 @@ def stream(args):
         rows.writerow(row)
         sys.stdout.flush()
     write('start', 'stop', *_columns(task))
-    for x in _samples(sys.stdin, predictor.preprocess.c_in):
+    for x in _samples(sys.stdin, predictor.preprocess.c_in, predictor.channels):
         for p in live.push(x):
             write(*(o if args.rate is None else f'{o:.6f}' for o in p[:2]), *_row(task, p.label, p.probs))
 
