@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/interpret.html.md"""
 __all__ = ['METHODS', 'attribute', 'plot_attribution', 'Importance', 'permutation_importance', 'plot_importance',
            'plot_confusion_matrix', 'plot_top_losses', 'plot_embedding']
 
-# %% ../nbs/31_interpret.ipynb #04542f9c
+# %% ../nbs/31_interpret.ipynb #0de5b350
 import copy,warnings
 from types import SimpleNamespace
 import matplotlib.pyplot as plt
@@ -17,6 +17,7 @@ import torch
 from matplotlib.collections import LineCollection
 from fastai.imports import dispatch
 from fastai.interpret import plot_top_losses
+from torch import nn
 from torch.nn import functional as F
 from .data.loaders import TSDataset,TSLengths,TSTensor,series_axes
 from .learner import DEFAULT_METRICS,TSLearner,task_metrics
@@ -133,12 +134,20 @@ def attribute(
     if lengths is not None: return [a.reshape(np.shape(x)) for a,x in zip(res, X)]
     return np.stack(res).reshape(xs.shape if isinstance(X, (list,tuple)) else np.shape(X)) if res else np.zeros_like(xs)
 
-# %% ../nbs/31_interpret.ipynb #01cb2415
+# %% ../nbs/31_interpret.ipynb #97f0d2b0
+class _Equal(nn.Module):
+    "A network behind `Preprocess.equal`"
+    def __init__(self, pre, model):
+        super().__init__()
+        self.pre,self.model = pre,model
+    def forward(self, x): return self.model(self.pre.equal(x))
+
 def _one(pred, x, method, target, baseline, n_steps, window, step, layer, bs):
     "The attribution of one raw series (channels, length)"
-    pre,model = pred.preprocess,pred.model
+    pre = pred.preprocess
+    model = _Equal(pre, pred.model) if pre.length else pred.model # the map is of the steps before that
     def prepared(x):
-        with torch.no_grad(): return pre(torch.tensor(x, device=pred.device)[None])
+        with torch.no_grad(): return pre.scaled(torch.tensor(x, device=pred.device)[None])
     z = prepared(x)
     if baseline is None:
         base = torch.zeros_like(z)
