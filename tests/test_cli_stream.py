@@ -75,6 +75,28 @@ def test_other_tasks(tmp_path, monkeypatch, capsys, task, names):
     np.testing.assert_allclose([[float(r[n]) for n in names if n!='labels'] for r in rows], want, atol=2e-6)
     if 'labels' in names: assert [r['labels'] for r in rows]==['; '.join(v for v,p in zip('abc', w) if p>=.5) for w in want]
 
+def test_names_of_columns(tmp_path, monkeypatch, capsys):
+    "Columns are found by name, and a name that is not there is told; without names they are the channels in order"
+    predictor = save(tmp_path/'m', Classification(['a','b','c']))
+    predictor.channels = ['left','mid','right']
+    predictor.save_pretrained(tmp_path/'m')
+    def answers(*lines):
+        code = call(['stream',tmp_path/'m','--window',20], monkeypatch, '\n'.join(lines))
+        return code,*capsys.readouterr()
+    plain = answers(*lines(signal_))
+    assert plain[0]==0 and len(plain[1].splitlines())==4
+    assert answers('left,mid,right', *lines(signal_))==plain
+    more = [f'{x[2]},12:00:{i:02},{x[0]},{x[1]}' for i,x in enumerate(signal_.T)]
+    assert answers('right, clock ,left , mid', *more)==plain
+    assert answers(*lines(signal_[[2,0,1]]))!=plain # the order does count
+    for header in ('left,middle,right', 'left,left,mid,right', 'a,b'):
+        code,_,err = answers(header, *lines(signal_))
+        assert code==2 and len(err.splitlines())==1 and "line 1: expected a column for each of the channels ['left', 'mid', 'right'], got ['" in err
+    code,_,err = answers('right,clock,left,mid', *lines(signal_))
+    assert code==2 and 'line 2: expected 4 values, one a column, got 3' in err
+    code,_,err = answers('right,clock,left,mid', '1,2,3,x')
+    assert code==2 and "line 2: expected numbers, got 'x'" in err
+
 @pytest.mark.parametrize('text,words', [
     ('1,2,3\n1,2\n', 'line 2: expected 3 values, one a channel, got 2'),
     ('a,b,c\n1,x,3\n', "line 2: expected numbers, got 'x'"),

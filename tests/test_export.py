@@ -58,6 +58,26 @@ def test_lengths(tmp_path):
             for x,o in zip(X, Xs): x[:,:o.shape[1]] = o
             np.testing.assert_allclose(s.run(None, {'x': X, 'lengths': np.array([o.shape[1] for o in Xs])})[0], want, atol=1e-5)
 
+def test_what_the_model_knows(tmp_path):
+    "Names, rate and whether series were of unequal length come from the model where nothing is said"
+    p = make()
+    p = Predictor(p.model, p.task, p.preprocess, channels=['left','right'], rate=200, training=dict(shortest=7, longest=29))
+    s = session(export_onnx(Predictor.from_pretrained(p.save_pretrained(tmp_path/'m')), tmp_path/'a.onnx'))
+    meta = s.get_modelmeta().custom_metadata_map
+    assert (json.loads(meta['channels']),json.loads(meta['rate']))==(['left','right'],200)
+    assert [i.name for i in s.get_inputs()]==['x','lengths']
+    p.training = dict(shortest=29, longest=29)
+    assert [i.name for i in session(export_onnx(p, tmp_path/'a.onnx')).get_inputs()]==['x']
+
+@pytest.mark.parametrize('how', [dict(resample=25), dict(crop=9)])
+def test_one_length(tmp_path, how):
+    predictor = make(**how)
+    s = session(export_onnx(predictor, tmp_path/'a.onnx', lengths=True))
+    X,n = series(4,2,40),np.array([9,40,17,33])
+    want = np.concatenate([predictor.predict_proba(x[None,:,:k]) for x,k in zip(X, n)])
+    np.testing.assert_allclose(s.run(None, {'x': X, 'lengths': n})[0], want, atol=1e-5)
+    assert want.std(0).min()>.01
+
 @pytest.mark.parametrize('task,name', [(MultiLabel(['a','b']),'probabilities'), (Regression([100.,-.5], [20.,.01], ['angle','force'], 'N'),'values'), (Regression(3., 2.),'values')])
 def test_other_tasks(tmp_path, task, name):
     "Labels by themselves; a regression in the units of its targets"

@@ -73,12 +73,12 @@ def test_what_is_known_comes_back(tmp_path, capsys):
     p = Predictor.from_pretrained(learn.save_pretrained(tmp_path/'m'))
     assert (p.channels,p.rate)==(['biceps','triceps'],200.)
     t = p.training
-    assert (t['epochs'],t['series'],t['seed'])==(5,20,3) and set(t['last'])=={'train_loss','valid_loss','accuracy'}
+    assert (t['epochs'],t['series'],t['seed'],t['shortest'],t['longest'])==(5,20,3,20,20) and set(t['last'])=={'train_loss','valid_loss','accuracy'}
     assert t['last']['valid_loss']==pytest.approx(loss, rel=1e-5) and t['last']['accuracy']==pytest.approx(acc)
     assert 'date' not in t and 'time' not in str(t)
     assert main(['info', str(tmp_path/'m')])==0
     out = capsys.readouterr().out
-    for words in ('biceps, triceps', '200 Hz', '5 epochs, 20 series, seed 3, train_loss', f'accuracy {acc:.4g}', 'classification', '0, 1, 2', ' MB', 'parameters'): assert words in out, words
+    for words in ('biceps, triceps', '200 Hz', '5 epochs, 20 series, 20 steps, seed 3, train_loss', f'accuracy {acc:.4g}', 'classification', '0, 1, 2', ' MB', 'parameters'): assert words in out, words
     learn.export(tmp_path/'learner.pkl') # an exported Learner still knows
     from fastai.learner import load_learner
     assert load_learner(tmp_path/'learner.pkl').predictor().config()==learn.predictor().config()

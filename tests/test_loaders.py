@@ -11,6 +11,7 @@ from xceptiontime.data.order import similar_lengths
 from xceptiontime.data.splits import get_splits
 from xceptiontime.data.windows import MappedArray, Windows, crop_series, resample_series, sliding_windows
 from xceptiontime.learner import ts_learner
+from xceptiontime.runtime import Predictor
 
 def arrays(n=50, c=2, length=12):
     "Series whose first value is their number"
@@ -155,6 +156,22 @@ def make_recordings(tmp_path, kind, ns=(300,50,411), dtype=np.float32):
     paths = [tmp_path/f'{i}.npy' for i in range(len(recs))]
     for p,r in zip(paths, recs): np.save(p, r)
     return recs, [str(paths[0]), *paths[1:]] if kind=='path' else [np.load(p, mmap_mode='r') for p in paths]
+
+@pytest.mark.parametrize('how,by_hand', [(dict(resample=20),lambda X: resample_series(X, 20)), (dict(crop=12),lambda X: crop_series(X, 12))])
+def test_equal_lengths_from_loader_to_folder(tmp_path, how, by_hand):
+    "Loader, learner and model folder bring series to one length as numpy does, after scaling by the statistics of all steps"
+    rng = np.random.default_rng(0)
+    X = [rng.normal(3, 2, (2,n)) for n in rng.integers(12, 40, 30)]
+    dls = TSDataLoaders.from_arrays(X, np.arange(30)%2, (np.arange(20),np.arange(20,30)), bs=8, seed=0, **how)
+    steps = np.concatenate(X[:20], 1)
+    Z = by_hand([(x-steps.mean(1, keepdims=True))/steps.std(1, keepdims=True) for x in X])
+    for i,b in enumerate(dls.valid): np.testing.assert_allclose(b[0], Z[20:][i*8:i*8+8], atol=1e-5)
+    assert dls.len==Z.shape[2] and all(len(b)==2 and b[0].shape[2]==dls.len for b in dls.train)
+    learn = ts_learner(dls, seed=0)
+    with learn.no_bar(),learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
+    with torch.no_grad(): want = learn.model.eval()(torch.from_numpy(Z)).softmax(1)
+    learn.save_pretrained(tmp_path/'m')
+    for got in learn.get_X_preds(X)[0],torch.from_numpy(Predictor.from_pretrained(tmp_path/'m').predict_proba(X)): torch.testing.assert_close(got, want, atol=1e-5, rtol=0)
 
 @pytest.mark.parametrize('num_workers', [0,2])
 @pytest.mark.parametrize('kind', ['array','memmap','path'])

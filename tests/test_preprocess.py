@@ -11,8 +11,9 @@ from hypothesis import example, given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from xceptiontime import preprocess
+from xceptiontime.data.windows import resample_series
 from xceptiontime.models import XceptionTime
-from xceptiontime.preprocess import MISSING, SCALES, Preprocess, check_series, fill_missing, mu_law, mu_law_inverse
+from xceptiontime.preprocess import MISSING, SCALES, Preprocess, check_series, cropped, fill_missing, mu_law, mu_law_inverse, resampled
 from xceptiontime.runtime import Predictor
 from xceptiontime.tasks import Classification
 
@@ -302,3 +303,18 @@ def test_gunpoint_with_a_tenth_missing(missing, capsys):
     assert np.isfinite(probs.numpy()).all()
     learn.dls.show_batch(max_n=2)
     plt.close('all')
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(1, 60), st.booleans())
+def test_one_length(lengths, length, padded):
+    "Resampled by numpy's straight lines, cropped by slices; padding has no part in it"
+    Xs = [np.random.default_rng(n).normal(size=(2,n)) for n in lengths]
+    for o in [Xs] if padded else [[x] for x in Xs]:
+        n = None if len({x.shape[1] for x in o})==1 else torch.tensor([x.shape[1] for x in o])
+        x = torch.full((len(o), 2, max(map(len, (x[0] for x in o)))), float('nan'), dtype=torch.float64)
+        for r,v in zip(x, o): r[:,:v.shape[1]] = torch.from_numpy(v)
+        np.testing.assert_allclose(resampled(x, length, n), resample_series(o, length), rtol=1e-6, atol=1e-6)
+        least = min(v.shape[1] for v in o)
+        k = min(length, least)
+        np.testing.assert_array_equal(cropped(x, k, n), [v[:,(v.shape[1]-k)//2:][:,:k] for v in o])

@@ -18,7 +18,7 @@ from .data.numbers import parse_number
 from .preprocess import MISSING,SCALES
 from .runtime import ARCHS,Predictor,model_folder,output_names,whole_folder
 
-# %% ../nbs/60_cli.ipynb #27ae6c99
+# %% ../nbs/60_cli.ipynb #fb54b756
 def _training():
     "What training needs; imported only then, as fastai takes some seconds"
     with warnings.catch_warnings():
@@ -95,7 +95,8 @@ def _fit(X, y, splits, args, groups=None, rate=None):
     start,first = time.perf_counter(),not int(os.environ.get('RANK', 0))
     recipe = get_recipe(args.recipe, **{k: v for k in ('epochs','lr','bs','scale') if (v := getattr(args, k)) is not None})
     if recipe['scale']=='none': recipe['scale'] = None
-    dls = TSDataLoaders.from_arrays(X, y, splits, groups=groups, rate=rate, bs=batch_size(recipe['bs'], len(splits[0])), missing=args.missing, scale=recipe['scale'], seed=args.seed)
+    dls = TSDataLoaders.from_arrays(X, y, splits, groups=groups, rate=rate, bs=batch_size(recipe['bs'], len(splits[0])), missing=args.missing, scale=recipe['scale'],
+                                    resample=args.resample, crop=args.crop, seed=args.seed)
     learn = ts_learner(dls, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
     what = dict(classification='classes', multilabel='labels', regression='outputs')[dls.task.name]
     if first: print(f'{len(splits[0])} series to train on, {len(splits[1])} to judge by; {dls.preprocess.c_in} channels, {dls.c} {what}', flush=True)
@@ -191,17 +192,27 @@ def export(args):
     export_onnx(Predictor.from_pretrained(args.model), args.onnx, args.channels, args.lengths)
     print(f'{Path(args.onnx).stat().st_size/1e6:.1f} MB in {args.onnx}, which gives what the model gives')
 
-# %% ../nbs/60_cli.ipynb #86c8abf9
-def _samples(lines, channels):
-    "(channels, 1) for each line of CSV; names in the first line are passed over"
+# %% ../nbs/60_cli.ipynb #f6f3d2ba
+def _columns_of(names, header):
+    "Where in `header` each of the channels `names` stands"
+    header = [h.strip() for h in header]
+    if any(header.count(n)!=1 for n in names): raise ValueError(f'line 1: expected a column for each of the channels {names}, got {header}; without names the columns are taken for the channels in this order')
+    return [header.index(n) for n in names]
+
+def _samples(lines, c_in, names=None):
+    "(channels, 1) for each line of CSV; names in the first line tell the columns of the channels `names`, or are passed over if these are not known"
+    columns,width = range(c_in),c_in
     for i,line in enumerate(lines, 1):
         fields = next(csv.reader([line]), [])
         if not fields: continue
         x = [parse_number(f.encode()) for f in fields]
-        if i==1 and x==[None]*channels: continue
-        if len(x)!=channels: raise ValueError(f'line {i}: expected {channels} values, one a channel, got {len(x)}')
-        if None in x: raise ValueError(f'line {i}: expected numbers, got {fields[x.index(None)]!r}')
-        yield np.array(x)[:,None]
+        if i==1 and not any(o is not None for o in x) and (names or len(x)==c_in):
+            if names: columns,width = _columns_of(names, fields),len(fields)
+            continue
+        if len(x)!=width: raise ValueError(f'line {i}: expected {width} values, one a '+('channel' if width==c_in else 'column')+f', got {len(x)}')
+        bad = [fields[c] for c in columns if x[c] is None]
+        if bad: raise ValueError(f'line {i}: expected numbers, got {bad[0]!r}')
+        yield np.array([x[c] for c in columns])[:,None]
 
 def stream(args):
     "Read samples from standard input, a line of CSV each with the channels as columns, and write a line for each window as it fills"
@@ -213,7 +224,7 @@ def stream(args):
         rows.writerow(row)
         sys.stdout.flush()
     write('start', 'stop', *_columns(task))
-    for x in _samples(sys.stdin, predictor.preprocess.c_in):
+    for x in _samples(sys.stdin, predictor.preprocess.c_in, predictor.channels):
         for p in live.push(x):
             write(*(o if args.rate is None else f'{o:.6f}' for o in p[:2]), *_row(task, p.label, p.probs))
 
@@ -226,7 +237,7 @@ def bench(args):
     res = run_benchmark(args.sets, args.out, args.data, [ARCHS[a] for a in args.arch], args.recipe or (DEFAULT,), args.seeds, args.epochs, args.jobs, args.backend, args.address)
     print(res.to_string(index=False, float_format='%.4f', na_rep=''))
 
-# %% ../nbs/60_cli.ipynb #d13aa1e1
+# %% ../nbs/60_cli.ipynb #d1157779
 class _Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one sentence"
     def error(self, message): self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
@@ -265,6 +276,8 @@ def _parser():
         q.add_argument('--bs', type=_count, metavar='N', help="series in a batch (default: the recipe's)")
         q.add_argument('--missing', choices=MISSING, default='raise', help='missing values: see Preprocess (default: %(default)s)')
         q.add_argument('--scale', choices=[s or 'none' for s in SCALES], help="scaling: see Preprocess (default: the recipe's)")
+        q.add_argument('--resample', type=_count, metavar='N', help='stretch or squeeze all series to so many steps')
+        q.add_argument('--crop', type=_count, metavar='N', help='or keep so many in the middle of each')
         q.add_argument('--seed', type=int, default=0, metavar='N', help='same seed, same numbers (default: %(default)s)')
         q.add_argument('--resume', action='store_true', help='write the state of training to DIR.checkpoint after each epoch, and go on from there if it exists')
         q.add_argument('--force', action='store_true', help='replace what --out holds')
@@ -287,7 +300,7 @@ def _parser():
     using(q, None)
     q.add_argument('--onnx', metavar='FILE', required=True, help='file to write')
     q.add_argument('--channels', metavar='NAMES', type=lambda s: s.split(','), help='names of the channels for its metadata, with commas between')
-    q.add_argument('--lengths', action='store_true', help='a second input with the lengths of padded series')
+    q.add_argument('--lengths', action=argparse.BooleanOptionalAction, help='a second input with the lengths of padded series? (default: if it was trained on series of unequal length)')
     q.add_argument('--force', action='store_true', help='replace --onnx')
     q = add(stream, 'armband | xceptiontime stream gestures --window 0.2 --hop 0.05 --rate 200')
     using(q, None)

@@ -18,7 +18,7 @@ from . import __version__
 from .preprocess import check_channels
 from .runtime import Predictor
 
-# %% ../nbs/40_export.ipynb #91ab99ad
+# %% ../nbs/40_export.ipynb #e0393dbe
 class Deployed(nn.Module):
     "All that lies between raw series and answers as one module: preprocessing, network and the task's activation"
     def __init__(self,
@@ -31,14 +31,17 @@ class Deployed(nn.Module):
 
     def forward(self, x, lengths=None): # x (batch, channels, length) float32; lengths (batch,) int64 of padded series -> (batch, classes)
         x = self.preprocess(x, lengths)
-        return self.task.activation(self.model(x) if lengths is None else self.model(x, lengths))
+        return self.task.activation(self.model(x) if lengths is None or self.preprocess.length else self.model(x, lengths))
 
-# %% ../nbs/40_export.ipynb #57b6fa5a
+# %% ../nbs/40_export.ipynb #3084ac1b
 def _predictor(model):
     "The Predictor of a Learner or a Predictor, and whether it was trained on series of unequal length, as far as it knows"
-    if isinstance(model, Predictor): return model,False
-    if not hasattr(model, 'predictor'): raise TypeError(f'learn_or_predictor: expected a TSLearner or a Predictor, got {type(model).__name__}')
-    return model.predictor(),getattr(model.dls.train_ds, 'lengths', None) is not None
+    if not isinstance(model, Predictor):
+        if not hasattr(model, 'predictor'): raise TypeError(f'learn_or_predictor: expected a TSLearner or a Predictor, got {type(model).__name__}')
+        ragged = getattr(model.dls.train_ds, 'lengths', None) is not None
+        return model.predictor(),ragged
+    known = model.training or {}
+    return model,known.get('shortest')!=known.get('longest')
 
 def _dims():
     "The dimensions that stay open"
@@ -46,13 +49,14 @@ def _dims():
 
 def _program(predictor, lengths):
     "The `torch.export` program of a predictor, batch and length dynamic"
-    x = (torch.zeros(3, predictor.preprocess.c_in, 37),torch.tensor([37,20,5]))[:1+lengths] # any would do, but for 0 and 1
+    n = torch.tensor([37,20,5])+(predictor.preprocess.crop or 0) # any would do, but for 0 and 1
+    x = (torch.zeros(3, predictor.preprocess.c_in, int(n[0])),n)[:1+lengths]
     batch,length = _dims()
     res = torch.export.export(Deployed(predictor), x, dynamic_shapes=({0:batch,2:length},{0:batch})[:1+lengths])
     for node in res.graph.nodes: node.meta.pop('stack_trace', None) # it holds paths of this machine
     return res
 
-# %% ../nbs/40_export.ipynb #6faaa320
+# %% ../nbs/40_export.ipynb #d1b8159f
 LENGTHS,BATCHES = (1,9,40,111,500),(1,3,16) # at which a file is checked
 
 def _trial_series(predictor, batch, length, rng):
@@ -75,11 +79,11 @@ def check_export(
     name:str='run', # what to call it in an error
 ) -> float: # the largest difference
     "Compare `run` with `predictor` at five lengths and three batch sizes, or raise"
-    rng,worst = np.random.default_rng(0),0.
-    for length in LENGTHS:
+    rng,worst,least = np.random.default_rng(0),0.,predictor.preprocess.crop or 1
+    for length in np.add(LENGTHS, least-1):
         for batch in BATCHES:
             x = _trial_series(predictor, batch, length, rng)
-            n = rng.integers(1, length+1, batch) if lengths else np.full(batch, length)
+            n = rng.integers(least, length+1, batch) if lengths else np.full(batch, length)
             got = run(x, n) if lengths else run(x)
             want = np.concatenate([predictor.task.activation(predictor.scores(o[None,:,:k])).numpy() for o,k in zip(x, n)])
             if got.shape!=want.shape: raise ValueError(f'{name}: expected answers of shape {want.shape}, got {got.shape}')
@@ -112,14 +116,14 @@ def _metadata(predictor, channels, lengths):
     if task.vocab is not None: res['labels'] = task.vocab.tolist()
     return {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k,v in res.items()}
 
-# %% ../nbs/40_export.ipynb #00a94928
+# %% ../nbs/40_export.ipynb #f9fd33f1
 OPSET = 18 # of ONNX
 
 def export_onnx(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace
     channels:list=None, # names of the channels, for the metadata; those of the model, or numbers, if None
-    lengths:bool|None=None, # a second input with the steps of each padded series? if None, where a Learner was trained on series of unequal length
+    lengths:bool|None=None, # a second input with the steps of each padded series? if None, where it was trained on series of unequal length
 ) -> Path: # `path`
     "Write one ONNX file with preprocessing, network and activation, check it with ONNX Runtime, and only then put it in place"
     try: import onnxruntime,onnxscript
@@ -136,12 +140,12 @@ def export_onnx(
         check_export(lambda *a: session.run(None, dict(zip(('x','lengths'), a)))[0], predictor, lengths, name=str(path))
     return Path(path)
 
-# %% ../nbs/40_export.ipynb #400b1e19
+# %% ../nbs/40_export.ipynb #1839db29
 def export_program(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace; it ends in .pt2
     channels:list=None, # names of the channels, for the metadata; those of the model, or numbers, if None
-    lengths:bool|None=None, # a second input with the steps of each padded series? if None, where a Learner was trained on series of unequal length
+    lengths:bool|None=None, # a second input with the steps of each padded series? if None, where it was trained on series of unequal length
 ) -> Path: # `path`
     "Write a `torch.export` program with preprocessing, network and activation, check it as `export_onnx` does, and only then put it in place"
     if Path(path).suffix!='.pt2': raise ValueError(f'path: expected a name that ends in .pt2, got {path}')

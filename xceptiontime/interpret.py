@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/interpret.html.md"""
 __all__ = ['METHODS', 'attribute', 'plot_attribution', 'Importance', 'permutation_importance', 'plot_importance',
            'plot_confusion_matrix', 'plot_top_losses', 'plot_embedding']
 
-# %% ../nbs/31_interpret.ipynb #04542f9c
+# %% ../nbs/31_interpret.ipynb #0de5b350
 import copy,warnings
 from types import SimpleNamespace
 import matplotlib.pyplot as plt
@@ -17,6 +17,7 @@ import torch
 from matplotlib.collections import LineCollection
 from fastai.imports import dispatch
 from fastai.interpret import plot_top_losses
+from torch import nn
 from torch.nn import functional as F
 from .data.loaders import TSDataset,TSLengths,TSTensor,series_axes
 from .learner import DEFAULT_METRICS,TSLearner,task_metrics
@@ -133,12 +134,20 @@ def attribute(
     if lengths is not None: return [a.reshape(np.shape(x)) for a,x in zip(res, X)]
     return np.stack(res).reshape(xs.shape if isinstance(X, (list,tuple)) else np.shape(X)) if res else np.zeros_like(xs)
 
-# %% ../nbs/31_interpret.ipynb #01cb2415
+# %% ../nbs/31_interpret.ipynb #97f0d2b0
+class _Equal(nn.Module):
+    "A network behind `Preprocess.equal`"
+    def __init__(self, pre, model):
+        super().__init__()
+        self.pre,self.model = pre,model
+    def forward(self, x): return self.model(self.pre.equal(x))
+
 def _one(pred, x, method, target, baseline, n_steps, window, step, layer, bs):
     "The attribution of one raw series (channels, length)"
-    pre,model = pred.preprocess,pred.model
+    pre = pred.preprocess
+    model = _Equal(pre, pred.model) if pre.length else pred.model # the map is of the steps before that
     def prepared(x):
-        with torch.no_grad(): return pre(torch.tensor(x, device=pred.device)[None])
+        with torch.no_grad(): return pre.scaled(torch.tensor(x, device=pred.device)[None])
     z = prepared(x)
     if baseline is None:
         base = torch.zeros_like(z)
@@ -240,7 +249,7 @@ def _metric(learn, metric, higher_is_better):
         return float(m.value)
     return f,m.name,1 if higher_is_better else -1
 
-# %% ../nbs/31_interpret.ipynb #40376c36
+# %% ../nbs/31_interpret.ipynb #4ebdf227
 def _dataset(learn, dl, targets=True):
     ds = getattr(learn.dls.valid if dl is None else dl, 'dataset', None)
     if not isinstance(ds, TSDataset) or not len(ds): raise ValueError(f'dl: expected a loader with series, as of `learn.dls` or its `test_dl`, got {"an empty one" if isinstance(ds, TSDataset) else type(dl).__name__}')
@@ -248,7 +257,7 @@ def _dataset(learn, dl, targets=True):
     return ds
 
 def _shuffled(ds, rows, others, channel, span):
-    "The series `rows` of `ds`, raw, with a channel, or a span of all channels, from the series `others`"
+    "The series `rows` of `ds`, raw, with some channels, or a span of all channels, from the series `others`"
     x,o = np.array(ds.X[rows]),ds.X[others]
     if ds.lengths is None:
         x[:,channel,span] = o[:,channel,span]
@@ -256,16 +265,23 @@ def _shuffled(ds, rows, others, channel, span):
     res = []
     for xi,oi,n,m in zip(x, o, ds.lengths[rows], ds.lengths[others]):
         t = np.arange(n)[slice(*(round(f*n) for f in span)) if isinstance(span, tuple) else span]
-        xi[channel,t] = oi[channel,t*m//n] # the other, stretched to the same length
+        c = np.arange(len(xi))[channel]
+        xi[np.ix_(c, t)] = oi[np.ix_(c, t*m//n)] # the other, stretched to the same length
         res.append(xi[:,:n])
     return res
 
-def _parts(ds, over, spans, names):
-    "Name, channel and span of each part to shuffle"
+def _parts(ds, over, channels, spans, names):
+    "Name, channels and span of each part to shuffle"
     if over=='channel':
         if spans is not None: raise ValueError("spans: expected only with over='time'")
-        parts = [(n, slice(c, c+1), slice(None)) for c,n in enumerate(ds.channels or range(ds.X.shape[1]))]
+        known,parts = list(ds.channels or range(ds.X.shape[1])),[]
+        for part in known if channels is None else channels:
+            part = [part] if np.ndim(part)==0 else list(part)
+            for c in part:
+                if c not in known: raise ValueError(f'channels: expected some of {known}, or lists of them, got {c!r}')
+            parts.append((', '.join(map(str, part)), [known.index(c) for c in part], slice(None)))
     elif over=='time':
+        if channels is not None: raise ValueError("channels: expected only with over='channel'")
         spans,n = 10 if spans is None else spans,ds.X.shape[2]
         if isinstance(spans, int):
             shortest = n if ds.lengths is None else ds.lengths.min()
@@ -282,12 +298,13 @@ def _parts(ds, over, spans, names):
     if names is not None and len(names)!=len(parts): raise ValueError(f'names: expected one for each of {len(parts)} parts, got {len(names)}')
     return parts if names is None else [(n,*p[1:]) for n,p in zip(names, parts)]
 
-# %% ../nbs/31_interpret.ipynb #e097e2d1
+# %% ../nbs/31_interpret.ipynb #50528e28
 def permutation_importance(
     learn:TSLearner, # trained
     over:str='channel', # shuffle each 'channel', or each span of 'time' in all channels at once
     metric=None, # a name or metric as for `ts_learner`, or a function of scores and targets; the learner's first if None
     *,
+    channels=None, # channels, or lists of them to shuffle together; each by itself if None
     spans=None, # a number of equal spans, 10 if None; or (start, stop) steps
     n_repeats:int=5, # shuffles of each part, 2 or more
     dl=None, # a loader with targets; that of the validation split if None
@@ -303,7 +320,7 @@ def permutation_importance(
     if not 0<confidence<1: raise ValueError(f'confidence: expected a number between 0 and 1, got {confidence!r}')
     ds,pred,rng = _dataset(learn, dl),learn.predictor(),np.random.default_rng(seed)
     f,name,sign = _metric(learn, metric, higher_is_better)
-    parts,n = _parts(ds, over, spans, names),len(ds)
+    parts,n = _parts(ds, over, channels, spans, names),len(ds)
     y = torch.from_numpy(ds.y[ds.idxs])
     def value(order, channel=slice(None), span=slice(None)):
         at = [slice(i, i+bs) for i in range(0, n, bs)]

@@ -286,7 +286,7 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
             raise error
     if self.interrupted: raise KeyboardInterrupt
 
-# %% ../nbs/30_learner.ipynb #4c11b9b8
+# %% ../nbs/30_learner.ipynb #b3357a9f
 @patch
 def _note(self:TSLearner,
     epochs # that training has seen
@@ -296,7 +296,9 @@ def _note(self:TSLearner,
     rec = getattr(self, 'recorder', None)
     last = dict(zip(rec.metric_names[1:-1], rec.values[-1])) if rec is not None and rec.values else {}
     last = {k: float(v) for k,v in last.items() if isinstance(v, (int,float)) and math.isfinite(v)}
-    self.trained = dict(epochs=epochs, series=len(self.dls.train_ds), seed=getattr(self, 'seed', None), last=last)
+    ds = self.dls.train_ds
+    n = [ds.X.shape[2]] if ds.lengths is None else ds.lengths[ds.idxs]
+    self.trained = dict(epochs=epochs, series=len(ds), shortest=int(min(n)), longest=int(max(n)), seed=getattr(self, 'seed', None), last=last)
 
 # %% ../nbs/30_learner.ipynb #7d1c0a53
 @patch

@@ -6,7 +6,7 @@ Docs: https://example.github.io/xceptiontime/preprocess.html.md"""
 
 # %% auto #0
 __all__ = ['MISSING', 'SCALES', 'STATS', 'check_series', 'check_channels', 'check_rate', 'fill_missing', 'mu_law',
-           'mu_law_inverse', 'Preprocess']
+           'mu_law_inverse', 'resampled', 'cropped', 'Preprocess']
 
 # %% ../nbs/02_preprocess.ipynb #f102e9c6
 import math,warnings
@@ -120,7 +120,31 @@ def mu_law_inverse(
     "sign(x) ((1+µ)^|x| - 1) / µ"
     return x.sign()*torch.expm1(x.abs()*math.log1p(mu))/mu
 
-# %% ../nbs/02_preprocess.ipynb #6e41d9d0
+# %% ../nbs/02_preprocess.ipynb #ac285d7f
+def resampled(
+    x:torch.Tensor, # series (batch, channels, steps)
+    length:int, # steps that come out
+    lengths:torch.Tensor|None=None, # steps of each series before padding, or None
+) -> torch.Tensor: # (batch, channels, `length`)
+    "Each series stretched or squeezed to `length` steps, by straight lines between its own; first and last step stay"
+    n = torch.full((1,), x.shape[2], device=x.device) if lengths is None else lengths
+    at = torch.arange(length, device=x.device)*(n[:,None]-1).double()/max(length-1, 1)
+    before = at.long()
+    after = torch.minimum(before+1, n[:,None]-1)
+    lo,hi = (x.gather(2, o[:,None].expand(*x.shape[:2], length)) for o in (before,after))
+    return lo + (hi-lo)*(at-before)[:,None].to(x.dtype)
+
+def cropped(
+    x:torch.Tensor, # series (batch, channels, steps)
+    length:int, # steps that come out, no more than the shortest series has
+    lengths:torch.Tensor|None=None, # steps of each series before padding, or None
+) -> torch.Tensor: # (batch, channels, `length`)
+    "The `length` steps in the middle of each series"
+    n = torch.full((1,), x.shape[2], device=x.device) if lengths is None else lengths
+    at = (n[:,None]-length)//2 + torch.arange(length, device=x.device)
+    return x.gather(2, at[:,None].expand(*x.shape[:2], length))
+
+# %% ../nbs/02_preprocess.ipynb #e66c6f1b
 SCALES = ('channel','sample','robust','minmax',None)
 STATS = dict(robust=('median','iqr'), minmax=('low','range')) # the buffers that each scaling subtracts and divides by; 'mean' and 'std' for the rest
 
@@ -131,12 +155,17 @@ class Preprocess(Module):
         scale:str|None='channel', # 'channel', 'sample', 'robust', 'minmax' or None: see the table below
         mu:float|None=None, # µ of `mu_law`, which then comes before scaling
         c_in:int=0, # channels; `fit` finds out
+        resample:int|None=None, # stretch or squeeze each series to so many steps, after scaling; see `resampled`
+        crop:int|None=None, # or keep so many steps in the middle of each; see `cropped`
     ):
         if missing not in MISSING: raise ValueError(f'missing: expected one of {MISSING}, got {missing!r}')
         if scale not in SCALES: raise ValueError(f'scale: expected one of {SCALES}, got {scale!r}')
         if mu is not None and (isinstance(mu, bool) or not isinstance(mu, (int,float)) or not 0<mu<math.inf):
             raise ValueError(f'mu: expected a number above 0 or None, got {mu!r}')
-        self.missing,self.scale,self.mu,self.c_in = missing,scale,mu,c_in
+        for k,v in dict(resample=resample, crop=crop).items():
+            if v is not None and (isinstance(v, bool) or not isinstance(v, int) or v<1): raise ValueError(f'{k}: expected a number of steps, 1 or more, or None, got {v!r}')
+        if resample and crop: raise ValueError(f'crop: expected None where series are resampled to {resample} steps, got {crop}')
+        self.missing,self.scale,self.mu,self.c_in,self.resample,self.crop = missing,scale,mu,c_in,resample,crop
         center,spread = STATS.get(scale, ('mean','std'))
         self.register_buffer(center, torch.zeros(c_in))
         self.register_buffer(spread, torch.ones(c_in))
@@ -144,11 +173,14 @@ class Preprocess(Module):
 
     @property
     def c_out(self) -> int: return self.c_in*2 if self.missing=='mask' else self.c_in
-    def settings(self) -> dict: return dict(missing=self.missing, scale=self.scale, mu=self.mu, c_in=self.c_in)
+    @property
+    def length(self) -> int|None: return self.resample or self.crop # of all series that come out; None if each keeps its own
+    def settings(self) -> dict:
+        return dict(missing=self.missing, scale=self.scale, mu=self.mu, c_in=self.c_in) | {k:v for k in ('resample','crop') if (v := getattr(self, k))}
     def extra_repr(self):
-        return f'{self.c_in} channels, missing={self.missing!r}, scale={self.scale!r}' + (f', mu={self.mu}' if self.mu else '')
+        return f'{self.c_in} channels, missing={self.missing!r}, scale={self.scale!r}' + ''.join(f', {k}={v}' for k in ('mu','resample','crop') if (v := getattr(self, k)))
 
-# %% ../nbs/02_preprocess.ipynb #78b1b474
+# %% ../nbs/02_preprocess.ipynb #994b681d
 def _blocks(X, lengths, rows, values=2**20):
     "Blocks of the series `rows` of `X` with their valid steps as a mask, or None: a pass over data larger than memory"
     rows = np.arange(len(X)) if rows is None else np.asarray(rows)
@@ -156,6 +188,14 @@ def _blocks(X, lengths, rows, values=2**20):
     for i in range(0, len(rows), by):
         r = rows[i:i+by]
         yield r, np.asarray(X[r]), None if lengths is None else np.arange(X.shape[2])<lengths[r,None,None]
+
+def _check_crop(crop, X, lengths, rows, name):
+    "Each series has the steps that are to be kept"
+    n = np.broadcast_to(X.shape[2], len(X)) if lengths is None else lengths
+    rows = np.arange(len(X)) if rows is None else np.asarray(rows)
+    if crop and len(rows) and (n[rows]<crop).any():
+        i = rows[n[rows].argmin()]
+        raise ValueError(f'{name}: expected series of {crop} steps or more, as crop={crop} keeps so many, got {n[i]} in series {i}')
 
 def _nothing(x, valid): return (np.isnan(x) if valid is None else np.isnan(x)|~valid).all((1,2))
 
@@ -167,6 +207,7 @@ def check(self:Preprocess,
     name:str='X', # what to call it in an error
 ):
     "Raise a `ValueError` that counts and locates the values in `X` that cannot be dealt with"
+    _check_crop(self.crop, X, lengths, rows, name)
     tests = {'infinite or too large for float32': np.isinf} | ({'NaN': np.isnan} if self.missing=='raise' else {})
     found,empty = {},[]
     for r,x,valid in _blocks(X, lengths, rows):
@@ -235,7 +276,7 @@ def _quantiles(
     lo,hi = np.split(f(_from_keys(prefix.T).astype(np.float64)), 2)
     return lo + (hi-lo)*(at%1)
 
-# %% ../nbs/02_preprocess.ipynb #5151b839
+# %% ../nbs/02_preprocess.ipynb #1d439843
 @patch
 def fit(self:Preprocess,
     X:np.ndarray, # series (samples, channels, length) float32: an array, a memory-mapped file, or what gives such by `X[index array]`
@@ -243,6 +284,7 @@ def fit(self:Preprocess,
     rows:np.ndarray|None=None, # indices of the training series; all if None
 ) -> Preprocess:
     "Take the statistics of `X[rows]`, a block at a time and in float64; what cannot be dealt with raises"
+    _check_crop(self.crop, X, lengths, rows, 'X')
     raw,scaled,checked = _Moments(),_Moments(),False
     f = (lambda x: x) if self.mu is None else (lambda x: mu_law(torch.from_numpy(x), self.mu).numpy())
     def blocks():
@@ -276,7 +318,7 @@ def fit(self:Preprocess,
     for k,b in self._buffers.items(): setattr(self, k, torch.as_tensor(stats[k], dtype=torch.float32, device=b.device))
     return self
 
-# %% ../nbs/02_preprocess.ipynb #5c6f6719
+# %% ../nbs/02_preprocess.ipynb #92c6abc8
 def _by_sample(x, seen):
     "Each channel of each series to mean 0 and deviation 1 of what was `seen`; one that is constant becomes 0"
     n = seen.sum(2, keepdim=True)
@@ -290,7 +332,7 @@ def _by_sample(x, seen):
     return torch.where(n>0, d/torch.where(flat, 1, std), 0)
 
 @patch
-def forward(self:Preprocess,
+def scaled(self:Preprocess,
     x:torch.Tensor, # series (batch, channels, length)
     lengths:torch.Tensor|None=None, # steps of each series before padding, or None
 ) -> torch.Tensor: # (batch, `c_out`, length), 0 in padding
@@ -310,6 +352,23 @@ def forward(self:Preprocess,
         x = (x-center)/spread
     if valid is not None: x = torch.where(valid, x, 0)
     return torch.cat([x, seen.to(x.dtype)], 1) if self.missing=='mask' else x
+
+@patch
+def equal(self:Preprocess,
+    x:torch.Tensor, # what `scaled` gave
+    lengths:torch.Tensor|None=None, # steps of each series before padding, or None
+) -> torch.Tensor: # (batch, `c_out`, steps): of `length` steps, if that is a number
+    "Resample or crop a batch, if so wished"
+    if self.resample: return resampled(x, self.resample, lengths)
+    return cropped(x, self.crop, lengths) if self.crop else x
+
+@patch
+def forward(self:Preprocess,
+    x:torch.Tensor, # series (batch, channels, length)
+    lengths:torch.Tensor|None=None, # steps of each series before padding, or None
+) -> torch.Tensor: # (batch, `c_out`, steps): 0 in padding, of which there is none where `length` is a number
+    "Fill in, compand, scale, and bring to one length"
+    return self.equal(self.scaled(x, lengths), lengths)
 
 # %% ../nbs/02_preprocess.ipynb #197f53a4
 @patch

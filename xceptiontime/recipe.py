@@ -51,7 +51,7 @@ RECIPES = dict( # by name: what differs from `BASE`
         sample=dict(scale='sample'), unscaled=dict(scale=None), average=dict(average=.99), lr3e3=dict(lr=3e-3), flat_cos=dict(schedule='flat_cos')).items()},
     **{f'lr3e3_{k}': {**_tenth50, 'lr':3e-3, **v} for k,v in dict( # and beside a higher learning rate
         lr1e2=dict(lr=1e-2), ks41=dict(ks=(41,21,11)), steps1000=dict(min_steps=1000), smoothing=dict(smoothing=.1), wd1e1=dict(wd=.1),
-        ks41_steps1000=dict(ks=(41,21,11), min_steps=1000), base100=dict(bs=64, epochs=100),
+        ks41_steps1000=dict(ks=(41,21,11), min_steps=1000), tenth16_steps1500=dict(bs='tenth16', min_steps=1500), base100=dict(bs=64, epochs=100),
         final=dict(bs='tenth16', min_steps=1000, smoothing=.1), final_ks41=dict(bs='tenth16', min_steps=1000, smoothing=.1, ks=(41,21,11))).items()})
 DEFAULT = 'tenth50_lr3e3' # the one that is used when nobody says otherwise
 

@@ -55,7 +55,7 @@ class Predictor:
     def device(self) -> torch.device: return next(self.model.parameters()).device
     def __repr__(self): return f'Predictor({type(self.model).__name__}, {self.task}, {self.preprocess})'
 
-# %% ../nbs/14_runtime.ipynb #6dba3f3f
+# %% ../nbs/14_runtime.ipynb #9a35fea3
 @patch
 def _run(self:Predictor, f, X, bs):
     "What `f`, the network or a part of it, gives for each series, (samples, numbers) on the CPU"
@@ -70,7 +70,7 @@ def _run(self:Predictor, f, X, bs):
             n = None if lengths is None else torch.from_numpy(lengths[idx]).to(self.device)
             x = torch.from_numpy(X[idx] if n is None else X[idx,:,:lengths[idx[-1]]]).to(self.device)
             x = self.preprocess(x, n)
-            res = (f(x) if n is None else f(x, n)).cpu().float()
+            res = (f(x) if n is None or self.preprocess.length else f(x, n)).cpu().float()
             if not i: out = torch.empty(len(X), *res.shape[1:])
             out[idx] = res
     return out
@@ -343,7 +343,7 @@ def from_pretrained(cls,
         m.eval().to(device)
     return cls(model, task, preprocess, **known)
 
-# %% ../nbs/14_runtime.ipynb #0c2e5dd7
+# %% ../nbs/14_runtime.ipynb #d14093cb
 def output_names(
     task # a `Regression`
 ) -> list: # such as 'angle [°]'
@@ -357,6 +357,8 @@ def _listed(names, most=50):
 def _trained(t):
     "What is known of a training as one line"
     said = [f'{_short(t[k])} {k}' for k in ('epochs','series') if t.get(k) is not None]
+    lo,hi = t.get('shortest'),t.get('longest')
+    if lo is not None and hi is not None: said.append(f'{_short(lo)} to {_short(hi)} steps' if lo!=hi else f'{_short(lo)} steps')
     if t.get('seed') is not None: said.append(f"seed {_short(t['seed'])}")
     return ', '.join(said + [f'{_short(k)} {v:.4g}' for k,v in t.get('last', {}).items()])
 

@@ -7,10 +7,11 @@ Docs: https://example.github.io/xceptiontime/data.loaders.html.md"""
 # %% auto #0
 __all__ = ['TARGETS', 'TSTensor', 'TSLengths', 'TSDataset', 'PreprocessBatch', 'TSDataLoader', 'series_axes', 'TSDataLoaders']
 
-# %% ../../nbs/20_data.loaders.ipynb #aebef720
+# %% ../../nbs/20_data.loaders.ipynb #677c35b6
 import inspect,random
 from copy import copy
 from itertools import islice
+from textwrap import fill
 from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,13 +31,13 @@ from .windows import Windows,sliding_windows
 from ..preprocess import Preprocess,check_channels,check_rate,check_series
 from ..tasks import as_targets,class_weights,infer_task
 
-# %% ../../nbs/20_data.loaders.ipynb #e706af61
+# %% ../../nbs/20_data.loaders.ipynb #0a940d33
 class TSTensor(TensorBase):
     "A series (channels, length), or a batch of them, that can show itself"
     def show(self, ctx=None, figsize=None, title=None, **kwargs):
         "Plot each channel over the steps; returns the axes"
         ctx = plt.subplots(figsize=figsize)[1] if ctx is None else ctx
-        ctx.plot(self.detach().cpu().numpy().T, lw=1, **kwargs)
+        with plt.rc_context({'lines.linewidth': 1}): ctx.plot(self.detach().cpu().numpy().T, **kwargs)
         ctx.margins(x=0)
         if title is not None: ctx.set_title(title)
         return ctx
@@ -102,17 +103,17 @@ class TSDataset:
     def decode(self, o, full=True):
         "A sample with its target in words, without its padding"
         x,*rest = o
-        n = rest.pop(0) if self.lengths is not None else None
+        n = rest.pop(0) if self.n_inp==2 else None
         return (x if n is None else x[:,:int(n)], *([] if n is None else [n]), *(_title(self.task, y) for y in rest))
 
     @property
     def items(self): return SimpleNamespace(iloc=_Part(self)) # as fastai's Interpretation asks for some series
     @property
-    def n_inp(self) -> int: return 1 if self.lengths is None else 2
+    def n_inp(self) -> int: return 1 if self.lengths is None or self.preprocess.length else 2
     @property
     def vars(self) -> int: return self.preprocess.c_out
     @property
-    def len(self) -> int: return self.X.shape[2]
+    def len(self) -> int: return self.preprocess.length or self.X.shape[2]
     @property
     def c(self) -> int: return self.task.c_out
     @property
@@ -120,7 +121,7 @@ class TSDataset:
     @property
     def loss_func(self): return self.task.loss_func
 
-# %% ../../nbs/20_data.loaders.ipynb #b5e7b3cc
+# %% ../../nbs/20_data.loaders.ipynb #8f30bdad
 class PreprocessBatch(ItemTransform):
     "Runs the `Preprocess` module over each batch, on the device where the batch is"
     order = 0
@@ -128,7 +129,8 @@ class PreprocessBatch(ItemTransform):
     def to(self, device): self.preprocess.to(device)
     def __call__(self, b, **kwargs): # not by way of `encodes`, whose dispatch takes longer than the scaling of a batch
         lengths = b[1].as_subclass(torch.Tensor) if len(b)>1 and isinstance(b[1], TSLengths) else None
-        return (self.preprocess(b[0].as_subclass(torch.Tensor), lengths).as_subclass(type(b[0])), *b[1:])
+        rest = b[2:] if lengths is not None and self.preprocess.length else b[1:]
+        return (self.preprocess(b[0].as_subclass(torch.Tensor), lengths).as_subclass(type(b[0])), *rest)
     def decodes(self, b): return (self.preprocess.inverse(b[0]), *b[1:])
 
 # %% ../../nbs/20_data.loaders.ipynb #3311ac22
@@ -258,7 +260,7 @@ def _series(X, c_in=None):
     if c_in not in (None, X.shape[1]): raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]} in {X}')
     return X,None
 
-# %% ../../nbs/20_data.loaders.ipynb #fc284404
+# %% ../../nbs/20_data.loaders.ipynb #d1514d03
 @patch_to(TSDataLoaders, cls_method=True)
 def from_arrays(cls,
     X, # series, in any form that `check_series` takes; or `Windows`
@@ -274,6 +276,8 @@ def from_arrays(cls,
     missing:str='raise', # see `Preprocess`
     scale:str|None='channel', # see `Preprocess`
     mu:float|None=None, # see `Preprocess`
+    resample:int|None=None, # stretch or squeeze all series to so many steps: see `Preprocess`
+    crop:int|None=None, # or keep so many in the middle of each
     channels=None, # names of the channels, which a saved model keeps
     rate:float|None=None, # samples a second (Hz), which a saved model keeps
     bs:int=64, # series in a training batch
@@ -299,7 +303,7 @@ def from_arrays(cls,
     codes = np.zeros((len(X), *parts[0].shape[1:]), parts[0].dtype)
     for idxs,part in zip(splits, parts): codes[idxs] = part
     weights,strata = _weights(weights, task, len(X), splits[0], parts[0])
-    preprocess = Preprocess(missing, scale, mu).fit(X, lengths, splits[0])
+    preprocess = Preprocess(missing, scale, mu, resample=resample, crop=crop).fit(X, lengths, splits[0])
     for idxs in splits[1:]: preprocess.check(X, lengths, idxs)
     tfms = [PreprocessBatch(preprocess), *L(batch_tfms)]
     channels,rate = check_channels(channels, preprocess.c_in),check_rate(rate)
@@ -322,7 +326,7 @@ def in_order(self:TSDataLoader):
     ds.split_idx = 1
     return self.new(ds, shuffle=False, drop_last=False)
 
-# %% ../../nbs/20_data.loaders.ipynb #fc3b91c9
+# %% ../../nbs/20_data.loaders.ipynb #0b5f8df4
 @patch
 def summary(self:TSDataLoaders) -> str:
     "Series in each split, channels, steps, task, classes with their counts or the range of targets, and preprocessing"
@@ -338,9 +342,9 @@ def summary(self:TSDataLoaders) -> str:
     n = ds.lengths
     rows += [('channels', ds.preprocess.c_in if ds.channels is None else ', '.join(ds.channels))]
     if ds.rate is not None: rows.append(('rate', f'{ds.rate:g} Hz'))
-    rows += [('steps', ds.len if n is None else f'{n.min()} to {n.max()}' if len(n) else 'none'), ('preprocessing', ds.preprocess.extra_repr())]
+    rows += [('steps', ds.X.shape[2] if n is None else f'{n.min()} to {n.max()}' if len(n) else 'none'), ('preprocessing', ds.preprocess.extra_repr())]
     if ds.weights is not None: rows.append(('batches', 'classes in proportion to their weights' if ds.strata is not None else 'series drawn by weight'))
-    return PrettyString('\n'.join(f'{k:<15}{v}' for k,v in rows))
+    return PrettyString('\n'.join(fill(f'{k:<15}{v}', 94, subsequent_indent=' '*15, break_long_words=False, break_on_hyphens=False) for k,v in rows))
 
 # %% ../../nbs/20_data.loaders.ipynb #00cf233c
 @patch_to(TSDataLoaders)
