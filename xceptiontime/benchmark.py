@@ -113,11 +113,11 @@ def table(
     res = pd.DataFrame(read_rows(out))
     return res.reindex(columns=COLUMNS).sort_values(COLUMNS[:4], ignore_index=True)
 
-# %% ../nbs/51_benchmark.ipynb #8769ee2c
+# %% ../nbs/51_benchmark.ipynb #8b2674d8
 def _units(sets, archs, recipes, seeds, epochs):
     for recipe,name,arch,seed in product(recipes, sets, archs, seeds):
-        changes = {} if epochs is None else dict(epochs=epochs)
-        yield dict(set=name, arch=arch, recipe=recipe if epochs is None else f'{recipe}-{epochs}epochs', settings=get_recipe(recipe, **changes), seed=seed)
+        changes,own = {} if epochs is None else dict(epochs=epochs),recipes[recipe] if isinstance(recipes, dict) else recipe
+        yield dict(set=name, arch=arch, recipe=recipe if epochs is None else f'{recipe}-{epochs}epochs', settings=get_recipe(own, **changes), seed=seed)
 
 def _left(units, out):
     "The units without a result; a result of other settings raises"
@@ -166,13 +166,13 @@ def _bar(done, n, name, left):
     line = f'{"█"*full}{"░"*(20-full)} {done} of {n}, about {left/60:.1f} minutes left: {name}'
     print(f'\r\x1b[K{line}' if sys.stderr.isatty() else line, end='' if sys.stderr.isatty() and done<n else '\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/51_benchmark.ipynb #ffda1228
+# %% ../nbs/51_benchmark.ipynb #ed136098
 def run_benchmark(
     sets, # names of data sets: see `get_ucr`
     out, # folder for results; several runners may share it
     path=None, # folder with the data sets: see `get_ucr`
     archs=(XceptionTime,), # networks' classes
-    recipes=(DEFAULT,), # names in `RECIPES`
+    recipes=(DEFAULT,), # names in `RECIPES`; or recipes of your own by their names, a dict of dicts
     seeds=(0,1,2), # of each
     epochs:int|None=None, # instead of those of the recipes
     n_jobs:int=1, # units at a time
