@@ -112,12 +112,13 @@ def test_every_preprocessing_is_there():
     import inspect
     from xceptiontime.preprocess import Preprocess
     names = set(inspect.signature(Preprocess).parameters)-{'c_in'}
-    given = dict(missing='ffill', scale='robust', mu=255.)
+    given = dict(missing='ffill', scale='robust', mu=255., resample=25, crop=None)
     assert set(given)==names
     X,y = np.random.default_rng(0).normal(size=(20,30)),np.arange(20)%2
     for estimator in (XceptionTimeClassifier,XceptionTimeRegressor):
         e = estimator(epochs=1, random_state=0, **small, **given).fit(X, y+X[:,0]*(estimator is XceptionTimeRegressor))
-        assert {k: e.predictors_[0].preprocess.settings()[k] for k in names}==given and e.get_params()['mu']==255.
+        assert {k: getattr(e.predictors_[0].preprocess, k) for k in names}==given and e.get_params()['mu']==255.
+        assert estimator(epochs=1, crop=9, **small).fit(X, np.arange(20.) if estimator is XceptionTimeRegressor else y).predictors_[0].preprocess.crop==9
 
 def test_ensemble_by_hand():
     "Five networks, each what a single one of its seed is, averaged"

@@ -38,7 +38,7 @@ def _from_bytes(files):
         for name in ('config.json','model.safetensors'): (Path(d)/name).write_bytes(files[name])
         return Predictor.from_pretrained(d)
 
-# %% ../nbs/50_estimator.ipynb #72d8199f
+# %% ../nbs/50_estimator.ipynb #c09ae824
 class XceptionTimeEstimator(BaseEstimator):
     "What the classifier and the regressor have in common"
     def __init__(self,
@@ -50,11 +50,14 @@ class XceptionTimeEstimator(BaseEstimator):
         scale:str|None='channel', # see `Preprocess`
         missing:str='raise', # see `Preprocess`
         mu:float|None=None, # µ of a µ-law before scaling: see `Preprocess`
+        resample:int|None=None, # stretch or squeeze all series to so many steps
+        crop:int|None=None, # or keep so many in the middle of each
         n_estimators:int=1, # networks, whose answers are averaged; 5 is usual
         random_state=None, # a number, numpy's `RandomState`, or None for numpy's global one; leaves torch's random state alone
         verbose:int=0, # 0 is silent, 1 prints a line an epoch
     ):
         self.epochs,self.lr,self.bs,self.nf,self.ks,self.scale,self.missing,self.mu = epochs,lr,bs,nf,ks,scale,missing,mu
+        self.resample,self.crop = resample,crop
         self.n_estimators,self.random_state,self.verbose = n_estimators,random_state,verbose
 
     def __sklearn_tags__(self):
@@ -69,7 +72,7 @@ class XceptionTimeEstimator(BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__({**state, 'predictors_': [_from_bytes(b) for b in state['predictors_']]} if 'predictors_' in state else state)
 
-# %% ../nbs/50_estimator.ipynb #9668abd3
+# %% ../nbs/50_estimator.ipynb #590a34a2
 @patch
 def _series(self:XceptionTimeEstimator, X, reset=False):
     "`X` in a form that `check_series` takes; a table is validated by scikit-learn, to which its columns are features"
@@ -90,7 +93,8 @@ def _fit(self:XceptionTimeEstimator, X, y, task):
     self.predictors_ = []
     for seed in check_random_state(self.random_state).randint(2**31-1, size=self.n_estimators).tolist():
         with no_random(seed):
-            dls = TSDataLoaders.from_arrays(X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, mu=self.mu, bs=batch_size(recipe['bs'], len(X)), seed=seed)
+            dls = TSDataLoaders.from_arrays(X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, mu=self.mu,
+                                             resample=self.resample, crop=self.crop, bs=batch_size(recipe['bs'], len(X)), seed=seed)
             dls.loaders.append(dls.train.new(dls.train_ds.new_empty(), shuffle=False)) # fastai wants something to validate on
             learn = ts_learner(dls, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed)
             if self.verbose: learn.fit_recipe(recipe)
