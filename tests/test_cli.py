@@ -128,7 +128,8 @@ def test_wrong_use(trained, tmp_path, monkeypatch, capsys, args, words):
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')}==before
 
 def test_interrupted(tmp_path):
-    p = subprocess.Popen([*command, 'demo', '--epochs', '50'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([*command, 'demo', '--epochs', '50'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # a shell starts what is in the background deaf to it
     assert 'train' in p.stdout.readline() # training begins
     time.sleep(1)
     p.send_signal(signal.SIGINT)

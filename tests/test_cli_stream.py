@@ -132,7 +132,8 @@ def test_reader_that_leaves(model):
     assert p.stderr.read()=='' and p.wait(60)==0
 
 def test_interrupted(model):
-    p = subprocess.Popen([*command, 'stream', str(model[0]), '--window', '4'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([*command, 'stream', str(model[0]), '--window', '4'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # a shell starts what is in the background deaf to it
     p.stdout.readline() # the names: it is waiting for samples
     time.sleep(.2)
     p.send_signal(signal.SIGINT)
