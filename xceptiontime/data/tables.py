@@ -162,7 +162,7 @@ def _csv_rows(path, f, sep):
             yield rows.line_num,row
     except csv.Error as e: raise malformed(path, rows.line_num, f'fields separated by {sep!r}', str(e)) from None
 
-# %% ../../nbs/10b_data.tables.ipynb #26ab6b03
+# %% ../../nbs/10b_data.tables.ipynb #4e4e01a3
 def read_csv(
     path, # a .csv file, wide or long
     *,
@@ -188,7 +188,7 @@ def read_csv(
             if len(lines)==0 or ',' in ''.join(fields):
                 for o,v in zip(vals, fields):
                     if parse_number(v.encode()) is None:
-                        raise malformed(path, n, f'a number in column {o!r} (label= or target= name what to predict)', v.encode())
+                        raise malformed(path, n, f'a number in column {o!r} (label=, target=, id= and time= name columns that are no values, columns= those that are)', v.encode())
             lines.append(n)
             for o,v in kept.items(): v.append(row[at[o]])
             nums.add(n, ','.join(fields).encode())
