@@ -164,6 +164,7 @@ def test_bad_csv(file, text, kw, words):
     assert type(e.value) is ValueError and str(e.value).startswith(str(p)+words)
 
 @pytest.mark.parametrize('kw,words', [
+    (dict(target=['a','b']), "target: expected the name of one column, found ['a', 'b']"),
     (dict(label='a', target='b'), "label, target: expected one of them, found 'a' and 'b'"),
     (dict(time='a'), "time: expected with id= (a long table), found 'a' alone"),
     (dict(label='z'), "label: expected one of the columns 'a', 'b', found 'z'"),
