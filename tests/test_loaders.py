@@ -339,3 +339,15 @@ def test_one_batch_transform_needs_no_list():
     def first(tfms): return TSDataLoaders.from_arrays(X, y, (np.arange(10),np.arange(10,20)), batch_tfms=tfms, device='cpu').valid.one_batch()[0]
     np.testing.assert_allclose(first(Twice()).numpy(), 2*first(None).numpy(), rtol=1e-6)
     np.testing.assert_allclose(first([Twice()]).numpy(), 2*first(None).numpy(), rtol=1e-6)
+
+def test_splits_by_name():
+    "Arguments of get_splits in place of splits, with the loader's own groups and seed"
+    X,y = arrays(40)
+    g = np.repeat(list('abcd'), 10)
+    dls = TSDataLoaders.from_arrays(X, y, dict(valid_groups=['b'], test_groups=['d']), groups=g, device='cpu')
+    assert [set(g[dl.dataset.idxs]) for dl in dls]==[{'a','c'},{'b'},{'d'}]
+    for a,b in zip(TSDataLoaders.from_arrays(X, y, dict(valid_size=.5), seed=3, device='cpu'), get_splits(y, valid_size=.5, seed=3)): assert a.dataset.idxs.tolist()==b.tolist()
+    with pytest.raises(ValueError, match='splits: expected one division into training and validation, got n_splits=3'): TSDataLoaders.from_arrays(X, y, dict(n_splits=3))
+    with pytest.raises(TypeError, match='unexpected keyword'): TSDataLoaders.from_arrays(X, y, dict(valid=.5))
+    recs = TSDataLoaders.from_recordings(list(X), y, 6, splits=dict(valid_size=.25), groups=g, seed=0, device='cpu')
+    assert len(recs.valid_ds)==20

@@ -318,3 +318,7 @@ def test_one_length(lengths, length, padded):
         least = min(v.shape[1] for v in o)
         k = min(length, least)
         np.testing.assert_array_equal(cropped(x, k, n), [v[:,(v.shape[1]-k)//2:][:,:k] for v in o])
+
+def test_a_list_the_wrong_way_round():
+    with pytest.raises(ValueError, match=r'with 17 channels as in X\[0\], got shape \(14, 2\); if that is \(length, channels\), \[x.T for x in X\] turns them$'):
+        check_series([np.ones((17,2)),np.ones((14,2))])

@@ -1,5 +1,5 @@
 "A stream in chunks of any size against `sliding_windows` and the `Predictor` on the whole recording"
-import pickle
+import pickle, warnings
 import numpy as np
 import pytest
 import torch
@@ -106,3 +106,12 @@ def test_missing_values(missing):
     stream = StreamingPredictor(predictor, 12, 5)
     with pytest.raises(ValueError, match='expected a value in each series'): stream.push(np.full((2,12), np.nan))
     assert stream.n==0 and compare(stream.push(signal), predictor, signal, 12, 5)
+
+def test_a_window_unlike_training():
+    p = make()
+    p.training = dict(shortest=20, longest=30)
+    with pytest.warns(UserWarning, match='window: 61 samples are far from the series that the model was trained on, of 20 to 30 steps'): StreamingPredictor(p, 61)
+    with pytest.warns(UserWarning, match='window: 9 samples'): StreamingPredictor(p, .09, rate=100)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        for window in 10,60: StreamingPredictor(p, window)

@@ -137,9 +137,9 @@ def test_csv_layout(file):
 
 @pytest.mark.parametrize('text,kw,words', [
     ('a,b\n1,2\n3\n', {}, ', line 3: expected 2 fields as in the first row, found 1'),
-    ('a,b\n1,x\n', {}, ", line 2: expected a number in column 'b' (label= or target= name what to predict), found 'x'"),
+    ('a,b\n1,x\n', {}, ", line 2: expected a number in column 'b' (label=, target=, id= and time= name columns that are no values, columns= those that are), found 'x'"),
     ('a,b\n1,2\n3,x\n', {}, ", line 3: expected a number, ? or NaN, found 'x'"),
-    ('a,b\n1,2\n3,"1,5"\n', {}, ", line 3: expected a number in column 'b' (label= or target= name what to predict), found '1,5'"),
+    ('a,b\n1,2\n3,"1,5"\n', {}, ", line 3: expected a number in column 'b' (label=, target=, id= and time= name columns that are no values, columns= those that are), found '1,5'"),
     ('a,b\n1,2\n3,1e39\n', {}, ', line 3: expected a value that float32 can hold'),
     ('0.5,0.1\n0.2,0.3\n', {}, ', line 1: expected column names (say header=False if there are none)'),
     ('0.5,0.1,up\n', {}, ', line 1: expected column names (say header=False if there are none)'),
@@ -164,6 +164,7 @@ def test_bad_csv(file, text, kw, words):
     assert type(e.value) is ValueError and str(e.value).startswith(str(p)+words)
 
 @pytest.mark.parametrize('kw,words', [
+    (dict(target=['a','b']), "target: expected the name of one column, found ['a', 'b']"),
     (dict(label='a', target='b'), "label, target: expected one of them, found 'a' and 'b'"),
     (dict(time='a'), "time: expected with id= (a long table), found 'a' alone"),
     (dict(label='z'), "label: expected one of the columns 'a', 'b', found 'z'"),

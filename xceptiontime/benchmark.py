@@ -7,8 +7,8 @@ Docs: https://example.github.io/xceptiontime/benchmark.html.md"""
 # %% auto #0
 __all__ = ['COLUMNS', 'scores_of', 'unit_name', 'run_unit', 'read_rows', 'table', 'run_benchmark']
 
-# %% ../nbs/51_benchmark.ipynb #7324c6f0
-import json,os,platform,sys,threading,time
+# %% ../nbs/51_benchmark.ipynb #ba81d98e
+import json,os,platform,sys,threading,time,warnings
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -166,7 +166,7 @@ def _bar(done, n, name, left):
     line = f'{"█"*full}{"░"*(20-full)} {done} of {n}, about {left/60:.1f} minutes left: {name}'
     print(f'\r\x1b[K{line}' if sys.stderr.isatty() else line, end='' if sys.stderr.isatty() and done<n else '\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/51_benchmark.ipynb #ed136098
+# %% ../nbs/51_benchmark.ipynb #93fee6ef
 def run_benchmark(
     sets, # names of data sets: see `get_ucr`
     out, # folder for results; several runners may share it
@@ -197,4 +197,7 @@ def run_benchmark(
                 left = len(_left(units, out))
                 if verbose: _bar(len(units)-left, len(units), name, (time.perf_counter()-start)/done*left)
             if busy: time.sleep(1) # others have what is left; should they die, it is free again
-    return table(out)
+    res = table(out)
+    failed = res[res['error'].notna()]
+    if len(failed) and not verbose: warnings.warn(f"{len(failed)} of {len(res)} units failed, such as {failed['set'].iloc[0]}: {failed['error'].iloc[0]}", stacklevel=2)
+    return res

@@ -72,7 +72,7 @@ def holm(
     from statsmodels.stats.multitest import multipletests # comes with scikit-posthocs
     return multipletests(p, method='holm')[1]
 
-# %% ../nbs/51a_comparison.ipynb #51c549f4
+# %% ../nbs/51a_comparison.ipynb #723ab75a
 def _same(a, b): return np.abs(a-b)<5e-5 # published numbers have four digits
 
 def compare(
@@ -85,6 +85,7 @@ def compare(
     for method in others:
         both = pd.concat([ours.rename('ours'), others[method].rename('other')], axis=1).reindex(ours.index).dropna()
         a,b = both['ours'].to_numpy(),both['other'].to_numpy()
+        if not len(a): raise ValueError(f'others: expected a number of {method} for some of the sets {list(ours.index)}, got none')
         d = np.where(_same(a, b), 0, a-b)
         left_out[method] = sorted(set(ours.index)-set(both.index))
         rows.append(dict(method=method, sets=len(d), wins=int((d>0).sum()), draws=int((d==0).sum()), losses=int((d<0).sum()), ours=a.mean(), other=b.mean(),

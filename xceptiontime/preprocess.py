@@ -28,7 +28,7 @@ def _as_array(X, name):
 def _is_ragged(X):
     return isinstance(X, (list,tuple)) and len({np.shape(x) for x in X})>1
 
-# %% ../nbs/02_preprocess.ipynb #365179ee
+# %% ../nbs/02_preprocess.ipynb #3763c412
 def _float32(X):
     with np.errstate(over='ignore'): return np.ascontiguousarray(X, dtype=np.float32) # what is too large becomes infinite, and is told as that
 
@@ -37,7 +37,8 @@ def _pad(Xs, name):
     Xs = [x[None] if x.ndim==1 else x for x in (_as_array(x, f'{name}[{i}]') for i,x in enumerate(Xs))]
     for i,x in enumerate(Xs):
         if x.ndim!=2 or x.shape[0]!=Xs[0].shape[0]:
-            raise ValueError(f'{name}[{i}]: expected a series (channels, length) with {Xs[0].shape[0]} channels as in {name}[0], got shape {x.shape}')
+            hint = '; if that is (length, channels), [x.T for x in X] turns them' if x.ndim==2 and x.shape[1]==Xs[0].shape[1]<len(x) else ''
+            raise ValueError(f'{name}[{i}]: expected a series (channels, length) with {Xs[0].shape[0]} channels as in {name}[0], got shape {x.shape}{hint}')
     lengths = np.array([x.shape[1] for x in Xs])
     if not lengths.min(): raise ValueError(f'{name}[{lengths.argmin()}]: expected a length of 1 or more, got shape {Xs[lengths.argmin()].shape}')
     res = np.zeros((len(Xs), Xs[0].shape[0], lengths.max()), np.float32)

@@ -7,7 +7,8 @@ Docs: https://example.github.io/xceptiontime/stream.html.md"""
 # %% auto #0
 __all__ = ['Prediction', 'StreamingPredictor']
 
-# %% ../nbs/14a_stream.ipynb #b919d856
+# %% ../nbs/14a_stream.ipynb #37a91adb
+import warnings
 from collections import Counter,deque
 from typing import NamedTuple
 import numpy as np
@@ -25,7 +26,7 @@ class Prediction(NamedTuple):
     label:object # the answer, as `Predictor.predict` gives it: a label, several, or the values of a regression
     probs:np.ndarray # probabilities (classes,) in the order of the vocabulary; of a regression the values, (outputs,) or a number
 
-# %% ../nbs/14a_stream.ipynb #eff8f882
+# %% ../nbs/14a_stream.ipynb #77080800
 class StreamingPredictor:
     "Takes a signal in chunks of any size and predicts each window as it fills; memory stays that of one window"
     def __init__(self,
@@ -44,6 +45,9 @@ class StreamingPredictor:
         if bs<1: raise ValueError(f'bs: expected 1 or more windows at a time, got {bs}')
         self.predictor,self.rate,self.smooth,self.last,self.bs = predictor,rate,smooth,to_samples(last, name='last'),bs
         self.window = to_samples(window, rate, 'window')
+        lo,hi = ((predictor.training or {}).get(k) for k in ('shortest','longest'))
+        if lo and hi and not lo/2<=self.window<=hi*2:
+            warnings.warn(f'window: {self.window} samples are far from the series that the model was trained on, of {lo} to {hi} steps', stacklevel=2)
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
         self.reset()
 

@@ -260,12 +260,19 @@ def _series(X, c_in=None):
     if c_in not in (None, X.shape[1]): raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]} in {X}')
     return X,None
 
-# %% ../../nbs/20_data.loaders.ipynb #d1514d03
+# %% ../../nbs/20_data.loaders.ipynb #79cc1c30
+def _split(y, how, **kwargs):
+    "Splits as `get_splits` makes them; `how` holds further arguments of it, or is None"
+    how = {**kwargs, **(how or {})}
+    if how.get('n_splits', 1)!=1: raise ValueError(f"splits: expected one division into training and validation, got n_splits={how['n_splits']}; get_splits gives the folds, to be taken one by one")
+    return get_splits(y, **how)
+
+# %% ../../nbs/20_data.loaders.ipynb #65a24db3
 @patch_to(TSDataLoaders, cls_method=True)
 def from_arrays(cls,
     X, # series, in any form that `check_series` takes; or `Windows`
     y, # targets (samples,) or (samples, outputs): see `infer_task`
-    splits:tuple|None=None, # index arrays, train first: see `get_splits`, which makes them if None
+    splits:tuple|dict|None=None, # index arrays, train first; or arguments of `get_splits`, which makes them if None
     *,
     groups=None, # (samples,) subject, session or recording of each; none may be in two splits
     task:str|None=None, # told from `y` if None: see `infer_task`
@@ -295,7 +302,7 @@ def from_arrays(cls,
     if splits is None and len(X)<2: raise ValueError(f'X: expected 2 or more series to divide into training and validation, got {len(X)}')
     if len(y)!=len(X): raise ValueError(f'y: expected {len(X)} targets for as many series, got {len(y)}')
     y = as_targets(y)
-    if splits is None: splits = get_splits(np.zeros((len(y), 1)) if isinstance(y, list) else y, groups=groups, seed=seed)
+    if splits is None or isinstance(splits, dict): splits = _split(np.zeros((len(y), 1)) if isinstance(y, list) else y, splits, groups=groups, seed=seed)
     check_splits(splits, len(X), groups=groups)
     def take(idxs): return [y[i] for i in idxs] if isinstance(y, list) else y[idxs]
     task = infer_task(take(splits[0]), task, vocab, target_names, units)
@@ -417,14 +424,14 @@ def from_df(cls,
     if id is not None: kwargs.setdefault('channels', value_columns(df, label=label, target=target, id=id, time=time, columns=columns))
     return cls.from_arrays(X, y, groups=groups, **kwargs)
 
-# %% ../../nbs/20_data.loaders.ipynb #a8dad0de
+# %% ../../nbs/20_data.loaders.ipynb #54dc2948
 @patch_to(TSDataLoaders, cls_method=True)
 def from_recordings(cls,
     recordings, # one (channels, time) array, `np.memmap` or path of a `.npy` file, or a list of them
     labels, # a label for each recording, or for each an array with one a sample
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
-    splits:tuple|None=None, # index arrays over the windows, train first; if None, made so that no group is in two of them
+    splits:tuple|dict|None=None, # index arrays over the windows, train first; if None, or arguments of `get_splits`, made so that no group is in two of them
     *,
     groups=None, # subject, session or day of each recording; each recording is a group of its own if None
     valid_groups=None, # groups to judge by, if `splits` is None; chosen at random if None
@@ -436,9 +443,9 @@ def from_recordings(cls,
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate, with_spans=True, lazy=True)
-    if splits is None:
+    if splits is None or isinstance(splits, dict):
         if (ids==ids[0]).all(): raise ValueError(f'splits: expected index arrays where all windows are of one recording or group, got None')
-        splits = get_splits(y, groups=ids, valid_groups=valid_groups, test_groups=test_groups, seed=kwargs.get('seed'))
+        splits = _split(y, splits, groups=ids, valid_groups=valid_groups, test_groups=test_groups, seed=kwargs.get('seed'))
     elif valid_groups is not None or test_groups is not None: raise ValueError('splits: expected None with valid_groups= or test_groups=, got both')
     elif groups is None: ids = None # one recording may be in two splits, one sample may not
     check_splits(splits, len(X), spans=spans)

@@ -152,7 +152,7 @@ def _extract_pair(archive, name, to, max_size):
             with z.open(i) as src, open(to/w, 'wb') as f:
                 while chunk := src.read(1<<20): f.write(chunk) # never more than i.file_size
 
-# %% ../../nbs/13_data.sets.ipynb #d2518783
+# %% ../../nbs/13_data.sets.ipynb #4a6ebcc3
 # what the network, and an archive that is broken or locked, raise
 _failures = OSError, ValueError, HTTPException, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error
 
@@ -176,7 +176,8 @@ def _fetch_pair(name, folder, urls, sha256, max_size):
             except OSError:
                 if not _find_pair(folder, name): raise # or else another process was faster
             return _find_pair(folder, name)
-    raise OSError(f"{name} could not be downloaded from {'; '.join(failed)}")
+    more = '' if find_spec('aeon') else '; some sets come with aeon: pip install aeon'
+    raise OSError(f"{name} could not be downloaded from {'; '.join(failed)}{more}")
 
 # %% ../../nbs/13_data.sets.ipynb #7eacfc7b
 def get_ucr(

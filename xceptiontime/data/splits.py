@@ -191,7 +191,7 @@ def _strata(y, stratify, smallest):
     except TypeError as e:
         raise TypeError(f"y holds labels that cannot be sorted together ({e}); stratify=False does without") from None
 
-# %% ../../nbs/12_data.splits.ipynb #b07800f2
+# %% ../../nbs/12_data.splits.ipynb #35d991ef
 def _deal(y, unit, sizes, stratify, ordered, rng, folds=False):
     "The part of each sample, dealt out by whichever of the ways above applies"
     if sizes[0]<1:
@@ -205,9 +205,9 @@ def _deal(y, unit, sizes, stratify, ordered, rng, folds=False):
         few = {a: b for a,b in zip(names.tolist(), n.tolist()) if b<len(sizes)}
         what = 'samples' if unit is None else 'groups'
         if few: raise ValueError(f"classes with too few {what} to be in each of {len(sizes)} parts: {few}; "
-                                 "stratify=False splits without regard to classes")
+                                 "stratify=False splits without regard to classes (of loaders: splits=dict(stratify=False))")
         if min(sizes)<len(n): raise ValueError(f"a part of {min(sizes)} samples cannot hold each of {len(n)} classes; "
-                                               "stratify=False splits without regard to classes")
+                                               "stratify=False splits without regard to classes (of loaders: splits=dict(stratify=False))")
     if unit is None:
         return _deal_folds(codes, len(sizes), rng) if folds else _deal_samples(codes, sizes, int(classes), rng)
     part = _deal_groups(codes, unit, sizes, rng)

@@ -59,10 +59,12 @@ def long_to_series(
     X = [np.ascontiguousarray(V[o].T) for o in groups]
     return (np.stack(X) if len({x.shape for x in X})==1 else X), groups
 
-# %% ../../nbs/10b_data.tables.ipynb #d3014a22
+# %% ../../nbs/10b_data.tables.ipynb #ce03a4ea
 def _choose(names, label, target, id, time, columns):
     "The names of the value columns, after a check of all that was named"
     names = list(names)
+    for k,o in dict(label=label, target=target, id=id, time=time).items():
+        if isinstance(o, list): raise ValueError(f'{k}: expected the name of one column, found {o!r}')
     if label is not None and target is not None: raise ValueError(f'label, target: expected one of them, found {label!r} and {target!r}')
     if time is not None and id is None: raise ValueError(f'time: expected with id= (a long table), found {time!r} alone')
     twice = [o for o in names if names.count(o)>1] if len(set(names))<len(names) else None
@@ -162,7 +164,7 @@ def _csv_rows(path, f, sep):
             yield rows.line_num,row
     except csv.Error as e: raise malformed(path, rows.line_num, f'fields separated by {sep!r}', str(e)) from None
 
-# %% ../../nbs/10b_data.tables.ipynb #26ab6b03
+# %% ../../nbs/10b_data.tables.ipynb #cdc52b40
 def read_csv(
     path, # a .csv file, wide or long
     *,
@@ -175,20 +177,20 @@ def read_csv(
     sep:str=',', # what separates the fields
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
     "Series from a CSV file with a row a series (wide) or a row a time step (long, `id` given)"
-    nums,lines,kept,at = NumberReader(path),[],{o:[] for o in (label,target,id,time) if o is not None},None
+    nums,lines,kept,at = NumberReader(path),[],{},None
     with open_file(path) as f:
         for n,row in _csv_rows(path, f, sep):
             if at is None:
                 names = _names(path, n, row) if header else list(range(len(row)))
                 vals = _choose(names, label, target, id, time, columns)
-                at = {o:i for i,o in enumerate(names)}
+                at,kept = {o:i for i,o in enumerate(names)},{o:[] for o in (label,target,id,time) if o is not None}
                 pos = [at[o] for o in vals]
                 if header: continue
             fields = [row[i].strip() or '?' for i in pos]
             if len(lines)==0 or ',' in ''.join(fields):
                 for o,v in zip(vals, fields):
                     if parse_number(v.encode()) is None:
-                        raise malformed(path, n, f'a number in column {o!r} (label= or target= name what to predict)', v.encode())
+                        raise malformed(path, n, f'a number in column {o!r} (label=, target=, id= and time= name columns that are no values, columns= those that are)', v.encode())
             lines.append(n)
             for o,v in kept.items(): v.append(row[at[o]])
             nums.add(n, ','.join(fields).encode())
