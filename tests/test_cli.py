@@ -127,6 +127,16 @@ def test_wrong_use(trained, tmp_path, monkeypatch, capsys, args, words):
     assert len(err.splitlines())==1 and words in err
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')}==before
 
+def test_one_length(tmp_path, capsys):
+    "Series of unequal length, 29 steps at most, brought to one; both ways at once are refused"
+    args = 'train', ts('JapaneseVowels','TRAIN'), '--valid', ts('JapaneseVowels','TEST'), '--epochs', 1
+    for how,steps in (('resample',20), ('crop',7)):
+        assert call(*args, f'--{how}', steps, '--out', tmp_path/how)==0
+        assert Predictor.from_pretrained(tmp_path/how).preprocess.settings()[how]==steps
+    capsys.readouterr()
+    assert call(*args, '--resample', 20, '--crop', 7, '--out', tmp_path/'both')==2
+    assert capsys.readouterr().err.endswith('crop: expected None where series are resampled to 20 steps, got 7\n') and not (tmp_path/'both').exists()
+
 def test_interrupted(tmp_path):
     p = subprocess.Popen([*command, 'demo', '--epochs', '50'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # a shell starts what is in the background deaf to it

@@ -139,6 +139,13 @@ def test_interrupted(model):
     p.send_signal(signal.SIGINT)
     assert p.communicate(timeout=60)[1]=='xceptiontime stream: interrupted\n' and p.returncode==130
 
+@pytest.mark.parametrize('option,lengths', [([],None), (['--lengths'],True), (['--no-lengths'],False)])
+def test_export_asks_the_model_about_lengths(model, tmp_path, monkeypatch, option, lengths):
+    import xceptiontime.export as export
+    got = []
+    monkeypatch.setattr(export, 'export_onnx', lambda p, path, channels, lengths: (got.append(lengths), open(path, 'w').close()))
+    assert main(['export', str(model[0]), '--onnx', str(tmp_path/'m.onnx'), *option])==0 and got==[lengths]
+
 def test_export(model, tmp_path, capsys):
     folder,predictor = model
     file = tmp_path/'m.onnx'

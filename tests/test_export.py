@@ -66,6 +66,13 @@ def test_what_the_model_knows(tmp_path):
     meta = s.get_modelmeta().custom_metadata_map
     assert (json.loads(meta['channels']),json.loads(meta['rate']))==(['left','right'],200)
     assert [i.name for i in s.get_inputs()]==['x','lengths']
+    from xceptiontime.data.loaders import TSDataLoaders
+    from xceptiontime.learner import ts_learner
+    X = [series(1,k) for k in (9,9,9,9,7,7)]
+    learn = ts_learner(TSDataLoaders.from_arrays(X, list('ababab'), (range(4),range(4,6)), device='cpu'), nf=1)
+    assert export._predictor(learn)[1] # not trained, so what it holds counts
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert not export._predictor(learn)[1] and not export._predictor(learn.predictor())[1] # then what it was trained on, as in the folder
     p.training = dict(shortest=29, longest=29)
     assert [i.name for i in session(export_onnx(p, tmp_path/'a.onnx')).get_inputs()]==['x']
 
@@ -77,6 +84,9 @@ def test_one_length(tmp_path, how):
     want = np.concatenate([predictor.predict_proba(x[None,:,:k]) for x,k in zip(X, n)])
     np.testing.assert_allclose(s.run(None, {'x': X, 'lengths': n})[0], want, atol=1e-5)
     assert want.std(0).min()>.01
+    for short,steps in ((n-1,40), (np.full(4, 8),8)): # nothing is made up for a series that is too short
+        if 'crop' in how:
+            with pytest.raises(Exception, match='Out of range value in index'): s.run(None, {'x': X[:,:,:steps], 'lengths': short})
 
 @pytest.mark.parametrize('task,name', [(MultiLabel(['a','b']),'probabilities'), (Regression([100.,-.5], [20.,.01], ['angle','force'], 'N'),'values'), (Regression(3., 2.),'values')])
 def test_other_tasks(tmp_path, task, name):

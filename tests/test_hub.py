@@ -153,7 +153,7 @@ print(again.get_X_preds(X)[0].equal(learn.get_X_preds(X)[0]))
     out = run(code, tmp_path, hub)
     assert out==['pretrained: user/hands for the same 2 classes; its weights and its statistics of preprocessing go on', 'True']
     card = hub.commits[0]['README.md'].decode()
-    for words in ('1 epochs, 14 series, ', 'left, right', 'on other data is not known'): assert words in card
+    for words in ('1 epochs, 14 series, 20 steps, seed 0', 'left, right', 'on other data is not known'): assert words in card
 
 def cached(home, name='user/model', links=True):
     "The cache of `huggingface_hub` as it is on disk, made by hand"

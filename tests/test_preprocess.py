@@ -304,7 +304,6 @@ def test_gunpoint_with_a_tenth_missing(missing, capsys):
     learn.dls.show_batch(max_n=2)
     plt.close('all')
 
-
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(1, 60), st.booleans())
 def test_one_length(lengths, length, padded):
@@ -315,8 +314,7 @@ def test_one_length(lengths, length, padded):
         x = torch.full((len(o), 2, max(map(len, (x[0] for x in o)))), float('nan'), dtype=torch.float64)
         for r,v in zip(x, o): r[:,:v.shape[1]] = torch.from_numpy(v)
         np.testing.assert_allclose(resampled(x, length, n), resample_series(o, length), rtol=1e-6, atol=1e-6)
-        least = min(v.shape[1] for v in o)
-        k = min(length, least)
+        k = min(length, *(v.shape[1] for v in o))
         np.testing.assert_array_equal(cropped(x, k, n), [v[:,(v.shape[1]-k)//2:][:,:k] for v in o])
 
 def test_a_list_the_wrong_way_round():

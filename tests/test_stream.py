@@ -115,3 +115,9 @@ def test_a_window_unlike_training():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         for window in 10,60: StreamingPredictor(p, window)
+
+def test_a_window_shorter_than_the_crop():
+    p = make()
+    p.preprocess.crop = 20
+    with pytest.raises(ValueError, match='window: expected 20 samples or more, of which the model keeps so many, got 19'): StreamingPredictor(p, 19)
+    StreamingPredictor(p, 20)

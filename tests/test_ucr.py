@@ -269,6 +269,6 @@ def test_aeon_is_not_imported():
 
 def test_without_aeon(tmp_path, monkeypatch):
     monkeypatch.setattr(sets, 'find_spec', lambda name: None)
-    with pytest.raises(OSError, match='GunPoint could not be downloaded from https://nowhere.invalid/GunPoint.zip'):
+    with pytest.raises(OSError, match='GunPoint could not be downloaded from https://nowhere.invalid/GunPoint.zip.*; some sets come with aeon: pip install aeon$'):
         monkeypatch.setenv('no_proxy', '*')
         get_ucr('GunPoint', path=tmp_path, url='https://nowhere.invalid')

@@ -166,7 +166,7 @@ def _bar(done, n, name, left):
     line = f'{"█"*full}{"░"*(20-full)} {done} of {n}, about {left/60:.1f} minutes left: {name}'
     print(f'\r\x1b[K{line}' if sys.stderr.isatty() else line, end='' if sys.stderr.isatty() and done<n else '\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/51_benchmark.ipynb #93fee6ef
+# %% ../nbs/51_benchmark.ipynb #c9029d7a
 def run_benchmark(
     sets, # names of data sets: see `get_ucr`
     out, # folder for results; several runners may share it
@@ -199,5 +199,5 @@ def run_benchmark(
             if busy: time.sleep(1) # others have what is left; should they die, it is free again
     res = table(out)
     failed = res[res['error'].notna()]
-    if len(failed) and not verbose: warnings.warn(f"{len(failed)} of {len(res)} units failed, such as {failed['set'].iloc[0]}: {failed['error'].iloc[0]}", stacklevel=2)
+    if len(failed): warnings.warn(f"{len(failed)} of {len(res)} units failed, such as {failed['set'].iloc[0]}: {failed['error'].iloc[0]}", stacklevel=2)
     return res

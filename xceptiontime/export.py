@@ -18,7 +18,7 @@ from . import __version__
 from .preprocess import check_channels
 from .runtime import Predictor
 
-# %% ../nbs/40_export.ipynb #e0393dbe
+# %% ../nbs/40_export.ipynb #cfc3708e
 class Deployed(nn.Module):
     "All that lies between raw series and answers as one module: preprocessing, network and the task's activation"
     def __init__(self,
@@ -30,18 +30,17 @@ class Deployed(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, x, lengths=None): # x (batch, channels, length) float32; lengths (batch,) int64 of padded series -> (batch, classes)
-        x = self.preprocess(x, lengths)
-        return self.task.activation(self.model(x) if lengths is None or self.preprocess.length else self.model(x, lengths))
+        x,lengths = self.preprocess(x, lengths),self.preprocess.remaining(lengths)
+        return self.task.activation(self.model(x) if lengths is None else self.model(x, lengths))
 
-# %% ../nbs/40_export.ipynb #3084ac1b
+# %% ../nbs/40_export.ipynb #f1151885
 def _predictor(model):
     "The Predictor of a Learner or a Predictor, and whether it was trained on series of unequal length, as far as it knows"
-    if not isinstance(model, Predictor):
-        if not hasattr(model, 'predictor'): raise TypeError(f'learn_or_predictor: expected a TSLearner or a Predictor, got {type(model).__name__}')
-        ragged = getattr(model.dls.train_ds, 'lengths', None) is not None
-        return model.predictor(),ragged
-    known = model.training or {}
-    return model,known.get('shortest')!=known.get('longest')
+    if not isinstance(model, Predictor) and not hasattr(model, 'predictor'):
+        raise TypeError(f'learn_or_predictor: expected a TSLearner or a Predictor, got {type(model).__name__}')
+    predictor = model if isinstance(model, Predictor) else model.predictor()
+    if known := predictor.training: return predictor,known.get('shortest')!=known.get('longest')
+    return predictor,model is not predictor and model.dls.train_ds.lengths is not None # not trained yet
 
 def _dims():
     "The dimensions that stay open"

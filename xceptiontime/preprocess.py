@@ -121,7 +121,7 @@ def mu_law_inverse(
     "sign(x) ((1+µ)^|x| - 1) / µ"
     return x.sign()*torch.expm1(x.abs()*math.log1p(mu))/mu
 
-# %% ../nbs/02_preprocess.ipynb #ac285d7f
+# %% ../nbs/02_preprocess.ipynb #d6b558cb
 def resampled(
     x:torch.Tensor, # series (batch, channels, steps)
     length:int, # steps that come out
@@ -141,11 +141,12 @@ def cropped(
     lengths:torch.Tensor|None=None, # steps of each series before padding, or None
 ) -> torch.Tensor: # (batch, channels, `length`)
     "The `length` steps in the middle of each series"
-    n = torch.full((1,), x.shape[2], device=x.device) if lengths is None else lengths
-    at = (n[:,None]-length)//2 + torch.arange(length, device=x.device)
+    steps = torch.full((1,), x.shape[2], device=x.device)
+    n = (steps if lengths is None else lengths)[:,None]
+    at = torch.where(n<length, steps, (n-length)//2 + torch.arange(length, device=x.device)) # too short: an index that raises, in ONNX too, where one below 0 would not
     return x.gather(2, at[:,None].expand(*x.shape[:2], length))
 
-# %% ../nbs/02_preprocess.ipynb #e66c6f1b
+# %% ../nbs/02_preprocess.ipynb #1cfb7fb5
 SCALES = ('channel','sample','robust','minmax',None)
 STATS = dict(robust=('median','iqr'), minmax=('low','range')) # the buffers that each scaling subtracts and divides by; 'mean' and 'std' for the rest
 
@@ -176,12 +177,13 @@ class Preprocess(Module):
     def c_out(self) -> int: return self.c_in*2 if self.missing=='mask' else self.c_in
     @property
     def length(self) -> int|None: return self.resample or self.crop # of all series that come out; None if each keeps its own
-    def settings(self) -> dict:
+    def remaining(self, lengths): return None if self.length else lengths # the steps of each series that comes out, or None if all are equal
+    def settings(self) -> dict: # `resample` and `crop` only where they are used, so that versions that do not know them open the other folders
         return dict(missing=self.missing, scale=self.scale, mu=self.mu, c_in=self.c_in) | {k:v for k in ('resample','crop') if (v := getattr(self, k))}
     def extra_repr(self):
         return f'{self.c_in} channels, missing={self.missing!r}, scale={self.scale!r}' + ''.join(f', {k}={v}' for k in ('mu','resample','crop') if (v := getattr(self, k)))
 
-# %% ../nbs/02_preprocess.ipynb #994b681d
+# %% ../nbs/02_preprocess.ipynb #d01d9b8e
 def _blocks(X, lengths, rows, values=2**20):
     "Blocks of the series `rows` of `X` with their valid steps as a mask, or None: a pass over data larger than memory"
     rows = np.arange(len(X)) if rows is None else np.asarray(rows)
@@ -192,9 +194,10 @@ def _blocks(X, lengths, rows, values=2**20):
 
 def _check_crop(crop, X, lengths, rows, name):
     "Each series has the steps that are to be kept"
+    if not crop: return
     n = np.broadcast_to(X.shape[2], len(X)) if lengths is None else lengths
     rows = np.arange(len(X)) if rows is None else np.asarray(rows)
-    if crop and len(rows) and (n[rows]<crop).any():
+    if len(rows) and (n[rows]<crop).any():
         i = rows[n[rows].argmin()]
         raise ValueError(f'{name}: expected series of {crop} steps or more, as crop={crop} keeps so many, got {n[i]} in series {i}')
 

@@ -55,7 +55,7 @@ class Predictor:
     def device(self) -> torch.device: return next(self.model.parameters()).device
     def __repr__(self): return f'Predictor({type(self.model).__name__}, {self.task}, {self.preprocess})'
 
-# %% ../nbs/14_runtime.ipynb #9a35fea3
+# %% ../nbs/14_runtime.ipynb #fefcc0be
 @patch
 def _run(self:Predictor, f, X, bs):
     "What `f`, the network or a part of it, gives for each series, (samples, numbers) on the CPU"
@@ -69,8 +69,8 @@ def _run(self:Predictor, f, X, bs):
             idx = order[i:i+bs]
             n = None if lengths is None else torch.from_numpy(lengths[idx]).to(self.device)
             x = torch.from_numpy(X[idx] if n is None else X[idx,:,:lengths[idx[-1]]]).to(self.device)
-            x = self.preprocess(x, n)
-            res = (f(x) if n is None or self.preprocess.length else f(x, n)).cpu().float()
+            x,n = self.preprocess(x, n),self.preprocess.remaining(n)
+            res = (f(x) if n is None else f(x, n)).cpu().float()
             if not i: out = torch.empty(len(X), *res.shape[1:])
             out[idx] = res
     return out

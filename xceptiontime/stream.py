@@ -26,7 +26,7 @@ class Prediction(NamedTuple):
     label:object # the answer, as `Predictor.predict` gives it: a label, several, or the values of a regression
     probs:np.ndarray # probabilities (classes,) in the order of the vocabulary; of a regression the values, (outputs,) or a number
 
-# %% ../nbs/14a_stream.ipynb #77080800
+# %% ../nbs/14a_stream.ipynb #11b91d50
 class StreamingPredictor:
     "Takes a signal in chunks of any size and predicts each window as it fills; memory stays that of one window"
     def __init__(self,
@@ -45,6 +45,7 @@ class StreamingPredictor:
         if bs<1: raise ValueError(f'bs: expected 1 or more windows at a time, got {bs}')
         self.predictor,self.rate,self.smooth,self.last,self.bs = predictor,rate,smooth,to_samples(last, name='last'),bs
         self.window = to_samples(window, rate, 'window')
+        if self.window<(predictor.preprocess.crop or 1): raise ValueError(f'window: expected {predictor.preprocess.crop} samples or more, of which the model keeps so many, got {self.window}')
         lo,hi = ((predictor.training or {}).get(k) for k in ('shortest','longest'))
         if lo and hi and not lo/2<=self.window<=hi*2:
             warnings.warn(f'window: {self.window} samples are far from the series that the model was trained on, of {lo} to {hi} steps', stacklevel=2)

@@ -46,7 +46,7 @@ class TSLengths(TensorBase):
     "Steps of each series of a padded batch; nothing to show"
     def show(self, ctx=None, **kwargs): return ctx
 
-# %% ../../nbs/20_data.loaders.ipynb #550bdc60
+# %% ../../nbs/20_data.loaders.ipynb #744a2376
 TARGETS = dict(classification=TensorCategory, multilabel=TensorMultiCategory, regression=TensorBase) # fastai's type for targets of each task
 
 def _title(task, y):
@@ -109,7 +109,7 @@ class TSDataset:
     @property
     def items(self): return SimpleNamespace(iloc=_Part(self)) # as fastai's Interpretation asks for some series
     @property
-    def n_inp(self) -> int: return 1 if self.lengths is None or self.preprocess.length else 2
+    def n_inp(self) -> int: return 1 if self.preprocess.remaining(self.lengths) is None else 2
     @property
     def vars(self) -> int: return self.preprocess.c_out
     @property
@@ -121,7 +121,7 @@ class TSDataset:
     @property
     def loss_func(self): return self.task.loss_func
 
-# %% ../../nbs/20_data.loaders.ipynb #8f30bdad
+# %% ../../nbs/20_data.loaders.ipynb #81775c60
 class PreprocessBatch(ItemTransform):
     "Runs the `Preprocess` module over each batch, on the device where the batch is"
     order = 0
@@ -129,7 +129,7 @@ class PreprocessBatch(ItemTransform):
     def to(self, device): self.preprocess.to(device)
     def __call__(self, b, **kwargs): # not by way of `encodes`, whose dispatch takes longer than the scaling of a batch
         lengths = b[1].as_subclass(torch.Tensor) if len(b)>1 and isinstance(b[1], TSLengths) else None
-        rest = b[2:] if lengths is not None and self.preprocess.length else b[1:]
+        rest = b[1:] if lengths is None or self.preprocess.remaining(lengths) is not None else b[2:]
         return (self.preprocess(b[0].as_subclass(torch.Tensor), lengths).as_subclass(type(b[0])), *rest)
     def decodes(self, b): return (self.preprocess.inverse(b[0]), *b[1:])
 
