@@ -1,0 +1,34 @@
+"What a reader sees of a tutorial is enough to run it: no shown cell needs a name that only a hidden one makes"
+import ast, builtins
+from pathlib import Path
+import pytest
+import xceptiontime.all
+from fastcore.nbio import read_nb
+
+pages = sorted((Path(__file__).parents[1]/'nbs'/'tutorials').glob('*.ipynb'))
+
+def names(source):
+    "Names that code binds, and those that it reads"
+    made,read = set(),set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name): (read if isinstance(node.ctx, ast.Load) else made).add(node.id)
+        if isinstance(node, (ast.FunctionDef,ast.ClassDef)): made.add(node.name)
+        if isinstance(node, ast.arg): made.add(node.arg)
+        if isinstance(node, (ast.Import,ast.ImportFrom)): made |= {(a.asname or a.name).split('.')[0] for a in node.names}
+        if isinstance(node, ast.ExceptHandler) and node.name: made.add(node.name)
+    return made,read
+
+def missing(cells):
+    "Names that shown code cells read and that neither they, Python nor `from xceptiontime.all import *` make"
+    made,read = (set().union(*o) for o in zip(*map(names, cells)))
+    return read-made-set(dir(builtins))-set(vars(xceptiontime.all))
+
+def test_a_name_that_is_hidden_is_found():
+    shown = ['x = f(1)', 'def g(a):\n    y[a] = x\n    return [b for b in a]']
+    assert missing(shown)=={'f','y'}
+    assert missing([*shown, 'from m import f', 'import y.z'])==set()
+
+@pytest.mark.parametrize('page', pages, ids=lambda p: p.stem)
+def test_shown_cells_suffice(page):
+    cells = [c.source for c in read_nb(page).cells if c.cell_type=='code' and '#| hide' not in c.source]
+    assert cells and missing(cells)==set()
