@@ -129,7 +129,7 @@ def _left(units, out):
             raise ValueError(f'out: expected a new folder for other settings, got {p} of {was}')
     return res
 
-# %% ../nbs/51_benchmark.ipynb #85975d0f
+# %% ../nbs/51_benchmark.ipynb #9496e570
 @contextmanager
 def _engine(backend, n_jobs, address):
     "joblib, set up for an engine"
@@ -154,9 +154,12 @@ def _engine(backend, n_jobs, address):
             import ray
             from ray.util.joblib import register_ray
         except ImportError as e: raise missing(e) from e
-        if not ray.is_initialized(): ray.init(address, **({} if address else dict(num_cpus=n_jobs)))
-        register_ray()
-        with parallel_config('ray', n_jobs=n_jobs): yield
+        if own := not ray.is_initialized(): ray.init(address, **({} if address else dict(num_cpus=n_jobs)))
+        try:
+            register_ray()
+            with parallel_config('ray', n_jobs=n_jobs): yield
+        finally:
+            if own: ray.shutdown()
     else: raise ValueError(f"backend: expected None, 'dask' or 'ray', got {backend!r}")
 
 # %% ../nbs/51_benchmark.ipynb #bdedcd31
