@@ -40,7 +40,7 @@ def unit_name(
     "Data set, network, recipe and seed"
     return f"{unit['set']}.{getattr(unit['arch'], '__name__', unit['arch'])}.{unit['recipe']}.{unit['seed']}"
 
-# %% ../nbs/51_benchmark.ipynb #8b951fc0
+# %% ../nbs/51_benchmark.ipynb #b4ca207f
 def _train(name, path, arch, recipe, seed):
     "Train on the training part and judge by the test part: results, and the probabilities of the test series"
     X,y,(train,test) = get_ucr(name, path)
@@ -51,7 +51,7 @@ def _train(name, path, arch, recipe, seed):
     with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)
     seconds,wall = time.thread_time()-start,time.perf_counter()-wall
     probs = torch.softmax(learn.predictor().scores([X[i] for i in test]).double(), 1).numpy()
-    return dict(**scores_of(probs, target), seconds=seconds, wall_seconds=wall, epochs=learn.n_epoch, steps=len(learn.recorder.losses),
+    return dict(**scores_of(probs, target), seconds=seconds, wall_seconds=wall, epochs=learn.trained['epochs'], steps=len(learn.recorder.losses),
                 n_train=len(train), n_test=len(test), channels=learn.dls.vars, length=learn.dls.len, classes=learn.dls.c), probs.astype(np.float32)
 
 # %% ../nbs/51_benchmark.ipynb #1a7cd715

@@ -260,7 +260,7 @@ class TSLearner(Learner):
     def loss_func(self, v): # callbacks such as MixUp put functions of their own here for a while, which stay as they are
         self._loss_func = task_loss(v, self.dls, self.task) if isinstance(v, (nn.Module,BaseLoss)) else v
 
-# %% ../nbs/30_learner.ipynb #5012b488
+# %% ../nbs/30_learner.ipynb #78eec3db
 @patch
 def _do_fit(self:TSLearner):
     before = (self.trained or {}).get('epochs', 0)
@@ -268,7 +268,7 @@ def _do_fit(self:TSLearner):
     try:
         for self.epoch in range(self.first_epoch, self.n_epoch):
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
-            self._note(before+self.epoch+1)
+            self._note(before+(self.epoch+1)*self.passes)
     except KeyboardInterrupt:
         self.interrupted = True
         raise CancelFitException from None
@@ -277,7 +277,7 @@ def _do_fit(self:TSLearner):
 @delegates(Learner.fit)
 def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     "Train for `n_epoch` epochs; see fastai's `Learner.fit`"
-    self.first_epoch,self.interrupted = 0,False # a `Checkpoint` goes on from a later epoch
+    self.first_epoch,self.passes,self.interrupted = 0,1,False # a `Checkpoint` goes on from a later epoch, a recipe may ask for several passes in one
     try: super(TSLearner, self).fit(n_epoch, lr, **kwargs)
     finally: # whatever else goes wrong after a loss of NaN, such as the loading of a best model that was never saved, comes from it
         keep = getattr(self, 'keep_finite', None)

@@ -7,11 +7,12 @@ Docs: https://example.github.io/xceptiontime/recipe.html.md"""
 # %% auto #0
 __all__ = ['BASE', 'RECIPES', 'DEFAULT', 'batch_size', 'get_recipe', 'AverageWeights', 'recipe_learner']
 
-# %% ../nbs/31_recipe.ipynb #9e5f8f3d
+# %% ../nbs/31_recipe.ipynb #8fd63372
 import inspect,math
 from contextlib import contextmanager
+from itertools import chain,repeat
 import torch
-from fastcore.basics import patch
+from fastcore.basics import GetAttr,patch
 from fastcore.foundation import L
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
@@ -108,23 +109,25 @@ def _smoothing(learn, amount):
     try: yield
     finally: learn.loss_func = loss
 
-# %% ../nbs/31_recipe.ipynb #74eba0e3
-class _EveryFew(Callback):
-    "Prints only every `n`th epoch, and the last"
-    order = ProgressCallback.order+1 # by then that has put its own way to print in place
+# %% ../nbs/31_recipe.ipynb #3494395c
+class _Again(GetAttr):
+    "A loader, `n` times over"
+    _default = 'dl'
+    def __init__(self, dl, n): self.dl,self.n = dl,n
+    def __len__(self): return self.n*len(self.dl)
+    def __iter__(self): return chain.from_iterable(repeat(self.dl, self.n))
+
+class _Passes(Callback):
+    "Makes one epoch of `n` passes over the training series"
+    order = ProgressCallback.order-1
     def __init__(self, n): self.n = n
-    def before_fit(self): self.all,self.learn.logger = self.learn.logger,self.few
-    def few(self, line):
-        if (self.epoch+1)%self.n==0 or self.epoch+1==self.n_epoch: self.all(line)
+    def before_fit(self): self.learn.passes = self.n
+    def before_train(self): self.learn.dl = _Again(self.dl, self.n)
 
-@contextmanager
-def _lines(learn, epochs, most):
-    "Callbacks that leave about `most` lines of `epochs`; the learner prints as before afterwards, also after an interruption"
-    logger = learn.logger
-    try: yield [_EveryFew(math.ceil(epochs/most))] if epochs>most else []
-    finally: learn.logger = logger
+# %% ../nbs/31_recipe.ipynb #0d80dc19
+def _passes(n): return max(d for d in range(1, max(1, n//40)+1) if n%d==0)
 
-# %% ../nbs/31_recipe.ipynb #cf9fa31b
+# %% ../nbs/31_recipe.ipynb #75374dbc
 @patch
 def fit_recipe(self:TSLearner,
     recipe=None, # a name in `RECIPES`, or a dict of what differs from `BASE`; `DEFAULT` if None
@@ -134,11 +137,12 @@ def fit_recipe(self:TSLearner,
     "Train as a recipe says; what it says of loaders and network is theirs already"
     r = get_recipe(recipe, **changes)
     epochs = max(r['epochs'], math.ceil(r['min_steps']/max(1, len(self.dls.train))))
+    passes = _passes(epochs) if epochs>r['epochs'] else 1
     for m in self.model.modules():
         if isinstance(m, nn.BatchNorm1d): m.momentum = r['bn_momentum']
-    cbs = L(cbs) + ([TSMixUp(r['mixup'])] if r['mixup'] else []) + ([AverageWeights(r['average'])] if r['average'] else [])
+    cbs = L(cbs) + ([_Passes(passes)] if passes>1 else []) + ([TSMixUp(r['mixup'])] if r['mixup'] else []) + ([AverageWeights(r['average'])] if r['average'] else [])
     fit = self.fit_one_cycle if r['schedule']=='one_cycle' else self.fit_flat_cos
-    with _smoothing(self, r['smoothing']),_lines(self, epochs, r['epochs']) as few: fit(epochs, r['lr'], wd=r['wd'], cbs=cbs+few)
+    with _smoothing(self, r['smoothing']): fit(epochs//passes, r['lr'], wd=r['wd'], cbs=cbs)
 
 # %% ../nbs/31_recipe.ipynb #49145c3d
 def recipe_learner(
