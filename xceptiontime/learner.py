@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/learner.html.md"""
 __all__ = ['METRICS', 'DEFAULT_METRICS', 'ARCH_DEFAULTS', 'TaskMetric', 'InUnits', 'task_loss', 'task_metrics', 'KeepFinite',
            'ProgressOrLines', 'TSLearner', 'body_and_head', 'ts_learner']
 
-# %% ../nbs/30_learner.ipynb #c763dc10
+# %% ../nbs/30_learner.ipynb #4fde5c82
 import inspect,math,random,sys,warnings
 from contextlib import contextmanager
 from copy import copy
@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from fastcore.foundation import L
-from fastcore.imports import IN_NOTEBOOK,noop
+from fastcore.imports import IN_NOTEBOOK
 from fastcore.meta import delegates
 from fastai.callback import hook,schedule # these give every Learner `summary`, `fit_one_cycle` and `lr_find`
 from fastai.callback.core import Callback,CancelEpochException,CancelFitException
 from fastai.callback.progress import ProgressCallback
+from fastai.imports import noop # fastcore's is another function; it is this one that `no_logging` puts in place
 from fastai.learner import AvgMetric,Learner,Metric,defaults,mk_metric
 from fastai.losses import BaseLoss
 from fastai.metrics import AccumMetric,ActivationType
