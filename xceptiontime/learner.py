@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/learner.html.md"""
 __all__ = ['METRICS', 'DEFAULT_METRICS', 'ARCH_DEFAULTS', 'TaskMetric', 'InUnits', 'task_loss', 'task_metrics', 'KeepFinite',
            'ProgressOrLines', 'TSLearner', 'body_and_head', 'ts_learner']
 
-# %% ../nbs/30_learner.ipynb #c763dc10
+# %% ../nbs/30_learner.ipynb #906e8584
 import inspect,math,random,sys,warnings
 from contextlib import contextmanager
 from copy import copy
@@ -31,7 +31,7 @@ from torch import nn
 from .data.loaders import TARGETS,TSDataLoaders,TSLengths
 from .models import XceptionTime
 from .preprocess import check_series
-from .pretrained import go_on_from
+from .pretrained import _same_task,go_on_from
 from .runtime import Predictor,evaluating
 from .tasks import TaskLoss
 
@@ -416,6 +416,17 @@ def _over(self:TSLearner,
             res.append(f(*b[:dl.dataset.n_inp]).cpu().float())
             if dl.dataset.y is not None: ys.append(b[-1].cpu())
     return torch.cat(res),torch.cat(ys).numpy() if ys else None
+
+# %% ../nbs/30_learner.ipynb #159acb2b
+@patch
+def _check_data(self:TSLearner,
+    ds # what a loader holds, a `TSDataset`
+):
+    "Series of another task or otherwise preprocessed are refused: what comes of them would look right"
+    own,new = self.dls.preprocess,ds.preprocess
+    if not _same_task(self.task, ds.task): raise ValueError(f'dl: expected data for the task that this learner was made for, {self.task}, got {ds.task}; learn.dls.test_dl makes a loader that fits')
+    if own.settings()!=new.settings() or any((a.cpu()!=b.cpu()).any() for a,b in zip(own.buffers(), new.buffers())):
+        raise ValueError('dl: expected series preprocessed as in training, with the same settings and statistics, got a loader with others; learn.dls.test_dl makes one that fits')
 
 # %% ../nbs/30_learner.ipynb #3f170878
 @patch
