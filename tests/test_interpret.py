@@ -1,5 +1,5 @@
 "Attribution and importance on what the page does not show: other tasks and preprocessing, memory maps, scikit-learn's importance, a missing captum"
-import builtins
+import builtins, copy
 import numpy as np, pytest, torch
 import matplotlib.pyplot as plt
 from torch import nn
@@ -66,6 +66,31 @@ def test_scales_add_up(kw):
         with torch.no_grad(): want = (model(z)-model(pre(torch.tensor(base[None]))))[:,1].numpy()
         adds_up(attribute(learn, X[3:6], target=1, baseline=base), want)
 
+@pytest.mark.parametrize('data', [X,ragged], ids=['equal','ragged'])
+@pytest.mark.parametrize('method', METHODS)
+def test_crop(data, method):
+    "Of the steps that are kept, the map that they get by themselves; of all others 0"
+    base = np.random.default_rng(3).normal(size=(2,20)).astype(np.float32)
+    pred = learner(data, crop=9, missing='mask').predictor()
+    plain = copy.deepcopy(pred)
+    plain.preprocess.crop = None
+    for x,a in zip(data[:5], attribute(pred, data[:5], method, target=1)):
+        n = x.shape[1]
+        lo = (n-9)//2
+        np.testing.assert_array_equal(a[:,lo:lo+9], attribute(plain, x[None,:,lo:lo+9], method, target=1)[0])
+        assert a.shape==x.shape and np.abs(a).max()>0 and not a[:,:lo].any() and not a[:,lo+9:].any()
+    if method!='grad_cam': np.testing.assert_array_equal(attribute(pred, data[0][None,:,:20], method, target=1, baseline=base)[0,:,5:14],
+                                                         attribute(plain, data[0][None,:,5:14], method, target=1, baseline=base[:,5:14])[0])
+
+def test_resample_grad_cam():
+    "The map of the stretched series, laid over the whole of the raw one"
+    learn = learner(resample=64)
+    with torch.no_grad(): found = learn.model.eval().block(learn.dls.preprocess(torch.tensor(X[:1])))
+    found.requires_grad_()
+    g, = torch.autograd.grad(learn.model.head(found)[0,1], found)
+    cam = (found.detach()*g.mean(2, keepdim=True)).sum(1, keepdim=True)
+    close(attribute(learn, X[:1], 'grad_cam', target=1)[0].sum(0), F.interpolate(cam, 40, mode='linear')[0,0], 1e-6)
+
 def test_missing():
     "What is missing has a share by being missing; NaN in the input gives none in the map"
     Xm = X.copy()
@@ -99,6 +124,26 @@ def test_any_module(head):
         a = attribute(learn, X[:2], 'grad_cam', target=0, layer=name)
         np.testing.assert_array_equal(a, attribute(learn, X[:2], 'grad_cam', target=0, layer=learn.model.get_submodule(name)))
         assert a.shape==(2,2,40) and np.isfinite(a).all()
+
+def test_no_map_there():
+    "Modules that the network never runs as such, or that give no tensor"
+    learn = learner()
+    with pytest.raises(ValueError, match=r'layer: expected a module that gives .*, got nothing from ModuleList'): attribute(learn, X[:1], 'grad_cam', layer='block.xception')
+    class Recurrent(nn.Module):
+        def __init__(self, c_in, c_out):
+            super().__init__()
+            self.body,self.head = nn.LSTM(c_in, 4, batch_first=True),nn.Linear(4, c_out)
+        def forward(self, x, lengths=None): return self.head(self.body(x.transpose(1,2))[0].mean(1))
+    with pytest.raises(ValueError, match=r'layer: expected a module that gives .* from LSTM'): attribute(TSLearner(learn.dls, Recurrent(2, 3)), X[:1], 'grad_cam', layer='body')
+
+def test_numbers_of_numpy():
+    learn = learner()
+    for kw in (dict(window=5, step=2), dict(window=3), dict(step=3)):
+        np.testing.assert_array_equal(attribute(learn, X[:2], 'occlusion', **{k: np.int64(v) for k,v in kw.items()}), attribute(learn, X[:2], 'occlusion', **kw))
+    np.testing.assert_array_equal(attribute(learn, X[:2], n_steps=np.int64(32), bs=np.int64(5)), attribute(learn, X[:2], n_steps=32, bs=5))
+    a,b = (permutation_importance(learn, 'time', spans=n, n_repeats=2, seed=0, bs=m) for n,m in ((3,7), (np.int64(3),np.int64(7))))
+    assert a.names==b.names==['0-12','13-26','27-39']
+    np.testing.assert_array_equal(a.drops, b.drops)
 
 def test_other_networks():
     "InceptionTime as it comes; a network without a known body is asked for its layer"
@@ -186,6 +231,22 @@ def test_ragged_importance():
     assert time.names==['0%-25%','25%-50%','50%-75%','75%-100%'] and (time.drops!=0).any(1).all()
     with pytest.raises(ValueError, match='spans: expected a number of equal parts'): permutation_importance(learn, 'time', spans=[(0,3)])
 
+def test_shortest_of_the_split():
+    "A short series among those for training does not limit the spans of the validation split"
+    data = [ragged[0][:,:5], *ragged[1:]]
+    learn = learner(data)
+    assert len(permutation_importance(learn, 'time', spans=20, n_repeats=2).names)==20
+    with pytest.raises(ValueError, match='spans: expected 1 to 20, the steps of the shortest series, got 21'): permutation_importance(learn, 'time', spans=21)
+    with pytest.raises(ValueError, match='spans: expected 1 to 5, '): permutation_importance(learn, 'time', dl=learn.dls.train)
+
+def test_names_of_new_series():
+    "A loader of new series knows the channels as the others do"
+    learn = learner(channels=['left','right'])
+    new = learn.dls.test_dl(X[12:], classes[12:])
+    a,b = (permutation_importance(learn, dl=dl, channels=c, n_repeats=2, seed=0) for dl,c in ((None,None), (new,['left','right'])))
+    assert a.names==b.names==['left','right']
+    np.testing.assert_array_equal(a.drops, b.drops)
+
 def test_memmap_is_read_in_batches(tmp_path):
     "The same numbers from a file as from memory, and never more than a batch at a time"
     signal = np.random.default_rng(2).normal(size=(2,600)).astype(np.float32)
@@ -227,9 +288,14 @@ def test_metrics_and_loaders():
     mse = lambda values, y: ((values-y)**2).mean()
     up,down = (permutation_importance(r, metric=mse, higher_is_better=h, n_repeats=2, seed=0).drops for h in (True,False))
     close(up, -down, 1e-7)
-    for kw,words in ((dict(metric=mse), "higher_is_better: expected True or False for the metric"), (dict(n_repeats=1), 'n_repeats: expected 2 or more, got 1'),
+    for kw,words in ((dict(metric=mse), "higher_is_better: expected True or False for the metric"), (dict(n_repeats=1), 'n_repeats: expected a whole number of 2 or more, got 1'),
                      (dict(over='steps'), "over: expected 'channel' or 'time', got 'steps'"), (dict(spans=3), "spans: expected only with over='time'"),
-                     (dict(over='time', spans=41), 'spans: expected 1 to 40'), (dict(over='time', spans=[(5,50)]), 'spans: expected .start, stop. within 0 to 40'),
+                     (dict(over='time', spans=41), 'spans: expected 1 to 40'), (dict(over='time', spans=[(5,50)]), r'spans: expected a number, or a list of \(start, stop\) within 0 to 40, got \[\(5, 50\)\]'),
+                     (dict(over='time', spans=(0,10)), r'or a list of \(start, stop\) within 0 to 40, got \(0, 10\)'), (dict(over='time', spans=[]), r'within 0 to 40, got \[\]'),
+                     (dict(over='time', spans=[(0,.5)]), 'spans: expected a number'), (dict(over='time', spans=2.5), 'spans: expected a number'),
+                     (dict(channels=0), r'channels: expected a list with some of \[0, 1\], got 0'), (dict(channels='left'), "channels: expected a list with some of .*, got 'left'"),
+                     (dict(channels=[]), r'channels: expected a list with some of .*, got \[\]'), (dict(channels=[[]]), r'channels: expected some of .*, or lists of them, got \[\]'),
+                     (dict(bs=0), 'bs: expected a whole number of 1 or more, got 0'),
                      (dict(names=['a']), 'names: expected one for each of 2 parts, got 1'), (dict(dl=r.dls.test_dl(X[:2])), 'dl: expected a loader with targets'),
                      (dict(confidence=95), 'confidence: expected a number between 0 and 1'), (dict(metric='accuracy'), "metrics: expected for regression some of")):
         with pytest.raises(ValueError, match=words): permutation_importance(r, **kw)
@@ -273,6 +339,30 @@ def test_pictures(data, task):
     assert len(plt.get_fignums())==n
     fig.canvas.draw()
 
+@pytest.mark.parametrize('how', [dict(resample=16), dict(crop=16)], ids=['resample','crop'])
+@pytest.mark.parametrize('task', ['classes','labels'])
+def test_pictures_of_one_length(how, task):
+    "Series of unequal length that the network gets in one: drawn as they were, each with its own target"
+    y = np.array(list('abc'))[classes] if task=='classes' else np.c_[classes==0, classes<2].astype(int)
+    words = list(y) if task=='classes' else ['0; 1','1','(none)']*8
+    learn = learner(ragged, y, **how)
+    order = learn.get_preds(with_loss=True)[2].argsort(descending=True)
+    for ax,i in zip(plot_top_losses(learn, 12), splits[1][order], strict=True):
+        assert ax.get_title().split(' → ')[0]==words[i]
+        close(ax.lines[1].get_ydata(), ragged[i][1], 1e-5)
+    assert sorted(t.get_text() for t in plot_embedding(learn).get_legend().get_texts())==sorted(set(words))
+
+def test_how_many_losses():
+    learn = learner()
+    assert [len(plot_top_losses(learn, *a, **kw)) for a,kw in (((),{}), ((4,),{}), ((),dict(k=3)), ((np.int64(2),),{}))]==[9,4,3,2]
+    for k in (0,-1,2.5,'4'):
+        with pytest.raises(ValueError, match=f'k: expected a whole number of 1 or more, got {k!r}'): plot_top_losses(learn, k)
+    with pytest.raises(ValueError, match='ax: expected axes for 3 series, got 1'): plot_top_losses(learn, 3, ax=plt.subplots()[1])
+
+def test_embedding_without_features():
+    dls = TSDataLoaders.from_arrays(X[:,0], X.mean((1,2)), splits, device='cpu')
+    with pytest.raises(TypeError, match='learn: expected a network with forward_features, got Linear'): plot_embedding(TSLearner(dls, Linear(1, 1)))
+
 def test_shuffled_training_loader_is_told_in_order():
     "The training loader shuffles; pictures of it go by the series' own targets"
     learn = learner()
@@ -296,4 +386,7 @@ def test_plot_attribution_ax():
     assert plot_attribution(X[:2], a[:2], ax=axs)==list(axs)
     with pytest.raises(ValueError, match='ax: expected axes for 3 series, got 2'): plot_attribution(X[:3], a[:3], ax=axs)
     with pytest.raises(ValueError, match='names: expected one for each of 2 channels, got 1'): plot_attribution(X[:1], a[:1], names=['a'])
-    assert len(plot_attribution(X, a))==9
+    assert len(plot_attribution(X, a))==len(plot_attribution(X, a, titles=list('abcdefghi')))==9
+    for kw,words in ((dict(max_n=0), 'max_n: expected a whole number of 1 or more, got 0'), (dict(titles=['a']), 'titles: expected one for each of 9 series, got 1')):
+        with pytest.raises(ValueError, match=words): plot_attribution(X, a, **kw)
+    with pytest.raises(ValueError, match=r'X: expected 1 or more series, got shape \(0, 2, 40\)'): plot_attribution(X[:0], a[:0])

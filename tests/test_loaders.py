@@ -148,6 +148,26 @@ def test_equal_lengths_on_demand():
         np.testing.assert_allclose(r, [np.interp(new, old, v) for v in x], atol=1e-5)
         np.testing.assert_array_equal(c, x[:,-7:])
 
+@pytest.mark.parametrize('how', [{}, dict(resample=7), dict(crop=3)], ids=['own','resample','crop'])
+def test_a_sample_in_words(how):
+    "A series of unequal length from the dataset: raw, of its own length, with its own target"
+    X,y = unequal()
+    words = np.array(['left','right'])[y]
+    dls = loaders(X, words, **how)
+    for ds,at in ((dls.train_ds,0), (dls.valid_ds,40), (dls.test_dl(X, words).dataset,0)):
+        for i in range(10):
+            x,n,target = ds.decode(ds[i])
+            np.testing.assert_array_equal(x.numpy(), X[at+i])
+            assert n==X[at+i].shape[1] and target==words[at+i]
+    x,_ = dls.test_dl(X).dataset.decode(dls.test_dl(X).dataset[3]) # without targets
+    np.testing.assert_array_equal(x.numpy(), X[3])
+
+def test_new_series_have_the_names_of_their_loaders():
+    X,y = arrays()
+    dls = loaders(X, y, channels=['a','b'], rate=50)
+    ds = dls.test_dl(X, y).dataset
+    assert ds.channels==['a','b'] and ds.rate==50
+
 # ---- recordings
 
 def make_recordings(tmp_path, kind, ns=(300,50,411), dtype=np.float32):

@@ -8,8 +8,9 @@ Docs: https://example.github.io/xceptiontime/interpret.html.md"""
 __all__ = ['METHODS', 'attribute', 'plot_attribution', 'Importance', 'permutation_importance', 'plot_importance',
            'plot_confusion_matrix', 'plot_top_losses', 'plot_embedding']
 
-# %% ../nbs/31_interpret.ipynb #0de5b350
+# %% ../nbs/31_interpret.ipynb #b91c536c
 import copy,warnings
+from numbers import Integral
 from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,10 +22,10 @@ from torch import nn
 from torch.nn import functional as F
 from .data.loaders import TSDataset,TSLengths,TSTensor,series_axes
 from .learner import DEFAULT_METRICS,TSLearner,task_metrics
-from .preprocess import check_series
+from .preprocess import check_series,cropped
 from .runtime import Predictor,evaluating
 
-# %% ../nbs/31_interpret.ipynb #9e875d55
+# %% ../nbs/31_interpret.ipynb #23c2a774
 def _captum():
     try: import captum.attr
     except ImportError: raise ImportError("captum: expected it to be installed for attribution, got none; pip install 'xceptiontime[interpret]'") from None
@@ -34,6 +35,10 @@ def _predictor(model):
     if isinstance(model, Predictor): return model
     if not hasattr(model, 'predictor'): raise TypeError(f'learn_or_predictor: expected a TSLearner or a Predictor, got {type(model).__name__}')
     return model.predictor()
+
+def _whole(least=1, **numbers):
+    for k,v in numbers.items():
+        if not isinstance(v, Integral) or v<least: raise ValueError(f'{k}: expected a whole number of {least} or more, got {v!r}')
 
 def _outputs(task):
     "What each score is of"
@@ -72,17 +77,15 @@ def _occlusion(model, x, base, target, window, step, bs):
     with torch.no_grad():
         return _captum().Occlusion(model).attribute(x, (1,n), strides=(1,min(n, step or max(1, n//2))), baselines=base, target=target, perturbations_per_eval=bs)
 
-# %% ../nbs/31_interpret.ipynb #74cd49d6
+# %% ../nbs/31_interpret.ipynb #2f173b20
 def _grad_cam(model, x, base, target, layer):
     n,seen = x.shape[2],[]
     x = x.detach().clone().requires_grad_()
     attr = _captum()
-    handle = layer.register_forward_hook(lambda m, i, o: seen.append(o.shape))
-    try: cam = attr.LayerGradCam(model, layer).attribute(x, target).detach()
-    finally: handle.remove()
-    if len(seen[0])!=3: raise ValueError(f'layer: expected a module that gives (batch, channels, steps), got shape {tuple(seen[0])} from {type(layer).__name__}')
-    cam = attr.LayerAttribution.interpolate(cam, n, 'linear')
-    g, = torch.autograd.grad(model(x)[0,target], x)
+    with layer.register_forward_hook(lambda m, i, o: seen.append(tuple(getattr(o, 'shape', ())))):
+        g, = torch.autograd.grad(model(x)[0,target], x)
+    if not seen or len(seen[0])!=3: raise ValueError(f'layer: expected a module that gives (batch, channels, steps), got {f"shape {seen[0]}" if seen else "nothing"} from {type(layer).__name__}')
+    cam = attr.LayerAttribution.interpolate(attr.LayerGradCam(model, layer).attribute(x, target).detach(), n, 'linear')
     k = n//10//2*2+1 # a single step's gradient times input is noise
     share = F.avg_pool1d((g*(x.detach()-base)).abs(), k, 1, k//2) + torch.finfo(x.dtype).tiny
     return cam*share/share.sum(1, keepdim=True)
@@ -101,7 +104,7 @@ def _layer(model, layer):
     if not any(m is layer for m in names.values()): raise ValueError(f'layer: expected a module of the network or its name, got {type(layer).__name__}')
     return layer
 
-# %% ../nbs/31_interpret.ipynb #c1cdf277
+# %% ../nbs/31_interpret.ipynb #da8db5a1
 METHODS = dict(integrated_gradients={'baseline','n_steps'}, occlusion={'baseline','window','step'}, grad_cam={'layer'}) # and the options of each
 
 def attribute(
@@ -112,7 +115,7 @@ def attribute(
     *,
     baseline=None, # a raw series (channels, length) that says nothing; the training mean of each channel if None
     n_steps:int=64, # gradients on the way from the baseline; doubled where they are too few
-    window:int|None=None, # steps to hide at a time; a tenth of the series if None
+    window:int|None=None, # steps to hide at a time; a tenth of the series, or of what `crop` keeps of it, if None
     step:int|None=None, # steps from one window to the next; half a window if None
     layer=None, # module inside the network, or its name; the one before the head if None
     bs:int=64, # series that the network gets at a time
@@ -122,8 +125,7 @@ def attribute(
     if method not in METHODS: raise ValueError(f'method: expected one of {list(METHODS)}, got {method!r}')
     given = {k for k,v in dict(baseline=baseline, window=window, step=step, layer=layer).items() if v is not None} | ({'n_steps'} if n_steps!=64 else set())
     if given-METHODS[method]: raise ValueError(f'{min(given-METHODS[method])}: expected only with another method than {method!r}')
-    for k,v in dict(n_steps=n_steps, window=window, step=step, bs=bs).items():
-        if v is not None and not (isinstance(v, int) and v>=1): raise ValueError(f'{k}: expected a whole number of 1 or more, got {v!r}')
+    _whole(n_steps=n_steps, bs=bs, **{k:v for k,v in dict(window=window, step=step).items() if v is not None})
     xs,lengths = check_series(X, c_in=pred.preprocess.c_in)
     pred.preprocess.check(xs, lengths)
     targets = _targets(target, pred.task, len(xs))
@@ -134,7 +136,7 @@ def attribute(
     if lengths is not None: return [a.reshape(np.shape(x)) for a,x in zip(res, X)]
     return np.stack(res).reshape(xs.shape if isinstance(X, (list,tuple)) else np.shape(X)) if res else np.zeros_like(xs)
 
-# %% ../nbs/31_interpret.ipynb #97f0d2b0
+# %% ../nbs/31_interpret.ipynb #fe7866bf
 class _Equal(nn.Module):
     "A network behind `Preprocess.equal`"
     def __init__(self, pre, model):
@@ -145,9 +147,10 @@ class _Equal(nn.Module):
 def _one(pred, x, method, target, baseline, n_steps, window, step, layer, bs):
     "The attribution of one raw series (channels, length)"
     pre = pred.preprocess
-    model = _Equal(pre, pred.model) if pre.length else pred.model # the map is of the steps before that
+    model = _Equal(pre, pred.model) if pre.resample else pred.model # the map is of the steps before that
+    kept = cropped(torch.arange(x.shape[1])[None,None], pre.crop)[0,0] if pre.crop else slice(None)
     def prepared(x):
-        with torch.no_grad(): return pre.scaled(torch.tensor(x, device=pred.device)[None])
+        with torch.no_grad(): return pre.scaled(torch.tensor(x, device=pred.device)[None])[:,:,kept]
     z = prepared(x)
     if baseline is None:
         base = torch.zeros_like(z)
@@ -163,7 +166,9 @@ def _one(pred, x, method, target, baseline, n_steps, window, step, layer, bs):
     elif method=='occlusion': a = _occlusion(model, z, base, target, window, step, bs)
     else: a = _integrated_gradients(model, z, base, target, n_steps, bs)
     if pred.task.vocab is None: a = a*np.atleast_1d(pred.task.std)[target]
-    return sum(a[0].split(pre.c_in)).cpu().numpy().astype(np.float32)
+    res = np.zeros_like(x)
+    res[:,kept] = sum(a[0].split(pre.c_in)).cpu().numpy()
+    return res
 
 # %% ../nbs/31_interpret.ipynb #a11646b7
 def _draw(ax, x, a, top, names, cmap):
@@ -184,7 +189,14 @@ def _draw(ax, x, a, top, names, cmap):
         ax.add_collection(LineCollection(pieces, array=c, cmap=cmap, norm=plt.Normalize(0, 1), lw=4*c, capstyle='round', zorder=2))
     ax.set(xlim=(0, max(n-1, 1)), ylim=(rows[-1]-.6, .6), yticks=rows, yticklabels=names)
 
-# %% ../nbs/31_interpret.ipynb #2ac1233d
+# %% ../nbs/31_interpret.ipynb #88e0ad26
+def _axes(ax, n, **kwargs):
+    "Axes for `n` series: the first of those given, or a new grid"
+    axs = list(series_axes(n, **kwargs) if ax is None else np.ravel(ax))
+    if len(axs)<n: raise ValueError(f'ax: expected axes for {n} series, got {len(axs)}')
+    return axs[:n]
+
+# %% ../nbs/31_interpret.ipynb #ae866bb9
 def plot_attribution(
     X, # series, in any form that `check_series` takes
     attribution, # of the same shape: see `attribute`
@@ -197,19 +209,21 @@ def plot_attribution(
 ) -> list: # of axes, one a series
     "Draw series in the colour of what mattered, whether for or against; colours and thickness start anew in each series"
     xs,lengths = check_series(X)
+    if not len(xs): raise ValueError(f'X: expected 1 or more series, got shape {xs.shape}')
+    _whole(max_n=max_n)
     n = min(len(xs), max_n)
     cut = lambda o,i: o[i] if lengths is None else o[i][:,:lengths[i]]
     az,_ = check_series(attribution, name='attribution')
     if az.shape!=xs.shape: raise ValueError(f'attribution: expected the shape of X, {xs.shape}, got {az.shape}')
     names = range(xs.shape[1]) if names is None else names
     if len(names)!=xs.shape[1]: raise ValueError(f'names: expected one for each of {xs.shape[1]} channels, got {len(names)}')
-    axs = series_axes(n, figsize=figsize or (9, min(12, 1+n**.5*(.6+.5*xs.shape[1])))) if ax is None else list(np.ravel(ax))
-    if len(axs)<n: raise ValueError(f'ax: expected axes for {n} series, got {len(axs)}')
+    if titles is not None and len(titles)<n: raise ValueError(f'titles: expected one for each of {n} series, got {len(titles)}')
+    axs = _axes(ax, n, figsize=figsize or (9, min(12, 1+n**.5*(.6+.5*xs.shape[1]))))
     for i,ax in zip(range(n), axs):
         a = cut(az, i)
         _draw(ax, cut(xs, i), a, max(np.abs(a).max(), np.finfo(np.float32).tiny), names, cmap)
         if titles is not None: ax.set_title(titles[i])
-    return axs[:n]
+    return axs
 
 # %% ../nbs/31_interpret.ipynb #9824a9a1
 class Importance:
@@ -276,30 +290,32 @@ def _parts(ds, over, channels, spans, names):
     if over=='channel':
         if spans is not None: raise ValueError("spans: expected only with over='time'")
         known,parts = list(ds.channels or range(ds.X.shape[1])),[]
-        for part in known if channels is None else channels:
+        channels = known if channels is None else channels
+        if np.isscalar(channels) or not len(channels): raise ValueError(f'channels: expected a list with some of {known}, got {channels!r}')
+        for part in channels:
             part = [part] if np.ndim(part)==0 else list(part)
-            for c in part:
+            for c in part or [part]: # an empty list is none of them
                 if c not in known: raise ValueError(f'channels: expected some of {known}, or lists of them, got {c!r}')
             parts.append((', '.join(map(str, part)), [known.index(c) for c in part], slice(None)))
     elif over=='time':
         if channels is not None: raise ValueError("channels: expected only with over='channel'")
         spans,n = 10 if spans is None else spans,ds.X.shape[2]
-        if isinstance(spans, int):
-            shortest = n if ds.lengths is None else ds.lengths.min()
+        if isinstance(spans, Integral):
+            shortest = n if ds.lengths is None else ds.lengths[ds.idxs].min()
             if not 1<=spans<=shortest: raise ValueError(f'spans: expected 1 to {shortest}, the steps of the shortest series, got {spans}')
             f = np.linspace(0, 1, spans+1)
             if ds.lengths is not None: parts = [(f'{a:.0%}-{b:.0%}', slice(None), (a,b)) for a,b in zip(f[:-1], f[1:])]
             else: spans = [(round(a*n), round(b*n)) for a,b in zip(f[:-1], f[1:])]
-        if not isinstance(spans, int):
+        if not isinstance(spans, Integral):
             if ds.lengths is not None: raise ValueError('spans: expected a number of equal parts for series of unequal length, got steps')
-            for a,b in spans:
-                if not 0<=a<b<=n: raise ValueError(f'spans: expected (start, stop) within 0 to {n}, got {(a,b)}')
+            fits = lambda s: np.shape(s)==(2,) and all(isinstance(o, Integral) for o in s) and 0<=s[0]<s[1]<=n
+            if not np.iterable(spans) or not len(spans) or not all(map(fits, spans)): raise ValueError(f'spans: expected a number, or a list of (start, stop) within 0 to {n}, got {spans!r}')
             parts = [(f'{a}-{b-1}' if b-a>1 else f'{a}', slice(None), slice(a, b)) for a,b in spans]
     else: raise ValueError(f"over: expected 'channel' or 'time', got {over!r}")
     if names is not None and len(names)!=len(parts): raise ValueError(f'names: expected one for each of {len(parts)} parts, got {len(names)}')
     return parts if names is None else [(n,*p[1:]) for n,p in zip(names, parts)]
 
-# %% ../nbs/31_interpret.ipynb #50528e28
+# %% ../nbs/31_interpret.ipynb #ed595c06
 def permutation_importance(
     learn:TSLearner, # trained
     over:str='channel', # shuffle each 'channel', or each span of 'time' in all channels at once
@@ -317,7 +333,8 @@ def permutation_importance(
 ) -> Importance:
     "How much worse the metric gets when a part of the series is shuffled among them"
     if not isinstance(learn, TSLearner): raise TypeError(f'learn: expected a TSLearner, got {type(learn).__name__}')
-    if not isinstance(n_repeats, int) or n_repeats<2: raise ValueError(f'n_repeats: expected 2 or more, got {n_repeats!r}')
+    _whole(2, n_repeats=n_repeats)
+    _whole(bs=bs)
     if not 0<confidence<1: raise ValueError(f'confidence: expected a number between 0 and 1, got {confidence!r}')
     ds,pred,rng = _dataset(learn, dl),learn.predictor(),np.random.default_rng(seed)
     f,name,sign = _metric(learn, metric, higher_is_better)
@@ -370,41 +387,42 @@ def _in_order(learn, dl, **kwargs):
     dl = (learn.dls.valid if dl is None else dl).in_order()
     with learn.no_bar(): return learn.get_preds(dl=dl, with_decoded=True, **kwargs)
 
-# %% ../nbs/31_interpret.ipynb #8af78302
+# %% ../nbs/31_interpret.ipynb #0d53481d
 def _draw_losses(samples, answers, losses, ctxs=None, nrows=None, ncols=None, figsize=None, **kwargs):
-    if ctxs is None: ctxs = series_axes(len(samples), nrows, ncols, figsize)
+    ctxs = _axes(ctxs, len(samples), nrows=nrows, ncols=ncols, figsize=figsize)
     for ctx,s,answer,loss in zip(ctxs, samples, answers, losses):
         s[0].show(ctx=ctx, **kwargs)
         for j,line in enumerate(ctx.lines): line.set_color(plt.get_cmap('viridis')(.9*j/max(len(ctx.lines)-1, 1))) # channels by lightness too
         ctx.set_title(f'{s[-1]} → {answer}\nloss {float(loss):.3g}', fontsize='medium')
-    return list(ctxs)[:len(samples)]
+    return ctxs
 
 @dispatch
 def plot_top_losses(x:TSTensor|tuple[TSTensor,TSLengths], y, samples, outs, raws, losses, **kwargs): return _draw_losses(samples, [o[-1] for o in outs], losses, **kwargs)
 
-# %% ../nbs/31_interpret.ipynb #06064779
+# %% ../nbs/31_interpret.ipynb #7358b16c
 @dispatch
 def plot_top_losses(
     learn:TSLearner, # trained
+    k=9, # series to draw
     *,
-    k:int=9, # series to draw
     largest:bool=True, # those with the largest loss, or the smallest?
     dl=None, # a loader with targets; that of the validation split if None
     ax=None, # axes, or a list of them; a new grid if None
     **kwargs # `nrows`, `ncols` and `figsize` of a new grid; others go to matplotlib's `plot`
 ) -> list: # of axes, one a series
     "Draw the series whose loss is largest, each with its target, what was predicted, and the loss"
+    _whole(k=k)
     ds = _dataset(learn, dl)
     answers,losses = _in_order(learn, dl, with_loss=True)[2:]
     losses,idxs = losses.topk(min(k, len(losses)), largest=largest)
     samples = [ds.decode(ds[i]) for i in idxs.tolist()]
     titles = [ds.decode((*ds[i][:-1], a))[-1] for i,a in zip(idxs.tolist(), answers[idxs])]
-    return _draw_losses(samples, titles, losses, None if ax is None else np.ravel(ax), **kwargs)
+    return _draw_losses(samples, titles, losses, ax, **kwargs)
 
 # %% ../nbs/31_interpret.ipynb #0b0a3734
 _all_ = ['plot_top_losses']
 
-# %% ../nbs/31_interpret.ipynb #1f6fd5ce
+# %% ../nbs/31_interpret.ipynb #3c6f7275
 _markers = 'osD^vP*X<>hd'
 
 def plot_embedding(
@@ -419,7 +437,7 @@ def plot_embedding(
     ds,task = _dataset(learn, dl, targets=False),learn.dls.task
     if len(ds)<2: raise ValueError(f'dl: expected 2 or more series, got {len(ds)}')
     pca = PCA(2)
-    points = pca.fit_transform(learn._over(learn.model.forward_features, learn.dls.valid if dl is None else dl)[0].double().numpy())
+    points = pca.fit_transform(learn._features(learn.dls.valid if dl is None else dl).double().numpy())
     if ax is None: ax = plt.subplots(figsize=(5,4), layout='constrained')[1]
     if ds.y is None: ax.scatter(*points.T, color='k', s=18)
     elif task.vocab is None:

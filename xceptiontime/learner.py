@@ -402,7 +402,7 @@ def predict(self:TSLearner,
     res = decoded[0],self.task.indices(probs[0]),probs[0]
     return (X[0],*res) if with_input else res
 
-# %% ../nbs/30_learner.ipynb #b5e2c3b5
+# %% ../nbs/30_learner.ipynb #ae91bb97
 @patch
 def _over(self:TSLearner,
     f, # the network or a part of it
@@ -416,6 +416,12 @@ def _over(self:TSLearner,
             res.append(f(*b[:dl.dataset.n_inp]).cpu().float())
             if dl.dataset.y is not None: ys.append(b[-1].cpu())
     return torch.cat(res),torch.cat(ys).numpy() if ys else None
+
+@patch
+def _features(self:TSLearner, dl) -> torch.Tensor: # (samples, features)
+    "What the network makes of each series of a loader before its last layer"
+    if not hasattr(self.model, 'forward_features'): raise TypeError(f'learn: expected a network with forward_features, got {type(self.model).__name__}')
+    return self._over(self.model.forward_features, dl)[0]
 
 # %% ../nbs/30_learner.ipynb #159acb2b
 @patch

@@ -46,7 +46,7 @@ class TSLengths(TensorBase):
     "Steps of each series of a padded batch; nothing to show"
     def show(self, ctx=None, **kwargs): return ctx
 
-# %% ../../nbs/20_data.loaders.ipynb #744a2376
+# %% ../../nbs/20_data.loaders.ipynb #db35bc99
 TARGETS = dict(classification=TensorCategory, multilabel=TensorMultiCategory, regression=TensorBase) # fastai's type for targets of each task
 
 def _title(task, y):
@@ -103,7 +103,7 @@ class TSDataset:
     def decode(self, o, full=True):
         "A sample with its target in words, without its padding"
         x,*rest = o
-        n = rest.pop(0) if self.n_inp==2 else None
+        n = rest.pop(0) if rest and isinstance(rest[0], TSLengths) else None # a batch that is cropped or resampled has none
         return (x if n is None else x[:,:int(n)], *([] if n is None else [n]), *(_title(self.task, y) for y in rest))
 
     @property
@@ -353,7 +353,7 @@ def summary(self:TSDataLoaders) -> str:
     if ds.weights is not None: rows.append(('batches', 'classes in proportion to their weights' if ds.strata is not None else 'series drawn by weight'))
     return PrettyString('\n'.join(fill(f'{k:<15}{v}', 94, subsequent_indent=' '*15, break_long_words=False, break_on_hyphens=False) for k,v in rows))
 
-# %% ../../nbs/20_data.loaders.ipynb #00cf233c
+# %% ../../nbs/20_data.loaders.ipynb #26d6897d
 @patch_to(TSDataLoaders)
 def test_dl(self,
     X, # series, in any form that `check_series` takes
@@ -368,7 +368,7 @@ def test_dl(self,
     ds.preprocess.check(X, lengths)
     if y is not None and len(y)!=len(X): raise ValueError(f'y: expected {len(X)} targets for as many series, got {len(y)}')
     codes = None if y is None else ds.task.encode(y)
-    return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths), bs=bs or self.valid.bs, shuffle=False, **kwargs)
+    return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths, channels=ds.channels, rate=ds.rate), bs=bs or self.valid.bs, shuffle=False, **kwargs)
 
 # %% ../../nbs/20_data.loaders.ipynb #eb84594a
 def _groups_column(path, groups, **kwargs):
