@@ -15,6 +15,7 @@ from xceptiontime.conformal import conformal_table, conformal_tables, predict_se
 from xceptiontime.data.augment import Jitter
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.export import export_onnx
+from xceptiontime.interpret import permutation_importance, plot_confusion_matrix
 from xceptiontime.learner import ts_learner
 from xceptiontime.models import XceptionTime
 from xceptiontime.preprocess import Preprocess
@@ -95,6 +96,52 @@ def test_error_by_count():
     want = sum(abs(labels[(p>=lo)&(p<lo+.1)].sum()-p[(p>=lo)&(p<lo+.1)].sum()) for lo in np.arange(10)/10)/p.size
     assert abs(calibration_error(torch.tensor(p), torch.tensor(labels), bins=10)-want)<1e-9
 
+@pytest.mark.parametrize('probs,y,words', [
+    ([[3.,-2.],[0.,5.]], [0,1], 'probs: expected numbers between 0 and 1, got 3'),
+    ([[.5,np.nan],[.5,.5]], [0,1], 'probs: expected numbers between 0 and 1, got nan'),
+    ([[.9,.05],[.5,.5]], [0,1], 'probs: expected probabilities of classes, which sum to 1 for each series, got 0.95 for series 0'),
+    ([[.9,.1],[.5,.5]], ['a','b'], "y: expected class indices from 0 to 1, got 'a'"),
+    ([[.9,.1],[.5,.5]], ['0','1'], "y: expected class indices from 0 to 1, got '0'"),
+    ([[.9,.1],[.5,.5]], [0,2], 'y: expected class indices from 0 to 1, got 2'),
+    ([[.9,.1],[.5,.5]], [0,.5], 'y: expected class indices from 0 to 1, got 0.5'),
+    ([[.9,.2],[.5,.5]], [[0,1],[1,2]], 'y: expected 0 and 1, got 2'),
+])
+def test_what_is_no_claim(probs, y, words):
+    for f in (calibration_error,plot_reliability):
+        with pytest.raises(ValueError) as e: f(np.array(probs), np.array(y))
+        assert str(e.value)==words
+
+def test_claims_in_other_forms():
+    "Rows that sum to 1 but for rounding, labels that sum to anything, and truths of another kind of number"
+    p = softmax(np.random.default_rng(0).normal(size=(50,4)), 1)
+    y = np.arange(50)%4
+    for probs in (p.astype(np.float32),torch.tensor(p)): assert abs(calibration_error(probs, y)-calibration_error(p, y))<1e-6
+    for truth in (y.astype(np.float32),y.astype(np.uint8),torch.tensor(y),y.tolist()): assert calibration_error(p, truth)==calibration_error(p, y)
+    assert calibration_error([[.9,.1],[.2,.8]], np.array([True,False]), np.int64(2))==calibration_error([[.9,.1],[.2,.8]], [1,0], 2)
+
+def test_temperature_of_targets_that_fit():
+    "A column of class indices, or labels without their columns, would be taken for another thing by broadcasting"
+    out,y = torch.tensor([[2.,0.],[2.,0.],[2.,0.],[-2.,0.],[0.,1.],[0.,1.]]),np.array([0,0,0,0,1,0])
+    two,label = Classification(['a','b']),MultiLabel(['a'])
+    assert 0<fit_temperature(two, out, y)==fit_temperature(two, out, torch.tensor(y))<10
+    for task,s,t,words in ((two, out, y[:,None], r'class indices \(6,\), for scores \(6, 2\), got shape \(6, 1\)'), (label, out[:,:1], y, r'0 and 1 \(6, 1\), for scores \(6, 1\), got shape \(6,\)'),
+                           (two, out, y[:5], r'.* got shape \(5,\)'), (two, out[:0], y[:0], r'.* got shape \(0,\)'), (two, out, y+1, 'class indices from 0 to 1, got 2')):
+        with pytest.raises(ValueError, match='y: expected '+words): fit_temperature(task, s, t)
+    assert 0<fit_temperature(label, out[:,:1], 1-y[:,None])<10
+
+@pytest.mark.parametrize('value', [0.,1.,.1,-7.3])
+def test_scores_that_are_all_the_same(value):
+    for task in (Classification(range(3)),*([MultiLabel(range(3))] if value==0 else [])):
+        y = np.zeros(7, int) if task.name=='classification' else np.ones((7,3))
+        with pytest.warns(UserWarning, match='the scores know nothing of the targets; it stays 1'): assert fit_temperature(task, torch.full((7,3), value), y)==1
+
+def test_the_alpha_that_is_told_will_do():
+    for n in range(1, 1000):
+        table = conformal_table(np.arange(float(n)))
+        with pytest.raises(ValueError) as e: threshold(table, 1e-6)
+        told = float(str(e.value).split()[2])
+        assert threshold(table, told)==n-1 and 1/(n+1)-1e-9<=told<1.01/(n+1)
+
 def draws(task, n, new, seed, per_class=False, alpha=.1):
     "How many of `new` series `predict_sets` covers after `n` were held back: in all, and of each class"
     rng = np.random.default_rng(seed)
@@ -170,7 +217,7 @@ def test_sets_after_reload(tmp_path):
     loaded = Predictor.from_pretrained(predictor.save_pretrained(tmp_path/'m'))
     assert loaded.predict_set(X, .2)==want and loaded.predict_set([])==[]
     assert all(s[0]==p for s,p in zip(want, loaded.predict(X)))
-    with pytest.raises(ValueError, match='alpha: expected 0.0769 or more, as 12 series were held back, got 0.05'): loaded.predict_set(X, .05)
+    with pytest.raises(ValueError, match='alpha: expected 0.077 or more, as 12 series were held back, got 0.05'): loaded.predict_set(X, .05)
     file = tmp_path/'m'/'config.json'
     config = json.loads(file.read_text())
     for bad in ('x', {'all':1,'each':[]}, {**config['task']['conformal'], 'each':[{'series':1}]*3}, {**config['task']['conformal'], 'all':{**config['task']['conformal']['all'], 'scores':[[1]]*12}}):
@@ -198,6 +245,53 @@ def test_training_windows_are_refused():
     with pytest.raises(ValueError, match='got 20 of 20 that are in the training split'): learn.calibrate_sets(dls.train)
     learn.calibrate_sets(groups=np.repeat([2,3], 10))
     assert learn.task.conformal['all']['groups']==2 and dls.task.conformal is None
+
+@pytest.mark.parametrize('held_back', ['ragged','equal'])
+def test_training_series_of_unequal_length_are_refused(held_back):
+    "However far the others in a loader are padded; held-back series pass"
+    X = [x[:,:5+i%13] for i,x in enumerate(loaders()[0])]
+    y = np.arange(40)%2
+    learn = ts_learner(TSDataLoaders.from_arrays(X, y, (np.arange(20),np.arange(20,40)), bs=8, device='cpu'), nf=2, seed=0)
+    train = [i for i in range(20) if (X[i].shape[1]<17 if held_back=='ragged' else X[i].shape[1]==9)]
+    assert len(train)>1
+    for f in (learn.calibrate,learn.calibrate_sets):
+        with pytest.raises(ValueError, match=f'got {len(train)} of {len(train)} that are in the training split'): f(learn.dls.test_dl([X[i] for i in train], y[train]))
+    more = [X[i] for i in train]+[np.ones((2,30))]
+    with pytest.raises(ValueError, match=f'got {len(train)} of {len(more)} that'): learn.calibrate_sets(learn.dls.test_dl(more, [0]*len(more)))
+    learn.calibrate_sets(learn.dls.test_dl(X[20:], y[20:]))
+    with pytest.raises(ValueError, match='got 20 of 25 that'): learn.calibrate_sets(learn.dls.test_dl(X[:25], y[:25]))
+
+def test_training_series_among_equal_ones_are_refused():
+    "Trained on equal lengths, held back with a longer one"
+    X,y,dls = loaders()
+    learn = ts_learner(dls, nf=2, seed=0)
+    with pytest.raises(ValueError, match='got 20 of 21 that'): learn.calibrate_sets(dls.test_dl([*X[:20],np.ones((2,30))], [0]*21))
+
+def test_other_loaders_are_refused():
+    "Of other classes, another task or other preprocessing; what comes from the learner's own loaders passes, and what was made the same way"
+    X,y,dls = loaders()
+    learn = ts_learner(dls, nf=2, seed=0)
+    halves = np.arange(20),np.arange(20,40)
+    def load(X=X, y=y, splits=halves, **kwargs): return TSDataLoaders.from_arrays(X, y, splits, device='cpu', **kwargs).valid
+    def importance(dl): return permutation_importance(learn, dl=dl, n_repeats=2)
+    def confusion(dl): return plot_confusion_matrix(learn, dl)
+    task,other = 'dl: expected data for the task that this learner was made for, Classification','dl: expected series preprocessed as in training'
+    new = np.random.default_rng(1).normal(size=X.shape)
+    for f in (learn.calibrate,learn.calibrate_sets,importance,confusion):
+        for dl,words in ((load(vocab=[1,0]), task), (load(y=y+1), task), (load(y=y.astype(float), task='regression'), task), (load(y=np.c_[y,1-y], task='multilabel'), task),
+                         (load(scale='robust'), other), (load(mu=255), other), (load(X=new), other), (load(splits=halves[::-1]), other)):
+            with pytest.raises(ValueError, match=words) as e: f(dl)
+            assert len(str(e.value).splitlines())==1
+        for dl in (None, dls.valid, dls.test_dl(X[20:], y[20:]), dls.train.new(dls.valid.dataset, shuffle=False), load()): f(dl)
+    plt.close('all')
+
+def test_most_of_novelty():
+    dls = loaders()[2]
+    learn = ts_learner(dls, nf=2, seed=0)
+    for bad in (0,-1,2.5,True):
+        with pytest.raises(ValueError, match=f'most: expected a whole number of 1 or more, got {bad}'): Novelty(learn, most=bad)
+        with pytest.raises(ValueError, match=f'keep: expected a whole number of 1 or more, got {bad}'): conformal_table([1.,2.], keep=bad)
+    assert len(Novelty(learn, k=np.int64(3), most=np.int64(7)).known)==7
 
 def test_plots_are_headless():
     X,y,dls = loaders()

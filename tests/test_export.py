@@ -73,6 +73,8 @@ def test_what_the_model_knows(tmp_path):
     assert export._predictor(learn)[1] # not trained, so what it holds counts
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
     assert not export._predictor(learn)[1] and not export._predictor(learn.predictor())[1] # then what it was trained on, as in the folder
+    learn.trained = dict(epochs=2) # that of an older folder, in which lengths were not written down
+    assert export._predictor(learn)[1] and not export._predictor(learn.predictor())[1]
     p.training = dict(shortest=29, longest=29)
     assert [i.name for i in session(export_onnx(p, tmp_path/'a.onnx')).get_inputs()]==['x']
 

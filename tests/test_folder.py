@@ -150,6 +150,7 @@ def refuses(folder, words, error=ValueError):
     (dict(channels='ab'), 'a list of names'), (dict(channels=['a','a']), 'channels: expected 2 different names'), (dict(channels=['a','\ud800']), 'expected text'),
     (dict(rate=-1), 'rate'), (dict(rate='fast'), 'rate'), (dict(rate=True), 'rate'),
     (dict(training=[1]), 'under training'), (dict(training={'last':{'loss':'x'}}), 'under last'), (dict(training={'last':5}), 'under last'),
+    *[(dict(training={k:v}), f"a whole number as '{k}' under training") for k in ('epochs','series','shortest','longest') for v in ('x',1.5,True,-1,{})],
 ])
 def test_hostile_settings(folder, change, words):
     edit(folder, **change)

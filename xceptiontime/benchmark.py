@@ -169,7 +169,7 @@ def _bar(done, n, name, left):
     line = f'{"█"*full}{"░"*(20-full)} {done} of {n}, about {left/60:.1f} minutes left: {name}'
     print(f'\r\x1b[K{line}' if sys.stderr.isatty() else line, end='' if sys.stderr.isatty() and done<n else '\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/51_benchmark.ipynb #c9029d7a
+# %% ../nbs/51_benchmark.ipynb #f306ddf9
 def run_benchmark(
     sets, # names of data sets: see `get_ucr`
     out, # folder for results; several runners may share it
@@ -201,6 +201,7 @@ def run_benchmark(
                 if verbose: _bar(len(units)-left, len(units), name, (time.perf_counter()-start)/done*left)
             if busy: time.sleep(1) # others have what is left; should they die, it is free again
     res = table(out)
-    failed = res[res['error'].notna()]
-    if len(failed): warnings.warn(f"{len(failed)} of {len(res)} units failed, such as {failed['set'].iloc[0]}: {failed['error'].iloc[0]}", stacklevel=2)
+    own = {unit_name(u) for u in units} # the folder may hold those of other runs
+    failed = [r for r in res[res['error'].notna()].to_dict('records') if unit_name(r) in own]
+    if failed: warnings.warn(f"{len(failed)} of {len(units)} units failed, such as {failed[0]['set']}: {failed[0]['error']}", stacklevel=2)
     return res

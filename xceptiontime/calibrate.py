@@ -7,9 +7,10 @@ Docs: https://example.github.io/xceptiontime/calibrate.html.md"""
 # %% auto #0
 __all__ = ['calibration_error', 'plot_reliability', 'fit_temperature', 'Novelty']
 
-# %% ../nbs/32_calibrate.ipynb #f8ea281f
+# %% ../nbs/32_calibrate.ipynb #df7c39df
 import warnings
 from copy import copy
+from numbers import Integral
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -19,18 +20,35 @@ from .data.loaders import TSDataset
 from .data.windows import Windows
 from .learner import TSLearner
 
-# %% ../nbs/32_calibrate.ipynb #f75cfd90
+# %% ../nbs/32_calibrate.ipynb #168ce255
+def _array(o): return np.asarray(o.detach().cpu() if isinstance(o, torch.Tensor) else o)
+
+def _targets(y, p, what, task=None):
+    "Targets as an array, if they are such of scores or probabilities `p`: class indices, or 0 and 1"
+    y,forms = _array(y),dict(classification=('class indices',p.shape[:1]), multilabel=('0 and 1',p.shape))
+    if task is not None: forms = {task: forms[task]}
+    if p.ndim!=2 or not len(p) or y.shape not in [s for _,s in forms.values()]:
+        raise ValueError(f"y: expected {', or '.join(f'{w} {s}' for w,s in forms.values())}, for {what} {p.shape}, got shape {y.shape}")
+    known = range(p.shape[1]) if y.ndim==1 else (0,1)
+    bad = np.flatnonzero(~np.isin(y, known)) if y.dtype.kind in 'biuf' else [0]
+    if len(bad): raise ValueError(f"y: expected {f'class indices from 0 to {p.shape[1]-1}' if y.ndim==1 else '0 and 1'}, got {y.ravel().tolist()[bad[0]]!r}")
+    return y
+
 def _claims(probs, y):
     "What is claimed and whether it came true: of classes the most probable one, of labels each by itself"
-    p,y = (np.asarray(o.detach().cpu() if isinstance(o, torch.Tensor) else o) for o in (probs,y))
-    if p.ndim!=2 or y.shape not in (p.shape[:1],p.shape) or not len(p):
-        raise ValueError(f'y: expected class indices ({len(p)},), or 0 and 1 {p.shape}, for probabilities {p.shape}, got shape {y.shape}')
+    p = _array(probs)
+    y = _targets(y, p, 'probabilities')
     p = p.astype(np.float64)
+    bad = ~((p>=-1e-3)&(p<=1+1e-3)) # of NaN too
+    if bad.any(): raise ValueError(f'probs: expected numbers between 0 and 1, got {p[bad][0]:g}')
+    total = p.sum(1)
+    bad = np.abs(total-1)>1e-3
+    if y.ndim==1 and bad.any(): raise ValueError(f'probs: expected probabilities of classes, which sum to 1 for each series, got {total[bad][0]:g} for series {bad.argmax()}')
     return (p.max(1),p.argmax(1)==y) if y.ndim==1 else (p.ravel(),y.ravel()>=.5)
 
 def _binned(probs, y, bins):
     "Of each bin that is not empty: how many claims, their mean, and the share that came true"
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins<1: raise ValueError(f'bins: expected a whole number of 1 or more, got {bins!r}')
+    if isinstance(bins, bool) or not isinstance(bins, Integral) or bins<1: raise ValueError(f'bins: expected a whole number of 1 or more, got {bins!r}')
     claim,true = _claims(probs, y)
     i = np.minimum((claim*bins).astype(int), bins-1)
     n = np.bincount(i, minlength=bins)
@@ -68,7 +86,7 @@ def plot_reliability(
     if label is not None: ax.legend(fontsize=8)
     return ax
 
-# %% ../nbs/32_calibrate.ipynb #8b7f357a
+# %% ../nbs/32_calibrate.ipynb #6df50d11
 def fit_temperature(
     task, # a `Classification` or a `MultiLabel`
     out, # scores of the network (samples, outputs), a tensor
@@ -76,16 +94,16 @@ def fit_temperature(
 ) -> float:
     "The temperature with the smallest cross entropy on these series; where there is none, `task.temperature` and a warning"
     if task.name=='regression': raise TypeError('calibrate: expected a task with classes or labels, got a regression; calibrate_sets gives its values intervals')
-    s,y = torch.as_tensor(out).detach().cpu().double(),torch.as_tensor(np.asarray(y))
-    if not len(s) or len(y)!=len(s): raise ValueError(f'y: expected a target for each of 1 or more series, got {len(y)} for {len(s)}')
+    s = torch.as_tensor(out).detach().cpu().double()
+    y = torch.as_tensor(_targets(y, s.numpy(), 'scores', task.name).astype(np.int64))
     scale = s.abs().max().clamp(min=1e-300)
     s = s/scale
     def slope(b): # of the cross entropy, which is convex in the inverse b of the temperature
         if task.name=='multilabel': return (((b*s).sigmoid()-y)*s).mean()
         return (((b*s).softmax(1)*s).sum(1)-s[range(len(y)),y]).mean()
     lo,hi = -20.,40. # of log b
-    if slope(np.exp(hi))<=0: why = 'all of them are answered right, so the surest claims would look best, whatever comes later'
-    elif slope(np.exp(lo))>=0: why = 'the scores know nothing of the targets'
+    if slope(np.exp(lo))>=-1e-12: why = 'the scores know nothing of the targets' # above 0, or 0 but for rounding
+    elif slope(np.exp(hi))<=0: why = 'all of them are answered right, so the surest claims would look best, whatever comes later'
     else: why = None
     if why is not None:
         warnings.warn(f'calibrate: {len(y)} series do not tell the temperature, since {why}; it stays {task.temperature:g}', stacklevel=3)
@@ -95,10 +113,12 @@ def fit_temperature(
         lo,hi = (mid,hi) if slope(np.exp(mid))<0 else (lo,mid)
     return float(scale/np.exp((lo+hi)/2))
 
-# %% ../nbs/32_calibrate.ipynb #188eaefb
-def _keys(X, idxs):
-    "Something to know the same series by"
-    return [hash(x.tobytes()) for x in (X[i] for i in idxs)]
+# %% ../nbs/32_calibrate.ipynb #fc3dfc9a
+def _steps(ds): return np.full(len(ds), ds.X.shape[2]) if ds.lengths is None else ds.lengths[ds.idxs]
+
+def _keys(ds, steps):
+    "Something to know the same series by, whatever is padded to them, of those with so many steps"
+    return [hash(ds.X[i,:,:n].tobytes()) for i,n in zip(ds.idxs, _steps(ds)) if n in steps]
 
 def _held_back(learn, dl):
     "`dl`, or the validation loader; one with series of the training split is refused"
@@ -106,12 +126,14 @@ def _held_back(learn, dl):
     if dl is None: dl = learn.dls.valid if len(learn.dls.loaders)>1 else learn.dls.train
     ds = getattr(dl, 'dataset', None)
     if not isinstance(ds, TSDataset): raise TypeError(f'dl: expected a loader such as dls.test_dl(X, y), got {type(dl).__name__}')
+    learn._check_data(ds)
     if not len(ds) or ds.y is None: raise ValueError(f'dl: expected series with targets that training did not see, got {len(ds)} {"series" if ds.y is not None else "without targets"}')
     if ds.X is train.X: seen = np.isin(ds.idxs, train.idxs).sum()
-    elif isinstance(ds.X, Windows) or isinstance(train.X, Windows) or ds.X.shape[1:]!=train.X.shape[1:]: seen = 0
+    elif isinstance(ds.X, Windows) or isinstance(train.X, Windows): seen = 0
     else:
-        known = set(_keys(train.X, train.idxs))
-        seen = sum(k in known for k in _keys(ds.X, ds.idxs))
+        steps = set(_steps(ds).tolist())
+        known = set(_keys(train, steps))
+        seen = sum(k in known for k in _keys(ds, steps))
         if seen<=len(ds)/2: seen = 0 # the same values twice can happen, in silence say
     if seen: raise ValueError(f'dl: expected series that training did not see, got {seen} of {len(ds)} that are in the training split: on those a network is surer than it will be')
     return dl
@@ -166,7 +188,7 @@ def predict_set(self:TSLearner,
     "What the truth is among, with probability 1 - `alpha` or more: see `Predictor.predict_set`"
     return self.predictor().predict_set(X, alpha, per_class, bs)
 
-# %% ../nbs/32_calibrate.ipynb #4a6958fd
+# %% ../nbs/32_calibrate.ipynb #0bb8f0d3
 class Novelty:
     "How unlike its training series new series are to a network, from distances between features"
     def __init__(self,
@@ -177,9 +199,10 @@ class Novelty:
     ):
         self.predictor,ds = learn.predictor(),learn.dls.train_ds
         if not hasattr(learn.model, 'forward_features'): raise TypeError(f'learn: expected a network with forward_features, got {type(learn.model).__name__}')
+        if isinstance(most, bool) or not isinstance(most, Integral) or most<1: raise ValueError(f'most: expected a whole number of 1 or more, got {most!r}')
         ds = ds.part(np.linspace(0, len(ds)-1, min(len(ds), most)).round().astype(int))
-        if isinstance(k, bool) or not isinstance(k, int) or not 1<=k<=len(ds): raise ValueError(f'k: expected a whole number from 1 to {len(ds)}, the training series, got {k!r}')
-        self.k,dl = k,_held_back(learn, dl)
+        if isinstance(k, bool) or not isinstance(k, Integral) or not 1<=k<=len(ds): raise ValueError(f'k: expected a whole number from 1 to {len(ds)}, the training series, got {k!r}')
+        self.k,dl = int(k),_held_back(learn, dl)
         self.known = self._unit(learn._over(learn.model.forward_features, dl.new(ds))[0])
         self.held_back = np.sort(self._distance(learn._over(learn.model.forward_features, dl)[0]))
 

@@ -11,7 +11,7 @@ __all__ = ['conformal_table', 'threshold', 'conformal_tables', 'check_tables', '
 from copy import copy
 import numpy as np
 
-# %% ../nbs/02a_conformal.ipynb #b5c28ba4
+# %% ../nbs/02a_conformal.ipynb #41b9ff98
 def conformal_table(
     scores, # how badly each held-back series fits its own target (n,); larger is worse
     groups=None, # recording, session or subject of each (n,); each is by itself if None
@@ -23,6 +23,7 @@ def conformal_table(
     if not np.isfinite(scores).all(): raise ValueError('scores: expected finite numbers, got others')
     g = np.arange(len(scores)) if groups is None else np.asarray(groups)
     if g.shape!=scores.shape: raise ValueError(f'groups: expected one for each of {len(scores)} series, got shape {g.shape}')
+    if isinstance(keep, bool) or not isinstance(keep, (int,np.integer)) or keep<1: raise ValueError(f'keep: expected a whole number of 1 or more, got {keep!r}')
     _,g,n = np.unique(g, return_inverse=True, return_counts=True)
     order,k = np.argsort(scores, kind='stable'),len(n)
     weight = 1/((k+1)*n[g[order]])
@@ -32,7 +33,7 @@ def conformal_table(
         order,level = order[i],level[i]
     return dict(series=len(scores), groups=None if groups is None else k, levels=np.round(level, 10).tolist(), scores=scores[order].tolist())
 
-# %% ../nbs/02a_conformal.ipynb #6dcd3b8c
+# %% ../nbs/02a_conformal.ipynb #635465c4
 def threshold(
     table:dict, # of `conformal_table`
     alpha:float, # share of new series whose truth may be left out, between 0 and 1
@@ -43,7 +44,9 @@ def threshold(
     serves = np.array(table['levels'])<=alpha+1e-9
     if not serves.any():
         of = f"{table['series']} series" if table['groups'] is None else f"{table['groups']} groups"
-        raise ValueError(f"alpha: expected {min(table['levels']):.3g} or more, as {of} were held back{what}, got {alpha:g}")
+        least = min(table['levels'])
+        third = 10**(np.floor(np.log10(least))-2) # the third digit, which is rounded up, so that what is said will do
+        raise ValueError(f"alpha: expected {np.ceil(least/third-1e-9)*third:.3g} or more, as {of} were held back{what}, got {alpha:g}")
     return table['scores'][serves.argmax()]
 
 # %% ../nbs/02a_conformal.ipynb #3f55e5c6

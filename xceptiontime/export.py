@@ -33,14 +33,15 @@ class Deployed(nn.Module):
         x,lengths = self.preprocess(x, lengths),self.preprocess.remaining(lengths)
         return self.task.activation(self.model(x) if lengths is None else self.model(x, lengths))
 
-# %% ../nbs/40_export.ipynb #f1151885
+# %% ../nbs/40_export.ipynb #dafb4dc3
 def _predictor(model):
     "The Predictor of a Learner or a Predictor, and whether it was trained on series of unequal length, as far as it knows"
     if not isinstance(model, Predictor) and not hasattr(model, 'predictor'):
         raise TypeError(f'learn_or_predictor: expected a TSLearner or a Predictor, got {type(model).__name__}')
     predictor = model if isinstance(model, Predictor) else model.predictor()
-    if known := predictor.training: return predictor,known.get('shortest')!=known.get('longest')
-    return predictor,model is not predictor and model.dls.train_ds.lengths is not None # not trained yet
+    lo,hi = ((predictor.training or {}).get(k) for k in ('shortest','longest'))
+    if None not in (lo,hi): return predictor,lo!=hi
+    return predictor,model is not predictor and model.dls.train_ds.lengths is not None # not trained yet, or it was not written down
 
 def _dims():
     "The dimensions that stay open"

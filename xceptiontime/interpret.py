@@ -263,10 +263,11 @@ def _metric(learn, metric, higher_is_better):
         return float(m.value)
     return f,m.name,1 if higher_is_better else -1
 
-# %% ../nbs/31_interpret.ipynb #8fef2b50
+# %% ../nbs/31_interpret.ipynb #f2c49875
 def _dataset(learn, dl, targets=True):
     ds = getattr(learn.dls.valid if dl is None else dl, 'dataset', None)
     if not isinstance(ds, TSDataset) or not len(ds): raise ValueError(f'dl: expected a loader with series, as of `learn.dls` or its `test_dl`, got {"an empty one" if isinstance(ds, TSDataset) else type(dl).__name__}')
+    learn._check_data(ds)
     if targets and ds.y is None: raise ValueError('dl: expected a loader with targets, got one without; give test_dl its y')
     return ds
 

@@ -170,7 +170,7 @@ def config(self:Predictor) -> dict: # what `config.json` holds
 def _state(model, preprocess):
     return {f'{k}.{n}': t for k,m in dict(model=model, preprocess=preprocess).items() for n,t in m.state_dict().items()}
 
-# %% ../nbs/14_runtime.ipynb #49d9480b
+# %% ../nbs/14_runtime.ipynb #62a5474f
 MAX_CONFIG,MAX_HEADER = 2**22,2**20 # bytes of config.json, and of the list of tensors in model.safetensors
 MAX_CLASSES,MAX_TEXT = 100_000,256 # classes, and characters of a name
 MAX_SIZE,MAX_LIST,MAX_POOL = 2**24,100,10_000 # a size of a network, a list of them, steps that its head pools to
@@ -216,6 +216,9 @@ def _check_config(config, path):
     if not isinstance(config.get('channels', []), list): refuse('a list of names as channels', config['channels'])
     training = config.get('training', {})
     if not isinstance(training, dict) or any(isinstance(v, list) for v in training.values()): refuse('numbers by name under training', training)
+    for k in ('epochs','series','shortest','longest'):
+        v = training.get(k)
+        if v is not None and (isinstance(v, bool) or not isinstance(v, int) or v<0): refuse(f"a whole number as '{k}' under training", v)
     if not (isinstance(training.get('last', {}), dict) and all(isinstance(o, (int,float)) for o in training.get('last', {}).values())): refuse('numbers by name under last', training['last'])
     return config
 
