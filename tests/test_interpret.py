@@ -2,6 +2,7 @@
 import builtins, copy
 import numpy as np, pytest, torch
 import matplotlib.pyplot as plt
+from fastai.metrics import Perplexity
 from torch import nn
 from torch.nn import functional as F
 from xceptiontime.data.loaders import TSDataLoaders
@@ -280,6 +281,10 @@ def test_metrics_and_loaders():
     assert permutation_importance(learn, n_repeats=2).metric=='accuracy' # the learner's own
     assert permutation_importance(learn, metric='f1_macro', n_repeats=2).metric=='f1_macro'
     other = learn.dls.test_dl(X[:5], classes[:5])
+    for o in (learn, learner(y=10+X.mean((1,2)))): # one of the loss
+        perplexed = permutation_importance(o, metric=Perplexity(), n_repeats=2)
+        close(perplexed.base, np.exp(o.validate()[0]), 1e-5)
+        assert perplexed.metric=='perplexity'
     imp = permutation_importance(learn, 'time', dl=other, spans=[(0,10),(30,40)], names=['start','end'], n_repeats=2)
     assert imp.names==['start','end'] and imp.base==(learn.predictor().predict(X[:5])==classes[:5]).mean()
     r = learner(y=X.mean((1,2)))
@@ -361,6 +366,9 @@ def test_how_many_losses():
 
 def test_embedding_without_features():
     dls = TSDataLoaders.from_arrays(X[:,0], X.mean((1,2)), splits, device='cpu')
+    two = learner(y=np.stack([X.mean((1,2)), X.std((1,2))], 1))
+    for output in (None,2):
+        with pytest.raises(ValueError, match='output: expected'): plot_embedding(two, output=output)
     with pytest.raises(TypeError, match='learn: expected a network with forward_features, got Linear'): plot_embedding(TSLearner(dls, Linear(1, 1)))
 
 def test_shuffled_training_loader_is_told_in_order():

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/interpret.html.md"""
 __all__ = ['METHODS', 'attribute', 'plot_attribution', 'Importance', 'permutation_importance', 'plot_importance',
            'plot_confusion_matrix', 'plot_top_losses', 'plot_embedding']
 
-# %% ../nbs/31_interpret.ipynb #b91c536c
+# %% ../nbs/31_interpret.ipynb #dacbbabd
 import copy,warnings
 from numbers import Integral
 from types import SimpleNamespace
@@ -18,6 +18,7 @@ import torch
 from matplotlib.collections import LineCollection
 from fastai.imports import dispatch
 from fastai.interpret import plot_top_losses
+from fastai.learner import AvgLoss
 from torch import nn
 from torch.nn import functional as F
 from .data.loaders import TSDataset,TSLengths,TSTensor,series_axes
@@ -25,7 +26,7 @@ from .learner import DEFAULT_METRICS,TSLearner,task_metrics
 from .preprocess import check_series,cropped
 from .runtime import Predictor,evaluating
 
-# %% ../nbs/31_interpret.ipynb #23c2a774
+# %% ../nbs/31_interpret.ipynb #d60492de
 def _captum():
     try: import captum.attr
     except ImportError: raise ImportError("captum: expected it to be installed for attribution, got none; pip install 'xceptiontime[interpret]'") from None
@@ -44,16 +45,16 @@ def _outputs(task):
     "What each score is of"
     return task.vocab.tolist() if task.vocab is not None else task.target_names or list(range(task.c_out))
 
-def _targets(target, task, n):
+def _targets(target, task, n, name='target'):
     "The index of the score to explain for each of `n` series; None where it is the largest"
     if target is None:
-        if task.vocab is None and task.c_out>1: raise ValueError(f'target: expected one of the outputs {_outputs(task)}, got None')
+        if task.vocab is None and task.c_out>1: raise ValueError(f'{name}: expected one of the outputs {_outputs(task)}, got None')
         return [None if task.vocab is not None else 0]*n
     names = _outputs(task)
     target = [target]*n if np.ndim(target)==0 else list(target)
     if len(target)!=n: raise ValueError(f'target: expected one, or one for each of {n} series, got {len(target)}')
     for t in target:
-        if t not in names: raise ValueError(f'target: expected some of {names}, got {t!r}')
+        if t not in names: raise ValueError(f'{name}: expected some of {names}, got {t!r}')
     return [names.index(t) for t in target]
 
 # %% ../nbs/31_interpret.ipynb #538f97bc
@@ -246,20 +247,22 @@ class Importance:
         return '\n'.join([f'{self.metric} {self.base:.4g}, and by how much it is worse without'] +
                          [f'{n!s:{w}} {m:8.4f}  ({l:.4f} to {h:.4f})' for n,m,l,h in zip(self.names, self.mean, self.low, self.high)])
 
-# %% ../nbs/31_interpret.ipynb #c43016df
-LOWER = {'rmse','mae','mse','msle','exp_rmspe','error_rate','hamming_loss','hamming_loss_multi','brier_score_loss','cross_entropy','mse_loss','l1_loss'}
+# %% ../nbs/31_interpret.ipynb #3b8f856b
+LOWER = {'perplexity','rmse','mae','mse','msle','exp_rmspe','error_rate','hamming_loss','hamming_loss_multi','brier_score_loss','cross_entropy','mse_loss','l1_loss'}
 HIGHER = {'accuracy','accuracy_multi','balanced_accuracy','balanced_accuracy_score','f1_macro','f1_score','roc_auc','roc_auc_score','r2','r2_score','top_k_accuracy','precision_score','recall_score'}
 
 def _metric(learn, metric, higher_is_better):
     "A function of scores and targets, its name, and the sign that makes it the higher the better"
     if metric is None: metric = learn.metrics[0] if len(learn.metrics) else DEFAULT_METRICS[learn.dls.task.name][0]
     m = copy.deepcopy(task_metrics([metric], learn.dls)[0])
+    of_loss = isinstance(getattr(m, 'metric', m), AvgLoss) # such as fastai's `Perplexity`
     if higher_is_better is None:
         if m.name not in LOWER|HIGHER: raise ValueError(f'higher_is_better: expected True or False for the metric {m.name!r}, got None')
         higher_is_better = m.name in HIGHER
     def f(scores, y):
         m.reset()
-        m.accumulate(SimpleNamespace(pred=scores, y=y, yb=(y,), to_detach=lambda o: o.detach()))
+        loss = learn.loss_func(scores.to(learn.dls.device), y.to(learn.dls.device)) if of_loss else None
+        m.accumulate(SimpleNamespace(pred=scores, y=y, yb=(y,), loss=loss, to_detach=lambda o: o.detach()))
         return float(m.value)
     return f,m.name,1 if higher_is_better else -1
 
@@ -422,7 +425,7 @@ def plot_top_losses(
 # %% ../nbs/31_interpret.ipynb #0b0a3734
 _all_ = ['plot_top_losses']
 
-# %% ../nbs/31_interpret.ipynb #3c6f7275
+# %% ../nbs/31_interpret.ipynb #6a1ee1e3
 _markers = 'osD^vP*X<>hd'
 
 def plot_embedding(
@@ -441,7 +444,7 @@ def plot_embedding(
     if ax is None: ax = plt.subplots(figsize=(5,4), layout='constrained')[1]
     if ds.y is None: ax.scatter(*points.T, color='k', s=18)
     elif task.vocab is None:
-        i = _targets(output, task, 1)[0]
+        i = _targets(output, task, 1, 'output')[0]
         drawn = ax.scatter(*points.T, c=ds.y[ds.idxs].reshape(len(ds), -1)[:,i], cmap=cmap, s=18)
         ax.figure.colorbar(drawn, ax=ax, label=str(_outputs(task)[i]) if task.target_names else 'target')
     else:
