@@ -424,7 +424,7 @@ def _features(self:TSLearner, dl) -> torch.Tensor: # (samples, features)
     if not hasattr(self.model, 'forward_features'): raise TypeError(f'learn: expected a network with forward_features, got {type(self.model).__name__}')
     return self._over(self.model.forward_features, dl)[0]
 
-# %% ../nbs/30_learner.ipynb #159acb2b
+# %% ../nbs/30_learner.ipynb #df47c174
 @patch
 def _check_data(self:TSLearner,
     ds # what a loader holds, a `TSDataset`
@@ -432,7 +432,7 @@ def _check_data(self:TSLearner,
     "Series of another task or otherwise preprocessed are refused: what comes of them would look right"
     own,new = self.dls.preprocess,ds.preprocess
     if not _same_task(self.task, ds.task): raise ValueError(f'dl: expected data for the task that this learner was made for, {self.task}, got {ds.task}; learn.dls.test_dl makes a loader that fits')
-    if own.settings()!=new.settings() or any((a.cpu()!=b.cpu()).any() for a,b in zip(own.buffers(), new.buffers())):
+    if own is not new and (own.settings()!=new.settings() or not all(torch.equal(a.cpu(), b.cpu()) for a,b in zip(own.buffers(), new.buffers()))):
         raise ValueError('dl: expected series preprocessed as in training, with the same settings and statistics, got a loader with others; learn.dls.test_dl makes one that fits')
 
 # %% ../nbs/30_learner.ipynb #3f170878
