@@ -9,6 +9,7 @@ from xceptiontime.checkpoint import Checkpoint
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import make_bumps
 from xceptiontime.learner import ts_learner
+import xceptiontime.recipe # gives learners `fit_recipe`
 
 context = multiprocessing.get_context('forkserver') # each run in a process that has only imported things
 context.set_forkserver_preload(['xceptiontime.checkpoint','fastai.callback.mixup'])
@@ -106,3 +107,13 @@ def test_interrupt_ends_cleanly(tmp_path):
     assert len(learn.recorder.values)==1 # the one whole epoch
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
     assert len(learn.recorder.values)==1
+
+def test_another_number_of_passes(tmp_path):
+    "A run of as many epochs, each of more passes over the series, is another run"
+    X,y,_ = make_bumps(8, 1, 30, seed=0)
+    def fit(steps):
+        learn = ts_learner(TSDataLoaders.from_arrays(X, y, (range(6),range(6,8)), bs=6, seed=0, device='cpu'), nf=1, seed=0)
+        with learn.no_bar(), learn.no_logging(): learn.fit_recipe(dict(epochs=1, min_steps=steps), cbs=Checkpoint(tmp_path))
+        return learn
+    assert fit(80).n_epoch==40
+    with pytest.raises(ValueError, match='expected the run that is now started, with the same passes 3, got 2; another run needs another folder'): fit(120)

@@ -36,7 +36,7 @@ rooms = { # room: the rooms that it may import
     'distributed': {'learner'},
     'benchmark': {'calibrate','data.sets','models','recipe'},
     'comparison': {'benchmark','data.sets','tasks'},
-    'calibrate': {'conformal','data.loaders','data.windows','learner','runtime'},
+    'calibrate': {'conformal','data.loaders','data.windows','learner','preprocess','runtime'},
     'estimator': {'data.loaders','learner','recipe','preprocess','tasks','runtime'},
     'checkpoint': set(),
     'cli': None, # everything that it drives

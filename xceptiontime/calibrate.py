@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/calibrate.html.md"""
 # %% auto #0
 __all__ = ['calibration_error', 'plot_reliability', 'fit_temperature', 'Novelty']
 
-# %% ../nbs/32_calibrate.ipynb #df7c39df
+# %% ../nbs/32_calibrate.ipynb #f2b4a822
 import warnings
 from copy import copy
 from numbers import Integral
@@ -19,8 +19,9 @@ from .conformal import conformal_tables
 from .data.loaders import TSDataset
 from .data.windows import Windows
 from .learner import TSLearner
+from .preprocess import check_whole
 
-# %% ../nbs/32_calibrate.ipynb #168ce255
+# %% ../nbs/32_calibrate.ipynb #3751e6e8
 def _array(o): return np.asarray(o.detach().cpu() if isinstance(o, torch.Tensor) else o)
 
 def _targets(y, p, what, task=None):
@@ -48,7 +49,7 @@ def _claims(probs, y):
 
 def _binned(probs, y, bins):
     "Of each bin that is not empty: how many claims, their mean, and the share that came true"
-    if isinstance(bins, bool) or not isinstance(bins, Integral) or bins<1: raise ValueError(f'bins: expected a whole number of 1 or more, got {bins!r}')
+    check_whole(bins=bins)
     claim,true = _claims(probs, y)
     i = np.minimum((claim*bins).astype(int), bins-1)
     n = np.bincount(i, minlength=bins)
@@ -188,7 +189,7 @@ def predict_set(self:TSLearner,
     "What the truth is among, with probability 1 - `alpha` or more: see `Predictor.predict_set`"
     return self.predictor().predict_set(X, alpha, per_class, bs)
 
-# %% ../nbs/32_calibrate.ipynb #0bb8f0d3
+# %% ../nbs/32_calibrate.ipynb #643b5d92
 class Novelty:
     "How unlike its training series new series are to a network, from distances between features"
     def __init__(self,
@@ -198,13 +199,12 @@ class Novelty:
         most:int=10_000, # training series to compare with, at most, spread evenly
     ):
         self.predictor,ds = learn.predictor(),learn.dls.train_ds
-        if not hasattr(learn.model, 'forward_features'): raise TypeError(f'learn: expected a network with forward_features, got {type(learn.model).__name__}')
-        if isinstance(most, bool) or not isinstance(most, Integral) or most<1: raise ValueError(f'most: expected a whole number of 1 or more, got {most!r}')
+        check_whole(most=most)
         ds = ds.part(np.linspace(0, len(ds)-1, min(len(ds), most)).round().astype(int))
         if isinstance(k, bool) or not isinstance(k, Integral) or not 1<=k<=len(ds): raise ValueError(f'k: expected a whole number from 1 to {len(ds)}, the training series, got {k!r}')
         self.k,dl = int(k),_held_back(learn, dl)
-        self.known = self._unit(learn._over(learn.model.forward_features, dl.new(ds))[0])
-        self.held_back = np.sort(self._distance(learn._over(learn.model.forward_features, dl)[0]))
+        self.known = self._unit(learn._features(dl.new(ds)))
+        self.held_back = np.sort(self._distance(learn._features(dl)))
 
     @staticmethod
     def _unit(f): return f/f.norm(dim=1, keepdim=True).clamp(min=1e-12)

@@ -57,7 +57,7 @@ def _set_progress(learn, s):
 def _optimizer(learn): return _plain(learn.opt.state_dict())
 def _set_optimizer(learn, s): learn.opt.load_state_dict(dict(state=s['state'], hypers=L(s['hypers'])))
 
-# %% ../nbs/30a_checkpoint.ipynb #a8bc5e42
+# %% ../nbs/30a_checkpoint.ipynb #123f4173
 class Checkpoint(Callback):
     "Writes the state of a run at the end of each epoch, and goes on from there if the run was cut short"
     order,run_valid = 200,False # after all that changes in an epoch
@@ -67,7 +67,7 @@ class Checkpoint(Callback):
 
     def _settings(self):
         "What must be the same for a run to go on"
-        return dict(epochs=self.n_epoch, batches=len(self.dls.train), series=len(self.dls.train_ds), callbacks=[cb.name for cb in self.learn.cbs],
+        return dict(epochs=self.n_epoch, batches=len(self.dls.train), passes=self.passes, series=len(self.dls.train_ds), callbacks=[cb.name for cb in self.learn.cbs],
                     weights={k: list(v.shape) for k,v in self.model.state_dict().items()})
 
     def before_fit(self):

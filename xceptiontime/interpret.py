@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/interpret.html.md"""
 __all__ = ['METHODS', 'attribute', 'plot_attribution', 'Importance', 'permutation_importance', 'plot_importance',
            'plot_confusion_matrix', 'plot_top_losses', 'plot_embedding']
 
-# %% ../nbs/31_interpret.ipynb #dacbbabd
+# %% ../nbs/31_interpret.ipynb #a7430d05
 import copy,warnings
 from numbers import Integral
 from types import SimpleNamespace
@@ -23,10 +23,10 @@ from torch import nn
 from torch.nn import functional as F
 from .data.loaders import TSDataset,TSLengths,TSTensor,series_axes
 from .learner import DEFAULT_METRICS,TSLearner,task_metrics
-from .preprocess import check_series,cropped
+from .preprocess import check_series,check_whole,cropped
 from .runtime import Predictor,evaluating
 
-# %% ../nbs/31_interpret.ipynb #d60492de
+# %% ../nbs/31_interpret.ipynb #99b6f69a
 def _captum():
     try: import captum.attr
     except ImportError: raise ImportError("captum: expected it to be installed for attribution, got none; pip install 'xceptiontime[interpret]'") from None
@@ -36,10 +36,6 @@ def _predictor(model):
     if isinstance(model, Predictor): return model
     if not hasattr(model, 'predictor'): raise TypeError(f'learn_or_predictor: expected a TSLearner or a Predictor, got {type(model).__name__}')
     return model.predictor()
-
-def _whole(least=1, **numbers):
-    for k,v in numbers.items():
-        if not isinstance(v, Integral) or v<least: raise ValueError(f'{k}: expected a whole number of {least} or more, got {v!r}')
 
 def _outputs(task):
     "What each score is of"
@@ -105,7 +101,7 @@ def _layer(model, layer):
     if not any(m is layer for m in names.values()): raise ValueError(f'layer: expected a module of the network or its name, got {type(layer).__name__}')
     return layer
 
-# %% ../nbs/31_interpret.ipynb #da8db5a1
+# %% ../nbs/31_interpret.ipynb #5b8b948f
 METHODS = dict(integrated_gradients={'baseline','n_steps'}, occlusion={'baseline','window','step'}, grad_cam={'layer'}) # and the options of each
 
 def attribute(
@@ -126,7 +122,7 @@ def attribute(
     if method not in METHODS: raise ValueError(f'method: expected one of {list(METHODS)}, got {method!r}')
     given = {k for k,v in dict(baseline=baseline, window=window, step=step, layer=layer).items() if v is not None} | ({'n_steps'} if n_steps!=64 else set())
     if given-METHODS[method]: raise ValueError(f'{min(given-METHODS[method])}: expected only with another method than {method!r}')
-    _whole(n_steps=n_steps, bs=bs, **{k:v for k,v in dict(window=window, step=step).items() if v is not None})
+    check_whole(n_steps=n_steps, bs=bs, **{k:v for k,v in dict(window=window, step=step).items() if v is not None})
     xs,lengths = check_series(X, c_in=pred.preprocess.c_in)
     pred.preprocess.check(xs, lengths)
     targets = _targets(target, pred.task, len(xs))
@@ -197,7 +193,7 @@ def _axes(ax, n, **kwargs):
     if len(axs)<n: raise ValueError(f'ax: expected axes for {n} series, got {len(axs)}')
     return axs[:n]
 
-# %% ../nbs/31_interpret.ipynb #ae866bb9
+# %% ../nbs/31_interpret.ipynb #98cd19a1
 def plot_attribution(
     X, # series, in any form that `check_series` takes
     attribution, # of the same shape: see `attribute`
@@ -211,7 +207,7 @@ def plot_attribution(
     "Draw series in the colour of what mattered, whether for or against; colours and thickness start anew in each series"
     xs,lengths = check_series(X)
     if not len(xs): raise ValueError(f'X: expected 1 or more series, got shape {xs.shape}')
-    _whole(max_n=max_n)
+    check_whole(max_n=max_n)
     n = min(len(xs), max_n)
     cut = lambda o,i: o[i] if lengths is None else o[i][:,:lengths[i]]
     az,_ = check_series(attribution, name='attribution')
@@ -318,7 +314,7 @@ def _parts(ds, over, channels, spans, names):
     if names is not None and len(names)!=len(parts): raise ValueError(f'names: expected one for each of {len(parts)} parts, got {len(names)}')
     return parts if names is None else [(n,*p[1:]) for n,p in zip(names, parts)]
 
-# %% ../nbs/31_interpret.ipynb #ed595c06
+# %% ../nbs/31_interpret.ipynb #7e3ab4c4
 def permutation_importance(
     learn:TSLearner, # trained
     over:str='channel', # shuffle each 'channel', or each span of 'time' in all channels at once
@@ -336,8 +332,8 @@ def permutation_importance(
 ) -> Importance:
     "How much worse the metric gets when a part of the series is shuffled among them"
     if not isinstance(learn, TSLearner): raise TypeError(f'learn: expected a TSLearner, got {type(learn).__name__}')
-    _whole(2, n_repeats=n_repeats)
-    _whole(bs=bs)
+    check_whole(2, n_repeats=n_repeats)
+    check_whole(bs=bs)
     if not 0<confidence<1: raise ValueError(f'confidence: expected a number between 0 and 1, got {confidence!r}')
     ds,pred,rng = _dataset(learn, dl),learn.predictor(),np.random.default_rng(seed)
     f,name,sign = _metric(learn, metric, higher_is_better)
@@ -402,7 +398,7 @@ def _draw_losses(samples, answers, losses, ctxs=None, nrows=None, ncols=None, fi
 @dispatch
 def plot_top_losses(x:TSTensor|tuple[TSTensor,TSLengths], y, samples, outs, raws, losses, **kwargs): return _draw_losses(samples, [o[-1] for o in outs], losses, **kwargs)
 
-# %% ../nbs/31_interpret.ipynb #7358b16c
+# %% ../nbs/31_interpret.ipynb #902853af
 @dispatch
 def plot_top_losses(
     learn:TSLearner, # trained
@@ -414,7 +410,7 @@ def plot_top_losses(
     **kwargs # `nrows`, `ncols` and `figsize` of a new grid; others go to matplotlib's `plot`
 ) -> list: # of axes, one a series
     "Draw the series whose loss is largest, each with its target, what was predicted, and the loss"
-    _whole(k=k)
+    check_whole(k=k)
     ds = _dataset(learn, dl)
     answers,losses = _in_order(learn, dl, with_loss=True)[2:]
     losses,idxs = losses.topk(min(k, len(losses)), largest=largest)
