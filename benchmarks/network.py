@@ -8,7 +8,7 @@
 The two take turns in one process, and a ratio is the median over turns. The bound is what the network's multiplications alone would take at the rate of a
 1024 x 1024 matrix product, measured between the turns; the share is the bound over the time. Peak memory is what a step adds, each in a process of its own.
 """
-import argparse, importlib.util, platform, resource, statistics as st, subprocess, sys, time
+import argparse, copy, importlib.util, platform, resource, statistics as st, subprocess, sys, time
 import torch
 from torch.nn import functional as F
 from xceptiontime.models import XceptionTime
@@ -41,8 +41,9 @@ def stepper(m, x, y):
     return step
 
 def evaluator(m, x):
+    m = copy.deepcopy(m).eval()
     def evaluate():
-        with torch.no_grad(): m.eval()(x)
+        with torch.no_grad(): m(x)
     return evaluate
 
 clock = time.perf_counter
@@ -57,11 +58,10 @@ def rate(a=torch.randn(1024, 1024)):
     return 1024**3/min(seconds(lambda: a@a) for _ in range(5))
 
 def turns(fs, n):
-    "Seconds of each of `fs` in `n` turns, and the median rate between them"
-    for f in fs: f(); f()
+    "Seconds of each of `fs` in `n` turns, and the median rate between them; each is called once more before, so that all find the caches as they leave them"
     times,rates = [],[]
     for _ in range(n):
-        times.append([seconds(f) for f in fs])
+        times.append([(f(), seconds(f))[1] for f in fs])
         rates.append(rate())
     return list(zip(*times)),st.median(rates)
 

@@ -44,11 +44,13 @@ def depthwise(
 
 # %% ../nbs/00c_rows.ipynb #c57b4a91
 def peaks(
-    x # (batch, length, channels)
+    x, # (batch, length, channels)
+    pairs=None, # memory to work in (batch, length-1, channels)
+    out=None, # memory for the result (batch, length, channels)
 ): # (batch, length, channels)
     "The maximum of each step and its two neighbours"
     if x.shape[1]==1: return x
-    pairs,out = torch.maximum(x[:,:-1], x[:,1:]),torch.empty_like(x)
+    pairs,out = torch.maximum(x[:,:-1], x[:,1:], out=pairs),torch.empty_like(x) if out is None else out
     out[:,0],out[:,-1] = pairs[:,0],pairs[:,-1]
     torch.maximum(pairs[:,:-1], pairs[:,1:], out=out[:,1:-1])
     return out
