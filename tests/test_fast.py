@@ -395,6 +395,7 @@ def test_fused(head, residual, taken):
     m = network(head=head, residual=residual, dtype=torch.float32)
     state,x = copy.deepcopy(m.state_dict()),torch.randn(4, 3, 70)
     f = m.fuse()
+    assert not any(l.training for l in f.modules())
     assert m.training and not f.training and all(torch.equal(a, b) for a,b in zip(m.state_dict().values(), state.values()))
     assert not any(isinstance(l, nn.BatchNorm1d) for l in f.modules())
     m.eval()

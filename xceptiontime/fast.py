@@ -9,16 +9,16 @@ __all__ = ['PIECE', 'SETTINGS', 'Stats', 'fixed_stats', 'batch_stats', 'is_small
            'plain_stage', 'inner', 'stage_forward', 'stage_backward', 'shortcut_backward', 'Stage', 'fast_forward',
            'layers_of', 'signature', 'applies']
 
-# %% ../nbs/00e_fast.ipynb #1936691d
+# %% ../nbs/00e_fast.ipynb #fa71cc47
 from typing import NamedTuple
 import torch
 from torch import nn
 from torch.nn import functional as F
-from .infer import Formula, infer
+from .infer import Formula, head_formula, infer
 from .layers import BatchNorm1d, Conv1d, ConvBlock, MaxPool1d
 from .masks import is_traced, length_mask
 from .rows import *
-from .threads import side_by_side
+from .threads import apart, side_by_side
 
 # %% ../nbs/00e_fast.ipynb #f23a2ee8
 class Stats(NamedTuple):
@@ -37,7 +37,7 @@ def fixed_stats(
     "Statistics that do not depend on the batch"
     return Stats(norm.running_mean, (norm.running_var+norm.eps).rsqrt())
 
-# %% ../nbs/00e_fast.ipynb #776be7c0
+# %% ../nbs/00e_fast.ipynb #132792a3
 def batch_stats(
     res, # input of the shortcut (batch, length, channels), 0 in the padding
     w, # its weight (channels out, channels)
@@ -46,19 +46,23 @@ def batch_stats(
 ):
     "Statistics of a shortcut over the real steps of a batch"
     n = res.shape[0]*res.shape[1] if mask is None else int(mask.sum())
-    r = rows(res).sum(0)/n
+    cuts = pieces(*res.shape)
+    r = total(side_by_side(lambda c: rows(res[c]).sum(0), cuts))/n
     def scatter(c):
         d = (res[c]-r).double()
         if mask is not None: d.mul_(mask[c][...,None])
         return rows(d).t()@rows(d)
-    S = total(side_by_side(scatter, pieces(*res.shape)))
-    mean,var = w@r,((w.double()@S)*w).sum(1).div_(n).clamp_(min=0)
+    parts = side_by_side(scatter, cuts)
+    def moments():
+        S = total(parts)
+        return S,w@r,((w.double()@S)*w).sum(1).div_(n).clamp_(min=0)
+    S,mean,var = apart(moments, len(cuts)>1)
     norm.num_batches_tracked.add_(1)
     norm.running_mean.lerp_(mean, norm.momentum)
     norm.running_var.lerp_((var*(n/(n-1))).to(mean.dtype), norm.momentum)
     return Stats(mean, (var+norm.eps).rsqrt().to(mean.dtype), n, norm.eps, r, S.to(mean.dtype))
 
-# %% ../nbs/00e_fast.ipynb #2293af9f
+# %% ../nbs/00e_fast.ipynb #a7f71646
 PIECE = 2**21 # numbers of a module's output, about what a cache holds
 
 def is_small(B, L, C):
@@ -69,10 +73,9 @@ def pieces(
     B, # series
     L, # steps
     C, # channels
-    most=PIECE, # numbers of a piece
 ): # slices of the batch
     "A batch in about equal pieces that fit into the cache, and if it is more than one, as many for each thread"
-    threads,n = torch.get_num_threads(),-(-B//max(1, most//(L*C)))
+    threads,n = torch.get_num_threads(),-(-B//max(1, PIECE//(L*C)))
     if n>1: n = -(-n//threads)*threads
     size = -(-B//n)
     return [slice(i, min(i+size, B)) for i in range(0, B, size)]
@@ -132,7 +135,7 @@ def inner(x, b, kernels, mask, indexed):
     if mask is not None: p = torch.where(mask[...,None], p, 0.)
     return [*(depthwise(b, k) for k in kernels), p], [idx]
 
-# %% ../nbs/00e_fast.ipynb #5174a70b
+# %% ../nbs/00e_fast.ipynb #675b3b02
 def stage_forward(x, res, mask, join, ws, w, gamma, beta, keep):
     "The output of a stage, and if `keep` what its gradient needs"
     B,L,_ = x.shape
@@ -140,11 +143,11 @@ def stage_forward(x, res, mask, join, ws, w, gamma, beta, keep):
     pool = join.pool if join else None
     b = x if ws.bottleneck is None else x.new_empty(B, L, nf)
     out = x.new_empty(B, pool or L, 4*nf)
+    small,cuts = keep and is_small(B, L, 4*nf),pieces(B, L, 4*nf)
     if join:
         a = gamma*join.stats.invstd
-        wa,shift = (w[:,:,0]*a[:,None]).t(),beta-a*join.stats.mean
+        wa,shift = apart(lambda: w[:,:,0]*a[:,None], len(cuts)>1).t(),beta-a*join.stats.mean
         positive = torch.empty(B, L, 4*nf, dtype=torch.bool) if pool and keep else None
-    small = keep and is_small(B, L, 4*nf)
     def piece(c):
         xc,mc = x[c],None if mask is None else mask[c]
         if ws.bottleneck is not None: torch.mm(rows(xc), ws.bottleneck.t(), out=rows(b[c]))
@@ -159,14 +162,12 @@ def stage_forward(x, res, mask, join, ws, w, gamma, beta, keep):
         if mask is not None: o.mul_(mc[...,None])
         if pool:
             if keep: torch.gt(r, -shift, out=rows(positive[c]))
-            out[c] = pool_steps(o, pool, mc)
+            torch.add(pool_steps(o, pool, mc), shift, out=out[c])
         return ins+idx if small else []
-    cuts = pieces(B, L, 4*nf)
     saved = side_by_side(piece, cuts)
-    if pool: out.add_(shift)
     return out, b, (positive if pool else out) if join and keep else None, cuts, sum(saved, [])
 
-# %% ../nbs/00e_fast.ipynb #7081464a
+# %% ../nbs/00e_fast.ipynb #eeef255e
 def stage_backward(g, x, res, mask, join, ws, w, gamma, b, positive, cuts, saved, want_x, want_weights):
     "The gradients of everything that goes into a stage"
     (B,L,C),nf = x.shape,len(ws.mixes[0])
@@ -175,7 +176,7 @@ def stage_backward(g, x, res, mask, join, ws, w, gamma, b, positive, cuts, saved
     gx = torch.empty_like(x) if want_x else None
     if join:
         st,w2,gres = join.stats,w[:,:,0],torch.empty_like(res)
-        wa = w2*(gamma*st.invstd)[:,None]
+        wa = apart(lambda: w2*(gamma*st.invstd)[:,None], len(cuts)>1)
     def piece(i):
         c = cuts[i]
         xc,bc,mc = x[c],b[c],None if mask is None else mask[c]
@@ -202,23 +203,27 @@ def stage_backward(g, x, res, mask, join, ws, w, gamma, b, positive, cuts, saved
             else: rows(t).addmm_(rows(gbc), ws.bottleneck)
             gx[c] = t
         return sums
-    sums = [total(s) for s in zip(*side_by_side(piece, range(len(cuts))))]
+    parts = side_by_side(piece, range(len(cuts)))
+    def finish():
+        sums = [total(s) for s in zip(*parts)]
+        return sums,shortcut_backward(st, w2, wa, gamma, *sums[:2]) if join else None
+    sums,got = apart(finish, len(cuts)>1)
     gws = sums[-8:] if want_weights else [None]*8
     if not join: return gx,None,gws,None,None,None
-    gres,gw,ggamma = shortcut_backward(res, st, w2, wa, gamma, *sums[:2], gres)
+    gw,ggamma,v,q = got
+    if st.n: side_by_side(lambda c: rows(gres[c]).sub_(v).addmm_(rows(res[c]), q, alpha=-1), cuts)
     return gx,gres,gws,gw,ggamma,sums[1]
 
-# %% ../nbs/00e_fast.ipynb #63597518
-def shortcut_backward(res, st, w, wa, gamma, gw, gsum, gres):
-    "Gradients of input, weight and BatchNorm's weight, from the sums over all pieces"
+# %% ../nbs/00e_fast.ipynb #672a6d47
+def shortcut_backward(st, w, wa, gamma, gw, gsum):
+    "Gradients of weight and BatchNorm's weight, and what to take from the input's: a vector, and a matrix times the input; from the sums over all pieces"
     a = (gamma*st.invstd)[:,None]
     ggamma = st.invstd*((gw*w).sum(1) - st.mean*gsum)
-    if not st.n: return gres,(a*gw)[:,:,None],ggamma
+    if not st.n: return (a*gw)[:,:,None],ggamma,None,None
     h = (st.invstd*ggamma/st.n)[:,None]
     gw = a*(gw - gsum[:,None]*st.center - h*(w@st.scatter))
     q = w.t()@(wa*h)
-    rows(gres).sub_((gsum/st.n)@wa - st.center@q).addmm_(rows(res), q, alpha=-1)
-    return gres,gw[:,:,None],ggamma
+    return gw[:,:,None],ggamma,(gsum/st.n)@wa - st.center@q,q
 
 # %% ../nbs/00e_fast.ipynb #28270e1c
 class Stage(torch.autograd.Function):
@@ -249,12 +254,13 @@ class Stage(torch.autograd.Function):
                                                      need[0], any(need[5:13]))
         return gx,gres,None,None,None,*gws,gw,ggamma,gbeta
 
-# %% ../nbs/00e_fast.ipynb #cdbbed6d
+# %% ../nbs/00e_fast.ipynb #8f674648
 def _norm(norm, x):
     "A BatchNorm or what took its place, on (batch, length, channels)"
     if isinstance(norm, nn.Identity): return x
     if norm.training: norm.num_batches_tracked.add_(1)
-    return F.batch_norm(rows(x), norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.training, norm.momentum, norm.eps).view(x.shape)
+    return steps_first(F.batch_norm(channels_last(x), norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.training,
+                                    norm.momentum, norm.eps))
 
 # %% ../nbs/00e_fast.ipynb #7c5b21e1
 def _stage(m, shortcut, x, res, mask, pool, grad):
@@ -275,16 +281,7 @@ def _stage(m, shortcut, x, res, mask, pool, grad):
             stats = batch_stats(res, conv.weight[:,:,0], norm, mask) if norm.training else fixed_stats(norm)
     return Stage.apply(x, res, mask, Join(stats, pool), grad, *ws, conv.weight, gamma, beta)
 
-# %% ../nbs/00e_fast.ipynb #a1c37d8b
-def _head(convs, x):
-    "The blocks of a head and the average over time: (batch, steps, channels) -> (batch, scores)"
-    for l in convs:
-        conv,*rest = [l] if isinstance(l, nn.Conv1d) else l
-        x = F.linear(x, conv.weight[:,:,0], conv.bias)
-        if rest: x = _norm(rest[0], x)
-        if len(rest)==2: x = F.relu(x)
-    return x.mean(1)
-
+# %% ../nbs/00e_fast.ipynb #66902695
 def _forward(model, x, mask, grad):
     x = res = x.transpose(1, 2).contiguous()
     block,(pool,*convs,_) = model.block,model.head
@@ -292,9 +289,14 @@ def _forward(model, x, mask, grad):
         shortcut = block.shortcut[i//2] if block.residual and i%2==1 else None
         x = _stage(m, shortcut, x, res, mask, pool.output_size if i==3 else None, grad)
         if shortcut is not None: res = x
-    return _head(convs, x)
+    for l in convs:
+        conv,*rest = [l] if isinstance(l, nn.Conv1d) else l
+        x = F.linear(x, conv.weight[:,:,0], conv.bias)
+        if rest: x = _norm(rest[0], x)
+        if len(rest)==2: x = F.relu(x)
+    return x.mean(1)
 
-# %% ../nbs/00e_fast.ipynb #aa9ce982
+# %% ../nbs/00e_fast.ipynb #d377d12e
 def fast_forward(
     model, # an `XceptionTime` for which `applies` says yes
     x, # series (batch, channels, length), 0 in the padding
@@ -308,9 +310,11 @@ def fast_forward(
     if grad or any(n.training for n in norms): return _forward(model, x, mask, grad).as_subclass(kind)
     # without statistics of a batch nothing joins its series, so a piece goes all the way while it is in the cache
     block,(pool,*convs,_) = model.block,model.head
-    formulas = [Formula.of(m, block.shortcut[i//2] if block.residual and i%2==1 else None) for i,m in enumerate(block.xception)]
-    def piece(c): return _head(convs, infer(formulas, x[c], pool.output_size, None if mask is None else mask[c]))
-    return torch.cat(side_by_side(piece, pieces(len(x), x.shape[2], model.head[1][0].in_channels, PIECE//2))).as_subclass(kind)
+    cuts = pieces(len(x), x.shape[2], 2*convs[0][0].in_channels) # more than the output lies there
+    formulas,head = apart(lambda: ([Formula.of(m, block.shortcut[i//2] if block.residual and i%2==1 else None) for i,m in enumerate(block.xception)],
+                                   head_formula(convs)), len(cuts)>1)
+    def piece(c): return infer(formulas, head, x[c], pool.output_size, None if mask is None else mask[c])
+    return torch.cat(side_by_side(piece, cuts)).as_subclass(kind)
 
 # %% ../nbs/00e_fast.ipynb #a9c4c284
 def layers_of(m):

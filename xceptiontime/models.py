@@ -156,7 +156,7 @@ def fuse(self:XceptionTime) -> XceptionTime: # a copy, in evaluation mode and no
     m = copy.deepcopy(self).eval()
     for block in [l for l in m.modules() if isinstance(l, ConvBlock)]:
         block[0] = fuse_conv_bn_eval(block[0], block[1]) if isinstance(block[1], nn.BatchNorm1d) else block[0]
-        block[1] = nn.Identity()
+        block[1] = nn.Identity().eval()
     m.as_built = signature(m) if self.as_built==signature(self) else None
     return m
 
