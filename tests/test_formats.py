@@ -452,3 +452,7 @@ def test_fuzz_ts(tmp_path):
 def test_fuzz_tsv(tmp_path):
     read = fuzz(read_tsv, tmp_path/'f.tsv', tsv_seeds(), 20_000, 2, check_tsv)
     assert 2_000<read<15_000
+
+def test_masked_values_are_written_as_missing(tmp_path):
+    write_ts(tmp_path/'m.ts', np.ma.array([[[1.,2,3]]], mask=[[[0,1,0]]]))
+    np.testing.assert_array_equal(read_ts(tmp_path/'m.ts')[0], [[[1,np.nan,3]]])

@@ -371,3 +371,58 @@ def test_splits_by_name():
     with pytest.raises(TypeError, match='unexpected keyword'): TSDataLoaders.from_arrays(X, y, dict(valid=.5))
     recs = TSDataLoaders.from_recordings(list(X), y, 6, splits=dict(valid_size=.25), groups=g, seed=0, device='cpu')
     assert len(recs.valid_ds)==20
+
+def test_splits_of_any_sequence():
+    "Tuples, lists and ranges are indices, not coordinates; folds are taken one by one"
+    X,_ = arrays(12)
+    y = np.random.default_rng(0).normal(size=(12,2))
+    for parts in ((0,1,2,3),(4,5)), ([0,1,2,3],[4,5]), (range(4),range(4,6)):
+        dls = TSDataLoaders.from_arrays(X, y, parts, device='cpu')
+        assert [dl.dataset.idxs.tolist() for dl in dls]==[[0,1,2,3],[4,5]]
+        np.testing.assert_allclose(dls.valid.one_batch()[1].numpy(), y[4:6], rtol=1e-6)
+    with pytest.raises(ValueError, match='splits: expected one division into training and validation, got 3 folds'): TSDataLoaders.from_arrays(X, y, get_splits(y, n_splits=3, seed=0))
+
+def test_splits_know_the_task():
+    "Whole numbers that are learned as numbers are not taken for classes, and whole floats that are learned as classes are"
+    X,_ = arrays(40)
+    dls = TSDataLoaders.from_arrays(X, np.arange(40), task='regression', seed=0, device='cpu')
+    assert {i//10 for i in dls.valid_ds.idxs}=={0,1,2,3} # small and large ones
+    y = np.r_[np.zeros(36), np.ones(4)]
+    for seed in range(5): assert (TSDataLoaders.from_arrays(X, y, task='classification', seed=seed, device='cpu').valid_ds.idxs>=36).sum()==1
+
+@pytest.mark.parametrize('end', ['csv','parquet'])
+def test_groups_of_a_table_with_a_gap_at_its_start(tmp_path, end):
+    "The first step of a series may be missing where groups are a column; a saved index is refused there as elsewhere"
+    import pandas as pd
+    df = pd.DataFrame(np.random.default_rng(0).normal(size=(20,6)), columns=[f't{i}' for i in range(6)]).assign(g=np.repeat(list('abcde'), 4), y=['u','v']*10)
+    df.loc[3,'t0'] = np.nan
+    p = tmp_path/f't.{end}'
+    df.to_csv(p, index=False) if end=='csv' else df.to_parquet(p)
+    a = TSDataLoaders.from_file(p, label='y', groups='g', missing='mean', seed=0, device='cpu')
+    b = TSDataLoaders.from_df(df, label='y', groups='g', missing='mean', seed=0, device='cpu')
+    assert a.train_ds.idxs.tolist()==b.train_ds.idxs.tolist() and a.len==6
+    if end=='csv':
+        df.to_csv(p)
+        with pytest.raises(ValueError, match='an index'): TSDataLoaders.from_file(p, label='y', groups='g', missing='mean')
+        df.to_csv(p, index=False, header=False)
+        c = TSDataLoaders.from_file(p, label=7, groups=6, header=False, missing='mean', seed=0, device='cpu')
+        assert c.train_ds.idxs.tolist()==a.train_ds.idxs.tolist()
+
+def test_groups_that_are_also_ids(tmp_path):
+    import pandas as pd
+    df = pd.DataFrame(dict(i=np.repeat(np.arange(20), 5), v=np.random.default_rng(0).normal(size=100), y=np.repeat(['u','v']*10, 5)))
+    df.to_csv(tmp_path/'t.csv', index=False)
+    for dls in TSDataLoaders.from_df(df, label='y', id='i', groups='i', seed=0, device='cpu'), TSDataLoaders.from_file(tmp_path/'t.csv', label='y', id='i', groups='i', seed=0, device='cpu'):
+        assert dls.channels==['v'] and len(dls.valid_ds)==4
+
+def test_steps_of_two_tables_in_one_order(tmp_path):
+    import pandas as pd
+    df = pd.DataFrame(np.random.default_rng(0).normal(size=(8,4)), columns=list('abcd')).assign(y=['u','v']*4)
+    df.to_csv(tmp_path/'train.csv', index=False)
+    df[list('dbcay')].to_csv(tmp_path/'valid.csv', index=False)
+    def load(**kw): return TSDataLoaders.from_file(tmp_path/'train.csv', tmp_path/'valid.csv', label='y', scale=None, device='cpu', **kw)
+    with pytest.raises(ValueError, match="expected the column 'a' where .*train.csv has it, found 'd'"): load()
+    x = load(columns=list('abcd')).valid.one_batch()[0][:,0].numpy()
+    np.testing.assert_allclose(x, df[list('abcd')], rtol=1e-6)
+    df.drop(columns='d').to_csv(tmp_path/'valid.csv', index=False) # shorter ones of the same steps
+    assert load().valid.one_batch()[0].shape[2]==3

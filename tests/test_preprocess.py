@@ -317,6 +317,10 @@ def test_one_length(lengths, length, padded):
         k = min(length, *(v.shape[1] for v in o))
         np.testing.assert_array_equal(cropped(x, k, n), [v[:,(v.shape[1]-k)//2:][:,:k] for v in o])
 
+def test_masks_of_a_list_are_kept():
+    x = np.ma.array([[1.,2,3]], mask=[[0,1,0]])
+    for X in ([x,x], (x,x), np.ma.stack([x,x]), [x,x[:,:2]]): np.testing.assert_array_equal(check_series(X)[0][0], [[1,np.nan,3]])
+
 def test_a_list_the_wrong_way_round():
     with pytest.raises(ValueError, match=r'with 17 channels as in X\[0\], got shape \(14, 2\); if that is \(length, channels\), \[x.T for x in X\] turns them$'):
         check_series([np.ones((17,2)),np.ones((14,2))])

@@ -192,6 +192,10 @@ def test_regression_targets_with_ties(y, seed, t):
 
 def test_several_outputs(): check_all(get_splits(np.zeros((10,3), int), seed=0), 10)
 
+@pytest.mark.parametrize('none', [np.nan, None])
+def test_a_missing_group_cannot_hide_a_leak(none):
+    with pytest.raises(ValueError, match='got none for 2 of 6, the first is sample 2'): check_splits(([0,1,2],[3,4,5]), 6, groups=[1,1,none,none,2,2])
+
 @pytest.mark.parametrize('err,words,kw', [
     (TypeError, 'y: expected an array', dict(y=5)),
     (TypeError, 'valid_size: expected a share', dict(valid_size='a')),
@@ -214,6 +218,10 @@ def test_several_outputs(): check_all(get_splits(np.zeros((10,3), int), seed=0),
     (ValueError, 'train is empty', dict(gap=8, ordered=True)),
     (ValueError, '2 groups cannot fill 3 parts', dict(groups=[0]*5+[1]*5, test_size=.2, stratify=False)),
     (ValueError, '2 groups cannot fill 3 parts', dict(groups=[0]*5+[1]*5, test_size=.2, ordered=True)),
+    (ValueError, 'groups: expected an id for each sample, got none for 2 of 10, the first is sample 3', dict(groups=[0,1,2,np.nan,np.nan]+[0]*5)),
+    (ValueError, 'groups: expected an id for each sample, got none for 1 of 10, the first is sample 2', dict(groups=['a','b',None]+['c']*7)),
+    (ValueError, 'groups: expected an id for each sample, got none for 1 of 10', dict(groups=np.array(['2020-01-01']*9+['NaT'], 'M8[D]'))),
+    (TypeError, 'groups: expected ids of one kind', dict(groups=np.array([1,'a']*5, dtype=object))),
     (TypeError, 'cannot be sorted together', dict(y=np.array([None,'a']*5, dtype=object))),
 ])
 def test_refused(err, words, kw):

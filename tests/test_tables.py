@@ -169,6 +169,10 @@ def test_bad_csv(file, text, kw, words):
     (dict(time='a'), "time: expected with id= (a long table), found 'a' alone"),
     (dict(label='z'), "label: expected one of the columns 'a', 'b', found 'z'"),
     (dict(columns=['a','z']), "columns: expected one of the columns 'a', 'b', found 'z'"),
+    (dict(columns='ab'), "columns: expected a list of names, found 'ab'"),
+    (dict(columns=['a','a']), "columns: expected different names, found 'a' twice"),
+    (dict(label='b', columns=['a','b']), "columns: expected columns of values, found 'b', which is what is to be predicted"),
+    (dict(target='b', columns=['b']), "columns: expected columns of values, found 'b', which is what is to be predicted"),
     (dict(label='a', id='b'), 'columns: expected at least one column of values, found none'),
 ])
 def test_bad_arguments(file, kw, words):
@@ -198,6 +202,15 @@ def test_bad_keys():
     with pytest.raises(ValueError, match="columns: expected different names, found 'v' twice"): from_frame(df[['v','v']])
     with pytest.raises(ValueError, match="found 'Unnamed: 0', an index"): from_frame(pd.DataFrame({'Unnamed: 0':[0], 'a':[1]}))
     with pytest.raises(ValueError, match='df: expected at least one row, found none'): from_frame(df[:0][['v']])
+
+def test_times_as_text_in_a_frame():
+    "Text is read as numbers or dates, as in a .csv, since '10' comes before '2' in a dictionary"
+    df = pd.DataFrame({'k':0, 't':[str(i) for i in range(12)][::-1], 'v':np.arange(12.)[::-1]})
+    same(from_frame(df, id='k', time='t')[0][0], [np.arange(12.)])
+    same(from_frame(df.assign(t=pd.Categorical(df.t)), id='k', time='t')[0][0], [np.arange(12.)])
+    dates = df.assign(t=[f'2020-01-{i:02d} 12:00:00' for i in range(12,0,-1)])
+    same(from_frame(dates, id='k', time='t')[0][0], [np.arange(12.)])
+    with pytest.raises(ValueError, match="expected a number or a date in column 't', found '1/2/2020' in row 0"): from_frame(df.assign(t='1/2/2020'), id='k', time='t')
 
 def test_frame_types():
     "Whole numbers, missing ones, booleans, decimals and categories come through"

@@ -2,7 +2,7 @@
 import numpy as np, pytest
 from collections import Counter
 from hypothesis import given, settings, strategies as st
-from xceptiontime.data.windows import sliding_windows, window_starts, window_label, to_samples
+from xceptiontime.data.windows import crop_series, resample_series, sliding_windows, window_starts, window_label, to_samples
 
 def by_hand(recs, length, step, pad):
     "(recording, start, window) a sample at a time, in plain Python"
@@ -106,6 +106,9 @@ r = np.zeros((2,9))
     (TypeError, 'give rate=', dict(length=.2)),
     (TypeError, 'step: expected a whole number', dict(step=1.5)),
     (ValueError, 'step of 0.05 s at 10 Hz is 0.5 samples', dict(length=.2, step=.05, rate=10)),
+    (ValueError, 'rate: expected a number of samples a second', dict(rate='100')),
+    (ValueError, 'rate: expected a number of samples a second', dict(rate=np.inf)),
+    (ValueError, 'length: expected a number of seconds, got nan', dict(length=np.nan, rate=100)),
     (TypeError, 'pad: expected None or', dict(pad=True)),
     (ValueError, 'groups: expected one a recording', dict(groups=[1,2])),
     (ValueError, 'groups: expected one a recording', dict(groups=np.arange(9))),
@@ -120,6 +123,17 @@ r = np.zeros((2,9))
 ])
 def test_refused(err, words, kw):
     with pytest.raises(err, match=words): sliding_windows(**{**dict(recordings=r, length=3), **kw})
+
+def test_masked_is_missing():
+    r = np.ma.array([[1.,2,3,4]], mask=[[0,1,0,0]])
+    for m in (r, r.astype(np.int16), r.astype(np.float32)):
+        np.testing.assert_array_equal(sliding_windows([m], 2)[0], [[[1,np.nan]],[[3,4]]])
+        np.testing.assert_array_equal(crop_series([m], 2)[0], [[np.nan,3]])
+
+@pytest.mark.parametrize('f', [resample_series, crop_series])
+@pytest.mark.parametrize('X', [[np.ones((2,5)),np.ones((1,5))], [np.ones((1,5)),np.ones((2,5))], np.ones((3,5)), [np.ones((1,5)),np.ones((1,0))]])
+def test_series_that_are_not_alike(f, X):
+    with pytest.raises(ValueError, match=r'X\[[01]\]: expected a series \(channels, length\)'): f(X, 3)
 
 def test_regression_targets():
     assert sliding_windows([r,r], 4, labels=[.25,-1.5])[1].tolist()==[.25,.25,-1.5,-1.5]

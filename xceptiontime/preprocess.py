@@ -17,10 +17,11 @@ from fastcore.basics import patch
 from .layers import Module
 from .masks import length_mask
 
-# %% ../nbs/02_preprocess.ipynb #4b9204d5
+# %% ../nbs/02_preprocess.ipynb #dd63844f
 def _as_array(X, name):
     "`X` as a numpy array of numbers, without a copy where possible"
     if isinstance(X, torch.Tensor): X = X.detach().cpu()
+    if isinstance(X, (list,tuple)) and any(np.ma.isMaskedArray(x) for x in X): X = np.ma.stack(X) # numpy's own way forgets the masks
     if np.ma.isMaskedArray(X): X = X.astype(np.float32).filled(np.nan)
     res = np.asanyarray(X)
     if res.dtype.kind not in 'fiub': raise TypeError(f'{name}: expected real numbers, got {res.dtype} values')

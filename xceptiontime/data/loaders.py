@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/data.loaders.html.md"""
 # %% auto #0
 __all__ = ['TARGETS', 'TSTensor', 'TSLengths', 'TSDataset', 'PreprocessBatch', 'TSDataLoader', 'series_axes', 'TSDataLoaders']
 
-# %% ../../nbs/20_data.loaders.ipynb #677c35b6
+# %% ../../nbs/20_data.loaders.ipynb #1340946f
 import inspect,random
 from copy import copy
 from itertools import islice
@@ -26,7 +26,7 @@ from .order import similar_lengths,weighted_order
 from .formats import from_frame,read_series
 from .sets import read_pair
 from .splits import check_splits,get_splits
-from .tables import column_names,value_columns
+from .tables import _choose,column_names,value_columns
 from .windows import Windows,sliding_windows
 from ..preprocess import Preprocess,check_channels,check_rate,check_series
 from ..tasks import as_targets,class_weights,infer_task
@@ -267,7 +267,15 @@ def _split(y, how, **kwargs):
     if how.get('n_splits', 1)!=1: raise ValueError(f"splits: expected one division into training and validation, got n_splits={how['n_splits']}; get_splits gives the folds, to be taken one by one")
     return get_splits(y, **how)
 
-# %% ../../nbs/20_data.loaders.ipynb #65a24db3
+# %% ../../nbs/20_data.loaders.ipynb #c75faf65
+def _for_split(y, task):
+    "Targets as `get_splits` stratifies them: whole numbers are classes, unless they are to be learned as numbers, and the other way round"
+    name = getattr(task, 'name', task)
+    if isinstance(y, list): return np.zeros((len(y), 1))
+    if name=='regression' and y.dtype.kind in 'iu': return y.astype(np.float64)
+    return y.astype(np.int64) if name=='classification' and y.dtype.kind=='f' and np.isfinite(y).all() and (y==np.round(y)).all() else y
+
+# %% ../../nbs/20_data.loaders.ipynb #6cef2f38
 @patch_to(TSDataLoaders, cls_method=True)
 def from_arrays(cls,
     X, # series, in any form that `check_series` takes; or `Windows`
@@ -302,8 +310,9 @@ def from_arrays(cls,
     if splits is None and len(X)<2: raise ValueError(f'X: expected 2 or more series to divide into training and validation, got {len(X)}')
     if len(y)!=len(X): raise ValueError(f'y: expected {len(X)} targets for as many series, got {len(y)}')
     y = as_targets(y)
-    if splits is None or isinstance(splits, dict): splits = _split(np.zeros((len(y), 1)) if isinstance(y, list) else y, splits, groups=groups, seed=seed)
-    check_splits(splits, len(X), groups=groups)
+    if splits is None or isinstance(splits, dict): splits = _split(_for_split(y, task), splits, groups=groups, seed=seed)
+    splits = check_splits(splits, len(X), groups=groups)
+    if isinstance(splits, list): raise ValueError(f'splits: expected one division into training and validation, got {len(splits)} folds, to be taken one by one')
     def take(idxs): return [y[i] for i in idxs] if isinstance(y, list) else y[idxs]
     task = infer_task(take(splits[0]), task, vocab, target_names, units)
     parts = [task.encode(take(idxs), f'y ({name} split)') for name,idxs in zip(('training','validation','test',*['further']*len(splits)), splits)]
@@ -370,15 +379,22 @@ def test_dl(self,
     codes = None if y is None else ds.task.encode(y)
     return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths, channels=ds.channels, rate=ds.rate), bs=bs or self.valid.bs, shuffle=False, **kwargs)
 
-# %% ../../nbs/20_data.loaders.ipynb #eb84594a
+# %% ../../nbs/20_data.loaders.ipynb #3efe22d1
 def _groups_column(path, groups, **kwargs):
     "The column `groups` of a table for each series, and the reader's arguments that leave it out of the values"
     if not str(path).lower().endswith(('.csv','.parquet')): raise ValueError(f"groups: expected an array of ids for {path}, since only .csv and .parquet have columns, got {groups!r}")
     csv = {k:kwargs[k] for k in ('header','sep') if k in kwargs}
     names,roles = column_names(path, **csv),[kwargs.get(k) for k in ('label','target','id','time')]
     if groups not in names: raise ValueError(f'groups: expected an array or one of the columns {names}, got {groups!r}')
-    columns = kwargs.get('columns') or [o for o in names if o!=groups and o not in roles]
-    return read_series(path, label=groups, id=kwargs.get('id'), columns=columns[:1], **csv)[1],{**kwargs, 'columns':columns}
+    columns = kwargs.get('columns') or _choose([o for o in names if o!=groups or o in roles], *roles, None)
+    return read_series(path, label=groups, id=kwargs.get('id'), columns=columns if kwargs.get('id') is None else columns[:1], **csv)[1],{**kwargs, 'columns':columns}
+
+def _check_steps(train, valid, label=None, target=None, id=None, time=None, columns=None, header=True, sep=','):
+    "The steps of two wide tables go by their names, and have to come in one order"
+    if id is not None or columns is not None or not header or not all(str(o).lower().endswith(('.csv','.parquet')) for o in (train,valid)): return
+    a,b = (_choose(column_names(o, sep=sep), label, target, id, time, None) for o in (train,valid))
+    for s,t in zip(a, b):
+        if s!=t: raise ValueError(f'{valid}: expected the column {s!r} where {train} has it, found {t!r}; columns= names the steps in their order')
 
 @patch_to(TSDataLoaders, cls_method=True)
 def from_file(cls,
@@ -389,12 +405,14 @@ def from_file(cls,
 ) -> TSDataLoaders:
     "Loaders of the series in one file, or in one for training and one for validation"
     own = {k:kwargs.pop(k) for k in list(kwargs) if k in inspect.signature(cls.from_arrays).parameters}
-    if isinstance(groups, str):
+    if isinstance(groups, (str,int)):
         parts = [_groups_column(o, groups, **kwargs) for o in (train, valid) if o is not None]
         groups,kwargs = np.concatenate([g for g,_ in parts]),parts[0][1]
     if valid is None: X,y = read_series(train, **kwargs)
     elif own.get('splits') is not None: raise ValueError(f'splits: expected None where {valid} is the validation split, got both')
-    else: X,y,own['splits'] = read_pair(train, valid, **kwargs)
+    else:
+        _check_steps(train, valid, **kwargs)
+        X,y,own['splits'] = read_pair(train, valid, **kwargs)
     if y is None: raise ValueError(f'{train}: expected a target for each series, found none')
     if kwargs.get('id') is not None: # a long table, which names its channels
         names = value_columns(train, **kwargs)
@@ -402,7 +420,7 @@ def from_file(cls,
         own.setdefault('channels', names)
     return cls.from_arrays(X, y, groups=groups, **own)
 
-# %% ../../nbs/20_data.loaders.ipynb #07161876
+# %% ../../nbs/20_data.loaders.ipynb #ea9f6f0d
 @patch_to(TSDataLoaders, cls_method=True)
 def from_df(cls,
     df, # pandas DataFrame with a row a series (wide), or a row a time step (long)
@@ -417,9 +435,10 @@ def from_df(cls,
 ) -> TSDataLoaders:
     "Loaders of the series in a DataFrame"
     if label is None and target is None: raise ValueError('label, target: expected one of them to name a column, got neither')
-    if isinstance(groups, str):
+    if isinstance(groups, (str,int)):
         if groups not in df: raise ValueError(f'groups: expected a column of df or an array, got {groups!r}')
-        df,groups = df.drop(columns=groups),from_frame(df[[groups, *([] if id is None else [id])]].assign(_one=1.), label=groups, id=id, columns=['_one'])[1]
+        own,df = df,(df if groups in (label,target,id,time) else df.drop(columns=groups))
+        groups = from_frame(own[list(dict.fromkeys([groups] if id is None else [groups,id]))].assign(_one=1.), label=groups, id=id, columns=['_one'])[1]
     X,y = from_frame(df, label=label, target=target, id=id, time=time, columns=columns)
     if id is not None: kwargs.setdefault('channels', value_columns(df, label=label, target=target, id=id, time=time, columns=columns))
     return cls.from_arrays(X, y, groups=groups, **kwargs)

@@ -58,12 +58,24 @@ def _check_spans(where, part, spans, names):
             raise ValueError(f"{where}{names[part[a]]} and {names[part[b]]} share samples {lo} to {hi-1} of recording "
                              f"{_some([rec[a]])}: windows {a} and {b} overlap")
 
+# %% ../../nbs/12_data.splits.ipynb #295cf652
+def _check_groups(groups, n):
+    "`groups` as an array of ids that can be told apart, one for each of `n` samples"
+    groups = np.asarray(groups)
+    if groups.shape!=(n,): raise ValueError(f"groups: expected one for each of the {n} samples, got shape {groups.shape}")
+    if groups.dtype.kind=='O': none = np.array([g is None or type(g).__name__ in ('NAType','NaTType') or g!=g for g in groups], bool)
+    else: none = groups!=groups # NaN and NaT, which would be in no group, and so on both sides of a split
+    if none.any(): raise ValueError(f"groups: expected an id for each sample, got none for {none.sum()} of {n}, the first is sample {none.argmax()}")
+    try: np.unique(groups)
+    except TypeError as e: raise TypeError(f"groups: expected ids of one kind, got some that cannot be sorted together ({e})") from None
+    return groups
+
 # %% ../../nbs/12_data.splits.ipynb #7be48c0f
 def _is_folds(splits):
     "Whether `splits` are several tuples of index arrays, and not one"
     return len(splits)>0 and all(isinstance(s, (tuple,list)) and len(s) and np.ndim(s[0])>0 for s in splits)
 
-# %% ../../nbs/12_data.splits.ipynb #6615f67c
+# %% ../../nbs/12_data.splits.ipynb #a2459110
 def check_splits(
     splits, # a tuple of index arrays, the training part first; or a list of such tuples (k-fold)
     n, # how many samples there are
@@ -84,8 +96,7 @@ def check_splits(
         if len(both): raise ValueError(f"{where}{names[part[both[0]]]} and {nm} have indices in common: {_some(both)}")
         part[a] = i
     if groups is not None:
-        groups = np.asarray(groups)
-        if groups.shape!=(n,): raise ValueError(f"groups: expected one for each of the {n} samples, got shape {groups.shape}")
+        groups = _check_groups(groups, n)
         for i in range(len(res)):
             for j in range(i):
                 both = np.intersect1d(groups[res[i]], groups[res[j]])
@@ -227,12 +238,10 @@ def _named(groups, ids, name):
     if miss: raise ValueError(f"{name} names groups that do not exist: {_some(miss)}; there are {_some(there)}")
     return np.isin(groups, ids)
 
-# %% ../../nbs/12_data.splits.ipynb #2445806f
+# %% ../../nbs/12_data.splits.ipynb #e85cc4b6
 def _check_args(y, groups, named, n_splits, ordered, gap):
     "The arguments of `get_splits` that exclude each other"
     if y.ndim<1: raise TypeError("y: expected an array with a target for each sample, got a single value")
-    if groups is not None and groups.shape!=y.shape[:1]:
-        raise ValueError(f"groups: expected one for each of the {len(y)} samples, got shape {groups.shape}")
     if isinstance(n_splits, bool) or not isinstance(n_splits, Integral) or n_splits<1:
         raise ValueError(f"n_splits: expected a whole number, 1 for a single split or more for folds, got {n_splits!r}")
     if n_splits>1 and named['valid_groups'] is not None:
@@ -244,7 +253,7 @@ def _check_args(y, groups, named, n_splits, ordered, gap):
     if gap and (not ordered or groups is not None):
         raise ValueError("gap needs ordered=True, and samples without groups")
 
-# %% ../../nbs/12_data.splits.ipynb #a6840b6a
+# %% ../../nbs/12_data.splits.ipynb #6e04e857
 def get_splits(
     y, # (n,) labels or numbers, (n, outputs) for several a sample
     valid_size=.2, # validation part: a share of all samples, or a number of them
@@ -259,9 +268,9 @@ def get_splits(
     gap=0 # with `ordered`: how many samples to leave out before each later part
 ): # (train, valid) or (train, valid, test), int64 indices in rising order; a list of such tuples where n_splits>1
     "Divide samples into a training, a validation and perhaps a test part"
-    y, groups = np.asarray(y), None if groups is None else np.asarray(groups)
-    named = dict(valid_groups=valid_groups, test_groups=test_groups)
+    y, named = np.asarray(y), dict(valid_groups=valid_groups, test_groups=test_groups)
     _check_args(y, groups, named, n_splits, ordered, gap)
+    groups = None if groups is None else _check_groups(groups, len(y))
     n, folds, rng, part = len(y), n_splits>1, np.random.default_rng(seed), np.zeros(len(y), int)
     unit = np.arange(n) if ordered else None
     if groups is not None: # a group is known by the place where it first appears

@@ -59,7 +59,7 @@ def long_to_series(
     X = [np.ascontiguousarray(V[o].T) for o in groups]
     return (np.stack(X) if len({x.shape for x in X})==1 else X), groups
 
-# %% ../../nbs/10b_data.tables.ipynb #ce03a4ea
+# %% ../../nbs/10b_data.tables.ipynb #24ddd1b8
 def _choose(names, label, target, id, time, columns):
     "The names of the value columns, after a check of all that was named"
     names = list(names)
@@ -71,8 +71,13 @@ def _choose(names, label, target, id, time, columns):
     if twice: raise ValueError(f'columns: expected different names, found {twice[0]!r} twice')
     special = {k:o for k,o in dict(label=label, target=target, id=id, time=time).items() if o is not None}
     known = set(names)
+    if isinstance(columns, str): raise ValueError(f'columns: expected a list of names, found {columns!r}')
     for k,o in [*special.items(), *(('columns',o) for o in columns or ())]:
         if o not in known: raise ValueError(f"{k}: expected one of the columns {', '.join(map(repr, names[:20]))}{', ...' if len(names)>20 else ''}, found {o!r}")
+    twice = [o for o in columns if list(columns).count(o)>1] if columns is not None and len(set(columns))<len(columns) else None
+    if twice: raise ValueError(f'columns: expected different names, found {twice[0]!r} twice')
+    for k,o in special.items():
+        if k in ('label','target') and columns is not None and o in columns: raise ValueError(f'columns: expected columns of values, found {o!r}, which is what is to be predicted')
     if columns is not None: return list(columns)
     vals = [o for o in names if o not in special.values()]
     if not vals: raise ValueError('columns: expected at least one column of values, found none')
@@ -118,7 +123,7 @@ def _keys(col, name, fail):
         if _is_missing(v) or v!=v: raise fail(i, f'a value in column {name!r}', repr(v))
     return a
 
-# %% ../../nbs/10b_data.tables.ipynb #6ebe394c
+# %% ../../nbs/10b_data.tables.ipynb #d87a6197
 def from_frame(
     df, # pandas DataFrame, wide or long
     *,
@@ -141,6 +146,9 @@ def from_frame(
     y = [str(o) for o in _keys(df[label], label, fail)] if label is not None else None
     if target is not None: y = _numbers(df[target], target, fail).tolist()
     ids,times = (None if o is None else _keys(df[o], o, fail) for o in (id,time))
+    for i,t in enumerate(times or ()): # as text, '10' would come before '2'
+        if isinstance(t, str) and (t := parse_time(t.encode())) is None: raise fail(i, f'a number or a date in column {time!r}', repr(times[i]))
+        times[i] = t
     return _arrange(V, ids, times, y, label is not None, fail)
 
 # %% ../../nbs/10b_data.tables.ipynb #32140bd9

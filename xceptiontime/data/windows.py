@@ -14,7 +14,7 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-# %% ../../nbs/11_data.windows.ipynb #126b0ebf
+# %% ../../nbs/11_data.windows.ipynb #23ea5da6
 def to_samples(
     value, # a number of samples; of seconds where `rate` is given
     rate=None, # samples a second (Hz)
@@ -23,7 +23,8 @@ def to_samples(
     "`value` as a whole number of samples"
     n = value
     if rate is not None:
-        if not rate>0: raise ValueError(f"rate: expected a number of samples a second above 0, got {rate!r}")
+        if isinstance(rate, (bool,str)) or not 0<rate<np.inf: raise ValueError(f"rate: expected a number of samples a second above 0, got {rate!r}")
+        if isinstance(value, (bool,str)) or not np.isfinite(value): raise ValueError(f"{name}: expected a number of seconds, got {value!r}")
         n = round(value*rate)
         if abs(value*rate-n)>1e-6:
             raise ValueError(f"{name} of {value} s at {rate} Hz is {value*rate:.10g} samples, not a whole number")
@@ -111,7 +112,7 @@ class MappedArray:
         "The array, read-only"
         return np.ndarray(self.shape, self.dtype, np.memmap(self.path, np.uint8, 'r'), self.offset, self.strides)
 
-# %% ../../nbs/11_data.windows.ipynb #7dfe738f
+# %% ../../nbs/11_data.windows.ipynb #52ac4b68
 def _map_npy(path, name):
     "The array in a `.npy` file, mapped"
     try: a = np.load(path, mmap_mode='r')
@@ -119,13 +120,17 @@ def _map_npy(path, name):
     if not isinstance(a, np.ndarray): raise ValueError(f"{name}: expected the path of a .npy file of numbers, got {os.fspath(path)!r}")
     return a
 
+def _unmasked(x):
+    "`x` as an array; what is masked is missing, and so NaN"
+    return np.asarray(x.astype(np.float64 if x.dtype.itemsize>4 else np.float32).filled(np.nan) if np.ma.isMaskedArray(x) and x.dtype.kind in 'fiub' else x)
+
 def _recordings(recordings):
     "`recordings` as a list of (channels, time) arrays, all with the same channels; those in files as `MappedArray`"
     recs = list(recordings)
     if not recs: raise ValueError("recordings: expected at least one (channels, time) array, got none")
     for i,r in enumerate(recs):
         by_path = isinstance(r, (str, os.PathLike))
-        r = _map_npy(r, f'recordings[{i}]') if by_path else np.asarray(r)
+        r = _map_npy(r, f'recordings[{i}]') if by_path else _unmasked(r)
         if r.ndim not in (1,2): raise ValueError(f"recordings[{i}]: expected (channels, time) or (time,), got shape {r.shape}")
         if r.dtype.kind not in 'fiub': raise TypeError(f"recordings[{i}]: expected real numbers, got dtype {r.dtype}")
         if r.ndim==1: r = r[None]
@@ -256,26 +261,34 @@ def sliding_windows(
     if not with_spans: return res
     return *res, (rec, start, np.minimum(start+length, np.array([r.shape[1] for r in recs])[rec]))
 
-# %% ../../nbs/11_data.windows.ipynb #596c5100
+# %% ../../nbs/11_data.windows.ipynb #5bfa6183
+def _alike(X):
+    "`X` as a list of arrays (channels, length_i), all with the same channels"
+    X = [_unmasked(x) for x in X]
+    for i,x in enumerate(X):
+        if x.ndim!=2 or not x.size or len(x)!=len(X[0]): raise ValueError(f"X[{i}]: expected a series (channels, length) with the channels of X[0], got shapes {x.shape} and {X[0].shape}")
+    return X
+
+# %% ../../nbs/11_data.windows.ipynb #cf153d0a
 def resample_series(
     X, # series: (samples, channels, length), or a list of (channels, length_i)
     length # steps of each series that comes out
 ): # (samples, channels, length) float32
     "Stretch or squeeze each series to `length` steps, by straight lines between its own; first and last step stay"
-    length, X = to_samples(length), [np.asarray(x) for x in X]
+    length, X = to_samples(length), _alike(X)
     res = np.empty((len(X), len(X[0]) if X else 0, length), np.float32)
     for r,x in zip(res, X):
         for c,v in zip(r, x): c[:] = np.interp(np.linspace(0, len(v)-1, length), np.arange(len(v)), v)
     return res
 
-# %% ../../nbs/11_data.windows.ipynb #cc66bfd2
+# %% ../../nbs/11_data.windows.ipynb #b5abda79
 def crop_series(
     X, # series: (samples, channels, length), or a list of (channels, length_i)
     length, # steps of each series that comes out
     where='center' # 'start', 'center' or 'end': what is kept
 ): # (samples, channels, length) float32
     "Keep `length` steps of each series; one that is shorter raises"
-    length, X = to_samples(length), [np.asarray(x) for x in X]
+    length, X = to_samples(length), _alike(X)
     if where not in ('start','center','end'): raise ValueError(f"where: expected 'start', 'center' or 'end', got {where!r}")
     for i,x in enumerate(X):
         if x.shape[-1]<length: raise ValueError(f"length: expected at most that of the shortest series, got {length} and X[{i}] of {x.shape[-1]} steps")
