@@ -134,7 +134,7 @@ def test_same_at_every_length():
 
 @pytest.mark.parametrize('make,words', [
     (lambda: Jitter(0), 'std: expected a number above 0, got 0'), (lambda: Scaling(-1), 'std'), (lambda: TimeShift(2), 'share: expected a number above 0 and up to 1, got 2'),
-    (lambda: TimeWarp(knots=1), 'knots: expected a number above 1'), (lambda: TimeCrop(0), 'least'), (lambda: TimeMask(True), 'share'), (lambda: Jitter(p=-.1), 'p: expected'),
+    (lambda: TimeWarp(knots=1), 'knots: expected a whole number of 2 or more'), (lambda: TimeCrop(0), 'least'), (lambda: TimeMask(True), 'share'), (lambda: Jitter(p=-.1), 'p: expected'),
     (lambda: ChannelDropout(float('nan')), 'share'), (lambda: TSMixUp(0), 'alpha'), (lambda: TSCutMix('x'), 'alpha')])
 def test_arguments(make, words):
     with pytest.raises(ValueError, match=words): make()
@@ -269,3 +269,9 @@ def test_mix_in_other_tasks(mix, task):
     learn = ts_learner(TSDataLoaders.from_arrays(X, y, (np.arange(30),np.arange(30,40)), task=task, bs=10, seed=0), nf=4, cbs=[mix()], seed=0)
     with learn.no_bar(),learn.no_logging(): learn.fit(1, 1e-3)
     assert np.isfinite(np.array(learn.recorder.losses)).all() and len(learn.recorder.losses)==3
+
+@pytest.mark.parametrize('how', ['MagnitudeWarp','TimeWarp'])
+def test_knots_are_whole(how):
+    import xceptiontime.data.augment as augment
+    for knots in 2.5, 1, True:
+        with pytest.raises(ValueError, match='knots: expected a whole number of 2 or more'): getattr(augment, how)(knots=knots)

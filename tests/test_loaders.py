@@ -426,3 +426,8 @@ def test_steps_of_two_tables_in_one_order(tmp_path):
     np.testing.assert_allclose(x, df[list('abcd')], rtol=1e-6)
     df.drop(columns='d').to_csv(tmp_path/'valid.csv', index=False) # shorter ones of the same steps
     assert load().valid.one_batch()[0].shape[2]==3
+
+def test_recordings_with_whole_numbers_to_learn():
+    rec = [np.random.default_rng(i).normal(size=(2,50)) for i in range(8)]
+    dls = TSDataLoaders.from_recordings(rec, list(range(10,90,10)), 10, task='regression', seed=0, device='cpu')
+    assert dls.task.name=='regression' and len(dls.train_ds)+len(dls.valid_ds)==40

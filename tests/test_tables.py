@@ -153,6 +153,7 @@ def test_csv_layout(file):
     ('k,t,a\n1,0,1\n1,noon,2\n', dict(id='k', time='t'), ", line 3: expected a number or a date in column 't', found 'noon'"),
     ('k,t,a\n1,0,1\n1,2020-01-01,2\n', dict(id='k', time='t'), ', line 2: expected times that can be sorted'),
     ('k,a,c\n1,0,x\n1,1,y\n', dict(id='k', label='c'), ", line 3: expected one label a series, found 'y' after 'x'"),
+    ('a,y\n1,u\n2, \n', dict(label='y'), ", line 3: expected a value in column 'y', found an empty field"),
     ('k,a\n,0\n', dict(id='k'), ", line 2: expected a value in column 'k', found an empty field"),
     ('a,b\n1,"2\n', {}, ", line 2: expected fields separated by ','"),
     ('a,b\n1,"2"3\n', {}, ", line 2: expected fields separated by ','"),
@@ -388,3 +389,7 @@ def test_npz_several_outputs(tmp_path, y):
     np.savez(tmp_path/'a.npz', X=np.ones((2,3)), y=y)
     read = read_npz(tmp_path/'a.npz')[1]
     assert read.dtype==(np.float64 if y.dtype.kind=='f' else np.int64) and (read==y).all()
+
+def test_npz_label_that_is_missing(tmp_path):
+    np.savez(tmp_path/'a.npz', X=np.ones((3,4)), y=[0.,np.nan,1.])
+    with pytest.raises(ValueError, match="expected a label for each series in 'y', found NaN for series 1"): read_series(tmp_path/'a.npz', label='y')

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/data.augment.html.md"""
 __all__ = ['SeriesTransform', 'Jitter', 'Scaling', 'MagnitudeWarp', 'ChannelDropout', 'TimeShift', 'TimeWarp', 'TimeCrop',
            'TimeMask', 'TSMix', 'TSMixUp', 'TSCutMix']
 
-# %% ../../nbs/21_data.augment.ipynb #c5e2cac7
+# %% ../../nbs/21_data.augment.ipynb #5d01a116
 import math
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from fastai.callback.mixup import MixHandler,reduce_loss
 from fastai.layers import NoneReduce
 from .loaders import PreprocessBatch,TSTensor,TSLengths
 from ..masks import length_mask
+from ..preprocess import check_whole
 
 # %% ../../nbs/21_data.augment.ipynb #21c4d49b
 def _fresh(): return int(torch.randint(2**62, ()))
@@ -96,7 +97,7 @@ class Scaling(_ValueTransform):
         super().__init__(p)
     def change_values(self, x, n, rng): return x*(1 + self.std*torch.randn(*x.shape[:2], 1, generator=rng, device=x.device, dtype=x.dtype))
 
-# %% ../../nbs/21_data.augment.ipynb #3f61de45
+# %% ../../nbs/21_data.augment.ipynb #e81aa6d5
 def _curve(knots, u):
     "A smooth curve through `knots` (..., k), evenly spaced over 0 to 1, at `u` (..., length): half a cosine from each to the next"
     at = (u*(knots.shape[-1]-1)).clamp(0, knots.shape[-1]-1)
@@ -115,7 +116,7 @@ class MagnitudeWarp(_ValueTransform):
         p:float=.5 # probability that a series is changed
     ):
         _check('std', std)
-        _check('knots', knots, 1)
+        check_whole(2, knots=knots)
         self.std,self.knots = std,knots
         super().__init__(p)
     def change_values(self, x, n, rng):
@@ -165,7 +166,7 @@ class TimeShift(SeriesTransform):
         place = place%n if self.roll else torch.minimum(place.clamp(min=0), n-1)
         return x.gather(2, place.expand(x.shape))
 
-# %% ../../nbs/21_data.augment.ipynb #9aed7447
+# %% ../../nbs/21_data.augment.ipynb #467d4a8f
 class TimeWarp(SeriesTransform):
     "Slows a series down here and speeds it up there, from its first step to its last"
     def __init__(self,
@@ -174,7 +175,7 @@ class TimeWarp(SeriesTransform):
         p:float=.5 # probability that a series is changed
     ):
         _check('std', std)
-        _check('knots', knots, 1)
+        check_whole(2, knots=knots)
         self.std,self.knots = std,knots
         super().__init__(p)
     def change(self, x, n, rng):

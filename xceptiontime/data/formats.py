@@ -285,7 +285,7 @@ def _load_arrays(path, keys):
         if isinstance(e, FileNotFoundError) or str(e).startswith(f'{path}: expected'): raise
         raise malformed(path, None, 'arrays as numpy saves them', str(e)[:200]) from None
 
-# %% ../../nbs/10_data.formats.ipynb #7913b9d5
+# %% ../../nbs/10_data.formats.ipynb #44e56f77
 def read_npz(
     path, # an .npz or .npy file
     *,
@@ -315,6 +315,7 @@ def read_npz(
             return (X[:,None] if X.ndim==2 else X), y
         if kind not in 'Ufiub' or kind=='U' and target: fail(f"{'numbers' if target else 'labels or numbers'} in {key!r}", f'{y.dtype}')
         if not label and not target and kind in 'iub': fail(f"text or floats in 'y' (say label='y' or target='y')", f'{y.dtype}')
+        if label and kind=='f' and np.isnan(y).any(): fail(f'a label for each series in {key!r}', f'NaN for series {np.isnan(y).argmax()}')
         y = y.astype(str if label or kind=='U' else np.float64)
     return (X[:,None] if X.ndim==2 else X), y
 

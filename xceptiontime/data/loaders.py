@@ -443,7 +443,7 @@ def from_df(cls,
     if id is not None: kwargs.setdefault('channels', value_columns(df, label=label, target=target, id=id, time=time, columns=columns))
     return cls.from_arrays(X, y, groups=groups, **kwargs)
 
-# %% ../../nbs/20_data.loaders.ipynb #54dc2948
+# %% ../../nbs/20_data.loaders.ipynb #d0e585f6
 @patch_to(TSDataLoaders, cls_method=True)
 def from_recordings(cls,
     recordings, # one (channels, time) array, `np.memmap` or path of a `.npy` file, or a list of them
@@ -464,7 +464,7 @@ def from_recordings(cls,
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate, with_spans=True, lazy=True)
     if splits is None or isinstance(splits, dict):
         if (ids==ids[0]).all(): raise ValueError(f'splits: expected index arrays where all windows are of one recording or group, got None')
-        splits = _split(y, splits, groups=ids, valid_groups=valid_groups, test_groups=test_groups, seed=kwargs.get('seed'))
+        splits = _split(_for_split(as_targets(y), kwargs.get('task')), splits, groups=ids, valid_groups=valid_groups, test_groups=test_groups, seed=kwargs.get('seed'))
     elif valid_groups is not None or test_groups is not None: raise ValueError('splits: expected None with valid_groups= or test_groups=, got both')
     elif groups is None: ids = None # one recording may be in two splits, one sample may not
     check_splits(splits, len(X), spans=spans)

@@ -172,7 +172,7 @@ def _csv_rows(path, f, sep):
             yield rows.line_num,row
     except csv.Error as e: raise malformed(path, rows.line_num, f'fields separated by {sep!r}', str(e)) from None
 
-# %% ../../nbs/10b_data.tables.ipynb #cdc52b40
+# %% ../../nbs/10b_data.tables.ipynb #0580c74f
 def read_csv(
     path, # a .csv file, wide or long
     *,
@@ -207,7 +207,7 @@ def read_csv(
     V = nums.series([(1,len(pos))]*len(lines))[:,0]
     for o,v in kept.items():
         for i,s in enumerate(v):
-            if o!=target and not s: raise fail(i, f'a value in column {o!r}', 'an empty field')
+            if o!=target and not s.strip(): raise fail(i, f'a value in column {o!r}', 'an empty field')
     y = kept.get(label)
     if target is not None:
         y = [parse_number(o.strip().encode() or b'?') for o in kept[target]]
