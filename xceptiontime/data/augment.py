@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/data.augment.html.md"""
 __all__ = ['SeriesTransform', 'Jitter', 'Scaling', 'MagnitudeWarp', 'ChannelDropout', 'TimeShift', 'TimeWarp', 'TimeCrop',
            'TimeMask', 'TSMix', 'TSMixUp', 'TSCutMix']
 
-# %% ../../nbs/21_data.augment.ipynb #5d01a116
+# %% ../../nbs/21_data.augment.ipynb #8bb2b66e
 import math
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from fastai.callback.mixup import MixHandler,reduce_loss
 from fastai.layers import NoneReduce
 from .loaders import PreprocessBatch,TSTensor,TSLengths
 from ..masks import length_mask
-from ..preprocess import check_whole
 
 # %% ../../nbs/21_data.augment.ipynb #21c4d49b
 def _fresh(): return int(torch.randint(2**62, ()))
@@ -62,10 +61,13 @@ def apply(self:SeriesTransform,
     if lengths is not None: do = do & length_mask(n[:,0,0], x.shape[2])[:,None]
     return torch.where(do, self.change(x, n, rng), x)
 
-# %% ../../nbs/21_data.augment.ipynb #7004e1ec
+# %% ../../nbs/21_data.augment.ipynb #8de50db2
 def _check(name, value, low=0., high=math.inf):
     if isinstance(value, bool) or not isinstance(value, (int,float)) or not low<value<=high or value==math.inf:
         raise ValueError(f"{name}: expected a number above {low:g}{'' if high==math.inf else f' and up to {high:g}'}, got {value!r}")
+
+def _check_knots(knots):
+    if isinstance(knots, bool) or not isinstance(knots, int) or knots<2: raise ValueError(f'knots: expected a whole number of 2 or more, got {knots!r}')
 
 class _ValueTransform(SeriesTransform):
     "Changes values and leaves the channels that say what was missing alone"
@@ -97,7 +99,7 @@ class Scaling(_ValueTransform):
         super().__init__(p)
     def change_values(self, x, n, rng): return x*(1 + self.std*torch.randn(*x.shape[:2], 1, generator=rng, device=x.device, dtype=x.dtype))
 
-# %% ../../nbs/21_data.augment.ipynb #e81aa6d5
+# %% ../../nbs/21_data.augment.ipynb #4727c025
 def _curve(knots, u):
     "A smooth curve through `knots` (..., k), evenly spaced over 0 to 1, at `u` (..., length): half a cosine from each to the next"
     at = (u*(knots.shape[-1]-1)).clamp(0, knots.shape[-1]-1)
@@ -116,7 +118,7 @@ class MagnitudeWarp(_ValueTransform):
         p:float=.5 # probability that a series is changed
     ):
         _check('std', std)
-        check_whole(2, knots=knots)
+        _check_knots(knots)
         self.std,self.knots = std,knots
         super().__init__(p)
     def change_values(self, x, n, rng):
@@ -166,7 +168,7 @@ class TimeShift(SeriesTransform):
         place = place%n if self.roll else torch.minimum(place.clamp(min=0), n-1)
         return x.gather(2, place.expand(x.shape))
 
-# %% ../../nbs/21_data.augment.ipynb #467d4a8f
+# %% ../../nbs/21_data.augment.ipynb #0a77dfde
 class TimeWarp(SeriesTransform):
     "Slows a series down here and speeds it up there, from its first step to its last"
     def __init__(self,
@@ -175,7 +177,7 @@ class TimeWarp(SeriesTransform):
         p:float=.5 # probability that a series is changed
     ):
         _check('std', std)
-        check_whole(2, knots=knots)
+        _check_knots(knots)
         self.std,self.knots = std,knots
         super().__init__(p)
     def change(self, x, n, rng):
