@@ -91,6 +91,7 @@ class Place:
             if width: between = shared[2*n*ni:n*(2*ni+width)].view(B, L, width)
             self.views.append(Views(x, rows(x), rows(between), channels_last(between), pairs, peaks, out, rows(out), rows(out).split(nf, 1)))
             x = out
+        self.size = len(shared)+self.x.numel()+sum(v.out.numel() for v in self.views)
 
 # %% ../nbs/00d_infer.ipynb #e26aa3bd
 KEEP = 2**22 # numbers of a place that is kept
@@ -101,7 +102,7 @@ def place(*args):
     "The `Place` of this thread for `args`: a new one, or one that it used before"
     kept = _mine.__dict__.setdefault('places', {})
     res = kept.pop(args, None) or Place(*args)
-    if args[0]*args[1]*sum(2*ni+width+4*nf for ni,width,nf in args[2])<=KEEP: kept[args] = res
+    if res.size<=KEEP: kept[args] = res
     if len(kept)>2: del kept[next(iter(kept))]
     return res
 
