@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 from networks import counted, plain, seasoned
-from xceptiontime import fast, models
+from xceptiontime import fast, infer, models
 from xceptiontime.fast import Join, Stage, Stats, applies, plain_stage
 from xceptiontime.layers import Conv1d, SeparableConv1d
 from xceptiontime.models import XceptionTime
@@ -410,3 +410,24 @@ def test_fused(head, residual, taken):
     xs[1] = xs[0].clone().requires_grad_(); xs[0].requires_grad_()
     d(xs[0]).sum().backward(); fd(xs[1]).sum().backward()
     nearly(xs[1].grad, xs[0].grad, 1e-5)
+
+def test_a_call_in_the_middle_of_another(taken, monkeypatch):
+    "As the handler of a signal may make it: the buffers in use are not its own"
+    m,xs = network(dtype=torch.float32).eval(),torch.randn(2, 3, 3, 40)
+    with torch.no_grad():
+        want,real,calls = [m(x) for x in xs],infer.module_forward,[]
+        def interrupted(*args):
+            real(*args)
+            calls.append(1)
+            if len(calls)==3: assert torch.equal(m(xs[1]), want[1])
+        monkeypatch.setattr(infer, 'module_forward', interrupted)
+        assert torch.equal(m(xs[0]), want[0]) and len(calls)==8
+
+def test_modes_and_kinds_of_the_caller(taken):
+    m,x = network(dtype=torch.float32).eval(),torch.randn(2, 3, 41)
+    with torch.device('meta'), torch.no_grad(): got = m(x) # where new tensors go is the caller's affair
+    with torch.no_grad():
+        assert torch.equal(got, m(x))
+        assert type(m(nn.Parameter(x))) is torch.Tensor
+    with torch.inference_mode(), torch.enable_grad(): nearly(m(x), got, 1e-5)
+    assert len(taken)==4

@@ -135,7 +135,7 @@ def inner(x, b, kernels, mask, indexed):
     if mask is not None: p = torch.where(mask[...,None], p, 0.)
     return [*(depthwise(b, k) for k in kernels), p], [idx]
 
-# %% ../nbs/00e_fast.ipynb #675b3b02
+# %% ../nbs/00e_fast.ipynb #40c0fc7c
 def stage_forward(x, res, mask, join, ws, w, gamma, beta, keep):
     "The output of a stage, and if `keep` what its gradient needs"
     B,L,_ = x.shape
@@ -147,7 +147,7 @@ def stage_forward(x, res, mask, join, ws, w, gamma, beta, keep):
     if join:
         a = gamma*join.stats.invstd
         wa,shift = apart(lambda: w[:,:,0]*a[:,None], len(cuts)>1).t(),beta-a*join.stats.mean
-        positive = torch.empty(B, L, 4*nf, dtype=torch.bool) if pool and keep else None
+        positive = x.new_empty(B, L, 4*nf, dtype=torch.bool) if pool and keep else None
     def piece(c):
         xc,mc = x[c],None if mask is None else mask[c]
         if ws.bottleneck is not None: torch.mm(rows(xc), ws.bottleneck.t(), out=rows(b[c]))
@@ -296,16 +296,16 @@ def _forward(model, x, mask, grad):
         if len(rest)==2: x = F.relu(x)
     return x.mean(1)
 
-# %% ../nbs/00e_fast.ipynb #d377d12e
+# %% ../nbs/00e_fast.ipynb #cc4e0847
 def fast_forward(
     model, # an `XceptionTime` for which `applies` says yes
     x, # series (batch, channels, length), 0 in the padding
     lengths=None, # steps of each (batch,), or None
 ): # scores (batch, classes)
     "What `model` gives for `x`"
-    kind,x = type(x),x.as_subclass(torch.Tensor)
+    kind,x = torch.Tensor if isinstance(x, nn.Parameter) else type(x),x.as_subclass(torch.Tensor)
     mask = None if lengths is None else length_mask(lengths, x.shape[2])
-    grad = torch.is_grad_enabled()
+    grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     norms = [l[1] for l in (*model.block.shortcut, *model.head) if isinstance(l, ConvBlock)]
     if grad or any(n.training for n in norms): return _forward(model, x, mask, grad).as_subclass(kind)
     # without statistics of a batch nothing joins its series, so a piece goes all the way while it is in the cache
