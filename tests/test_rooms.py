@@ -6,45 +6,46 @@ import pytest
 root = Path(__file__).parent.parent/'xceptiontime'
 data = {'data.formats','data.tables','data.windows','data.splits','data.order','data.sets'}
 rooms = { # room: the rooms that it may import
+    'checks': set(),
     'layers': {'masks'},
     'masks': set(),
     'threads': set(),
     'rows': {'layers'},
     'infer': {'rows'},
     'fast': {'infer','layers','masks','rows','threads'},
-    'models': {'layers','masks','fast'},
-    'inception': {'layers','masks','rows','fast','models'},
-    'preprocess': {'layers','masks'},
-    'conformal': set(),
-    'tasks': {'conformal'},
+    'models': {'checks','layers','masks','fast'},
+    'inception': {'checks','layers','masks','rows','fast','models'},
+    'preprocess': {'checks','layers','masks'},
+    'conformal': {'checks'},
+    'tasks': {'checks','conformal'},
     'data.numbers': set(),
     'data.tables': {'data.numbers'},
-    'data.formats': {'data.numbers','data.tables'},
-    'data.windows': set(),
+    'data.formats': {'checks','data.numbers','data.tables'},
+    'data.windows': {'checks'},
     'data.splits': set(),
     'data.order': set(),
     'data.sets': {'data.formats','data.windows'},
-    'runtime': {'conformal','layers','models','inception','preprocess','tasks'},
+    'runtime': {'checks','conformal','layers','models','inception','preprocess','tasks'},
     'stream': {'runtime','preprocess','data.windows'},
     'export': {'runtime','preprocess'},
-    'data.loaders': {'preprocess','tasks'} | data,
+    'data.loaders': {'checks','preprocess','tasks'} | data,
     'data.blocks': {'data.loaders','preprocess'},
-    'data.augment': {'data.loaders','masks'},
+    'data.augment': {'checks','data.loaders','masks'},
     'pretrained': {'data.loaders','preprocess','runtime'},
     'learner': {'pretrained','data.loaders','models','preprocess','tasks','runtime'},
-    'interpret': {'data.loaders','learner','preprocess','runtime'},
-    'recipe': {'data.loaders','data.augment','learner','tasks'},
+    'interpret': {'checks','data.loaders','learner','preprocess','runtime'},
+    'recipe': {'checks','data.loaders','data.augment','learner','tasks'},
     'distributed': {'learner'},
-    'benchmark': {'calibrate','data.sets','models','recipe'},
+    'benchmark': {'checks','calibrate','data.sets','models','recipe'},
     'comparison': {'benchmark','data.sets','tasks'},
-    'calibrate': {'conformal','data.loaders','data.windows','learner','preprocess','runtime'},
-    'estimator': {'data.loaders','learner','recipe','preprocess','tasks','runtime'},
+    'calibrate': {'checks','conformal','data.loaders','data.windows','learner','preprocess','runtime'},
+    'estimator': {'checks','data.loaders','learner','recipe','preprocess','tasks','runtime'},
     'checkpoint': set(),
     'cli': None, # everything that it drives
 }
 with_fastai = {'calibrate','data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark','interpret','distributed'}
 core = {'torch','numpy','fastcore','safetensors','fastai','fasttransform','matplotlib','sklearn'} # the requirements, and what comes with fastai
-numpy_only = {'conformal','data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
+numpy_only = {'checks','conformal','data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
 
 def modules(): return {'.'.join(p.relative_to(root).with_suffix('').parts): p for p in root.rglob('*.py') if p.stem not in ('__init__','_modidx','all')}
 

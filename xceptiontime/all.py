@@ -1,6 +1,7 @@
 from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *
+from .checks import *
 from .layers import *
 from .models import *
 from .inception import *

@@ -7,8 +7,8 @@ Docs: https://example.github.io/xceptiontime/benchmark.html.md"""
 # %% auto #0
 __all__ = ['COLUMNS', 'scores_of', 'unit_name', 'run_unit', 'read_rows', 'table', 'run_benchmark']
 
-# %% ../nbs/51_benchmark.ipynb #ba81d98e
-import json,os,platform,sys,threading,time,warnings
+# %% ../nbs/51_benchmark.ipynb #547b7972
+import json,os,platform,re,sys,threading,time,warnings
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -18,6 +18,7 @@ from fastai import __version__ as fastai_version
 from fastai.torch_core import no_random
 from . import __version__
 from .calibrate import calibration_error
+from .checks import check_whole
 from .data.sets import get_ucr
 from .models import XceptionTime
 from .recipe import DEFAULT,get_recipe,recipe_learner
@@ -95,12 +96,19 @@ def run_unit(
             return name
     except Timeout: return
 
-# %% ../nbs/51_benchmark.ipynb #f599ea6b
+# %% ../nbs/51_benchmark.ipynb #a985e855
+def _read_row(path):
+    try: row = json.loads(path.read_text())
+    except ValueError: row = None # no JSON, or not even text
+    if not isinstance(row, dict) or not {'set','arch','recipe','seed','settings'}<=set(row): raise ValueError(f'out: expected results only, got {path}')
+    return row
+
 def read_rows(
     out, # folder with results
 ) -> list: # of dicts
     "The results that are there, with their settings and versions"
-    return [json.loads(p.read_text()) for p in sorted(Path(out).glob('*.json'))]
+    if not Path(out).is_dir(): raise NotADirectoryError(f'out: expected a folder with results, got {out}')
+    return [_read_row(p) for p in sorted(Path(out).glob('*.json'))]
 
 # %% ../nbs/51_benchmark.ipynb #f02aaeaa
 COLUMNS = ['set','arch','recipe','seed','accuracy','balanced_accuracy','nll','ece','seconds','epochs','steps','error']
@@ -113,21 +121,37 @@ def table(
     res = pd.DataFrame(read_rows(out))
     return res.reindex(columns=COLUMNS).sort_values(COLUMNS[:4], ignore_index=True)
 
-# %% ../nbs/51_benchmark.ipynb #8b2674d8
+# %% ../nbs/51_benchmark.ipynb #35495353
+def _named(sets, archs, recipes, seeds):
+    "Raise unless all can stand in the name of a file, and in a result"
+    for k,v in dict(sets=sets, archs=archs, recipes=recipes, seeds=seeds).items():
+        if isinstance(v, str) or not hasattr(v, '__len__') or not len(v): raise ValueError(f'{k}: expected a list of one or more, got {v!r}')
+    for k,v in dict(sets=sets, recipes=recipes).items():
+        for o in v:
+            if not isinstance(o, str) or not o or re.search(r'[/\\\0]', o): raise ValueError(f'{k}: expected names without / and \\, got {o!r}')
+    for a in archs:
+        if not isinstance(a, type): raise ValueError(f"archs: expected networks' classes, such as XceptionTime, got {a!r}")
+    for i in seeds: check_whole(0, seeds=i)
+
 def _units(sets, archs, recipes, seeds, epochs):
+    _named(sets, archs, recipes, seeds)
+    res = {}
     for recipe,name,arch,seed in product(recipes, sets, archs, seeds):
         changes,own = {} if epochs is None else dict(epochs=epochs),recipes[recipe] if isinstance(recipes, dict) else recipe
-        yield dict(set=name, arch=arch, recipe=recipe if epochs is None else f'{recipe}-{epochs}epochs', settings=get_recipe(own, **changes), seed=seed)
+        u = dict(set=name, arch=arch, recipe=recipe if epochs is None else f'{recipe}-{epochs}epochs', settings=get_recipe(own, **changes), seed=int(seed))
+        try: json.dumps(u['settings'])
+        except TypeError as e: raise ValueError(f'recipes: expected settings that a JSON file can hold, got {recipe!r}: {e}') from None
+        if res.setdefault(unit_name(u), u)['arch'] is not arch: raise ValueError(f'archs: expected classes of different names, got two of {arch.__name__}')
+    return list(res.values())
 
 def _left(units, out):
-    "The units without a result; a result of other settings raises"
-    res = []
-    for u in units:
-        p = Path(out)/f'{unit_name(u)}.json'
-        if not p.exists(): res.append(u)
-        elif (was := json.loads(p.read_text())['settings'])!=json.loads(json.dumps(u['settings'])):
-            raise ValueError(f'out: expected a new folder for other settings, got {p} of {was}')
-    return res
+    "The units without a result; results of other settings under the name of one of their recipes raise"
+    own,done = {u['recipe']: json.loads(json.dumps(u['settings'])) for u in units},set()
+    for r in read_rows(out):
+        if r['settings']!=own.get(r['recipe'], r['settings']):
+            raise ValueError(f"out: expected a new folder, or another name, for other settings of {r['recipe']!r}, got {unit_name(r)} of {r['settings']}")
+        done.add(unit_name(r))
+    return [u for u in units if unit_name(u) not in done]
 
 # %% ../nbs/51_benchmark.ipynb #9496e570
 @contextmanager
@@ -169,7 +193,7 @@ def _bar(done, n, name, left):
     line = f'{"█"*full}{"░"*(20-full)} {done} of {n}, about {left/60:.1f} minutes left: {name}'
     print(f'\r\x1b[K{line}' if sys.stderr.isatty() else line, end='' if sys.stderr.isatty() and done<n else '\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/51_benchmark.ipynb #f306ddf9
+# %% ../nbs/51_benchmark.ipynb #d083ba10
 def run_benchmark(
     sets, # names of data sets: see `get_ucr`
     out, # folder for results; several runners may share it
@@ -186,7 +210,8 @@ def run_benchmark(
     "Train each set with each network, recipe and seed, where that was not done yet"
     from joblib import Parallel,delayed
     from joblib.parallel import get_active_backend
-    units = list(_units(sets, archs, recipes, seeds, epochs))
+    units = _units(sets, archs, recipes, seeds, epochs)
+    if address is not None and backend is None: raise ValueError(f"address: expected backend='dask' or 'ray' with it, got {address!r} alone")
     (Path(out)/'claims').mkdir(parents=True, exist_ok=True)
     start,done = time.perf_counter(),0
     with _engine(backend, n_jobs, address):

@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/calibrate.html.md"""
 # %% auto #0
 __all__ = ['calibration_error', 'plot_reliability', 'fit_temperature', 'Novelty']
 
-# %% ../nbs/32_calibrate.ipynb #f2b4a822
+# %% ../nbs/32_calibrate.ipynb #fd9089e8
 import warnings
 from copy import copy
 from numbers import Integral
@@ -15,11 +15,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastcore.basics import patch
+from .checks import check_whole
 from .conformal import conformal_tables
 from .data.loaders import TSDataset
 from .data.windows import Windows
 from .learner import TSLearner
-from .preprocess import check_whole
 
 # %% ../nbs/32_calibrate.ipynb #3751e6e8
 def _array(o): return np.asarray(o.detach().cpu() if isinstance(o, torch.Tensor) else o)

@@ -35,14 +35,14 @@ def own_ensembles():
     "DataFrame: several networks of one recipe together a row, as in `ensemble_scores`"
     return _shipped('ensembles.csv')
 
-# %% ../nbs/51a_comparison.ipynb #b188769b
+# %% ../nbs/51a_comparison.ipynb #2e895bd7
 def single_scores(
     rows, # DataFrame: see `table`
     by=('arch','recipe'), # what tells methods apart
     score='accuracy', # a column of it
 ): # DataFrame: a data set a row, a method a column
     "The mean over seeds: what one network can be expected to reach"
-    return rows.pivot_table(score, 'set', list(by), aggfunc='mean')
+    return rows.groupby(['set', *([by] if isinstance(by, str) else by)])[score].mean().unstack(by if isinstance(by, str) else list(by)) # a set that failed stays, as NaN
 
 # %% ../nbs/51a_comparison.ipynb #75a23e08
 def ensemble_scores(
@@ -79,21 +79,27 @@ def holm(
     from statsmodels.stats.multitest import multipletests # comes with scikit-posthocs
     return multipletests(p, method='holm')[1]
 
-# %% ../nbs/51a_comparison.ipynb #723ab75a
-def _same(a, b): return np.abs(a-b)<5e-5 # published numbers have four digits
+# %% ../nbs/51a_comparison.ipynb #ef44b638
+def _digits(scores):
+    "Accuracies as whole numbers of .0001, as they are published: what is equal there is equal, and differences are exact"
+    return (scores*1e4).round()
 
 def compare(
     ours, # Series: accuracy by data set
-    others, # DataFrame: a data set a row, a method a column, such as `published()[['InceptionTime']]`
+    others, # DataFrame: a data set a row, a method a column, such as `published()[['InceptionTime']]`; or a Series of one
 ): # DataFrame: a method a row; its `attrs['left_out']` names the sets that have no number, by method
     "Wins, draws and losses against each method, and how likely such a difference is by chance: Wilcoxon's signed-rank test, with Holm's correction over the methods"
     import pandas as pd
+    if not isinstance(ours, pd.Series): raise TypeError(f"ours: expected a Series, one method's accuracy by data set, got a {type(ours).__name__}")
+    if ours.index.has_duplicates: raise ValueError(f'ours: expected one number for each data set, got several for {ours.index[ours.index.duplicated()][0]}')
+    if isinstance(others, pd.Series): others = others.to_frame()
+    if not others.shape[1]: raise ValueError('others: expected one method or more, got none')
     rows,left_out = [],{}
     for method in others:
         both = pd.concat([ours.rename('ours'), others[method].rename('other')], axis=1).reindex(ours.index).dropna()
         a,b = both['ours'].to_numpy(),both['other'].to_numpy()
         if not len(a): raise ValueError(f'others: expected a number of {method} for some of the sets {list(ours.index)}, got none')
-        d = np.where(_same(a, b), 0, a-b)
+        d = _digits(a)-_digits(b)
         left_out[method] = sorted(set(ours.index)-set(both.index))
         rows.append(dict(method=method, sets=len(d), wins=int((d>0).sum()), draws=int((d==0).sum()), losses=int((d<0).sum()), ours=a.mean(), other=b.mean(),
                          difference=(a-b).mean(), p=signed_rank(d)))
@@ -102,39 +108,49 @@ def compare(
     res.attrs['left_out'] = left_out
     return res
 
-# %% ../nbs/51a_comparison.ipynb #60fec7a4
+# %% ../nbs/51a_comparison.ipynb #87e5eb80
 def ablation(
     rows, # DataFrame: see `table`, of one network
     reference:str, # the recipe that each other is compared with
 ): # DataFrame: a recipe a row
     "Each recipe beside `reference`, over the data sets and seeds that both have: one of a data set is the mean over its seeds"
     import pandas as pd
+    if 'arch' in rows and len(archs := rows['arch'].unique())>1: raise ValueError(f'rows: expected results of one network, got those of {sorted(archs)}')
+    if reference not in (names := rows['recipe'].unique()): raise ValueError(f'reference: expected one of {sorted(names)}, got {reference!r}')
     rows = rows[rows['accuracy'].notna()].set_index(['set','seed'])
     ref,res = rows[rows['recipe']==reference],[]
     for recipe,own in rows.groupby('recipe', sort=False):
         both = own.index.intersection(ref.index)
         if recipe==reference or not len(both): continue
         d = (own.loc[both,['accuracy','nll']]-ref.loc[both,['accuracy','nll']]).groupby('set').mean()
-        acc = d['accuracy'].round(4)
+        acc = _digits(d['accuracy'])
         res.append(dict(recipe=recipe, sets=len(d), units=len(both), accuracy=d['accuracy'].mean(), nll=d['nll'].mean(), wins=int((acc>0).sum()), draws=int((acc==0).sum()),
                         losses=int((acc<0).sum()), p=signed_rank(acc), seconds=own.loc[both,'seconds'].sum()/ref.loc[both,'seconds'].sum()))
+    if not res: raise ValueError(f'rows: expected results of another recipe on the data sets and seeds of {reference!r}, got none')
     res = pd.DataFrame(res).set_index('recipe')
     return res.assign(p_holm=holm(res['p'])).sort_values('accuracy', ascending=False)
 
-# %% ../nbs/51a_comparison.ipynb #e6c8174a
+# %% ../nbs/51a_comparison.ipynb #e1677fab
+def _complete(scores):
+    "The sets with a number of each method, in digits that can be compared; the methods' names as text"
+    if scores.columns.nlevels>1: scores = scores.set_axis([' '.join(map(str, o)) for o in scores.columns], axis=1)
+    res = _digits(scores.dropna())
+    if not len(res) or res.shape[1]<2: raise ValueError(f'scores: expected data sets with a number of each of two methods or more, got {len(res)} for {list(res.columns)}')
+    return res
+
 def mean_ranks(
     scores, # DataFrame: a data set a row, a method a column; sets with a number missing are left out
 ): # Series: by method, the best first
     "The mean over data sets of each method's rank, 1 for the most accurate; methods that are equal share their ranks"
-    return scores.dropna().round(4).rank(axis=1, ascending=False).mean().sort_values()
+    return _complete(scores).rank(axis=1, ascending=False).mean().sort_values()
 
-# %% ../nbs/51a_comparison.ipynb #f11a8856
+# %% ../nbs/51a_comparison.ipynb #dd57cfb6
 def pairwise(
     scores, # DataFrame: a data set a row, a method a column; sets with a number missing are left out
 ): # DataFrame: methods by methods
     "How likely the difference of each pair is by chance: Wilcoxon's signed-rank test, with Holm's correction over the pairs"
     import scikit_posthocs as sp
-    wide = scores.dropna().round(4)
+    wide = _complete(scores)
     return sp.posthoc_wilcoxon(wide.melt(), val_col='value', group_col=wide.columns.name or 'variable', p_adjust='holm')
 
 # %% ../nbs/51a_comparison.ipynb #4e790431
@@ -149,7 +165,7 @@ def plot_ranks(
     sp.critical_difference_diagram(mean_ranks(scores), pairwise(scores), ax=ax, alpha=alpha)
     return ax
 
-# %% ../nbs/51a_comparison.ipynb #1c80257f
+# %% ../nbs/51a_comparison.ipynb #4fdf735b
 def plot_scatter(
     ours, # Series: accuracy by data set
     other, # Series, the same for another method
@@ -159,6 +175,7 @@ def plot_scatter(
     import matplotlib.pyplot as plt,pandas as pd
     if ax is None: ax = plt.subplots(figsize=(4,4), layout='constrained')[1]
     both = pd.concat([ours.rename('ours'), other.rename('other')], axis=1).reindex(ours.index).dropna()
+    if not len(both): raise ValueError(f'other: expected a number for some of the sets {list(ours.index)}, got none')
     lo = both.min().min()-.02
     ax.axline((lo,lo), slope=1, color='grey', lw=1)
     ax.scatter(both['other'], both['ours'], s=20)

@@ -7,11 +7,12 @@ Docs: https://example.github.io/xceptiontime/conformal.html.md"""
 # %% auto #0
 __all__ = ['conformal_table', 'threshold', 'conformal_tables', 'check_tables', 'predict_sets']
 
-# %% ../nbs/02a_conformal.ipynb #4cfe2acc
+# %% ../nbs/02a_conformal.ipynb #55dcce03
 from copy import copy
 import numpy as np
+from .checks import check_whole
 
-# %% ../nbs/02a_conformal.ipynb #41b9ff98
+# %% ../nbs/02a_conformal.ipynb #312629a6
 def conformal_table(
     scores, # how badly each held-back series fits its own target (n,); larger is worse
     groups=None, # recording, session or subject of each (n,); each is by itself if None
@@ -23,7 +24,7 @@ def conformal_table(
     if not np.isfinite(scores).all(): raise ValueError('scores: expected finite numbers, got others')
     g = np.arange(len(scores)) if groups is None else np.asarray(groups)
     if g.shape!=scores.shape: raise ValueError(f'groups: expected one for each of {len(scores)} series, got shape {g.shape}')
-    if isinstance(keep, bool) or not isinstance(keep, (int,np.integer)) or keep<1: raise ValueError(f'keep: expected a whole number of 1 or more, got {keep!r}')
+    check_whole(keep=keep)
     _,g,n = np.unique(g, return_inverse=True, return_counts=True)
     order,k = np.argsort(scores, kind='stable'),len(n)
     weight = 1/((k+1)*n[g[order]])

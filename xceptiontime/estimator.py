@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/estimator.html.md"""
 # %% auto #0
 __all__ = ['XceptionTimeEstimator', 'XceptionTimeClassifier', 'XceptionTimeRegressor']
 
-# %% ../nbs/50_estimator.ipynb #2749101b
+# %% ../nbs/50_estimator.ipynb #c810fd71
 import tempfile
 from pathlib import Path
 import numpy as np
@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator,ClassifierMixin,RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array,check_consistent_length,check_is_fitted,column_or_1d,validate_data
+from .checks import check_whole
 from .data.loaders import TSDataLoaders
 from .learner import ts_learner
 from .preprocess import check_series
@@ -38,7 +39,7 @@ def _from_bytes(files):
         for name in ('config.json','model.safetensors'): (Path(d)/name).write_bytes(files[name])
         return Predictor.from_pretrained(d)
 
-# %% ../nbs/50_estimator.ipynb #c09ae824
+# %% ../nbs/50_estimator.ipynb #bc959ff2
 class XceptionTimeEstimator(BaseEstimator):
     "What the classifier and the regressor have in common"
     def __init__(self,
@@ -65,6 +66,8 @@ class XceptionTimeEstimator(BaseEstimator):
         tags.input_tags.three_d_array,tags.input_tags.allow_nan = True,self.missing!='raise'
         return tags
 
+    def __sklearn_is_fitted__(self): return hasattr(self, 'predictors_')
+
     def __getstate__(self):
         state = super().__getstate__()
         return {**state, 'predictors_': [_to_bytes(p) for p in state['predictors_']]} if 'predictors_' in state else state
@@ -72,10 +75,11 @@ class XceptionTimeEstimator(BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__({**state, 'predictors_': [_from_bytes(b) for b in state['predictors_']]} if 'predictors_' in state else state)
 
-# %% ../nbs/50_estimator.ipynb #590a34a2
+# %% ../nbs/50_estimator.ipynb #eb685e5c
 @patch
 def _series(self:XceptionTimeEstimator, X, reset=False):
     "`X` in a form that `check_series` takes; a table is validated by scikit-learn, to which its columns are features"
+    if reset: self.__dict__.pop('predictors_', None) # a `fit` that ends early leaves none that answers
     if _is_table(X):
         return validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite=True if self.missing=='raise' else 'allow-nan', ensure_min_samples=1+reset)
     if reset:
@@ -87,10 +91,9 @@ def _series(self:XceptionTimeEstimator, X, reset=False):
 @patch
 def _fit(self:XceptionTimeEstimator, X, y, task):
     "Train the networks on series and targets that were checked"
-    for k in ('epochs','bs','n_estimators'):
-        if getattr(self, k) is not None and not getattr(self, k)>=1: raise ValueError(f'{k}: expected a whole number of 1 or more, got {getattr(self, k)!r}')
+    check_whole(n_estimators=self.n_estimators)
     recipe = get_recipe(**{k: v for k in ('epochs','lr','bs') if (v := getattr(self, k)) is not None})
-    self.predictors_ = []
+    predictors = []
     for seed in check_random_state(self.random_state).randint(2**31-1, size=self.n_estimators).tolist():
         with no_random(seed):
             dls = TSDataLoaders.from_arrays(X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, mu=self.mu,
@@ -101,7 +104,8 @@ def _fit(self:XceptionTimeEstimator, X, y, task):
             else:
                 with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)
         learn.model.eval()
-        self.predictors_.append(learn.predictor())
+        predictors.append(learn.predictor())
+    self.predictors_ = predictors
     return self
 
 # %% ../nbs/50_estimator.ipynb #6a706887

@@ -7,19 +7,20 @@ Docs: https://example.github.io/xceptiontime/inception.html.md"""
 # %% auto #0
 __all__ = ['FEWEST', 'InceptionModule', 'InceptionBlock', 'InceptionTime', 'steps_conv', 'fast_features']
 
-# %% ../nbs/01a_inception.ipynb #7ac9436c
+# %% ../nbs/01a_inception.ipynb #52e1a915
 import torch
 from torch import nn
 from torch.nn import functional as F
 from fastcore.basics import patch
 from fastcore.imports import noop
+from .checks import check_whole
 from .fast import applies, signature
 from .layers import *
 from .masks import length_mask, real_steps
-from .models import _check_input, _positive, kernel_sizes
+from .models import _check_input, kernel_sizes
 from .rows import channels_last, rows, steps_first
 
-# %% ../nbs/01a_inception.ipynb #5b80dd31
+# %% ../nbs/01a_inception.ipynb #292f3a00
 class InceptionModule(Module):
     "Three convolutions and a max pooling side by side, then BatchNorm and ReLU: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
     def __init__(self,
@@ -28,7 +29,7 @@ class InceptionModule(Module):
         ks:int|tuple=40, # kernel sizes: see `kernel_sizes`
         bottleneck:bool=True, # bring the `ni` channels to `nf` before the convolutions? one channel never is
     ):
-        _positive(ni=ni, nf=nf)
+        check_whole(ni=ni, nf=nf)
         bottleneck = bottleneck and ni>1
         self.bottleneck = Conv1d(ni, nf) if bottleneck else noop
         self.convs = nn.ModuleList([Conv1d(nf if bottleneck else ni, nf, k) for k in kernel_sizes(ks)])
@@ -39,7 +40,7 @@ class InceptionModule(Module):
         b = self.bottleneck(x)
         return self.act(self.bn(self.concat([conv(b) for conv in self.convs] + [self.maxconvpool(x)])))
 
-# %% ../nbs/01a_inception.ipynb #925e3927
+# %% ../nbs/01a_inception.ipynb #07ef3fff
 class InceptionBlock(Module):
     "`depth` modules, with a shortcut over every three: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
     def __init__(self,
@@ -50,7 +51,7 @@ class InceptionBlock(Module):
         ks:int|tuple=40, # kernel sizes: see `kernel_sizes`
         bottleneck:bool=True, # use bottlenecks in the modules?
     ):
-        _positive(depth=depth)
+        check_whole(depth=depth)
         self.residual,self.depth = residual,depth
         chans = [ni] + [nf*4]*depth
         self.inception = nn.ModuleList([InceptionModule(c, nf, ks, bottleneck) for c in chans[:-1]])
@@ -65,7 +66,7 @@ class InceptionBlock(Module):
             if self.residual and i%3==2: res = x = self.act(self.add(x, self.shortcut[i//3](res)))
         return x
 
-# %% ../nbs/01a_inception.ipynb #46855dd8
+# %% ../nbs/01a_inception.ipynb #231fefae
 class InceptionTime(Module):
     "The network: (batch, `c_in`, length) -> (batch, `c_out`) scores; a series may have any length"
     def __init__(self,
@@ -79,7 +80,7 @@ class InceptionTime(Module):
         bottleneck:bool=True, # use bottlenecks in the modules?
     ):
         if nb_filters is not None: nf = nb_filters
-        _positive(c_in=c_in, c_out=c_out, nf=nf)
+        check_whole(c_in=c_in, c_out=c_out, nf=nf)
         self.init_args = dict(c_in=c_in, c_out=c_out, nf=nf, residual=residual, depth=depth, ks=ks, bottleneck=bottleneck)
         self.inceptionblock = InceptionBlock(c_in, nf, residual, depth, ks, bottleneck)
         self.gap,self.fc = GAP1d(),nn.Linear(nf*4, c_out)

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/interpret.html.md"""
 __all__ = ['METHODS', 'attribute', 'plot_attribution', 'Importance', 'permutation_importance', 'plot_importance',
            'plot_confusion_matrix', 'plot_top_losses', 'plot_embedding']
 
-# %% ../nbs/31_interpret.ipynb #a7430d05
+# %% ../nbs/31_interpret.ipynb #ba90055e
 import copy,warnings
 from numbers import Integral
 from types import SimpleNamespace
@@ -21,9 +21,10 @@ from fastai.interpret import plot_top_losses
 from fastai.learner import AvgLoss
 from torch import nn
 from torch.nn import functional as F
+from .checks import check_whole
 from .data.loaders import TSDataset,TSLengths,TSTensor,series_axes
 from .learner import DEFAULT_METRICS,TSLearner,task_metrics
-from .preprocess import check_series,check_whole,cropped
+from .preprocess import check_series,cropped
 from .runtime import Predictor,evaluating
 
 # %% ../nbs/31_interpret.ipynb #99b6f69a

@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/models.html.md"""
 # %% auto #0
 __all__ = ['HEADS', 'kernel_sizes', 'XceptionModule', 'XceptionBlock', 'XceptionTime']
 
-# %% ../nbs/01_models.ipynb #a7aa7fdc
+# %% ../nbs/01_models.ipynb #58e49a83
 import copy, operator
 from types import SimpleNamespace
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from fastcore.basics import patch
 from fastcore.imports import noop
+from .checks import check_whole
 from .fast import applies, fast_forward, signature
 from .layers import *
 from .masks import check_lengths, length_mask, real_steps
@@ -30,13 +31,7 @@ def kernel_sizes(
         raise ValueError(f'ks: expected a number of 4 or more, or three odd kernel sizes, got {ks}')
     return res
 
-# %% ../nbs/01_models.ipynb #ddaf09d8
-def _positive(**kwargs):
-    for name,v in kwargs.items():
-        if isinstance(v, bool) or not hasattr(v, '__index__') or v<1:
-            raise ValueError(f'{name}: expected a whole number of 1 or more, got {v!r}')
-
-# %% ../nbs/01_models.ipynb #79ff8ba2
+# %% ../nbs/01_models.ipynb #78a9c5be
 class XceptionModule(Module):
     "Three separable convolutions and a max pooling side by side: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
     def __init__(self,
@@ -45,7 +40,7 @@ class XceptionModule(Module):
         ks:int|tuple=40, # kernel sizes: see `kernel_sizes`
         bottleneck:bool=True, # bring the `ni` channels to `nf` before the separable convolutions?
     ):
-        _positive(ni=ni, nf=nf)
+        check_whole(ni=ni, nf=nf)
         self.bottleneck = Conv1d(ni, nf) if bottleneck else noop
         self.convs = nn.ModuleList([SeparableConv1d(nf if bottleneck else ni, nf, k) for k in kernel_sizes(ks)])
         self.maxconvpool = nn.Sequential(MaxPool1d(3), Conv1d(ni, nf))
@@ -55,7 +50,7 @@ class XceptionModule(Module):
         b = self.bottleneck(x)
         return self.concat([conv(b) for conv in self.convs] + [self.maxconvpool(x)])
 
-# %% ../nbs/01_models.ipynb #92e5ddf7
+# %% ../nbs/01_models.ipynb #3dbc3d0c
 class XceptionBlock(Module):
     "Four modules of width `nf`, 2 x `nf`, 4 x `nf`, 8 x `nf`, with a shortcut over every two: (batch, `ni`, length) -> (batch, 32 x `nf`, length)"
     def __init__(self,
@@ -65,7 +60,7 @@ class XceptionBlock(Module):
         ks:int|tuple=40, # kernel sizes: see `kernel_sizes`
         bottleneck:bool=True, # use bottlenecks in the modules?
     ):
-        _positive(ni=ni, nf=nf)
+        check_whole(ni=ni, nf=nf)
         self.residual = residual
         chans = [ni] + [nf*4*2**i for i in range(4)]
         self.xception = nn.ModuleList([XceptionModule(chans[i], nf*2**i, ks, bottleneck) for i in range(4)])
@@ -108,7 +103,7 @@ def _own_head(custom_head, ni, c_out, steps):
         raise ValueError(f'custom_head: expected scores of shape (2, {c_out}) for features of shape (2, {ni}, {steps}), got {got}')
     return head
 
-# %% ../nbs/01_models.ipynb #c1763769
+# %% ../nbs/01_models.ipynb #63ff0296
 class XceptionTime(Module):
     "The network: (batch, `c_in`, length) -> (batch, `c_out`) scores; a series may have any length"
     def __init__(self,
@@ -124,7 +119,7 @@ class XceptionTime(Module):
         custom_head=None # a head of your own in its place: a module, or a function of channels, scores and steps that makes one
     ):
         if nb_filters is not None: nf = nb_filters
-        _positive(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size)
+        check_whole(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size)
         if head not in HEADS: raise ValueError(f'head: expected one of {HEADS}, got {head!r}')
         self.init_args = dict(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size, residual=residual, ks=ks,
                               bottleneck=bottleneck, head=head)

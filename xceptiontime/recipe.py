@@ -7,10 +7,11 @@ Docs: https://example.github.io/xceptiontime/recipe.html.md"""
 # %% auto #0
 __all__ = ['BASE', 'RECIPES', 'DEFAULT', 'batch_size', 'get_recipe', 'AverageWeights', 'recipe_learner']
 
-# %% ../nbs/31_recipe.ipynb #8fd63372
+# %% ../nbs/31_recipe.ipynb #bc461827
 import inspect,math
 from contextlib import contextmanager
 from itertools import chain,repeat
+import numpy as np
 import torch
 from fastcore.basics import GetAttr,patch
 from fastcore.foundation import L
@@ -18,6 +19,7 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from torch import nn
 from torch.optim.swa_utils import AveragedModel,get_ema_multi_avg_fn
+from .checks import check_number,check_whole
 from .data.augment import TSMixUp
 from .data.loaders import TSDataLoaders
 from .learner import TSLearner,task_loss,ts_learner
@@ -71,7 +73,7 @@ def batch_size(
     share,least,most = _shares[bs]
     return min(most, max(least, n//share))
 
-# %% ../nbs/31_recipe.ipynb #5e060a83
+# %% ../nbs/31_recipe.ipynb #7a8ea3df
 def get_recipe(
     recipe=None, # a name in `RECIPES`, or a dict of what differs from `BASE`; `DEFAULT` if None
     **changes # further settings; `epochs` given here are exact, whatever `min_steps` of the recipe
@@ -84,7 +86,16 @@ def get_recipe(
     res = {**BASE, **recipe, **(dict(min_steps=0) if 'epochs' in changes else {}), **changes}
     unknown = [k for k in res if k not in BASE]
     if unknown: raise ValueError(f'recipe: expected some of {list(BASE)}, got {unknown[0]!r}')
-    if isinstance(res['bs'], str) and res['bs'] not in _shares: raise ValueError(f"bs: expected a number or one of {list(_shares)}, got {res['bs']!r}")
+    res = {k: v.item() if isinstance(v, np.generic) else v for k,v in res.items()} # numpy's numbers as Python's: a recipe goes into files
+    if isinstance(res['bs'], str):
+        if res['bs'] not in _shares: raise ValueError(f"bs: expected a number or one of {list(_shares)}, got {res['bs']!r}")
+    else: check_whole(bs=res['bs'])
+    check_whole(epochs=res['epochs'])
+    check_whole(0, min_steps=res['min_steps'])
+    if not isinstance(res['lr'], slice): check_number(lr=res['lr']) # a slice is fastai's rates by layer
+    check_number(most=1, bn_momentum=res['bn_momentum'])
+    check_number(most=1, zero=True, smoothing=res['smoothing'], average=res['average'])
+    check_number(zero=True, wd=res['wd'], mixup=res['mixup'])
     if res['schedule'] not in ('one_cycle','flat_cos'): raise ValueError(f"schedule: expected 'one_cycle' or 'flat_cos', got {res['schedule']!r}")
     return res
 

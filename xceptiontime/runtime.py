@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/runtime.html.md"""
 __all__ = ['FORMAT', 'ARCHS', 'evaluating', 'Predictor', 'whole_folder', 'model_folder', 'output_names', 'register_arch',
            'model_card']
 
-# %% ../nbs/14_runtime.ipynb #c3c7ae08
+# %% ../nbs/14_runtime.ipynb #3bfe17f2
 import html,inspect,json,math,os,re,reprlib,secrets,shutil,tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +19,12 @@ from safetensors import SafetensorError,safe_open
 from safetensors.torch import save_file
 from torch import nn
 from . import __version__
+from .checks import check_rate
 from .inception import InceptionTime
 from .layers import count_parameters
 from .conformal import predict_sets
 from .models import XceptionTime
-from .preprocess import STATS,Preprocess,check_channels,check_rate,check_series
+from .preprocess import STATS,Preprocess,check_channels,check_series
 from .tasks import TASKS
 
 # %% ../nbs/14_runtime.ipynb #8a191596

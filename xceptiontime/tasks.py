@@ -7,12 +7,13 @@ Docs: https://example.github.io/xceptiontime/tasks.html.md"""
 # %% auto #0
 __all__ = ['TASKS', 'TaskLoss', 'as_targets', 'Classification', 'MultiLabel', 'Regression', 'infer_task', 'class_weights']
 
-# %% ../nbs/03_tasks.ipynb #eb0a5430
+# %% ../nbs/03_tasks.ipynb #35538056
 import warnings
 import numpy as np
 import torch
 from torch import nn
 from fastcore.basics import patch,patch_to
+from .checks import check_number
 from .conformal import check_tables
 
 # %% ../nbs/03_tasks.ipynb #53f09604
@@ -99,7 +100,7 @@ def _codes(labels, vocab, name, series=None):
                          f"{known}{', ...' if len(vocab)>10 else ''}")
     return codes
 
-# %% ../nbs/03_tasks.ipynb #75f8bc0f
+# %% ../nbs/03_tasks.ipynb #b8575ccc
 class _Task:
     "What all tasks have in common: tables of held-back scores, with which predictions become sets or intervals"
     _conformal = None
@@ -115,7 +116,7 @@ class _Tempered(_Task):
     def temperature(self) -> float: return self._temperature
     @temperature.setter
     def temperature(self, v):
-        if isinstance(v, bool) or not isinstance(v, (int,float,np.number)) or not 0<v<np.inf: raise ValueError(f'temperature: expected a positive number, got {v!r}')
+        check_number(temperature=v)
         self._temperature = float(v)
 
     def uncalibrate(self): self.conformal,self.temperature = None,1.

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/data.augment.html.md"""
 __all__ = ['SeriesTransform', 'Jitter', 'Scaling', 'MagnitudeWarp', 'ChannelDropout', 'TimeShift', 'TimeWarp', 'TimeCrop',
            'TimeMask', 'TSMix', 'TSMixUp', 'TSCutMix']
 
-# %% ../../nbs/21_data.augment.ipynb #8bb2b66e
+# %% ../../nbs/21_data.augment.ipynb #d87c73d1
 import math
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from fastcore.basics import patch
 from fasttransform import DisplayedTransform
 from fastai.callback.mixup import MixHandler,reduce_loss
 from fastai.layers import NoneReduce
+from ..checks import check_number,check_whole
 from .loaders import PreprocessBatch,TSTensor,TSLengths
 from ..masks import length_mask
 
@@ -61,45 +62,38 @@ def apply(self:SeriesTransform,
     if lengths is not None: do = do & length_mask(n[:,0,0], x.shape[2])[:,None]
     return torch.where(do, self.change(x, n, rng), x)
 
-# %% ../../nbs/21_data.augment.ipynb #8de50db2
-def _check(name, value, low=0., high=math.inf):
-    if isinstance(value, bool) or not isinstance(value, (int,float)) or not low<value<=high or value==math.inf:
-        raise ValueError(f"{name}: expected a number above {low:g}{'' if high==math.inf else f' and up to {high:g}'}, got {value!r}")
-
-def _check_knots(knots):
-    if isinstance(knots, bool) or not isinstance(knots, int) or knots<2: raise ValueError(f'knots: expected a whole number of 2 or more, got {knots!r}')
-
+# %% ../../nbs/21_data.augment.ipynb #88632838
 class _ValueTransform(SeriesTransform):
     "Changes values and leaves the channels that say what was missing alone"
     def change(self, x, n, rng):
         values,masks = x.split([self.channels, x.shape[1]-self.channels], 1) if self.channels else (x, x[:,:0])
         return torch.cat([self.change_values(values, n, rng), masks], 1)
 
-# %% ../../nbs/21_data.augment.ipynb #b44e0ae5
+# %% ../../nbs/21_data.augment.ipynb #1634b34c
 class Jitter(_ValueTransform):
     "Adds noise to every value, as a poor amplifier does"
     def __init__(self,
         std:float=.05, # deviation of the noise, in units of the preprocessed series
         p:float=.5 # probability that a series is changed
     ):
-        _check('std', std)
+        check_number(std=std)
         self.std = std
         super().__init__(p)
     def change_values(self, x, n, rng): return x + self.std*torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
 
-# %% ../../nbs/21_data.augment.ipynb #5f0a1604
+# %% ../../nbs/21_data.augment.ipynb #86106552
 class Scaling(_ValueTransform):
     "Multiplies each channel by a number around 1, as another electrode or another grip does"
     def __init__(self,
         std:float=.1, # deviation of the factor from 1
         p:float=.5 # probability that a series is changed
     ):
-        _check('std', std)
+        check_number(std=std)
         self.std = std
         super().__init__(p)
     def change_values(self, x, n, rng): return x*(1 + self.std*torch.randn(*x.shape[:2], 1, generator=rng, device=x.device, dtype=x.dtype))
 
-# %% ../../nbs/21_data.augment.ipynb #4727c025
+# %% ../../nbs/21_data.augment.ipynb #b4d62c19
 def _curve(knots, u):
     "A smooth curve through `knots` (..., k), evenly spaced over 0 to 1, at `u` (..., length): half a cosine from each to the next"
     at = (u*(knots.shape[-1]-1)).clamp(0, knots.shape[-1]-1)
@@ -117,22 +111,22 @@ class MagnitudeWarp(_ValueTransform):
         knots:int=4, # points over the series that the curve goes through
         p:float=.5 # probability that a series is changed
     ):
-        _check('std', std)
-        _check_knots(knots)
+        check_number(std=std)
+        check_whole(2, knots=knots)
         self.std,self.knots = std,knots
         super().__init__(p)
     def change_values(self, x, n, rng):
         knots = 1 + self.std*torch.randn(*x.shape[:2], self.knots, generator=rng, device=x.device, dtype=x.dtype)
         return x*_curve(knots, _place(x, n))
 
-# %% ../../nbs/21_data.augment.ipynb #71efbaec
+# %% ../../nbs/21_data.augment.ipynb #3b36930b
 class ChannelDropout(SeriesTransform):
     "Sets some channels to 0, as an electrode does that has come off; never all of them"
     def __init__(self,
         share:float=.2, # of the channels; at least one goes and at least one stays
         p:float=.5 # probability that a series is changed
     ):
-        _check('share', share, 0, 1)
+        check_number(most=1, share=share)
         self.share = share
         super().__init__(p)
     def change(self, x, n, rng):
@@ -141,7 +135,7 @@ class ChannelDropout(SeriesTransform):
         gone = torch.rand(len(x), c, generator=rng, device=x.device).argsort(1) < min(max(round(self.share*c), 1), c-1)
         return torch.where(gone.repeat(1, x.shape[1]//c)[:,:,None], 0, x)
 
-# %% ../../nbs/21_data.augment.ipynb #3111bc83
+# %% ../../nbs/21_data.augment.ipynb #883e33ae
 def _at(x, place):
     "`x` at `place` (batch, 1, length), in steps; between two steps on the line that joins them"
     i = place.floor()
@@ -157,7 +151,7 @@ class TimeShift(SeriesTransform):
         roll:bool=False, # what moves out at one end comes in at the other; else the value at the edge is repeated
         p:float=.5 # probability that a series is changed
     ):
-        _check('share', share, 0, 1)
+        check_number(most=1, share=share)
         self.share,self.roll = share,roll
         super().__init__(p)
     def change(self, x, n, rng):
@@ -168,7 +162,7 @@ class TimeShift(SeriesTransform):
         place = place%n if self.roll else torch.minimum(place.clamp(min=0), n-1)
         return x.gather(2, place.expand(x.shape))
 
-# %% ../../nbs/21_data.augment.ipynb #0a77dfde
+# %% ../../nbs/21_data.augment.ipynb #e5a888c0
 class TimeWarp(SeriesTransform):
     "Slows a series down here and speeds it up there, from its first step to its last"
     def __init__(self,
@@ -176,8 +170,8 @@ class TimeWarp(SeriesTransform):
         knots:int=4, # points over the series that the curve of the speed goes through
         p:float=.5 # probability that a series is changed
     ):
-        _check('std', std)
-        _check_knots(knots)
+        check_number(std=std)
+        check_whole(2, knots=knots)
         self.std,self.knots = std,knots
         super().__init__(p)
     def change(self, x, n, rng):
@@ -187,14 +181,14 @@ class TimeWarp(SeriesTransform):
         way = speed.cumsum(2)
         return _at(x, torch.minimum(way*(n-1)/way[:,:,-1:].clamp(min=.1), n-1))
 
-# %% ../../nbs/21_data.augment.ipynb #1814c55b
+# %% ../../nbs/21_data.augment.ipynb #074ca47a
 class TimeCrop(SeriesTransform):
     "Takes a random stretch and draws it out to the whole length (window slicing, Le Guennec, Malinowski and Tavenard 2016)"
     def __init__(self,
         least:float=.8, # of its length: the shortest stretch
         p:float=.5 # probability that a series is changed
     ):
-        _check('least', least, 0, 1)
+        check_number(most=1, least=least)
         self.least = least
         super().__init__(p)
     def change(self, x, n, rng):
@@ -202,14 +196,14 @@ class TimeCrop(SeriesTransform):
         size = (self.least + (1-self.least)*size)*(n-1)
         return _at(x, torch.minimum(start*(n-1-size) + size*_place(x, n), n-1))
 
-# %% ../../nbs/21_data.augment.ipynb #4cd0316f
+# %% ../../nbs/21_data.augment.ipynb #62b15508
 class TimeMask(SeriesTransform):
     "Replaces a random stretch by the mean of each channel of the series, and tells the network so with `missing='mask'`"
     def __init__(self,
         share:float=.2, # of its length: the longest stretch; at least one step
         p:float=.5 # probability that a series is changed
     ):
-        _check('share', share, 0, 1)
+        check_number(most=1, share=share)
         self.share = share
         super().__init__(p)
     def change(self, x, n, rng):
@@ -221,13 +215,13 @@ class TimeMask(SeriesTransform):
         if self.channels is not None: mean = torch.where(torch.arange(x.shape[1], device=x.device)[:,None]<self.channels, mean, 0)
         return torch.where((t>=start)&(t<start+size), mean, x)
 
-# %% ../../nbs/21_data.augment.ipynb #4fa36f18
+# %% ../../nbs/21_data.augment.ipynb #cfdd660c
 class TSMix(MixHandler):
     "Base of both: pairs the series of a batch, and weighs the losses of both targets by `lam`, the share of a series' own"
     def __init__(self,
         alpha:float # of the Beta distribution of shares: small for mostly one of the two, 1 for any share alike
     ):
-        _check('alpha', alpha)
+        check_number(alpha=alpha)
         super().__init__(alpha)
         self.alpha = alpha
 

@@ -8,10 +8,11 @@ Docs: https://example.github.io/xceptiontime/data.formats.html.md"""
 __all__ = ['TSHeader', 'drop_times', 'read_ts', 'write_ts', 'read_tsv', 'read_npz', 'read_series', 'from_frame', 'read_arff',
            'read_csv', 'read_parquet']
 
-# %% ../../nbs/10_data.formats.ipynb #957c52aa
+# %% ../../nbs/10_data.formats.ipynb #da8fc6a0
 import os, re, tokenize, zipfile, zlib
 from pathlib import Path
 import numpy as np
+from ..checks import unmasked
 from .numbers import *
 from .tables import from_frame, read_arff, read_csv, read_parquet, rows_to_series
 _all_ = ['from_frame', 'read_arff', 'read_csv', 'read_parquet']
@@ -164,12 +165,12 @@ def read_ts(
         raise malformed(path, nums.missing, f"no missing value as in {head.quote('missing')}", 'one')
     return X, np.array(y if labels else _targets(path, y)) if y else None
 
-# %% ../../nbs/10_data.formats.ipynb #6edc51c3
+# %% ../../nbs/10_data.formats.ipynb #da9c01d6
 def _as_series(X):
     "`X` as a float32 array or list of series with (channels, length_i), checked"
     def fail(found): raise ValueError(f'X: expected one or more (channels, length) series with as many channels each, found {found}')
     if isinstance(X, np.ndarray) and X.dtype!=object and X.ndim==2: X = X[:,None]
-    X = [x.astype(np.float64).filled(np.nan) if np.ma.isMaskedArray(x) and x.dtype.kind in 'fiub' else np.asarray(x) for x in X]
+    X = [unmasked(x) for x in X]
     X = [x[None] if x.ndim==1 else x for x in X]
     if not X: fail('none')
     for i,x in enumerate(X):

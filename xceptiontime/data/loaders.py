@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/data.loaders.html.md"""
 # %% auto #0
 __all__ = ['TARGETS', 'TSTensor', 'TSLengths', 'TSDataset', 'PreprocessBatch', 'TSDataLoader', 'series_axes', 'TSDataLoaders']
 
-# %% ../../nbs/20_data.loaders.ipynb #1340946f
+# %% ../../nbs/20_data.loaders.ipynb #a414646f
 import inspect,random
 from copy import copy
 from itertools import islice
@@ -22,13 +22,14 @@ from fasttransform import ItemTransform
 from fastai.data.core import DataLoaders,TfmdDL
 from fastai.data.transforms import Category
 from fastai.torch_core import TensorBase,TensorCategory,TensorMultiCategory,TitledStr,default_device,subplots,to_device
+from ..checks import check_rate,check_whole
 from .order import similar_lengths,weighted_order
 from .formats import from_frame,read_series
 from .sets import read_pair
 from .splits import check_splits,get_splits
-from .tables import _choose,column_names,value_columns
+from .tables import choose_columns,column_names,value_columns
 from .windows import Windows,sliding_windows
-from ..preprocess import Preprocess,check_channels,check_rate,check_series
+from ..preprocess import Preprocess,check_channels,check_series
 from ..tasks import as_targets,class_weights,infer_task
 
 # %% ../../nbs/20_data.loaders.ipynb #0a940d33
@@ -133,7 +134,7 @@ class PreprocessBatch(ItemTransform):
         return (self.preprocess(b[0].as_subclass(torch.Tensor), lengths).as_subclass(type(b[0])), *rest)
     def decodes(self, b): return (self.preprocess.inverse(b[0]), *b[1:])
 
-# %% ../../nbs/20_data.loaders.ipynb #3311ac22
+# %% ../../nbs/20_data.loaders.ipynb #88e18a44
 class _Generator(torch.Generator):
     "Draws the seed of worker processes, which do not need it and to which its state cannot be sent"
     def __reduce__(self): return _Generator, ()
@@ -141,7 +142,7 @@ class _Generator(torch.Generator):
 class TSDataLoader(TfmdDL):
     "A fastai `DataLoader` that takes a whole batch from a `TSDataset` at once"
     def __init__(self, dataset, bs=64, shuffle=False, num_workers=0, seed=None, **kwargs):
-        if not isinstance(bs, int) or bs<1: raise ValueError(f'bs: expected a whole number of 1 or more, got {bs!r}')
+        check_whole(bs=bs)
         state = random.getstate()
         super().__init__(dataset, bs=bs, shuffle=shuffle, num_workers=num_workers, **kwargs)
         random.setstate(state) # fastai draws a seed from it
@@ -379,20 +380,20 @@ def test_dl(self,
     codes = None if y is None else ds.task.encode(y)
     return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths, channels=ds.channels, rate=ds.rate), bs=bs or self.valid.bs, shuffle=False, **kwargs)
 
-# %% ../../nbs/20_data.loaders.ipynb #3efe22d1
+# %% ../../nbs/20_data.loaders.ipynb #00445070
 def _groups_column(path, groups, **kwargs):
     "The column `groups` of a table for each series, and the reader's arguments that leave it out of the values"
     if not str(path).lower().endswith(('.csv','.parquet')): raise ValueError(f"groups: expected an array of ids for {path}, since only .csv and .parquet have columns, got {groups!r}")
     csv = {k:kwargs[k] for k in ('header','sep') if k in kwargs}
     names,roles = column_names(path, **csv),[kwargs.get(k) for k in ('label','target','id','time')]
     if groups not in names: raise ValueError(f'groups: expected an array or one of the columns {names}, got {groups!r}')
-    columns = kwargs.get('columns') or _choose([o for o in names if o!=groups or o in roles], *roles, None)
+    columns = kwargs.get('columns') or choose_columns([o for o in names if o!=groups or o in roles], *roles, None)
     return read_series(path, label=groups, id=kwargs.get('id'), columns=columns if kwargs.get('id') is None else columns[:1], **csv)[1],{**kwargs, 'columns':columns}
 
 def _check_steps(train, valid, label=None, target=None, id=None, time=None, columns=None, header=True, sep=','):
     "The steps of two wide tables go by their names, and have to come in one order"
     if id is not None or columns is not None or not header or not all(str(o).lower().endswith(('.csv','.parquet')) for o in (train,valid)): return
-    a,b = (_choose(column_names(o, sep=sep), label, target, id, time, None) for o in (train,valid))
+    a,b = (choose_columns(column_names(o, sep=sep), label, target, id, time, None) for o in (train,valid))
     for s,t in zip(a, b):
         if s!=t: raise ValueError(f'{valid}: expected the column {s!r} where {train} has it, found {t!r}; columns= names the steps in their order')
 

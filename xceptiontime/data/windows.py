@@ -8,11 +8,12 @@ Docs: https://example.github.io/xceptiontime/data.windows.html.md"""
 __all__ = ['to_samples', 'window_starts', 'window_label', 'MappedArray', 'Windows', 'sliding_windows', 'resample_series',
            'crop_series']
 
-# %% ../../nbs/11_data.windows.ipynb #2e616e60
+# %% ../../nbs/11_data.windows.ipynb #3066ab6b
 import mmap, os
 from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from ..checks import unmasked
 
 # %% ../../nbs/11_data.windows.ipynb #23ea5da6
 def to_samples(
@@ -112,7 +113,7 @@ class MappedArray:
         "The array, read-only"
         return np.ndarray(self.shape, self.dtype, np.memmap(self.path, np.uint8, 'r'), self.offset, self.strides)
 
-# %% ../../nbs/11_data.windows.ipynb #52ac4b68
+# %% ../../nbs/11_data.windows.ipynb #5bf84706
 def _map_npy(path, name):
     "The array in a `.npy` file, mapped"
     try: a = np.load(path, mmap_mode='r')
@@ -120,17 +121,13 @@ def _map_npy(path, name):
     if not isinstance(a, np.ndarray): raise ValueError(f"{name}: expected the path of a .npy file of numbers, got {os.fspath(path)!r}")
     return a
 
-def _unmasked(x):
-    "`x` as an array; what is masked is missing, and so NaN"
-    return np.asarray(x.astype(np.float64 if x.dtype.itemsize>4 else np.float32).filled(np.nan) if np.ma.isMaskedArray(x) and x.dtype.kind in 'fiub' else x)
-
 def _recordings(recordings):
     "`recordings` as a list of (channels, time) arrays, all with the same channels; those in files as `MappedArray`"
     recs = list(recordings)
     if not recs: raise ValueError("recordings: expected at least one (channels, time) array, got none")
     for i,r in enumerate(recs):
         by_path = isinstance(r, (str, os.PathLike))
-        r = _map_npy(r, f'recordings[{i}]') if by_path else _unmasked(r)
+        r = _map_npy(r, f'recordings[{i}]') if by_path else unmasked(r)
         if r.ndim not in (1,2): raise ValueError(f"recordings[{i}]: expected (channels, time) or (time,), got shape {r.shape}")
         if r.dtype.kind not in 'fiub': raise TypeError(f"recordings[{i}]: expected real numbers, got dtype {r.dtype}")
         if r.ndim==1: r = r[None]
@@ -261,10 +258,10 @@ def sliding_windows(
     if not with_spans: return res
     return *res, (rec, start, np.minimum(start+length, np.array([r.shape[1] for r in recs])[rec]))
 
-# %% ../../nbs/11_data.windows.ipynb #5bfa6183
+# %% ../../nbs/11_data.windows.ipynb #b9bc7aa8
 def _alike(X):
     "`X` as a list of arrays (channels, length_i), all with the same channels"
-    X = [_unmasked(x) for x in X]
+    X = [unmasked(x) for x in X]
     for i,x in enumerate(X):
         if x.ndim!=2 or not x.size or len(x)!=len(X[0]): raise ValueError(f"X[{i}]: expected a series (channels, length) with the channels of X[0], got shapes {x.shape} and {X[0].shape}")
     return X
