@@ -7,6 +7,7 @@ root = Path(__file__).parent.parent/'xceptiontime'
 data = {'data.formats','data.tables','data.windows','data.splits','data.order','data.sets'}
 rooms = { # room: the rooms that it may import
     'checks': set(),
+    'files': set(),
     'layers': {'masks'},
     'masks': set(),
     'threads': set(),
@@ -20,14 +21,14 @@ rooms = { # room: the rooms that it may import
     'tasks': {'checks','conformal'},
     'data.numbers': set(),
     'data.tables': {'data.numbers'},
-    'data.formats': {'checks','data.numbers','data.tables'},
+    'data.formats': {'files','checks','data.numbers','data.tables'},
     'data.windows': {'checks'},
     'data.splits': set(),
     'data.order': set(),
     'data.sets': {'data.formats','data.windows'},
-    'runtime': {'checks','conformal','layers','models','inception','preprocess','tasks'},
+    'runtime': {'files','checks','conformal','layers','models','inception','preprocess','tasks'},
     'stream': {'runtime','preprocess','data.windows'},
-    'export': {'runtime','preprocess'},
+    'export': {'files','runtime','preprocess'},
     'data.loaders': {'checks','preprocess','tasks'} | data,
     'data.blocks': {'data.loaders','preprocess'},
     'data.augment': {'checks','data.loaders','masks'},
@@ -36,7 +37,7 @@ rooms = { # room: the rooms that it may import
     'interpret': {'checks','data.loaders','learner','preprocess','runtime'},
     'recipe': {'checks','data.loaders','data.augment','learner','tasks'},
     'distributed': {'learner'},
-    'benchmark': {'checks','calibrate','data.sets','models','recipe'},
+    'benchmark': {'files','checks','calibrate','data.sets','models','recipe'},
     'comparison': {'benchmark','data.sets','tasks'},
     'calibrate': {'checks','conformal','data.loaders','data.windows','learner','preprocess','runtime'},
     'estimator': {'checks','data.loaders','learner','recipe','preprocess','tasks','runtime'},
@@ -45,7 +46,7 @@ rooms = { # room: the rooms that it may import
 }
 with_fastai = {'calibrate','data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark','interpret','distributed'}
 core = {'torch','numpy','fastcore','safetensors','fastai','fasttransform','matplotlib','sklearn'} # the requirements, and what comes with fastai
-numpy_only = {'checks','conformal','data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
+numpy_only = {'checks','files','conformal','data.numbers','data.tables','data.formats','data.windows','data.splits','data.order'}
 
 def modules(): return {'.'.join(p.relative_to(root).with_suffix('').parts): p for p in root.rglob('*.py') if p.stem not in ('__init__','_modidx','all')}
 

@@ -2,6 +2,7 @@ from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *
 from .checks import *
+from .files import *
 from .layers import *
 from .models import *
 from .inception import *

@@ -7,8 +7,8 @@ Docs: https://example.github.io/xceptiontime/benchmark.html.md"""
 # %% auto #0
 __all__ = ['COLUMNS', 'scores_of', 'unit_name', 'run_unit', 'read_rows', 'table', 'run_benchmark']
 
-# %% ../nbs/51_benchmark.ipynb #547b7972
-import json,os,platform,re,sys,threading,time,warnings
+# %% ../nbs/51_benchmark.ipynb #157c3b3d
+import json,platform,re,sys,threading,time,warnings
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -20,6 +20,7 @@ from . import __version__
 from .calibrate import calibration_error
 from .checks import check_whole
 from .data.sets import get_ucr
+from .files import whole_file
 from .models import XceptionTime
 from .recipe import DEFAULT,get_recipe,recipe_learner
 
@@ -55,19 +56,7 @@ def _train(name, path, arch, recipe, seed):
     return dict(**scores_of(probs, target), seconds=seconds, wall_seconds=wall, epochs=learn.trained['epochs'], steps=len(learn.recorder.losses),
                 n_train=len(train), n_test=len(test), channels=learn.dls.vars, length=learn.dls.len, classes=learn.dls.c), probs.astype(np.float32)
 
-# %% ../nbs/51_benchmark.ipynb #1a7cd715
-def _replace(path, write):
-    "Write a file so that it is there whole or not at all"
-    tmp = path.with_name(f'{path.name}.{platform.node()}-{os.getpid()}.tmp')
-    try:
-        with open(tmp, 'wb') as f:
-            write(f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(tmp, path)
-    finally: tmp.unlink(missing_ok=True)
-
-# %% ../nbs/51_benchmark.ipynb #cbde0979
+# %% ../nbs/51_benchmark.ipynb #b6b1c9c2
 _alone = threading.Lock() # random states belong to the process: where an engine has threads, units take turns
 
 def run_unit(
@@ -87,16 +76,16 @@ def run_unit(
             torch.set_num_threads(1)
             try:
                 with no_random(unit['seed']): scores,probs = _train(unit['set'], path, unit['arch'], unit['settings'], unit['seed'])
-                _replace(out/f'{name}.npy', lambda f: np.save(f, probs))
+                with whole_file(out/f'{name}.npy') as tmp: np.save(tmp, probs)
             except Exception as e: scores = dict(error=f'{type(e).__name__}: {e}')
             finally: torch.set_num_threads(threads)
             versions = dict(xceptiontime=__version__, torch=torch.__version__, fastai=fastai_version, numpy=np.__version__, python=platform.python_version())
             row = {**row, **scores, 'versions': versions, 'machine': platform.machine()}
-            _replace(result, lambda f: f.write(json.dumps(row, indent=1).encode()))
+            with whole_file(result) as tmp: tmp.write_text(json.dumps(row, indent=1))
             return name
     except Timeout: return
 
-# %% ../nbs/51_benchmark.ipynb #a985e855
+# %% ../nbs/51_benchmark.ipynb #e7fb1407
 def _read_row(path):
     try: row = json.loads(path.read_text())
     except ValueError: row = None # no JSON, or not even text
@@ -108,7 +97,7 @@ def read_rows(
 ) -> list: # of dicts
     "The results that are there, with their settings and versions"
     if not Path(out).is_dir(): raise NotADirectoryError(f'out: expected a folder with results, got {out}')
-    return [_read_row(p) for p in sorted(Path(out).glob('*.json'))]
+    return [_read_row(p) for p in sorted(Path(out).glob('[!.]*.json'))]
 
 # %% ../nbs/51_benchmark.ipynb #f02aaeaa
 COLUMNS = ['set','arch','recipe','seed','accuracy','balanced_accuracy','nll','ece','seconds','epochs','steps','error']

@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/cli.html.md"""
 # %% auto #0
 __all__ = ['demo', 'train', 'predict', 'evaluate', 'info', 'export', 'stream', 'bench', 'main']
 
-# %% ../nbs/60_cli.ipynb #a2aa54f1
+# %% ../nbs/60_cli.ipynb #b2b7a895
 import argparse,csv,io,os,shutil,sys,time,warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,9 +16,10 @@ from . import __version__
 from .data.formats import read_series
 from .data.numbers import parse_number
 from .preprocess import MISSING,SCALES
-from .runtime import ARCHS,Predictor,model_folder,output_names,whole_folder
+from .files import whole_file,whole_folder
+from .runtime import ARCHS,Predictor,model_folder,output_names
 
-# %% ../nbs/60_cli.ipynb #fb54b756
+# %% ../nbs/60_cli.ipynb #e981feab
 def _training():
     "What training needs; imported only then, as fastai takes some seconds"
     with warnings.catch_warnings():
@@ -32,11 +33,14 @@ def _read(path, labels=True):
     if labels and y is None: raise ValueError(f'{path}: expected a label for each series, got a file without labels')
     return X,y
 
-def _check_out(out, force, name='--out'):
-    "Refuse early, before any work, to write over what is there"
-    if out is None or force: return
+def _check_out(out, force, name='--out', folder=False):
+    "Refuse early, before any work, what could not be written in the end, and without `--force` to write over what is there"
+    if out is None: return
     out = Path(out)
-    if out.is_file() or out.is_dir() and any(out.iterdir()): raise FileExistsError(f'{name}: expected a new or empty place, got {out}, which exists; --force replaces it')
+    if not force and (out.is_file() or out.is_dir() and any(out.iterdir())): raise FileExistsError(f'{name}: expected a new or empty place, got {out}, which exists; --force replaces it')
+    if folder and out.exists() and not out.is_dir(): raise NotADirectoryError(f'{name}: expected a folder, or none yet, got the file {out}')
+    if not folder and out.is_dir(): raise IsADirectoryError(f'{name}: expected a file to write, got the folder {out}')
+    if not folder and not out.absolute().parent.is_dir(): raise FileNotFoundError(f'{name}: expected a file in a folder that exists, got {out}')
 
 def _report(task, y, pred):
     "How good answers are: accuracy and a table by class, F1 and a table by label, or RMSE, MAE and R2 of each output"
@@ -114,30 +118,30 @@ def _fit(X, y, splits, args, groups=None, rate=None):
     if args.resume: shutil.rmtree(state)
     print(f'seconds           {time.perf_counter()-start:.1f}')
 
-# %% ../nbs/60_cli.ipynb #f9dba77e
+# %% ../nbs/60_cli.ipynb #6730b016
 def demo(args):
     "Recognise five gestures from real forearm sEMG: train on two repetitions, judge by a third"
     from xceptiontime.data.sets import get_myo
     from xceptiontime.data.splits import get_splits
     if args.out is None: args.out,args.force = 'xceptiontime-demo',args.force or Path('xceptiontime-demo/config.json').exists()
-    _check_out(args.out, args.force)
+    _check_out(args.out, args.force, folder=True)
     X,y,groups = get_myo()
     _fit(X, y, get_splits(y, groups=groups, valid_groups=[2]), args, groups, rate=200)
 
-# %% ../nbs/60_cli.ipynb #0daa2625
+# %% ../nbs/60_cli.ipynb #974abad8
 def train(args):
     "Train on the labelled series of a file and save a model folder"
     from xceptiontime.data.sets import read_pair
     from xceptiontime.data.splits import get_splits
     if args.out is None: args.out = f'{Path(args.train).stem}-model'
-    _check_out(args.out, args.force)
+    _check_out(args.out, args.force, folder=True)
     if args.valid is None:
         X,y = _read(args.train)
         splits = get_splits(y, args.valid_size, seed=args.seed)
     else: X,y,splits = read_pair(args.train, args.valid)
     _fit(X, y, splits, args)
 
-# %% ../nbs/60_cli.ipynb #e45f4330
+# %% ../nbs/60_cli.ipynb #900fa3c7
 def _columns(task):
     "What a table of answers has for columns"
     if task.name=='regression': return output_names(task)
@@ -160,13 +164,8 @@ def predict(args):
     for label,p in zip(task.decode(probs), probs): rows.writerow(_row(task, label, p))
     if args.out is None: print(text.getvalue(), end='')
     else:
-        out = Path(args.out)
-        tmp = out.with_name(f'.{out.name}-{os.getpid()}')
-        try:
-            tmp.write_text(text.getvalue(), encoding='utf-8')
-            tmp.replace(out)
-        finally: tmp.unlink(missing_ok=True)
-        print(f'{len(probs)} rows in {out}')
+        with whole_file(args.out) as tmp: tmp.write_text(text.getvalue(), encoding='utf-8')
+        print(f'{len(probs)} rows in {args.out}')
 
 # %% ../nbs/60_cli.ipynb #07ce52d0
 def evaluate(args):
@@ -237,7 +236,7 @@ def bench(args):
     res = run_benchmark(args.sets, args.out, args.data, [ARCHS[a] for a in args.arch], args.recipe or (DEFAULT,), args.seeds, args.epochs, args.jobs, args.backend, args.address)
     print(res.to_string(index=False, float_format='%.4f', na_rep=''))
 
-# %% ../nbs/60_cli.ipynb #d1157779
+# %% ../nbs/60_cli.ipynb #7d76a59c
 class _Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one sentence"
     def error(self, message): self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
@@ -247,6 +246,12 @@ def _count(s):
     if n<1: raise ValueError(s)
     return n
 _count.__name__ = 'whole number of 1 or more' # what argparse calls it in an error
+
+def _seed(s):
+    n = int(s)
+    if n<0: raise ValueError(s)
+    return n
+_seed.__name__ = 'whole number of 0 or more'
 
 def _rate(s):
     x = float(s)
@@ -278,7 +283,7 @@ def _parser():
         q.add_argument('--scale', choices=[s or 'none' for s in SCALES], help="scaling: see Preprocess (default: the recipe's)")
         q.add_argument('--resample', type=_count, metavar='N', help='stretch or squeeze all series to so many steps')
         q.add_argument('--crop', type=_count, metavar='N', help='or keep so many in the middle of each')
-        q.add_argument('--seed', type=int, default=0, metavar='N', help='same seed, same numbers (default: %(default)s)')
+        q.add_argument('--seed', type=_seed, default=0, metavar='N', help='same seed, same numbers (default: %(default)s)')
         q.add_argument('--resume', action='store_true', help='write the state of training to DIR.checkpoint after each epoch, and go on from there if it exists')
         q.add_argument('--force', action='store_true', help='replace what --out holds')
     def using(q, file):
@@ -312,10 +317,10 @@ def _parser():
     q = add(bench, 'xceptiontime bench --sets GunPoint Coffee --seeds 0 1 2 --out results')
     q.add_argument('--sets', nargs='+', metavar='NAME', required=True, help='data sets of the UCR and UEA archives')
     q.add_argument('--out', metavar='DIR', required=True, help='folder for results; the same command goes on with what is missing there')
-    q.add_argument('--data', metavar='DIR', help='folder with the data sets; downloaded to a cache if not there')
+    q.add_argument('--data', metavar='DIR', help='folder with the data sets, where missing ones are downloaded to; a cache if not given')
     q.add_argument('--arch', nargs='+', choices=ARCHS, default=['XceptionTime'], help='networks (default: XceptionTime)')
     q.add_argument('--recipe', nargs='+', metavar='NAME', help='names in RECIPES; the one that is used when nobody says otherwise if not given')
-    q.add_argument('--seeds', nargs='+', type=int, metavar='N', default=[0,1,2], help='of each (default: 0 1 2)')
+    q.add_argument('--seeds', nargs='+', type=_seed, metavar='N', default=[0,1,2], help='of each (default: 0 1 2)')
     q.add_argument('--epochs', type=_count, metavar='N', help='instead of those of the recipe')
     q.add_argument('--jobs', type=_count, metavar='N', default=1, help='trainings at a time (default: %(default)s)')
     q.add_argument('--backend', choices=('dask','ray'), help='engine that spreads them; processes of this machine if not given')

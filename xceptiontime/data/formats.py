@@ -8,11 +8,12 @@ Docs: https://example.github.io/xceptiontime/data.formats.html.md"""
 __all__ = ['TSHeader', 'drop_times', 'read_ts', 'write_ts', 'read_tsv', 'read_npz', 'read_series', 'from_frame', 'read_arff',
            'read_csv', 'read_parquet']
 
-# %% ../../nbs/10_data.formats.ipynb #da8fc6a0
+# %% ../../nbs/10_data.formats.ipynb #d74b87f3
 import os, re, tokenize, zipfile, zlib
 from pathlib import Path
 import numpy as np
 from ..checks import unmasked
+from ..files import whole_file
 from .numbers import *
 from .tables import from_frame, read_arff, read_csv, read_parquet, rows_to_series
 _all_ = ['from_frame', 'read_arff', 'read_csv', 'read_parquet']
@@ -199,7 +200,7 @@ def _numbers_text(x):
         if np.array_equal(to_float32(np.array(s.split(','), dtype=float)), x, equal_nan=True): break
     return s.replace('nan', '?')
 
-# %% ../../nbs/10_data.formats.ipynb #d9c4effb
+# %% ../../nbs/10_data.formats.ipynb #1ad46105
 def write_ts(
     path, # the file to write
     X, # array (samples, channels, length) or (samples, length), or list of (channels, length_i)
@@ -218,15 +219,11 @@ def write_ts(
     if len(lens)==1: head.append(f'@seriesLength {lens.pop()}')
     if labels: head.append(f"@classLabel true {' '.join(sorted(set(y)))}")
     else: head.append('@classLabel false' if y is None else '@targetLabel true')
-    new = path.with_name(f'{path.name}.{os.getpid()}.new')   # a reader never sees half a file
-    try:
-        with open(new, 'x', encoding='utf-8', errors='replace', newline='\n') as f:
-            for line in head+['@data']: f.write(line+'\n')
-            for i,x in enumerate(X):
-                f.write(':'.join([_numbers_text(o) for o in x]))
-                f.write('\n' if y is None else f':{y[i]}\n' if labels else f':{y[i]!r}\n')
-        os.replace(new, path)
-    finally: new.unlink(missing_ok=True)
+    with whole_file(path) as new, open(new, 'x', encoding='utf-8', errors='replace', newline='\n') as f:
+        for line in head+['@data']: f.write(line+'\n')
+        for i,x in enumerate(X):
+            f.write(':'.join([_numbers_text(o) for o in x]))
+            f.write('\n' if y is None else f':{y[i]}\n' if labels else f':{y[i]!r}\n')
 
 # %% ../../nbs/10_data.formats.ipynb #db2d8e47
 def _fields(path, line, text, sep):
