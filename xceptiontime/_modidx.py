@@ -1131,6 +1131,7 @@ d = { 'settings': { 'branch': 'main',
                                     'xceptiontime.tasks.infer_task': ('tasks.html#infer_task', 'xceptiontime/tasks.py')},
             'xceptiontime.threads': { 'xceptiontime.threads._alone': ('threads.html#_alone', 'xceptiontime/threads.py'),
                                       'xceptiontime.threads._no_others': ('threads.html#_no_others', 'xceptiontime/threads.py'),
+                                      'xceptiontime.threads._on_threads': ('threads.html#_on_threads', 'xceptiontime/threads.py'),
                                       'xceptiontime.threads._pool': ('threads.html#_pool', 'xceptiontime/threads.py'),
                                       'xceptiontime.threads.apart': ('threads.html#apart', 'xceptiontime/threads.py'),
                                       'xceptiontime.threads.side_by_side': ('threads.html#side_by_side', 'xceptiontime/threads.py')}}}

@@ -30,28 +30,31 @@ def _pool(n):
 
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_pool.cache_clear) # threads are not forked
 
-# %% ../nbs/00b_threads.ipynb #604113ab
+# %% ../nbs/00b_threads.ipynb #51c957de
 def _no_others(): return torch.get_num_threads()==1 or torch.autograd._profiler_enabled() # a profiler looks at its own thread
+
+def _on_threads(f, items):
+    inference,grad = torch.is_inference_mode_enabled(),torch.is_grad_enabled() # each thread has its own
+    def g(o):
+        with torch.inference_mode(inference), torch.set_grad_enabled(grad): return f(o)
+    pool = _pool(torch.get_num_threads())
+    futures = [pool.submit(g, o) for o in items]
+    try: return [o.result() for o in futures]
+    finally: # also after an error or Ctrl-C nothing goes on behind the caller's back
+        for o in futures: o.cancel()
+        wait(futures)
 
 def side_by_side(
     f, # function of an item
     items, # a list
 ) -> list: # of results, in the order of `items`
     "`[f(o) for o in items]`, several at a time, each on one thread"
-    if len(items)==1 or _no_others(): return [f(o) for o in items]
-    inference,grad = torch.is_inference_mode_enabled(),torch.is_grad_enabled() # each thread has its own
-    def g(o):
-        with torch.inference_mode(inference), torch.set_grad_enabled(grad): return f(o)
-    futures = [_pool(torch.get_num_threads()).submit(g, o) for o in items]
-    try: return [o.result() for o in futures]
-    finally: # also after an error or Ctrl-C nothing goes on behind the caller's back
-        for o in futures: o.cancel()
-        wait(futures)
+    return [f(o) for o in items] if len(items)==1 or _no_others() else _on_threads(f, items)
 
-# %% ../nbs/00b_threads.ipynb #a74d3110
+# %% ../nbs/00b_threads.ipynb #7cd9aaac
 def apart(
     f, # function without arguments
     when:bool=True, # are there pieces that would be disturbed?
 ): # what it returns
     "`f()` on one of the threads of `side_by_side`, which computes alone"
-    return side_by_side(lambda i: f() if i==0 else None, [0,1])[0] if when else f()
+    return f() if not when or _no_others() else _on_threads(lambda _: f(), [None])[0]
