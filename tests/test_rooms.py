@@ -25,7 +25,7 @@ rooms = { # room: the rooms that it may import
     'data.windows': {'checks'},
     'data.splits': set(),
     'data.order': set(),
-    'data.sets': {'data.formats','data.windows'},
+    'data.sets': {'data.tables','data.formats','data.windows'},
     'runtime': {'files','checks','conformal','layers','models','inception','preprocess','tasks'},
     'stream': {'runtime','preprocess','data.windows'},
     'export': {'files','runtime','preprocess'},

@@ -19,7 +19,7 @@ from .preprocess import MISSING,SCALES
 from .files import whole_file,whole_folder
 from .runtime import ARCHS,Predictor,model_folder,output_names
 
-# %% ../nbs/60_cli.ipynb #e981feab
+# %% ../nbs/60_cli.ipynb #eb0e4fbe
 def _training():
     "What training needs; imported only then, as fastai takes some seconds"
     with warnings.catch_warnings():
@@ -28,9 +28,16 @@ def _training():
         from xceptiontime.learner import ts_learner
     return TSDataLoaders,ts_learner
 
-def _read(path, labels=True):
-    X,y = read_series(path)
-    if labels and y is None: raise ValueError(f'{path}: expected a label for each series, got a file without labels')
+def _table(args, path, channels=None):
+    "What the options say of a table's columns, for its reader"
+    res = {k: v for k in ('label','target','id','time','columns','sep') if (v := getattr(args, k, None)) is not None}
+    if res and not str(path).lower().endswith(('.csv','.parquet')): raise ValueError(f'--{[*res][0]}: expected a table, .csv or .parquet, got {path}, which needs no such words')
+    if 'id' in res and channels: res.setdefault('columns', channels) # in the order that the model knows
+    return res
+
+def _read(args, channels=None, labels=True):
+    X,y = read_series(args.file, **_table(args, args.file, channels))
+    if labels and y is None: raise ValueError(f'{args.file}: expected a label for each series, got a file without labels; --label or --target names the column of a table')
     return X,y
 
 def _check_out(out, force, name='--out', folder=False):
@@ -92,14 +99,14 @@ def _processes(learn, resume):
     import xceptiontime.distributed
     return learn.distrib_ctx()
 
-def _fit(X, y, splits, args, groups=None, rate=None):
+def _fit(args, X, y, splits, groups=None, channels=None, rate=None):
     "Train, report on the second split, save"
     TSDataLoaders,ts_learner = _training()
     from xceptiontime.recipe import batch_size,get_recipe
     start,first = time.perf_counter(),not int(os.environ.get('RANK', 0))
     recipe = get_recipe(args.recipe, **{k: v for k in ('epochs','lr','bs','scale') if (v := getattr(args, k)) is not None})
     if recipe['scale']=='none': recipe['scale'] = None
-    dls = TSDataLoaders.from_arrays(X, y, splits, groups=groups, rate=rate, bs=batch_size(recipe['bs'], len(splits[0])), missing=args.missing, scale=recipe['scale'],
+    dls = TSDataLoaders.from_arrays(X, y, splits, groups=groups, channels=channels, rate=rate, bs=batch_size(recipe['bs'], len(splits[0])), missing=args.missing, scale=recipe['scale'],
                                     resample=args.resample, crop=args.crop, seed=args.seed)
     learn = ts_learner(dls, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
     what = dict(classification='classes', multilabel='labels', regression='outputs')[dls.task.name]
@@ -118,7 +125,7 @@ def _fit(X, y, splits, args, groups=None, rate=None):
     if args.resume: shutil.rmtree(state)
     print(f'seconds           {time.perf_counter()-start:.1f}')
 
-# %% ../nbs/60_cli.ipynb #6730b016
+# %% ../nbs/60_cli.ipynb #2f593b54
 def demo(args):
     "Recognise five gestures from real forearm sEMG: train on two repetitions, judge by a third"
     from xceptiontime.data.sets import get_myo
@@ -126,22 +133,21 @@ def demo(args):
     if args.out is None: args.out,args.force = 'xceptiontime-demo',args.force or Path('xceptiontime-demo/config.json').exists()
     _check_out(args.out, args.force, folder=True)
     X,y,groups = get_myo()
-    _fit(X, y, get_splits(y, groups=groups, valid_groups=[2]), args, groups, rate=200)
+    _fit(args, X, y, get_splits(y, groups=groups, valid_groups=[2]), groups, rate=200)
 
-# %% ../nbs/60_cli.ipynb #974abad8
+# %% ../nbs/60_cli.ipynb #5d359246
 def train(args):
     "Train on the labelled series of a file and save a model folder"
-    from xceptiontime.data.sets import read_pair
+    from xceptiontime.data.sets import read_files
     from xceptiontime.data.splits import get_splits
     if args.out is None: args.out = f'{Path(args.train).stem}-model'
     _check_out(args.out, args.force, folder=True)
-    if args.valid is None:
-        X,y = _read(args.train)
-        splits = get_splits(y, args.valid_size, seed=args.seed)
-    else: X,y,splits = read_pair(args.train, args.valid)
-    _fit(X, y, splits, args)
+    if args.train.lower().endswith(('.csv','.parquet')) and args.label is None and args.target is None: raise ValueError(f'--label, --target: expected one of them to name a column of {args.train}, got neither')
+    data = read_files(args.train, args.valid, args.groups, **_table(args, args.train))
+    if data['splits'] is None: data['splits'] = get_splits(data['y'], args.valid_size, groups=data['groups'], seed=args.seed)
+    _fit(args, **data)
 
-# %% ../nbs/60_cli.ipynb #900fa3c7
+# %% ../nbs/60_cli.ipynb #452f3430
 def _columns(task):
     "What a table of answers has for columns"
     if task.name=='regression': return output_names(task)
@@ -156,22 +162,23 @@ def predict(args):
     "Write the label and the probability of each class, or the value, for every series of a file, as CSV"
     _check_out(args.out, args.force)
     predictor = Predictor.from_pretrained(args.model)
-    X,task = _read(args.file, labels=False)[0],predictor.task
+    X,task = _read(args, predictor.channels, labels=False)[0],predictor.task
     text = io.StringIO()
     rows = csv.writer(text, lineterminator='\n')
     probs = task.activation(predictor.scores(X)).numpy()
-    rows.writerow(_columns(task))
-    for label,p in zip(task.decode(probs), probs): rows.writerow(_row(task, label, p))
+    ids = [] if args.id is None else [[i] for i in read_series(args.file, **{**_table(args, args.file, predictor.channels), 'label':args.id, 'target':None})[1]] # a long table names its series
+    rows.writerow([args.id]*bool(ids) + _columns(task))
+    for i,label,p in zip(ids or [[]]*len(probs), task.decode(probs), probs): rows.writerow(i + _row(task, label, p))
     if args.out is None: print(text.getvalue(), end='')
     else:
         with whole_file(args.out) as tmp: tmp.write_text(text.getvalue(), encoding='utf-8')
         print(f'{len(probs)} rows in {args.out}')
 
-# %% ../nbs/60_cli.ipynb #07ce52d0
+# %% ../nbs/60_cli.ipynb #98cd24f4
 def evaluate(args):
     "Compare a model's answers with the labels or targets of a file"
     predictor = Predictor.from_pretrained(args.model)
-    X,y = _read(args.file)
+    X,y = _read(args, predictor.channels)
     predictor.task.encode(y, f'{args.file}')
     _report(predictor.task, y, predictor.predict(X))
 
@@ -236,7 +243,7 @@ def bench(args):
     res = run_benchmark(args.sets, args.out, args.data, [ARCHS[a] for a in args.arch], args.recipe or (DEFAULT,), args.seeds, args.epochs, args.jobs, args.backend, args.address)
     print(res.to_string(index=False, float_format='%.4f', na_rep=''))
 
-# %% ../nbs/60_cli.ipynb #7d76a59c
+# %% ../nbs/60_cli.ipynb #2154ef40
 class _Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one sentence"
     def error(self, message): self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
@@ -265,6 +272,7 @@ def _span(s):
 _span.__name__ = 'positive number'
 
 def _parser():
+    kinds = '.ts, .tsv, .csv, .parquet, .arff, .npz'
     p = _Parser(prog='xceptiontime', description='XceptionTime for time series: train, predict, evaluate')
     p.add_argument('--version', action='version', version=f'xceptiontime {__version__}')
     sub = p.add_subparsers(dest='command', required=True, metavar='COMMAND')
@@ -286,20 +294,32 @@ def _parser():
         q.add_argument('--seed', type=_seed, default=0, metavar='N', help='same seed, same numbers (default: %(default)s)')
         q.add_argument('--resume', action='store_true', help='write the state of training to DIR.checkpoint after each epoch, and go on from there if it exists')
         q.add_argument('--force', action='store_true', help='replace what --out holds')
+    def table(q):
+        q = q.add_argument_group('a table', 'what the columns of a .csv or .parquet file are; with --id it is long, a row a time step, else it has a row a series')
+        q.add_argument('--label', metavar='NAME', help='column of class labels')
+        q.add_argument('--target', metavar='NAME', help='or of numbers to predict')
+        q.add_argument('--id', metavar='NAME', help='column that names the series')
+        q.add_argument('--time', metavar='NAME', help='column to sort the steps of a series by')
+        q.add_argument('--columns', metavar='NAMES', type=lambda s: s.split(','), help='columns of values, with commas between; all others if not given')
+        q.add_argument('--sep', metavar='CHARACTER', help='what separates the fields of a .csv, if not commas')
+        return q
     def using(q, file):
         q.add_argument('model', metavar='DIR', help='model folder')
-        if file: q.add_argument('file', metavar='FILE', help=file)
+        if file:
+            q.add_argument('file', metavar='FILE', help=file)
+            table(q)
     training(add(demo, 'xceptiontime demo --seed 1'), 'base', 15, 3e-3, 'xceptiontime-demo if not given, where a later demo replaces an earlier one')
     q = add(train, 'xceptiontime train GunPoint_TRAIN.ts --valid GunPoint_TEST.ts --out gunpoint')
-    q.add_argument('train', metavar='TRAIN', help='labelled series: .ts, .tsv')
+    q.add_argument('train', metavar='TRAIN', help=f'labelled series: {kinds}')
     q.add_argument('--valid', metavar='FILE', help='series to judge by; a part of TRAIN if not given')
     q.add_argument('--valid-size', type=_rate, default=.2, metavar='X', help='that part, as a share (default: %(default)s)')
     training(q, None, None, None, 'TRAIN-model if not given')
+    table(q).add_argument('--groups', metavar='NAME', help='column of the subject, session or recording of each series; none is trained and judged on at once')
     q = add(predict, 'xceptiontime predict gunpoint new.tsv --out labels.csv')
-    using(q, 'series: .ts, .tsv')
+    using(q, f'series: {kinds}')
     q.add_argument('--out', metavar='CSV', help='file to write; standard output if not given')
     q.add_argument('--force', action='store_true', help='replace --out')
-    using(add(evaluate, 'xceptiontime evaluate gunpoint GunPoint_TEST.ts'), 'labelled series: .ts, .tsv')
+    using(add(evaluate, 'xceptiontime evaluate gunpoint GunPoint_TEST.ts'), f'labelled series: {kinds}')
     using(add(info, 'xceptiontime info gunpoint'), None)
     q = add(export, 'xceptiontime export gunpoint --onnx gunpoint.onnx')
     using(q, None)

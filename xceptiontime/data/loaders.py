@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/data.loaders.html.md"""
 # %% auto #0
 __all__ = ['TARGETS', 'TSTensor', 'TSLengths', 'TSDataset', 'PreprocessBatch', 'TSDataLoader', 'series_axes', 'TSDataLoaders']
 
-# %% ../../nbs/20_data.loaders.ipynb #a414646f
+# %% ../../nbs/20_data.loaders.ipynb #b7cdb851
 import inspect,random
 from copy import copy
 from itertools import islice
@@ -24,10 +24,10 @@ from fastai.data.transforms import Category
 from fastai.torch_core import TensorBase,TensorCategory,TensorMultiCategory,TitledStr,default_device,subplots,to_device
 from ..checks import check_rate,check_whole
 from .order import similar_lengths,weighted_order
-from .formats import from_frame,read_series
-from .sets import read_pair
+from .formats import from_frame
+from .sets import read_files
 from .splits import check_splits,get_splits
-from .tables import choose_columns,column_names,value_columns
+from .tables import value_columns
 from .windows import Windows,sliding_windows
 from ..preprocess import Preprocess,check_channels,check_series
 from ..tasks import as_targets,class_weights,infer_task
@@ -380,23 +380,7 @@ def test_dl(self,
     codes = None if y is None else ds.task.encode(y)
     return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths, channels=ds.channels, rate=ds.rate), bs=bs or self.valid.bs, shuffle=False, **kwargs)
 
-# %% ../../nbs/20_data.loaders.ipynb #00445070
-def _groups_column(path, groups, **kwargs):
-    "The column `groups` of a table for each series, and the reader's arguments that leave it out of the values"
-    if not str(path).lower().endswith(('.csv','.parquet')): raise ValueError(f"groups: expected an array of ids for {path}, since only .csv and .parquet have columns, got {groups!r}")
-    csv = {k:kwargs[k] for k in ('header','sep') if k in kwargs}
-    names,roles = column_names(path, **csv),[kwargs.get(k) for k in ('label','target','id','time')]
-    if groups not in names: raise ValueError(f'groups: expected an array or one of the columns {names}, got {groups!r}')
-    columns = kwargs.get('columns') or choose_columns([o for o in names if o!=groups or o in roles], *roles, None)
-    return read_series(path, label=groups, id=kwargs.get('id'), columns=columns if kwargs.get('id') is None else columns[:1], **csv)[1],{**kwargs, 'columns':columns}
-
-def _check_steps(train, valid, label=None, target=None, id=None, time=None, columns=None, header=True, sep=','):
-    "The steps of two wide tables go by their names, and have to come in one order"
-    if id is not None or columns is not None or not header or not all(str(o).lower().endswith(('.csv','.parquet')) for o in (train,valid)): return
-    a,b = (choose_columns(column_names(o, sep=sep), label, target, id, time, None) for o in (train,valid))
-    for s,t in zip(a, b):
-        if s!=t: raise ValueError(f'{valid}: expected the column {s!r} where {train} has it, found {t!r}; columns= names the steps in their order')
-
+# %% ../../nbs/20_data.loaders.ipynb #b6f2494e
 @patch_to(TSDataLoaders, cls_method=True)
 def from_file(cls,
     train, # file of series with targets, of any format that `read_series` takes
@@ -406,20 +390,9 @@ def from_file(cls,
 ) -> TSDataLoaders:
     "Loaders of the series in one file, or in one for training and one for validation"
     own = {k:kwargs.pop(k) for k in list(kwargs) if k in inspect.signature(cls.from_arrays).parameters}
-    if isinstance(groups, (str,int)):
-        parts = [_groups_column(o, groups, **kwargs) for o in (train, valid) if o is not None]
-        groups,kwargs = np.concatenate([g for g,_ in parts]),parts[0][1]
-    if valid is None: X,y = read_series(train, **kwargs)
-    elif own.get('splits') is not None: raise ValueError(f'splits: expected None where {valid} is the validation split, got both')
-    else:
-        _check_steps(train, valid, **kwargs)
-        X,y,own['splits'] = read_pair(train, valid, **kwargs)
-    if y is None: raise ValueError(f'{train}: expected a target for each series, found none')
-    if kwargs.get('id') is not None: # a long table, which names its channels
-        names = value_columns(train, **kwargs)
-        if valid is not None and (other := value_columns(valid, **kwargs))!=names: raise ValueError(f'{valid}: expected channels {names} as in {train}, found {other}')
-        own.setdefault('channels', names)
-    return cls.from_arrays(X, y, groups=groups, **own)
+    if own.get('splits') is None: own.pop('splits', None)
+    elif valid is not None: raise ValueError(f'splits: expected None where {valid} is the validation split, got both')
+    return cls.from_arrays(**{**read_files(train, valid, groups, **kwargs), **own})
 
 # %% ../../nbs/20_data.loaders.ipynb #ea9f6f0d
 @patch_to(TSDataLoaders, cls_method=True)
