@@ -75,7 +75,7 @@ class XceptionTimeEstimator(BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__({**state, 'predictors_': [_from_bytes(b) for b in state['predictors_']]} if 'predictors_' in state else state)
 
-# %% ../nbs/50_estimator.ipynb #eb685e5c
+# %% ../nbs/50_estimator.ipynb #71386d08
 @patch
 def _series(self:XceptionTimeEstimator, X, reset=False):
     "`X` in a form that `check_series` takes; a table is validated by scikit-learn, to which its columns are features"
@@ -98,7 +98,6 @@ def _fit(self:XceptionTimeEstimator, X, y, task):
         with no_random(seed):
             dls = TSDataLoaders.from_arrays(X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, mu=self.mu,
                                              resample=self.resample, crop=self.crop, bs=batch_size(recipe['bs'], len(X)), seed=seed)
-            dls.loaders.append(dls.train.new(dls.train_ds.new_empty(), shuffle=False)) # fastai wants something to validate on
             learn = ts_learner(dls, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed)
             if self.verbose: learn.fit_recipe(recipe)
             else:

@@ -155,7 +155,7 @@ def fit_recipe(self:TSLearner,
     fit = self.fit_one_cycle if r['schedule']=='one_cycle' else self.fit_flat_cos
     with _smoothing(self, r['smoothing']): fit(epochs//passes, r['lr'], wd=r['wd'], cbs=cbs)
 
-# %% ../nbs/31_recipe.ipynb #49145c3d
+# %% ../nbs/31_recipe.ipynb #4a2fdd33
 def recipe_learner(
     X, # series, in any form that `check_series` takes
     y, # targets
@@ -166,6 +166,5 @@ def recipe_learner(
 ) -> TSLearner:
     "A learner with the batches and the network of a recipe"
     dls = TSDataLoaders.from_arrays(X, y, splits, bs=batch_size(recipe['bs'], len(splits[0])), scale=recipe['scale'], missing=recipe['missing'], seed=seed)
-    if len(splits)==1: dls.loaders.append(dls.train.new(dls.train_ds.new_empty(), shuffle=False)) # fastai wants something to validate on
     own = inspect.signature(arch).parameters
     return ts_learner(dls, arch, seed=seed, **{k: recipe[k] for k in ('head','ks') if k in own})

@@ -43,12 +43,15 @@ class TaskLoss(nn.Module):
     def activation(self, out): return self.task.activation(out)
     def decodes(self, probs): return self.task.indices(probs)
 
-# %% ../nbs/03_tasks.ipynb #973f0e6d
+# %% ../nbs/03_tasks.ipynb #85a8bd15
 def as_targets(
     y # an array, a list, a tensor, a column or a table of pandas, or a list of labels for each series
 ): # an array, or a list of lists
     "Targets as an array; as a list where each is a list of labels"
     if isinstance(y, torch.Tensor): return y.detach().cpu().numpy()
+    if np.ma.isMaskedArray(y):
+        if np.ma.getmaskarray(y).any(): raise ValueError(f'y: expected a target for each series, got a masked one for series {np.argwhere(np.ma.getmaskarray(y))[0][0]}')
+        return y.data
     if hasattr(y, 'to_numpy'): y = y.to_numpy() # pandas
     if isinstance(y, np.ndarray) and y.dtype!=object: return y
     ys = list(y)

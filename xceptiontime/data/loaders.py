@@ -268,15 +268,16 @@ def _split(y, how, **kwargs):
     if how.get('n_splits', 1)!=1: raise ValueError(f"splits: expected one division into training and validation, got n_splits={how['n_splits']}; get_splits gives the folds, to be taken one by one")
     return get_splits(y, **how)
 
-# %% ../../nbs/20_data.loaders.ipynb #c75faf65
+# %% ../../nbs/20_data.loaders.ipynb #0e514e86
 def _for_split(y, task):
     "Targets as `get_splits` stratifies them: whole numbers are classes, unless they are to be learned as numbers, and the other way round"
     name = getattr(task, 'name', task)
     if isinstance(y, list): return np.zeros((len(y), 1))
+    if y.dtype.kind=='f' and len(nan := np.argwhere(np.isnan(y))): raise ValueError(f'y: expected a target for each series, got NaN for series {nan[0][0]}; splits= of your own can leave it out')
     if name=='regression' and y.dtype.kind in 'iu': return y.astype(np.float64)
     return y.astype(np.int64) if name=='classification' and y.dtype.kind=='f' and np.isfinite(y).all() and (y==np.round(y)).all() else y
 
-# %% ../../nbs/20_data.loaders.ipynb #6cef2f38
+# %% ../../nbs/20_data.loaders.ipynb #bd20617d
 @patch_to(TSDataLoaders, cls_method=True)
 def from_arrays(cls,
     X, # series, in any form that `check_series` takes; or `Windows`
@@ -326,7 +327,7 @@ def from_arrays(cls,
     channels,rate = check_channels(channels, preprocess.c_in),check_rate(rate)
     def dataset(i, idxs): return TSDataset(X, codes, task, preprocess, lengths, idxs, *((None,None) if i else (weights,strata)), min(i,1), channels, rate)
     dls = [TSDataLoader(dataset(i, idxs), bs=valid_bs or bs if i else bs, shuffle=not i, seed=seed, num_workers=num_workers, after_batch=tfms)
-           for i,idxs in enumerate(splits)]
+           for i,idxs in enumerate(splits if len(splits)>1 else (*splits, splits[0][:0]))] # fastai wants something to validate on, if only nothing
     return cls(*dls, path=path, device=default_device() if device is None else torch.device(device))
 
 # %% ../../nbs/20_data.loaders.ipynb #b83fad41
