@@ -1,5 +1,5 @@
 "The fast path gives what the plain layers give, and steps aside where it must"
-import copy, io, pickle, threading
+import copy, gc, io, pickle, threading, weakref
 import pytest, torch
 from torch import nn
 from torch.nn import functional as F
@@ -431,3 +431,32 @@ def test_modes_and_kinds_of_the_caller(taken):
         assert type(m(nn.Parameter(x))) is torch.Tensor
     with torch.inference_mode(), torch.enable_grad(): nearly(m(x), got, 1e-5)
     assert len(taken)==4
+
+@pytest.mark.parametrize('mode', [torch.inference_mode, torch.no_grad])
+def test_every_change_of_the_weights_counts(taken, mode):
+    "Views of the weights are kept from one call to the next"
+    m,x = network(c_out=3, head='linear').eval(),torch.randn(2, 3, 40).double()
+    other = network(c_out=3, head='linear', seed=1).state_dict()
+    c,bn,lone = m.block.xception[1].convs[0],m.head[1][1],m.head[1][0]
+    def new_data(p): p.data = p.data*2
+    changes = [lambda: c.depthwise_conv.weight.data.mul_(2), lambda: new_data(c.pointwise_conv.weight), lambda: setattr(lone, 'weight', nn.Parameter(lone.weight.detach()*2)),
+               lambda: bn.running_mean.add_(1), lambda: setattr(bn, 'running_var', bn.running_var*3), lambda: bn.weight.data.mul_(-1), lambda: m.load_state_dict(other),
+               lambda: m.block.shortcut[0][1].bias.data.add_(1), lambda: setattr(m.block.shortcut[0][1], 'eps', .5), lambda: m.head[3].bias.data.add_(1)]
+    for i,change in enumerate(changes):
+        with mode(): before = m(x)
+        change()
+        with mode():
+            out = m(x)
+            close(out, plain(m)(x), 1e-12)
+            assert (out-before).abs().max()>1e-6, i
+    m.float()
+    with mode(): nearly(m(x.float()), plain(m)(x.float()), 1e-5)
+    assert len(taken)==2*len(changes)+1
+
+def test_what_is_kept_goes_with_the_network():
+    m,x = network().eval(),torch.randn(2, 3, 40).double()
+    with torch.no_grad(): m(x)
+    seen,n = weakref.ref(m),len(fast._plans)
+    del m
+    gc.collect()
+    assert seen() is None and len(fast._plans)<n

@@ -7,14 +7,15 @@ Docs: https://example.github.io/xceptiontime/fast.html.md"""
 # %% auto #0
 __all__ = ['PIECE', 'SETTINGS', 'Stats', 'fixed_stats', 'batch_stats', 'is_small', 'pieces', 'total', 'Weights', 'Join',
            'plain_stage', 'inner', 'stage_forward', 'stage_backward', 'shortcut_backward', 'Stage', 'fast_forward',
-           'layers_of', 'signature', 'applies']
+           'layers_of', 'signature', 'Plan', 'applies']
 
-# %% ../nbs/00e_fast.ipynb #fa71cc47
+# %% ../nbs/00e_fast.ipynb #1da6dab7
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 from torch.nn import functional as F
-from .infer import Formula, head_formula, infer
+from .infer import Network, folded, infer
 from .layers import BatchNorm1d, Conv1d, ConvBlock, MaxPool1d
 from .masks import is_traced, length_mask
 from .rows import *
@@ -127,13 +128,13 @@ def plain_stage(x, res, mask, join, ws, w, gamma, beta):
     if mask is None: return F.adaptive_avg_pool1d(out.transpose(1,2), join.pool).transpose(1,2)
     return pool_steps(out, join.pool, mask)
 
-# %% ../nbs/00e_fast.ipynb #868e93d3
+# %% ../nbs/00e_fast.ipynb #b5159596
 def inner(x, b, kernels, mask, indexed):
     "What a module's last four convolutions take, and where the maxima came from if `indexed`"
     if mask is not None: x = torch.where(mask[...,None], x, -torch.inf)
     p,idx = peaks_indexed(x) if indexed else (peaks(x),None)
     if mask is not None: p = torch.where(mask[...,None], p, 0.)
-    return [*(depthwise(b, k) for k in kernels), p], [idx]
+    return [*filtered(b, kernels), p], [idx]
 
 # %% ../nbs/00e_fast.ipynb #40c0fc7c
 def stage_forward(x, res, mask, join, ws, w, gamma, beta, keep):
@@ -167,12 +168,10 @@ def stage_forward(x, res, mask, join, ws, w, gamma, beta, keep):
     saved = side_by_side(piece, cuts)
     return out, b, (positive if pool else out) if join and keep else None, cuts, sum(saved, [])
 
-# %% ../nbs/00e_fast.ipynb #eeef255e
+# %% ../nbs/00e_fast.ipynb #abdf10b7
 def stage_backward(g, x, res, mask, join, ws, w, gamma, b, positive, cuts, saved, want_x, want_weights):
     "The gradients of everything that goes into a stage"
     (B,L,C),nf = x.shape,len(ws.mixes[0])
-    k = max(k.shape[2] for k in ws.kernels)
-    T = block_length(L, B*L)
     gx = torch.empty_like(x) if want_x else None
     if join:
         st,w2,gres = join.stats,w[:,:,0],torch.empty_like(res)
@@ -190,15 +189,13 @@ def stage_backward(g, x, res, mask, join, ws, w, gamma, b, positive, cuts, saved
             torch.mm(gc, wa, out=rows(gres[c]))
         *ins,idx = saved[5*i:5*i+5] if saved else sum(inner(xc, bc, ws.kernels, mc, True), [])
         gis = [gc[:,j*nf:(j+1)*nf] for j in range(4)]
-        gds = [(gi@p).view(len(xc), L, -1) for gi,p in zip(gis, ws.mixes)]
-        gbc = total([depthwise(gd, kernel.flip(2)) for gd,kernel in zip(gds, ws.kernels)])
+        gds = thirds(rows(bc))
+        for gi,p,gd in zip(gis, ws.mixes, gds): torch.mm(gi, p, out=gd)
+        gbc,gks = filtered_backward(gds, bc, ws.kernels, want_weights)
         if want_weights:
-            wins = windows(bc, k, T)
-            sums += [None if ws.bottleneck is None else (rows(gbc).t()@rows(xc))[:,:,None],
-                     *(taps(products(wins, gd, kernel.shape[2], T)) for gd,kernel in zip(gds, ws.kernels)),
-                     *((gi.t()@rows(d))[:,:,None] for gi,d in zip(gis, ins))]
+            sums += [None if ws.bottleneck is None else (rows(gbc).t()@rows(xc))[:,:,None], *gks, *((gi.t()@rows(d))[:,:,None] for gi,d in zip(gis, ins))]
         if want_x:
-            t = peaks_backward(gds[3], xc, idx)
+            t = peaks_backward((gis[3]@ws.mixes[3]).view(xc.shape), xc, idx)
             if ws.bottleneck is None: t.add_(gbc)
             else: rows(t).addmm_(rows(gbc), ws.bottleneck)
             gx[c] = t
@@ -262,7 +259,7 @@ def _norm(norm, x):
     return steps_first(F.batch_norm(channels_last(x), norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.training,
                                     norm.momentum, norm.eps))
 
-# %% ../nbs/00e_fast.ipynb #7c5b21e1
+# %% ../nbs/00e_fast.ipynb #de23a0bc
 def _stage(m, shortcut, x, res, mask, pool, grad):
     "A module and what follows it: (batch, length, channels) -> (batch, length or `pool`, 4*nf)"
     ws = [getattr(m.bottleneck, 'weight', None), *(s.depthwise_conv.weight for s in m.convs), *(s.pointwise_conv.weight for s in m.convs), m.maxconvpool[1].weight]
@@ -270,7 +267,7 @@ def _stage(m, shortcut, x, res, mask, pool, grad):
     if shortcut is None: return alone() if pool is None else pool_steps(alone(), pool, mask)
     conv,norm = shortcut
     if grad and mask is None and is_small(*x.shape[:2], 4*len(ws[4])): # small: PyTorch's own operations have less to set up
-        out = F.relu(alone() + _norm(norm, F.linear(res, conv.weight[:,:,0], conv.bias)))
+        out = F.relu(alone() + _norm(norm, F.linear(res, conv.weight.squeeze(2), conv.bias)))
         return out if pool is None else pool_steps(out, pool, mask)
     with torch.no_grad():
         if isinstance(norm, nn.Identity):
@@ -281,7 +278,7 @@ def _stage(m, shortcut, x, res, mask, pool, grad):
             stats = batch_stats(res, conv.weight[:,:,0], norm, mask) if norm.training else fixed_stats(norm)
     return Stage.apply(x, res, mask, Join(stats, pool), grad, *ws, conv.weight, gamma, beta)
 
-# %% ../nbs/00e_fast.ipynb #66902695
+# %% ../nbs/00e_fast.ipynb #64c901f9
 def _forward(model, x, mask, grad):
     x = res = x.transpose(1, 2).contiguous()
     block,(pool,*convs,_) = model.block,model.head
@@ -291,29 +288,30 @@ def _forward(model, x, mask, grad):
         if shortcut is not None: res = x
     for l in convs:
         conv,*rest = [l] if isinstance(l, nn.Conv1d) else l
-        x = F.linear(x, conv.weight[:,:,0], conv.bias)
+        x = F.linear(x, conv.weight.squeeze(2), conv.bias)
         if rest: x = _norm(rest[0], x)
         if len(rest)==2: x = F.relu(x)
     return x.mean(1)
 
-# %% ../nbs/00e_fast.ipynb #cc4e0847
+# %% ../nbs/00e_fast.ipynb #98b6bda2
 def fast_forward(
     model, # an `XceptionTime` for which `applies` says yes
     x, # series (batch, channels, length), 0 in the padding
     lengths=None, # steps of each (batch,), or None
+    plan=None, # what `applies` gave for this very `model`, if it did
 ): # scores (batch, classes)
     "What `model` gives for `x`"
     kind,x = torch.Tensor if isinstance(x, nn.Parameter) else type(x),x.as_subclass(torch.Tensor)
     mask = None if lengths is None else length_mask(lengths, x.shape[2])
     grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
-    norms = [l[1] for l in (*model.block.shortcut, *model.head) if isinstance(l, ConvBlock)]
-    if grad or any(n.training for n in norms): return _forward(model, x, mask, grad).as_subclass(kind)
-    # without statistics of a batch nothing joins its series, so a piece goes all the way while it is in the cache
     block,(pool,*convs,_) = model.block,model.head
-    cuts = pieces(len(x), x.shape[2], 2*convs[0][0].in_channels) # more than the output lies there
-    formulas,head = apart(lambda: ([Formula.of(m, block.shortcut[i//2] if block.residual and i%2==1 else None) for i,m in enumerate(block.xception)],
-                                   head_formula(convs)), len(cuts)>1)
-    def piece(c): return infer(formulas, head, x[c], pool.output_size, None if mask is None else mask[c])
+    net = None if grad else Network.of(block, convs) if plan is None else plan.network(block, convs)
+    if grad or any(a is not None and a.norm is not None and a.norm.training for a in (*net.shortcuts, *net.head)): return _forward(model, x, mask, grad).as_subclass(kind)
+    # without statistics of a batch nothing joins its series, so a piece goes all the way while it is in the cache
+    cuts = pieces(len(x), x.shape[2], 8*net.widths[-1][2]) # twice the output: more than that lies there
+    weights = apart(lambda: folded(net, len(x)*pool.output_size), len(cuts)>1)
+    def piece(c): return infer(net, weights, x[c], pool.output_size, None if mask is None else mask[c])
+    if len(cuts)==1: return piece(cuts[0]).as_subclass(kind)
     return torch.cat(side_by_side(piece, cuts)).as_subclass(kind)
 
 # %% ../nbs/00e_fast.ipynb #a9c4c284
@@ -337,22 +335,53 @@ def signature(
     "The kinds of the layers inside `model`, and how they are set"
     return tuple(settings(m.__dict__) if (settings := SETTINGS.get(type(m))) else type(m) for m in layers_of(model)[1:])
 
-# %% ../nbs/00e_fast.ipynb #44db7406
-def _watched(m): return m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks or 'forward' in m.__dict__
+# %% ../nbs/00e_fast.ipynb #521b28e8
+def _watched(d): return d['_forward_hooks'] or d['_forward_pre_hooks'] or d['_backward_hooks'] or d['_backward_pre_hooks'] or 'forward' in d
 
 def _plain(t, x): return t is None or (type(t) in (nn.Parameter, torch.Tensor) and t.dtype==x.dtype and t.device==x.device)
+
+class Plan:
+    "A model that was found to be as it was built: what to look at to see that it still is, and the views of its weights"
+    def __init__(self, model, x):
+        self.built,self.inside,self.dtype,self.net = model.as_built,dict(model._modules),x.dtype,None
+        layers = layers_of(model)[1:]
+        self.layers = [(l, type(l), l.__dict__, dict(l._modules)) for l in layers]
+        self.settings = [(f, l.__dict__, f(l.__dict__)) for l in layers if (f := SETTINGS.get(type(l)))]
+        self.weights = [(l._parameters, k, p, p if p is None else p.data_ptr()) for l in layers for k,p in l._parameters.items()]
+
+    def holds(self, model, x):
+        "Are all layers the same objects, set in the same way, their weights in the same place, and does nothing watch them?"
+        if x.dtype is not self.dtype or model.__dict__.get('as_built') is not self.built or model._modules!=self.inside: return False
+        for l,kind,d,inside in self.layers:
+            if type(l) is not kind or d['_modules']!=inside or _watched(d): return False
+        for settings,d,known in self.settings:
+            if settings(d)!=known: return False
+        for params,k,p,place in self.weights:
+            if params.get(k, self) is not p or p is not None and (p.data_ptr()!=place or p.dtype is not self.dtype): return False
+        return True
+
+    def network(self, *layers):
+        "The `Network` of these layers, made once"
+        if self.net is None: self.net = Network.of(*layers)
+        return self.net
+
+_plans = WeakKeyDictionary() # by model
 
 def applies(
     model, # an `XceptionTime`
     x, # series (batch, channels, length)
     lengths=None, # steps of each, or None
-) -> bool:
+) -> Plan|bool: # True in the form of the `Plan` of `model`, or False
     "Is the fast path right here, and faster?"
     if is_traced(x) or not x.is_cpu or x.dtype not in (torch.float32, torch.float64): return False
     if not torch.backends.mkldnn.is_available() or torch.is_autocast_enabled('cpu') or nn.modules.module._has_any_global_hook(): return False
     if torch._C._functorch.peek_interpreter_stack() is not None or torch._C._len_torch_dispatch_stack(): return False # a transform, or a mode that sees operations
     if torch.autograd.forward_ad._current_level>=0 or type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__: return False
     if x.numel()==0 or (x.shape[0]*x.shape[2] if lengths is None else lengths.sum())<2: return False # BatchNorm says what is wrong
+    if (plan := _plans.get(model)) is not None and plan.holds(model, x): return plan
+    _plans.pop(model, None)
     layers = layers_of(model)[1:]
-    return (not any(map(_watched, layers)) and all(_plain(p, x) for m in layers for p in m._parameters.values())
-            and signature(model)==getattr(model, 'as_built', None))
+    if any(_watched(l.__dict__) for l in layers) or not all(_plain(p, x) for l in layers for p in l._parameters.values()): return False
+    if signature(model)!=getattr(model, 'as_built', None): return False
+    _plans[model] = plan = Plan(model, x)
+    return plan

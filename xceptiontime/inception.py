@@ -119,7 +119,7 @@ def reset_head(self:InceptionTime,
     self.init_args,self.as_built = new.init_args,new.as_built
     return self
 
-# %% ../nbs/01a_inception.ipynb #8192d9eb
+# %% ../nbs/01a_inception.ipynb #e332dc7a
 FEWEST = 512 # steps in all series together, from which on it pays
 
 def steps_conv(
@@ -127,7 +127,7 @@ def steps_conv(
     conv, # a `Conv1d` without bias
 ): # (batch, length, channels out)
     "What `conv` gives, in the other layout"
-    if conv.kernel_size==(1,): return F.linear(x, conv.weight[:,:,0])
+    if conv.kernel_size==(1,): return F.linear(x, conv.weight.squeeze(2))
     return steps_first(F.conv2d(channels_last(x), conv.weight.unsqueeze(2), padding=(0,*conv.padding)))
 
 # %% ../nbs/01a_inception.ipynb #5016491d

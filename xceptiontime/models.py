@@ -103,7 +103,7 @@ def _own_head(custom_head, ni, c_out, steps):
         raise ValueError(f'custom_head: expected scores of shape (2, {c_out}) for features of shape (2, {ni}, {steps}), got {got}')
     return head
 
-# %% ../nbs/01_models.ipynb #63ff0296
+# %% ../nbs/01_models.ipynb #e1cff724
 class XceptionTime(Module):
     "The network: (batch, `c_in`, length) -> (batch, `c_out`) scores; a series may have any length"
     def __init__(self,
@@ -138,7 +138,7 @@ class XceptionTime(Module):
         lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
     ) -> torch.Tensor: # scores (batch, `c_out`)
         x,lengths = self._checked(x, lengths)
-        if applies(self, x, lengths): return fast_forward(self, x, lengths)
+        if plan := applies(self, x, lengths): return fast_forward(self, x, lengths, plan)
         with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])): return self.head(self.block(x))
 
     def _checked(self, x, lengths): return _check_input(x, lengths, self.init_args['c_in'], self.block.xception[0].maxconvpool[1].weight)
