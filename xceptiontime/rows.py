@@ -7,9 +7,10 @@ Docs: https://example.github.io/xceptiontime/rows.html.md"""
 # %% auto #0
 __all__ = ['THRICE', 'channels_last', 'steps_first', 'rows', 'depthwise', 'peak_views', 'peaks_at', 'peaks', 'peaks_indexed',
            'peaks_backward', 'block_length', 'windows', 'products', 'taps', 'joined', 'filtered', 'thirds',
-           'filtered_backward', 'pool_steps', 'pool_backward']
+           'filtered_backward', 'pool_steps', 'bins', 'pool_backward']
 
-# %% ../nbs/00c_rows.ipynb #1bf06a45
+# %% ../nbs/00c_rows.ipynb #db389994
+from functools import lru_cache
 import torch
 from torch.nn import functional as F
 from .layers import pool_matrix
@@ -177,13 +178,32 @@ def filtered_backward(
     gk = taps(torch.bmm(g, wins).view(3*C, T, T+K-1)).view(C, 3, 1, K)
     return gx,[gk[:,i,:,(K-k.shape[2])//2:(K+k.shape[2])//2] for i,k in enumerate(kernels)]
 
-# %% ../nbs/00c_rows.ipynb #a177ad0f
+# %% ../nbs/00c_rows.ipynb #14922c71
 def pool_steps(o, size, mask):
     "Averages (batch, length, channels) over time to `size` steps, each series over its own length"
     if mask is None: return steps_first(F.adaptive_avg_pool2d(channels_last(o), (1,size)))
     return pool_matrix(mask.sum(1), o.shape[1], size, o.dtype).transpose(1,2) @ o
 
+@lru_cache(64)
+def bins(
+    L, # steps of a series
+    size, # steps that it is pooled to, no more than those
+): # the share of a step in each average (size, 1); the first average that each step is in (steps,); the steps that are in two, and the second of these
+    "Which steps `pool_steps` averages; two neighbours have one in common at most"
+    with torch.inference_mode(False), torch.device('cpu'):
+        at = torch.arange(size)
+        lo,hi = at*L//size,-((-(at+1)*L)//size)
+        steps = torch.arange(L)[:,None]
+        inside = (lo<=steps) & (steps<hi)
+        first,last = inside.int().argmax(1),size-1-inside.int().flip(1).argmax(1)
+        both = (first<last).nonzero()[:,0]
+        return 1/(hi-lo).double()[:,None],first,both,last[both]
+
 def pool_backward(g, L, mask):
     "The gradient at the input of `pool_steps`"
     if mask is not None: return pool_matrix(mask.sum(1), L, g.shape[1], g.dtype) @ g
-    return steps_first(torch.ops.aten._adaptive_avg_pool2d_backward(channels_last(g), channels_last(g.new_empty(len(g), L, g.shape[2]))))
+    if L<g.shape[1]: return steps_first(torch.ops.aten._adaptive_avg_pool2d_backward(channels_last(g), channels_last(g.new_empty(len(g), L, g.shape[2]))))
+    share,first,both,second = bins(L, g.shape[1])
+    g = g*share.to(g.dtype)
+    res = g.index_select(1, first)
+    return res.index_add_(1, both, g.index_select(1, second)) if len(both) else res
