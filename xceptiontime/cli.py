@@ -19,7 +19,7 @@ from .preprocess import MISSING,SCALES
 from .files import whole_file,whole_folder
 from .runtime import ARCHS,Predictor,model_folder,output_names
 
-# %% ../nbs/60_cli.ipynb #eb0e4fbe
+# %% ../nbs/60_cli.ipynb #8128d2fe
 def _training():
     "What training needs; imported only then, as fastai takes some seconds"
     with warnings.catch_warnings():
@@ -31,7 +31,7 @@ def _training():
 def _table(args, path, channels=None):
     "What the options say of a table's columns, for its reader"
     res = {k: v for k in ('label','target','id','time','columns','sep') if (v := getattr(args, k, None)) is not None}
-    if res and not str(path).lower().endswith(('.csv','.parquet')): raise ValueError(f'--{[*res][0]}: expected a table, .csv or .parquet, got {path}, which needs no such words')
+    if res and not str(path).lower().endswith(('.csv','.parquet')): raise ValueError(f'--{[*res][0]}: expected a table, .csv or .parquet, to be told its columns, got {path}')
     if 'id' in res and channels: res.setdefault('columns', channels) # in the order that the model knows
     return res
 
