@@ -62,7 +62,7 @@ def test_folder_from_before(tmp_path):
     for bad in (0,-1,'hot',None):
         config['task']['temperature'] = bad
         file.write_text(json.dumps(config))
-        with pytest.raises(ValueError, match='temperature: expected a positive number'): Predictor.from_pretrained(tmp_path/'m')
+        with pytest.raises(ValueError, match='temperature: expected a number above 0'): Predictor.from_pretrained(tmp_path/'m')
 
 def nll(task, out, y, temperature):
     "Mean cross entropy in float64"
