@@ -453,10 +453,73 @@ def test_every_change_of_the_weights_counts(taken, mode):
     with mode(): nearly(m(x.float()), plain(m)(x.float()), 1e-5)
     assert len(taken)==2*len(changes)+1
 
-def test_what_is_kept_goes_with_the_network():
+def test_what_makes_kept_views_wrong():
+    "Changes after a first call that leave each weight where it was, or where nobody looks for it"
+    x = torch.randn(2, 3, 40).double()
+    class Own(nn.Parameter):
+        @classmethod
+        def __torch_function__(cls, f, types, args=(), kwargs=None):
+            return super().__torch_function__(f, types, args, kwargs or {})*2 if f is F.conv1d else super().__torch_function__(f, types, args, kwargs or {})
+    def conv(m): return m.block.xception[1].convs[0].pointwise_conv
+    def no_shortcuts(m): m.block.residual = False
+    def transposed(m): conv(m).weight.data = conv(m).weight.data.transpose(0, 1)
+    def expanded(m): m.head[1][0].weight.data = m.head[1][0].weight.data[:1].expand_as(m.head[1][0].weight)
+    def fewer(m):
+        c,n,after = m.head[1][0],m.head[1][1],m.head[2][0]
+        for t in (c.weight, n.weight, n.bias): t.data = t.data[:20]
+        n.running_mean,n.running_var = n.running_mean[:20],n.running_var[:20]
+        after.weight.data = after.weight.data[:,:20]
+    def attribute(m):
+        w = conv(m).weight.detach()
+        del conv(m).weight
+        conv(m).weight = w.clone()
+        with torch.no_grad(): m(x)
+        conv(m).weight = w*2
+    def buffer(m):
+        w = conv(m).weight.detach()
+        del conv(m).weight
+        conv(m).register_buffer('weight', w.clone())
+        with torch.no_grad(): m(x)
+        conv(m).weight = w*2
+    def order(m):
+        l = m.head[1]._modules.pop('1')
+        m.head[1]._modules['1'] = l
+    def other_dict(m):
+        l = m.head[1][0]
+        l._parameters = dict(l._parameters)
+        l.weight = nn.Parameter(l.weight.detach()*3)
+    def kind(m): m.head[1][0].weight.__class__ = Own
+    def without_weight(m): m.head[1][1].weight = None
+    for change in (no_shortcuts, transposed, expanded, fewer, attribute, buffer, order, other_dict, kind, without_weight):
+        m = network(nf=4).eval()
+        with torch.no_grad(): before = m(x)
+        change(m)
+        p = plain(m) if change is not kind else m
+        if change is kind: p.as_built,built = None,m.as_built
+        with torch.no_grad(): want = p(x)
+        if change is kind: m.as_built = built
+        with torch.no_grad(): close(m(x), want, 1e-12)
+        assert (want-before).abs().max()>1e-9, change
+
+@pytest.mark.parametrize('tie', [lambda m: None, lambda m: setattr(m.block.act, 'owner', [m]), lambda m: next(m.parameters()).register_hook(lambda g: g*float(m.training))])
+def test_what_is_kept_goes_with_the_network(tie):
     m,x = network().eval(),torch.randn(2, 3, 40).double()
+    tie(m)
     with torch.no_grad(): m(x)
-    seen,n = weakref.ref(m),len(fast._plans)
+    assert fast.memo(m).plan is not None and fast.memo(copy.deepcopy(m)).plan is None and fast.memo(pickle.loads(pickle.dumps(network()))).plan is None
+    seen = weakref.ref(m)
     del m
     gc.collect()
-    assert seen() is None and len(fast._plans)<n
+    assert seen() is None
+
+def test_weights_of_a_call_are_not_kept():
+    m,x = network().eval(),torch.randn(2, 3, 40).double()
+    s = torch.ones(10, dtype=torch.double, requires_grad=True)
+    torch.func.functional_call(m, {k:v*s.sum() for k,v in m.named_parameters()}, (x,)).sum().backward()
+    seen = weakref.ref(s)
+    del s
+    gc.collect()
+    assert seen() is None
+    with torch.no_grad(): m(x)
+    m.bfloat16()(x.bfloat16())
+    assert fast.memo(m).plan is None

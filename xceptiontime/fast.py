@@ -6,13 +6,12 @@ Docs: https://example.github.io/xceptiontime/fast.html.md"""
 
 # %% auto #0
 __all__ = ['PIECE', 'SETTINGS', 'Stats', 'fixed_stats', 'batch_stats', 'is_small', 'pieces', 'total', 'Weights', 'Join',
-           'plain_stage', 'inner', 'stage_forward', 'stage_backward', 'shortcut_backward', 'Stage', 'fast_forward',
-           'layers_of', 'signature', 'Plan', 'applies']
+           'plain_stage', 'inner', 'stage_forward', 'keep_memory', 'stage_backward', 'shortcut_backward', 'Stage',
+           'fast_forward', 'layers_of', 'absent', 'signature', 'Plan', 'Memo', 'memo', 'applies']
 
-# %% ../nbs/00e_fast.ipynb #b974a565
+# %% ../nbs/00e_fast.ipynb #4dc18e93
 from functools import lru_cache
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -169,9 +168,16 @@ def stage_forward(x, res, mask, join, ws, w, gamma, beta, keep):
     saved = side_by_side(piece, cuts)
     return out, b, (positive if pool else out) if join and keep else None, cuts, sum(saved, [])
 
-# %% ../nbs/00e_fast.ipynb #29b87dd2
+# %% ../nbs/00e_fast.ipynb #584edb22
+@lru_cache(1)
+def keep_memory():
+    "Let glibc keep what training gives back"
+    torch.empty(2**25-2**16, dtype=torch.uint8, device='cpu')
+
+# %% ../nbs/00e_fast.ipynb #a3a5d72c
 def stage_backward(g, x, res, mask, join, ws, w, gamma, b, positive, cuts, saved, want_x, want_weights):
     "The gradients of everything that goes into a stage"
+    keep_memory()
     (B,L,C),nf = x.shape,len(ws.mixes[0])
     gx = torch.empty_like(x) if want_x else None
     if join:
@@ -191,7 +197,7 @@ def stage_backward(g, x, res, mask, join, ws, w, gamma, b, positive, cuts, saved
         *ins,idx = saved[5*i:5*i+5] if saved else sum(inner(xc, bc, ws.kernels, mc, True), [])
         gis = [gc[:,j*nf:(j+1)*nf] for j in range(4)]
         gds = thirds(rows(bc))
-        for gi,p,gd in zip(gis, ws.mixes, gds): torch.mm(gi, p, out=gd)
+        for gi,p,gd in zip(gis, ws.mixes, gds[0]): torch.mm(gi, p, out=gd)
         gbc,gks = filtered_backward(gds, bc, ws.kernels, want_weights)
         if want_weights:
             sums += [None if ws.bottleneck is None else (rows(gbc).t()@rows(xc))[:,:,None], *gks, *((gi.t()@rows(d))[:,:,None] for gi,d in zip(gis, ins))]
@@ -279,12 +285,8 @@ def _stage(m, shortcut, x, res, mask, pool, grad):
             stats = batch_stats(res, conv.weight[:,:,0], norm, mask) if norm.training else fixed_stats(norm)
     return Stage.apply(x, res, mask, Join(stats, pool), grad, *ws, conv.weight, gamma, beta)
 
-# %% ../nbs/00e_fast.ipynb #049d7881
-@lru_cache(1)
-def _keep_memory(): torch.empty(2**25-2**16, dtype=torch.uint8, device='cpu') # then up to 64 MB stay
-
+# %% ../nbs/00e_fast.ipynb #b948e119
 def _forward(model, x, mask, grad):
-    if grad: _keep_memory()
     x = res = x.transpose(1, 2).contiguous()
     block,(pool,*convs,_) = model.block,model.head
     for i,m in enumerate(block.xception):
@@ -298,7 +300,7 @@ def _forward(model, x, mask, grad):
         if len(rest)==2: x = F.relu(x)
     return x.mean(1)
 
-# %% ../nbs/00e_fast.ipynb #98b6bda2
+# %% ../nbs/00e_fast.ipynb #05e095a3
 def fast_forward(
     model, # an `XceptionTime` for which `applies` says yes
     x, # series (batch, channels, length), 0 in the padding
@@ -311,7 +313,7 @@ def fast_forward(
     grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     block,(pool,*convs,_) = model.block,model.head
     net = None if grad else Network.of(block, convs) if plan is None else plan.network(block, convs)
-    if grad or any(a is not None and a.norm is not None and a.norm.training for a in (*net.shortcuts, *net.head)): return _forward(model, x, mask, grad).as_subclass(kind)
+    if grad or any(n.training for n in net.norms): return _forward(model, x, mask, grad).as_subclass(kind)
     # without statistics of a batch nothing joins its series, so a piece goes all the way while it is in the cache
     cuts = pieces(len(x), x.shape[2], 8*net.widths[-1][2]) # twice the output: more than that lies there
     weights = apart(lambda: folded(net, len(x)*pool.output_size), len(cuts)>1)
@@ -327,10 +329,12 @@ def layers_of(m):
         if c is not None: res += layers_of(c)
     return res
 
-# %% ../nbs/00e_fast.ipynb #f96034dd
+# %% ../nbs/00e_fast.ipynb #60e8de55
+def absent(d): return d['_parameters'].get('weight') is None,d['_parameters'].get('bias') is None
+
 SETTINGS = { # what a layer's formula depends on beside its weights
-    Conv1d: lambda d: (Conv1d, d['kernel_size'], d['stride'], d['padding'], d['dilation'], d['groups'], d['padding_mode'], d['_parameters'].get('bias') is None),
-    BatchNorm1d: lambda d: (BatchNorm1d, d['affine'], d['track_running_stats'], d['momentum'] is None, d['_buffers'].get('running_mean') is None),
+    Conv1d: lambda d: (Conv1d, d['kernel_size'], d['stride'], d['padding'], d['dilation'], d['groups'], d['padding_mode'], *absent(d)),
+    BatchNorm1d: lambda d: (BatchNorm1d, d['affine'], d['track_running_stats'], d['momentum'] is None, d['_buffers'].get('running_mean') is None, *absent(d)),
     MaxPool1d: lambda d: (MaxPool1d, d['kernel_size'], d['stride'], d['padding'], d['dilation'], d['ceil_mode'], d['return_indices'])}
 
 # %% ../nbs/00e_fast.ipynb #80eb0913
@@ -340,37 +344,41 @@ def signature(
     "The kinds of the layers inside `model`, and how they are set"
     return tuple(settings(m.__dict__) if (settings := SETTINGS.get(type(m))) else type(m) for m in layers_of(model)[1:])
 
-# %% ../nbs/00e_fast.ipynb #521b28e8
+# %% ../nbs/00e_fast.ipynb #a4b146e6
 def _watched(d): return d['_forward_hooks'] or d['_forward_pre_hooks'] or d['_backward_hooks'] or d['_backward_pre_hooks'] or 'forward' in d
 
 def _plain(t, x): return t is None or (type(t) in (nn.Parameter, torch.Tensor) and t.dtype==x.dtype and t.device==x.device)
 
+def _facts(p): return None if p is None else (type(p), p.dtype, p.data_ptr(), p.shape, p.stride())
+
 class Plan:
     "A model that was found to be as it was built: what to look at to see that it still is, and the views of its weights"
     def __init__(self, model, x):
-        self.built,self.inside,self.dtype,self.net = model.as_built,dict(model._modules),x.dtype,None
-        layers = layers_of(model)[1:]
-        self.layers = [(l, type(l), l.__dict__, dict(l._modules)) for l in layers]
-        self.settings = [(f, l.__dict__, f(l.__dict__)) for l in layers if (f := SETTINGS.get(type(l)))]
-        self.weights = [(l._parameters, k, p, p if p is None else p.data_ptr()) for l in layers for k,p in l._parameters.items()]
+        self.built,self.dtype,self.net,self.inside = model.as_built,x.dtype,None,list(model._modules.items())
+        self.layers = [(l, type(l), l.__dict__, list(l._modules.items()), f := SETTINGS.get(type(l)), f and f(l.__dict__), [(k, p, _facts(p)) for k,p in l._parameters.items()])
+                       for l in layers_of(model)[1:]]
 
     def holds(self, model, x):
         "Are all layers the same objects, set in the same way, their weights in the same place, and does nothing watch them?"
-        if x.dtype is not self.dtype or model.__dict__.get('as_built') is not self.built or model._modules!=self.inside: return False
-        for l,kind,d,inside in self.layers:
-            if type(l) is not kind or d['_modules']!=inside or _watched(d): return False
-        for settings,d,known in self.settings:
-            if settings(d)!=known: return False
-        for params,k,p,place in self.weights:
-            if params.get(k, self) is not p or p is not None and (p.data_ptr()!=place or p.dtype is not self.dtype): return False
+        if x.dtype is not self.dtype or model.__dict__.get('as_built') is not self.built or list(model._modules.items())!=self.inside: return False
+        for l,kind,d,inside,settings,known,weights in self.layers:
+            if type(l) is not kind or _watched(d) or list(d['_modules'].items())!=inside: return False
+            if settings is not None and settings(d)!=known: return False
+            for k,p,facts in weights:
+                if d['_parameters'].get(k) is not p or _facts(p)!=facts: return False
         return True
 
-    def network(self, *layers):
-        "The `Network` of these layers, made once"
-        if self.net is None: self.net = Network.of(*layers)
+    def network(self, block, head):
+        "The `Network` of these layers of the model, made once"
+        if self.net is None or self.net.residual!=block.residual: self.net = Network.of(block, head)
         return self.net
 
-_plans = WeakKeyDictionary() # by model
+class Memo:
+    "Where a model keeps its `Plan`, which copies and pickles leave out"
+    plan = None
+    def __reduce__(self): return Memo,()
+
+def memo(model): return model.__dict__.setdefault('_memo', Memo())
 
 def applies(
     model, # an `XceptionTime`
@@ -378,15 +386,18 @@ def applies(
     lengths=None, # steps of each, or None
 ) -> Plan|bool: # True in the form of the `Plan` of `model`, or False
     "Is the fast path right here, and faster?"
-    if is_traced(x) or not x.is_cpu or x.dtype not in (torch.float32, torch.float64): return False
+    if is_traced(x): return False
+    own = memo(model)
+    if (plan := own.plan) is not None: own.plan = None # until it is seen to hold
+    if not x.is_cpu or x.dtype not in (torch.float32, torch.float64): return False
     if not torch.backends.mkldnn.is_available() or torch.is_autocast_enabled('cpu') or nn.modules.module._has_any_global_hook(): return False
     if torch._C._functorch.peek_interpreter_stack() is not None or torch._C._len_torch_dispatch_stack(): return False # a transform, or a mode that sees operations
     if torch.autograd.forward_ad._current_level>=0 or type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__: return False
     if x.numel()==0 or (x.shape[0]*x.shape[2] if lengths is None else lengths.sum())<2: return False # BatchNorm says what is wrong
-    if (plan := _plans.get(model)) is not None and plan.holds(model, x): return plan
-    _plans.pop(model, None)
-    layers = layers_of(model)[1:]
-    if any(_watched(l.__dict__) for l in layers) or not all(_plain(p, x) for l in layers for p in l._parameters.values()): return False
-    if signature(model)!=getattr(model, 'as_built', None): return False
-    _plans[model] = plan = Plan(model, x)
+    if plan is None or not plan.holds(model, x):
+        layers = layers_of(model)[1:]
+        if any(_watched(l.__dict__) for l in layers) or not all(_plain(p, x) for l in layers for p in l._parameters.values()): return False
+        if signature(model)!=getattr(model, 'as_built', None): return False
+        plan = Plan(model, x)
+    if all(p is None or type(p) is nn.Parameter for *_,weights in plan.layers for _,p,_ in weights): own.plan = plan # others may hold a graph
     return plan

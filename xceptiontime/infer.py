@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 from .rows import *
 
-# %% ../nbs/00d_infer.ipynb #e75a7df1
+# %% ../nbs/00d_infer.ipynb #3d67449a
 class Formula(NamedTuple):
     "The weights of a module, as the operations take them"
     bottleneck: torch.Tensor|None # (channels in, width)
@@ -52,7 +52,9 @@ class Network(NamedTuple):
     modules: list   # a `Formula` each
     shortcuts: list # the `Affine` that ends at each, or None
     head: list      # an `Affine` for each block of it
+    norms: list     # the BatchNorms of both, in this order
     widths: tuple   # see `Formula.widths`
+    residual: bool  # are there shortcuts?
     @classmethod
     @torch.inference_mode(False) # a view made in that mode could not be used outside of it
     def of(cls,
@@ -62,16 +64,17 @@ class Network(NamedTuple):
         "The views of the weights of these layers"
         modules = [Formula.of(m) for m in block.xception]
         shortcuts = [Affine.of(block.shortcut[i//2]) if block.residual and i%2==1 else None for i in range(len(modules))]
-        return cls(modules, shortcuts, [Affine.of(l) for l in head], tuple(f.widths for f in modules))
+        head = [Affine.of(l) for l in head]
+        norms = [a.norm for a in (*shortcuts, *head) if a is not None and a.norm is not None]
+        return cls(modules, shortcuts, head, norms, tuple(f.widths for f in modules), block.residual)
 
-# %% ../nbs/00d_infer.ipynb #ec7b530f
+# %% ../nbs/00d_infer.ipynb #27fd8463
 def folded(
     net:Network,
     n:int, # steps in all series that go through the head
 ) -> list: # for each shortcut and each block of the head (channels out, channels), (channels out,), and the factor that is left or None; None where there is no shortcut
     "Weights and shifts, those of norms in evaluation among them"
-    affines,late = [*net.shortcuts, *net.head],len(net.shortcuts)
-    norms = [a.norm for a in affines if a is not None and a.norm is not None]
+    affines,late,norms = [*net.shortcuts, *net.head],len(net.shortcuts),net.norms
     if norms: # the operations on all of them at once
         scales = torch._foreach_add([n.running_var for n in norms], [n.eps for n in norms])
         torch._foreach_rsqrt_(scales)
@@ -82,7 +85,8 @@ def folded(
         if a is None or a.norm is None: res.append(a and (a.weight, a.bias, None))
         else:
             scale,shift = next(both)
-            res.append((a.weight, shift, scale) if i>=late and n<a.weight.shape[1] else (a.weight*scale[:,None], shift, None))
+            few = i>=late and n<a.weight.shape[1] # numbers to come out, compared with the weights
+            res.append((a.weight, shift, scale) if few else (a.weight*scale[:,None], shift, None))
     return res
 
 # %% ../nbs/00d_infer.ipynb #b4b46413

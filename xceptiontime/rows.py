@@ -126,7 +126,7 @@ def taps(
     C,T,J = M.shape
     return M.as_strided((C,T,J-T+1), (T*J,J+1,1)).sum(1, keepdim=True)
 
-# %% ../nbs/00c_rows.ipynb #3a9dac39
+# %% ../nbs/00c_rows.ipynb #03d2e931
 THRICE = 2**15 # numbers of the input, up to which three convolutions are one
 
 def joined(
@@ -148,13 +148,14 @@ def filtered(
 
 def thirds(
     x # (batch*length, channels)
-): # three times the same
-    "Memory for gradients at what `filtered` gives for `x`, as `filtered_backward` takes them"
-    if x.numel()>THRICE: return [torch.empty_like(x) for _ in range(3)]
-    return x.new_empty(len(x), 3*x.shape[1]).chunk(3, 1)
+): # three times the same, and the three side by side where `filtered_backward` wants them so, or None
+    "Memory for gradients at what `filtered` gives for `x`"
+    if x.numel()>THRICE: return [torch.empty_like(x) for _ in range(3)],None
+    res = x.new_empty(len(x), 3*x.shape[1])
+    return res.chunk(3, 1),res
 
 def filtered_backward(
-    gs, # gradients at what `filtered` gave, written to `thirds`
+    gs, # gradients at what `filtered` gave: the two that `thirds` gave, with numbers in them
     x, # what it took (batch, length, channels)
     kernels,
     want_kernels=True, # or only the gradient at `x`?
@@ -163,13 +164,13 @@ def filtered_backward(
     "The gradients of `filtered`"
     (B,L,C),K = x.shape,max(k.shape[2] for k in kernels)
     T = T or block_length(L, B*L)
-    wins = windows(x, K, T) if want_kernels else None
-    if x.numel()>THRICE:
+    wins,(gs,g) = windows(x, K, T) if want_kernels else None,gs
+    if g is None:
         gs = [g.view(B, L, C) for g in gs]
         gx = depthwise(gs[0], kernels[0].flip(2))
         for g,k in zip(gs[1:], kernels[1:]): gx.add_(depthwise(g, k.flip(2)))
         return gx,[taps(products(wins, g, k.shape[2], T)) if want_kernels else None for g,k in zip(gs, kernels)]
-    g = gs[0].as_strided((B,L,3*C), (3*C*L,3*C,1))
+    g = g.view(B, L, 3*C)
     gx = depthwise(g, joined(kernels).flip(2)).view(B, L, 3, C).sum(2)
     if not want_kernels: return gx,[None]*3
     n = -(-L//T)
