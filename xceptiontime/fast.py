@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/fast.html.md"""
 # %% auto #0
 __all__ = ['PIECE', 'SETTINGS', 'Stats', 'fixed_stats', 'batch_stats', 'is_small', 'pieces', 'total', 'Weights', 'Join',
            'plain_stage', 'inner', 'stage_forward', 'keep_memory', 'stage_backward', 'shortcut_backward', 'Stage',
-           'fast_forward', 'layers_of', 'absent', 'signature', 'Plan', 'Memo', 'memo', 'applies']
+           'fast_forward', 'layers_of', 'signature', 'Plan', 'Memo', 'memo', 'applies']
 
 # %% ../nbs/00e_fast.ipynb #4dc18e93
 from functools import lru_cache
@@ -300,7 +300,7 @@ def _forward(model, x, mask, grad):
         if len(rest)==2: x = F.relu(x)
     return x.mean(1)
 
-# %% ../nbs/00e_fast.ipynb #05e095a3
+# %% ../nbs/00e_fast.ipynb #c960a030
 def fast_forward(
     model, # an `XceptionTime` for which `applies` says yes
     x, # series (batch, channels, length), 0 in the padding
@@ -308,18 +308,18 @@ def fast_forward(
     plan=None, # what `applies` gave for this very `model`, if it did
 ): # scores (batch, classes)
     "What `model` gives for `x`"
-    kind,x = torch.Tensor if isinstance(x, nn.Parameter) else type(x),x.as_subclass(torch.Tensor)
+    kind = torch.Tensor if isinstance(x, nn.Parameter) else type(x)
+    if type(x) is not torch.Tensor: return fast_forward(model, x.as_subclass(torch.Tensor), lengths, plan).as_subclass(kind)
     mask = None if lengths is None else length_mask(lengths, x.shape[2])
     grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     block,(pool,*convs,_) = model.block,model.head
     net = None if grad else Network.of(block, convs) if plan is None else plan.network(block, convs)
-    if grad or any(n.training for n in net.norms): return _forward(model, x, mask, grad).as_subclass(kind)
+    if grad or any(n.training for n in net.norms): return _forward(model, x, mask, grad)
     # without statistics of a batch nothing joins its series, so a piece goes all the way while it is in the cache
     cuts = pieces(len(x), x.shape[2], 8*net.widths[-1][2]) # twice the output: more than that lies there
     weights = apart(lambda: folded(net, len(x)*pool.output_size), len(cuts)>1)
     def piece(c): return infer(net, weights, x[c], pool.output_size, None if mask is None else mask[c])
-    if len(cuts)==1: return piece(cuts[0]).as_subclass(kind)
-    return torch.cat(side_by_side(piece, cuts)).as_subclass(kind)
+    return piece(cuts[0]) if len(cuts)==1 else torch.cat(side_by_side(piece, cuts))
 
 # %% ../nbs/00e_fast.ipynb #a9c4c284
 def layers_of(m):
@@ -329,43 +329,46 @@ def layers_of(m):
         if c is not None: res += layers_of(c)
     return res
 
-# %% ../nbs/00e_fast.ipynb #60e8de55
-def absent(d): return d['_parameters'].get('weight') is None,d['_parameters'].get('bias') is None
-
+# %% ../nbs/00e_fast.ipynb #6aa8ab63
 SETTINGS = { # what a layer's formula depends on beside its weights
-    Conv1d: lambda d: (Conv1d, d['kernel_size'], d['stride'], d['padding'], d['dilation'], d['groups'], d['padding_mode'], *absent(d)),
-    BatchNorm1d: lambda d: (BatchNorm1d, d['affine'], d['track_running_stats'], d['momentum'] is None, d['_buffers'].get('running_mean') is None, *absent(d)),
+    Conv1d: lambda d: (Conv1d, d['kernel_size'], d['stride'], d['padding'], d['dilation'], d['groups'], d['padding_mode']),
+    BatchNorm1d: lambda d: (BatchNorm1d, d['affine'], d['track_running_stats'], d['momentum'] is None, d['_buffers'].get('running_mean') is None),
     MaxPool1d: lambda d: (MaxPool1d, d['kernel_size'], d['stride'], d['padding'], d['dilation'], d['ceil_mode'], d['return_indices'])}
 
-# %% ../nbs/00e_fast.ipynb #80eb0913
+# %% ../nbs/00e_fast.ipynb #fbadbc36
 def signature(
     model # any module
 ): # a tuple that can be compared
     "The kinds of the layers inside `model`, and how they are set"
-    return tuple(settings(m.__dict__) if (settings := SETTINGS.get(type(m))) else type(m) for m in layers_of(model)[1:])
+    def there(m): return tuple(m._parameters.get(k) is not None for k in ('weight','bias'))
+    return tuple((settings(m.__dict__), there(m)) if (settings := SETTINGS.get(type(m))) else type(m) for m in layers_of(model)[1:])
 
-# %% ../nbs/00e_fast.ipynb #a4b146e6
+# %% ../nbs/00e_fast.ipynb #61c80e8e
 def _watched(d): return d['_forward_hooks'] or d['_forward_pre_hooks'] or d['_backward_hooks'] or d['_backward_pre_hooks'] or 'forward' in d
 
 def _plain(t, x): return t is None or (type(t) in (nn.Parameter, torch.Tensor) and t.dtype==x.dtype and t.device==x.device)
-
-def _facts(p): return None if p is None else (type(p), p.dtype, p.data_ptr(), p.shape, p.stride())
 
 class Plan:
     "A model that was found to be as it was built: what to look at to see that it still is, and the views of its weights"
     def __init__(self, model, x):
         self.built,self.dtype,self.net,self.inside = model.as_built,x.dtype,None,list(model._modules.items())
-        self.layers = [(l, type(l), l.__dict__, list(l._modules.items()), f := SETTINGS.get(type(l)), f and f(l.__dict__), [(k, p, _facts(p)) for k,p in l._parameters.items()])
-                       for l in layers_of(model)[1:]]
+        layers = layers_of(model)[1:]
+        self.layers = [(l, type(l), l.__dict__, list(l._modules.items())) for l in layers]
+        self.settings = [(f, l.__dict__, f(l.__dict__)) for l in layers if (f := SETTINGS.get(type(l)))]
+        self.weights = [(l.__dict__, k, p, *((None,)*4 if p is None else (type(p), p.data_ptr(), p.shape, p.stride()))) for l in layers for k,p in l._parameters.items()]
+        self.lasting = all(p is None or type(p) is nn.Parameter for _,_,p,*_ in self.weights) # others may hold a graph
 
     def holds(self, model, x):
         "Are all layers the same objects, set in the same way, their weights in the same place, and does nothing watch them?"
         if x.dtype is not self.dtype or model.__dict__.get('as_built') is not self.built or list(model._modules.items())!=self.inside: return False
-        for l,kind,d,inside,settings,known,weights in self.layers:
-            if type(l) is not kind or _watched(d) or list(d['_modules'].items())!=inside: return False
-            if settings is not None and settings(d)!=known: return False
-            for k,p,facts in weights:
-                if d['_parameters'].get(k) is not p or _facts(p)!=facts: return False
+        for l,kind,d,inside in self.layers: # written out, for this takes a good part of the time of a single series
+            if type(l) is not kind or d['_forward_hooks'] or d['_forward_pre_hooks'] or d['_backward_hooks'] or d['_backward_pre_hooks'] or 'forward' in d: return False
+            if (inside or d['_modules']) and list(d['_modules'].items())!=inside: return False
+        for settings,d,known in self.settings:
+            if settings(d)!=known: return False
+        for d,k,p,kind,place,shape,strides in self.weights:
+            if d['_parameters'].get(k) is not p: return False
+            if p is not None and (p.data_ptr()!=place or type(p) is not kind or p.dtype is not self.dtype or p.stride()!=strides or p.shape!=shape): return False
         return True
 
     def network(self, block, head):
@@ -399,5 +402,5 @@ def applies(
         if any(_watched(l.__dict__) for l in layers) or not all(_plain(p, x) for l in layers for p in l._parameters.values()): return False
         if signature(model)!=getattr(model, 'as_built', None): return False
         plan = Plan(model, x)
-    if all(p is None or type(p) is nn.Parameter for *_,weights in plan.layers for _,p,_ in weights): own.plan = plan # others may hold a graph
+    if plan.lasting: own.plan = plan
     return plan

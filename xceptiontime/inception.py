@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/inception.html.md"""
 # %% auto #0
 __all__ = ['FEWEST', 'InceptionModule', 'InceptionBlock', 'InceptionTime', 'steps_conv', 'fast_features']
 
-# %% ../nbs/01a_inception.ipynb #52e1a915
+# %% ../nbs/01a_inception.ipynb #01a5a806
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -17,7 +17,7 @@ from .checks import check_whole
 from .fast import applies, signature
 from .layers import *
 from .masks import length_mask, real_steps
-from .models import _check_input, kernel_sizes
+from .models import _check_dtype, _check_input, kernel_sizes
 from .rows import channels_last, rows, steps_first
 
 # %% ../nbs/01a_inception.ipynb #292f3a00
@@ -95,14 +95,15 @@ class InceptionTime(Module):
     ) -> torch.Tensor: # scores (batch, `c_out`)
         return self.fc(self.forward_features(x, lengths))
 
-# %% ../nbs/01a_inception.ipynb #1ab720bc
+# %% ../nbs/01a_inception.ipynb #dc03768a
 @patch
 def forward_features(self:InceptionTime,
     x:torch.Tensor, # series (batch, `c_in`, length), in the dtype of the weights
     lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
 ) -> torch.Tensor: # (batch, 4 x `nf`)
     "A vector a series, its average over time: the scores are a linear function of it"
-    x,lengths = _check_input(x, lengths, self.init_args['c_in'], self.fc.weight)
+    x,lengths = _check_input(x, lengths, self.init_args['c_in'])
+    _check_dtype(x, self.fc.weight)
     if applies(self, x, lengths) and len(x)*x.shape[2]>=FEWEST: return fast_features(self.inceptionblock, x, lengths)
     with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])): return self.gap(self.inceptionblock(x))
 

@@ -68,7 +68,7 @@ class Network(NamedTuple):
         norms = [a.norm for a in (*shortcuts, *head) if a is not None and a.norm is not None]
         return cls(modules, shortcuts, head, norms, tuple(f.widths for f in modules), block.residual)
 
-# %% ../nbs/00d_infer.ipynb #27fd8463
+# %% ../nbs/00d_infer.ipynb #b3eaecdc
 def folded(
     net:Network,
     n:int, # steps in all series that go through the head
@@ -76,10 +76,11 @@ def folded(
     "Weights and shifts, those of norms in evaluation among them"
     affines,late,norms = [*net.shortcuts, *net.head],len(net.shortcuts),net.norms
     if norms: # the operations on all of them at once
-        scales = torch._foreach_add([n.running_var for n in norms], [n.eps for n in norms])
+        weight,bias,mean,var = zip(*((p['weight'], p['bias'], b['running_mean'], b['running_var']) for p,b in ((n._parameters, n._buffers) for n in norms)))
+        scales = torch._foreach_add(var, [n.eps for n in norms])
         torch._foreach_rsqrt_(scales)
-        torch._foreach_mul_(scales, [n.weight for n in norms])
-        both = zip(scales, torch._foreach_addcmul([n.bias for n in norms], scales, [n.running_mean for n in norms], value=-1))
+        torch._foreach_mul_(scales, weight)
+        both = zip(scales, torch._foreach_addcmul(bias, scales, mean, value=-1))
     res = []
     for i,a in enumerate(affines):
         if a is None or a.norm is None: res.append(a and (a.weight, a.bias, None))
@@ -89,7 +90,7 @@ def folded(
             res.append((a.weight, shift, scale) if few else (a.weight*scale[:,None], shift, None))
     return res
 
-# %% ../nbs/00d_infer.ipynb #b4b46413
+# %% ../nbs/00d_infer.ipynb #91e9d37b
 class Views(NamedTuple):
     "The buffers of a module, and the views of them that its operations take"
     x: torch.Tensor        # its input (batch, length, channels)
@@ -99,7 +100,7 @@ class Views(NamedTuple):
     thrice: tuple|None     # where `between` is repeated, and it; None if each kernel has a convolution of its own
     kernel: torch.Tensor|None # the three kernels as one (3*width, 1, 1, the widest)
     taps: list             # where the three stand in it
-    maxima: tuple          # see `peak_views`
+    maxima: tuple          # see `peak_views`; the result as (batch*length, channels)
     out: torch.Tensor      # the output (batch, length, channels out)
     out_rows: torch.Tensor # the same (batch*length, channels out)
     paths: tuple           # four parts of it (batch*length, channels out of a path)
@@ -131,7 +132,7 @@ class Place:
                 if width: between = rest[:n*w].view(B, L, w)
                 image = channels_last(between)
             out = new(B, L, 4*nf)
-            self.views.append(Views(x, rows(x), between.view(n, w), image, thrice, kernel, taps, peak_views(x, pairs, peaks), out, rows(out), rows(out).split(nf, 1)))
+            self.views.append(Views(x, rows(x), between.view(n, w), image, thrice, kernel, taps, (rows(peaks if L>1 else x), *peak_views(x, pairs, peaks)[1:]), out, rows(out), rows(out).split(nf, 1)))
             x = out
         self.taps = [t for v in self.views for t in v.taps]
         self.size = len(shared)+self.x.numel()+sum(v.out.numel()+(0 if v.kernel is None else v.kernel.numel()) for v in self.views)
@@ -152,17 +153,17 @@ def put_back(place, *args):
     if place.size<=KEEP: _kept()[args] = place
     if len(_kept())>2: del _kept()[next(iter(_kept()))]
 
-# %% ../nbs/00d_infer.ipynb #5f9e3aab
+# %% ../nbs/00d_infer.ipynb #373a351d
 def module_forward(f, v, shortcut, res, pad):
     "Write the output of a module with the formula `f` to `v.out`; `shortcut` ends there, a weight and a shift or None, and takes the rows `res`; `pad` is True in the padding, or None"
     if f.bottleneck is not None: torch.mm(v.x_rows, f.bottleneck, out=v.between)
-    def filtered(k): return rows(steps_first(F.conv2d(v.image, k, None, 1, (0,k.shape[3]//2), 1, len(k))))
+    def filtered(k): return F.conv2d(v.image, k, None, 1, (0,k.shape[3]//2), 1, len(k)).permute(0, 2, 3, 1).reshape(len(v.x_rows), -1)
     if v.thrice is None: ins = (filtered(k) for k in f.kernels)
     else:
         v.thrice[0].copy_(v.thrice[1])
         ins = filtered(v.kernel).chunk(3, 1)
     for t,w,out in zip(ins, f.mixes, v.paths): torch.mm(t, w, out=out)
-    torch.mm(rows(peaks_at(v.maxima) if pad is None else peaks(v.x.masked_fill(pad, -torch.inf))), f.mixes[3], out=v.paths[3])
+    torch.mm(peaks_at(v.maxima) if pad is None else rows(peaks(v.x.masked_fill(pad, -torch.inf))), f.mixes[3], out=v.paths[3])
     if shortcut is not None: v.out_rows.addmm_(res, shortcut[0].t()).add_(shortcut[1]).relu_()
     if pad is not None: v.out.masked_fill_(pad, 0)
 

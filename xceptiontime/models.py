@@ -74,19 +74,20 @@ class XceptionBlock(Module):
             if self.residual and i%2==1: res = x = self.act(self.add(x, self.shortcut[i//2](res)))
         return x
 
-# %% ../nbs/01_models.ipynb #99125f76
+# %% ../nbs/01_models.ipynb #ab01ad49
 HEADS = ('relu', 'bn', 'linear')
 
-def _check_input(x, lengths, c_in, weight):
-    "Input that the layers can take, with zeros in the padding, and `lengths` or None"
+def _check_input(x, lengths, c_in):
+    "Input of `c_in` channels with zeros in the padding, and `lengths` or None"
     if not isinstance(x, torch.Tensor) or x.dim()!=3 or x.shape[1]!=c_in or x.shape[2]<1:
         got = f'shape {tuple(x.shape)}' if isinstance(x, torch.Tensor) else type(x).__name__
         raise ValueError(f'x: expected a tensor (batch, {c_in} channels, length of 1 or more), got {got}')
-    if x.dtype!=weight.dtype and not torch.is_autocast_enabled(x.device.type):
-        raise TypeError(f'x: expected {weight.dtype}, as the weights are, got {x.dtype}')
     if lengths is not None: lengths = check_lengths(lengths, x)
     if lengths is not None: x = torch.where(length_mask(lengths, x.shape[2])[:,None], x, 0.)
     return x,lengths
+
+def _check_dtype(x, weight):
+    if x.dtype!=weight.dtype and not torch.is_autocast_enabled(x.device.type): raise TypeError(f'x: expected {weight.dtype}, as the weights are, got {x.dtype}')
 
 # %% ../nbs/01_models.ipynb #8b5a07d9
 def _own_head(custom_head, ni, c_out, steps):
@@ -103,7 +104,7 @@ def _own_head(custom_head, ni, c_out, steps):
         raise ValueError(f'custom_head: expected scores of shape (2, {c_out}) for features of shape (2, {ni}, {steps}), got {got}')
     return head
 
-# %% ../nbs/01_models.ipynb #e1cff724
+# %% ../nbs/01_models.ipynb #2a7150b6
 class XceptionTime(Module):
     "The network: (batch, `c_in`, length) -> (batch, `c_out`) scores; a series may have any length"
     def __init__(self,
@@ -137,11 +138,10 @@ class XceptionTime(Module):
         x:torch.Tensor, # series (batch, `c_in`, length), in the dtype of the weights
         lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
     ) -> torch.Tensor: # scores (batch, `c_out`)
-        x,lengths = self._checked(x, lengths)
+        x,lengths = _check_input(x, lengths, self.init_args['c_in'])
         if plan := applies(self, x, lengths): return fast_forward(self, x, lengths, plan)
+        _check_dtype(x, self.block.xception[0].maxconvpool[1].weight)
         with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])): return self.head(self.block(x))
-
-    def _checked(self, x, lengths): return _check_input(x, lengths, self.init_args['c_in'], self.block.xception[0].maxconvpool[1].weight)
 
 # %% ../nbs/01_models.ipynb #e3300268
 @patch
@@ -155,17 +155,18 @@ def fuse(self:XceptionTime) -> XceptionTime: # a copy, in evaluation mode and no
     m.as_built = signature(m) if self.as_built==signature(self) else None
     return m
 
-# %% ../nbs/01_models.ipynb #69f85ce8
+# %% ../nbs/01_models.ipynb #f7dc6c6d
 @patch
 def forward_features(self:XceptionTime,
     x:torch.Tensor, # series (batch, `c_in`, length), as `forward` takes them
     lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
 ) -> torch.Tensor: # (batch, 8 x `nf`); with a head of your own (batch, 32 x `nf`)
     "A vector a series: what the last block of the head takes, averaged over time; with a head of your own, the average of what `block` gives"
-    x,lengths = self._checked(x, lengths)
+    x,lengths = _check_input(x, lengths, self.init_args['c_in'])
     known = isinstance(self.head, nn.Sequential) and len(self.head)==5 and [type(l) for l in self.head[:3]]==[AdaptiveAvgPool1d,ConvBlock,ConvBlock]
     if known and applies(self, x, lengths): # the network without its last block
         return fast_forward(SimpleNamespace(block=self.block, head=[*self.head[:3], self.head[4]]), x, lengths)
+    _check_dtype(x, self.block.xception[0].maxconvpool[1].weight)
     with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])):
         x = self.block(x)
         return self.head[:3](x).mean(2) if known else AdaptiveAvgPool1d(1)(x).flatten(1)
