@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/cli.html.md"""
 # %% auto #0
 __all__ = ['demo', 'train', 'predict', 'evaluate', 'info', 'export', 'stream', 'bench', 'main']
 
-# %% ../nbs/60_cli.ipynb #b2b7a895
+# %% ../nbs/60_cli.ipynb #4eed0a87
 import argparse,csv,io,os,shutil,sys,time,warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,11 +15,13 @@ import numpy as np
 from . import __version__
 from .data.formats import read_series
 from .data.numbers import parse_number
+from .data.sets import series_column
+from .data.tables import column_names
 from .preprocess import MISSING,SCALES
 from .files import whole_file,whole_folder
 from .runtime import ARCHS,Predictor,model_folder,output_names
 
-# %% ../nbs/60_cli.ipynb #8128d2fe
+# %% ../nbs/60_cli.ipynb #6c4de778
 def _training():
     "What training needs; imported only then, as fastai takes some seconds"
     with warnings.catch_warnings():
@@ -31,8 +33,12 @@ def _training():
 def _table(args, path, channels=None):
     "What the options say of a table's columns, for its reader"
     res = {k: v for k in ('label','target','id','time','columns','sep') if (v := getattr(args, k, None)) is not None}
-    if res and not str(path).lower().endswith(('.csv','.parquet')): raise ValueError(f'--{[*res][0]}: expected a table, .csv or .parquet, to be told its columns, got {path}')
-    if 'id' in res and channels: res.setdefault('columns', channels) # in the order that the model knows
+    end = Path(path).suffix.lower()
+    if 'sep' in res and end=='.parquet': raise ValueError(f'--sep: expected with a .csv file, got {path}')
+    if res and end not in ('.csv','.parquet'): raise ValueError(f'--{[*res][0]}: expected a table, .csv or .parquet, to be told its columns, got {path}')
+    if channels and 'id' in res: res.setdefault('columns', channels) # in the order that the model knows
+    elif channels and end in ('.csv','.parquet') and set(channels)<=set(column_names(path, sep=res.get('sep', ','))):
+        raise ValueError(f"--id: expected the column that names the series, as {path} has a row a step, with the model's channels {', '.join(channels)}")
     return res
 
 def _read(args, channels=None, labels=True):
@@ -147,7 +153,7 @@ def train(args):
     if data['splits'] is None: data['splits'] = get_splits(data['y'], args.valid_size, groups=data['groups'], seed=args.seed)
     _fit(args, **data)
 
-# %% ../nbs/60_cli.ipynb #452f3430
+# %% ../nbs/60_cli.ipynb #f6d777bf
 def _columns(task):
     "What a table of answers has for columns"
     if task.name=='regression': return output_names(task)
@@ -166,9 +172,9 @@ def predict(args):
     text = io.StringIO()
     rows = csv.writer(text, lineterminator='\n')
     probs = task.activation(predictor.scores(X)).numpy()
-    ids = [] if args.id is None else [[i] for i in read_series(args.file, **{**_table(args, args.file, predictor.channels), 'label':args.id, 'target':None})[1]] # a long table names its series
-    rows.writerow([args.id]*bool(ids) + _columns(task))
-    for i,label,p in zip(ids or [[]]*len(probs), task.decode(probs), probs): rows.writerow(i + _row(task, label, p))
+    ids = None if args.id is None else series_column(args.file, args.id, **_table(args, args.file, predictor.channels))[0] # a long table names its series
+    rows.writerow([args.id]*(ids is not None) + _columns(task))
+    for i,label,p in zip([[]]*len(probs) if ids is None else ids[:,None].tolist(), task.decode(probs), probs, strict=True): rows.writerow(i + _row(task, label, p))
     if args.out is None: print(text.getvalue(), end='')
     else:
         with whole_file(args.out) as tmp: tmp.write_text(text.getvalue(), encoding='utf-8')
@@ -243,7 +249,7 @@ def bench(args):
     res = run_benchmark(args.sets, args.out, args.data, [ARCHS[a] for a in args.arch], args.recipe or (DEFAULT,), args.seeds, args.epochs, args.jobs, args.backend, args.address)
     print(res.to_string(index=False, float_format='%.4f', na_rep=''))
 
-# %% ../nbs/60_cli.ipynb #2154ef40
+# %% ../nbs/60_cli.ipynb #9fd3e7e7
 class _Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one sentence"
     def error(self, message): self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
@@ -259,6 +265,14 @@ def _seed(s):
     if n<0: raise ValueError(s)
     return n
 _seed.__name__ = 'whole number of 0 or more'
+
+def _names(s): return [o.strip() for o in s.split(',')]
+
+def _character(s):
+    s = {'\\t':'\t', 'tab':'\t'}.get(s, s)
+    if len(s)!=1: raise ValueError(s)
+    return s
+_character.__name__ = 'single character'
 
 def _rate(s):
     x = float(s)
@@ -300,8 +314,8 @@ def _parser():
         q.add_argument('--target', metavar='NAME', help='or of numbers to predict')
         q.add_argument('--id', metavar='NAME', help='column that names the series')
         q.add_argument('--time', metavar='NAME', help='column to sort the steps of a series by')
-        q.add_argument('--columns', metavar='NAMES', type=lambda s: s.split(','), help='columns of values, with commas between; all others if not given')
-        q.add_argument('--sep', metavar='CHARACTER', help='what separates the fields of a .csv, if not commas')
+        q.add_argument('--columns', metavar='NAMES', type=_names, help='columns of values, with commas between; all others if not given')
+        q.add_argument('--sep', type=_character, metavar='CHARACTER', help='what separates the fields of a .csv, if not commas; tab for a tab')
         return q
     def using(q, file):
         q.add_argument('model', metavar='DIR', help='model folder')

@@ -225,35 +225,38 @@ def read_csv(
         if t is None: raise fail(i, f'a number or a date in column {time!r}', kept[time][i].encode())
     return _arrange(V, kept.get(id), times, y, label is not None, fail)
 
-# %% ../../nbs/10b_data.tables.ipynb #3483f71e
+# %% ../../nbs/10b_data.tables.ipynb #7c698b61
+def _parquet(path, head=False):
+    "What a parquet file holds as a DataFrame; only the names of its columns if `head`"
+    try:
+        import pandas, pyarrow.parquet
+    except ImportError as e: raise ImportError(f"{e.name} is needed to read parquet: pip install pandas pyarrow") from e
+    with open_file(path) as f:
+        try: return (pyarrow.parquet.read_schema(f).empty_table() if head else pyarrow.parquet.read_table(f)).to_pandas()
+        except (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as e: raise malformed(path, None, 'a parquet file', str(e)[:200]) from None
+
 @delegates(from_frame)
 def read_parquet(
     path, # a .parquet file, wide or long
     **kwargs,
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
     "Series from a parquet file"
-    try:
-        import pandas, pyarrow.parquet
-    except ImportError as e: raise ImportError(f"{e.name} is needed to read parquet: pip install pandas pyarrow") from e
-    with open_file(path) as f:
-        try: df = pyarrow.parquet.read_table(f).to_pandas()
-        except (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as e: raise malformed(path, None, 'a parquet file', str(e)[:200]) from None
+    df = _parquet(path)
     try: return from_frame(df, **kwargs)
     except ValueError as e: raise ValueError(str(e).replace('df: ', f'{path}: ', 1)) from None
 
-# %% ../../nbs/10b_data.tables.ipynb #846cc167
+# %% ../../nbs/10b_data.tables.ipynb #6c6e3307
 def column_names(
     table, # pandas DataFrame, or the path of a .csv or .parquet file
     header:bool=True, # does the first line of a .csv name the columns?
     sep:str=',', # what separates the fields of a .csv
 ) -> list:
     "The names of the columns of a table, in their order"
+    if not hasattr(table, 'columns') and str(table).lower().endswith('.parquet'): table = _parquet(table, head=True)
     if hasattr(table, 'columns'): return list(table.columns)
     with open_file(table) as f:
-        if str(table).lower().endswith('.parquet'):
-            import pyarrow.parquet
-            return list(pyarrow.parquet.read_schema(f).empty_table().to_pandas().columns)
-        n,row = next(_csv_rows(table, f, sep))
+        n,row = next(_csv_rows(table, f, sep), (1,None))
+    if row is None: raise malformed(table, 1, 'the names of columns', 'an empty file')
     return _names(table, n, row) if header else list(range(len(row)))
 
 # %% ../../nbs/10b_data.tables.ipynb #5d036d6e
