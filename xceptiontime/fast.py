@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from .infer import Network, folded, infer
-from .layers import BatchNorm1d, Conv1d, ConvBlock, MaxPool1d
+from .layers import BatchNorm1d, Conv1d, MaxPool1d
 from .masks import is_traced, length_mask
 from .rows import *
 from .threads import apart, side_by_side
@@ -47,7 +47,7 @@ def batch_stats(
 ):
     "Statistics of a shortcut over the real steps of a batch"
     n = res.shape[0]*res.shape[1] if mask is None else int(mask.sum())
-    cuts = pieces(*res.shape)
+    cuts = pieces(*res.shape[:2], 4*res.shape[2]) # small ones, for there are copies in double precision
     r = total(side_by_side(lambda c: rows(res[c]).sum(0), cuts))/n
     def scatter(c):
         d = (res[c]-r).double()
@@ -64,7 +64,7 @@ def batch_stats(
     return Stats(mean, (var+norm.eps).rsqrt().to(mean.dtype), n, norm.eps, r, S.to(mean.dtype))
 
 # %% ../nbs/00e_fast.ipynb #a7f71646
-PIECE = 2**21 # numbers of a module's output, about what a cache holds
+PIECE = 2**20 # numbers of a module's output, about what a cache holds beside what leads to it
 
 def is_small(B, L, C):
     "Is a module's output one piece, which all threads work at together?"
@@ -134,7 +134,7 @@ def inner(x, b, kernels, mask, indexed):
     if mask is not None: x = torch.where(mask[...,None], x, -torch.inf)
     p,idx = peaks_indexed(x) if indexed else (peaks(x),None)
     if mask is not None: p = torch.where(mask[...,None], p, 0.)
-    return [*filtered(b, kernels), p], [idx]
+    return *filtered(b, kernels),p,idx
 
 # %% ../nbs/00e_fast.ipynb #40c0fc7c
 def stage_forward(x, res, mask, join, ws, w, gamma, beta, keep):
@@ -148,25 +148,18 @@ def stage_forward(x, res, mask, join, ws, w, gamma, beta, keep):
     if join:
         a = gamma*join.stats.invstd
         wa,shift = apart(lambda: w[:,:,0]*a[:,None], len(cuts)>1).t(),beta-a*join.stats.mean
-        positive = x.new_empty(B, L, 4*nf, dtype=torch.bool) if pool and keep else None
     def piece(c):
         xc,mc = x[c],None if mask is None else mask[c]
         if ws.bottleneck is not None: torch.mm(rows(xc), ws.bottleneck.t(), out=rows(b[c]))
-        ins,idx = inner(xc, b[c], ws.kernels, mc, small)
+        *ins,idx = inner(xc, b[c], ws.kernels, mc, small)
         o = x.new_empty(len(xc), L, 4*nf) if pool else out[c]
         r = rows(o)
-        for i,(t,p) in enumerate(zip(ins, ws.mixes)): torch.mm(rows(t), p.t(), out=r[:,i*nf:(i+1)*nf])
-        if join:
-            r.addmm_(rows(res[c]), wa)
-            if pool: torch.maximum(r, -shift, out=r) # the shift is left to the end, where there is less to add to
-            else: r.add_(shift).clamp_min_(0)
+        for i,(t,m) in enumerate(zip(ins, ws.mixes)): torch.mm(rows(t), m.t(), out=r[:,i*nf:(i+1)*nf])
+        if join: r.addmm_(rows(res[c]), wa).add_(shift).clamp_min_(0)
         if mask is not None: o.mul_(mc[...,None])
-        if pool:
-            if keep: torch.gt(r, -shift, out=rows(positive[c]))
-            torch.add(pool_steps(o, pool, mc), shift, out=out[c])
-        return ins+idx if small else []
-    saved = side_by_side(piece, cuts)
-    return out, b, (positive if pool else out) if join and keep else None, cuts, sum(saved, [])
+        if pool: out[c] = pool_steps(o, pool, mc)
+        return [*(ins if small else [None]*4), idx, o if pool else None] if keep else []
+    return out, b, cuts, sum(side_by_side(piece, cuts), [])
 
 # %% ../nbs/00e_fast.ipynb #584edb22
 @lru_cache(1)
@@ -175,9 +168,10 @@ def keep_memory():
     torch.empty(2**25-2**16, dtype=torch.uint8, device='cpu')
 
 # %% ../nbs/00e_fast.ipynb #a3a5d72c
-def stage_backward(g, x, res, mask, join, ws, w, gamma, b, positive, cuts, saved, want_x, want_weights):
+def stage_backward(g, x, res, mask, join, ws, w, gamma, b, out, cuts, saved, want_x, want_weights):
     "The gradients of everything that goes into a stage"
     keep_memory()
+    relu_backward = torch.ops.aten.threshold_backward
     (B,L,C),nf = x.shape,len(ws.mixes[0])
     gx = torch.empty_like(x) if want_x else None
     if join:
@@ -186,26 +180,28 @@ def stage_backward(g, x, res, mask, join, ws, w, gamma, b, positive, cuts, saved
     def piece(i):
         c = cuts[i]
         xc,bc,mc = x[c],b[c],None if mask is None else mask[c]
-        gc = pool_backward(g[c], L, mc) if join and join.pool else g[c]
-        if join and join.pool: gc.mul_(positive[c].view(torch.uint8)) # with numbers, even small ones, a product is quicker than with truths
-        elif join: gc = torch.ops.aten.threshold_backward(gc, positive[c], 0)
-        elif mask is not None: gc = torch.where(mc[...,None], gc, 0.)
+        *ins,idx,o = saved[6*i:6*i+6]
+        if idx is None: *ins,idx = inner(xc, bc, ws.kernels, mc, True)
+        if join and join.pool:
+            gc = pool_backward(g[c], L, mc)
+            relu_backward.grad_input(gc, o, 0, grad_input=gc)
+        elif join: gc = relu_backward(g[c], out[c], 0)
+        else: gc = g[c] if mask is None else torch.where(mc[...,None], g[c], 0.)
         gc,sums = rows(gc),[]
         if join:
-            sums = [gc.t()@rows(res[c]), gc.sum(0)]
+            sums = [weight_gradient(gc, rows(res[c])), gc.sum(0)]
             torch.mm(gc, wa, out=rows(gres[c]))
-        *ins,idx = saved[5*i:5*i+5] if saved else sum(inner(xc, bc, ws.kernels, mc, True), [])
         gis = [gc[:,j*nf:(j+1)*nf] for j in range(4)]
         gds = thirds(rows(bc))
-        for gi,p,gd in zip(gis, ws.mixes, gds[0]): torch.mm(gi, p, out=gd)
+        for gi,m,gd in zip(gis, ws.mixes, gds[0]): torch.mm(gi, m, out=gd)
         gbc,gks = filtered_backward(gds, bc, ws.kernels, want_weights)
         if want_weights:
-            sums += [None if ws.bottleneck is None else (rows(gbc).t()@rows(xc))[:,:,None], *gks, *((gi.t()@rows(d))[:,:,None] for gi,d in zip(gis, ins))]
+            gms = [weight_gradient(gi, rows(d))[:,:,None] for gi,d in zip(gis, ins)]
+            sums += [None if ws.bottleneck is None else weight_gradient(rows(gbc), rows(xc))[:,:,None], *gks, *gms]
         if want_x:
-            t = peaks_backward((gis[3]@ws.mixes[3]).view(xc.shape), xc, idx)
+            t = peaks_backward((gis[3]@ws.mixes[3]).view(xc.shape), xc, idx, gx[c])
             if ws.bottleneck is None: t.add_(gbc)
             else: rows(t).addmm_(rows(gbc), ws.bottleneck)
-            gx[c] = t
         return sums
     parts = side_by_side(piece, range(len(cuts)))
     def finish():
@@ -235,15 +231,15 @@ class Stage(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, res, mask, join, keep, *weights):
         ws,(w,gamma,beta) = weights[:8],weights[8:]
-        out,b,positive,cuts,saved = stage_forward(x, res, mask, join, Weights.of(ws), w, gamma, beta, keep)
+        out,b,cuts,saved = stage_forward(x, res, mask, join, Weights.of(ws), w, gamma, beta, keep)
         if keep:
-            ctx.save_for_backward(x, res, mask, b, positive, *weights, *saved)
+            ctx.save_for_backward(x, res, mask, b, out if join and not join.pool else None, *weights, *saved)
             ctx.join,ctx.cuts = join,cuts
         return out
 
     @staticmethod
     def backward(ctx, g):
-        x,res,mask,b,positive,*rest = ctx.saved_tensors
+        x,res,mask,b,out,*rest = ctx.saved_tensors
         weights,saved = rest[:11],rest[11:]
         ws,(w,gamma,beta) = weights[:8],weights[8:]
         need = ctx.needs_input_grad
@@ -254,7 +250,7 @@ class Stage(torch.autograd.Function):
             got = iter(torch.autograd.grad(out, [t for t,n in zip(ins, need) if n], g, create_graph=True))
             gs = [next(got) if n else None for n in need]
             return *gs[:2],None,None,None,*gs[2:]
-        gx,gres,gws,gw,ggamma,gbeta = stage_backward(g.contiguous(), x, res, mask, ctx.join, Weights.of(ws), w, gamma, b, positive, ctx.cuts, saved,
+        gx,gres,gws,gw,ggamma,gbeta = stage_backward(g.contiguous(), x, res, mask, ctx.join, Weights.of(ws), w, gamma, b, out, ctx.cuts, saved,
                                                      need[0], any(need[5:13]))
         return gx,gres,None,None,None,*gws,gw,ggamma,gbeta
 
@@ -274,7 +270,7 @@ def _stage(m, shortcut, x, res, mask, pool, grad):
     if shortcut is None: return alone() if pool is None else pool_steps(alone(), pool, mask)
     conv,norm = shortcut
     if grad and mask is None and is_small(*x.shape[:2], 4*len(ws[4])): # small: PyTorch's own operations have less to set up
-        out = F.relu(alone() + _norm(norm, F.linear(res, conv.weight.squeeze(2), conv.bias)))
+        out = F.relu(alone() + _norm(norm, linear(res, conv.weight.squeeze(2), conv.bias)))
         return out if pool is None else pool_steps(out, pool, mask)
     with torch.no_grad():
         if isinstance(norm, nn.Identity):
@@ -316,7 +312,7 @@ def fast_forward(
     net = None if grad else Network.of(block, convs) if plan is None else plan.network(block, convs)
     if grad or any(n.training for n in net.norms): return _forward(model, x, mask, grad)
     # without statistics of a batch nothing joins its series, so a piece goes all the way while it is in the cache
-    cuts = pieces(len(x), x.shape[2], 8*net.widths[-1][2]) # twice the output: more than that lies there
+    cuts = pieces(len(x), x.shape[2], 4*net.widths[-1][2])
     weights = apart(lambda: folded(net, len(x)*pool.output_size), len(cuts)>1)
     def piece(c): return infer(net, weights, x[c], pool.output_size, None if mask is None else mask[c])
     return piece(cuts[0]) if len(cuts)==1 else torch.cat(side_by_side(piece, cuts))
