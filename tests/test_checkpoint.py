@@ -56,7 +56,7 @@ def test_killed_at_random_moments(tmp_path, request):
         p.kill()
         p.join()
         todo -= p.exitcode==-signal.SIGKILL
-        if cut.exists(): assert {f.name for f in cut.iterdir()} <= {'checkpoint.pt','checkpoint.tmp','end.pt'}
+        if cut.exists(): assert {f.name for f in cut.iterdir()} <= {'checkpoint.pt','.checkpoint-new.pt','end.pt'}
         if (cut/'checkpoint.pt').exists(): Checkpoint(cut).load()
         if p.exitcode==0: # it came to its end: the next run begins anew
             assert same(weights(tmp_path/'whole'), weights(cut))
@@ -81,7 +81,7 @@ def test_full_disk_keeps_the_last_good_state(tmp_path):
     learn = small(tmp_path)
     with learn.no_bar(), learn.no_logging(): learn.fit(2, cbs=Checkpoint(tmp_path/'a'))
     before = (tmp_path/'a'/'checkpoint.pt').read_bytes()
-    (tmp_path/'a'/'checkpoint.tmp').symlink_to('/dev/full') # every write to it says that the disk is full
+    (tmp_path/'a'/'.checkpoint-new.pt').symlink_to('/dev/full') # every write to it says that the disk is full
     cb = Checkpoint(tmp_path/'a')
     cb.learn = learn
     with pytest.raises(OSError, match='expected room and leave to write checkpoint.pt.*kept'): cb.save()

@@ -41,7 +41,7 @@ rooms = { # room: the rooms that it may import
     'comparison': {'benchmark','data.sets','tasks'},
     'calibrate': {'checks','conformal','data.loaders','data.windows','learner','preprocess','runtime'},
     'estimator': {'checks','data.loaders','learner','recipe','preprocess','tasks','runtime'},
-    'checkpoint': set(),
+    'checkpoint': {'files'},
     'cli': None, # everything that it drives
 }
 with_fastai = {'calibrate','data.loaders','data.blocks','data.augment','learner','checkpoint','estimator','recipe','benchmark','interpret','distributed'}

@@ -8,13 +8,14 @@ Docs: https://example.github.io/xceptiontime/checkpoint.html.md"""
 __all__ = ['Checkpoint']
 
 # %% ../nbs/30a_checkpoint.ipynb #d124dc89
-import os,pickle,random
+import pickle,random
 from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastai.callback.core import Callback
+from .files import whole_file
 
 # %% ../nbs/30a_checkpoint.ipynb #98074093
 def _random_state(learn):
@@ -91,18 +92,13 @@ class Checkpoint(Callback):
 @patch
 def save(self:Checkpoint):
     "Write the state of the run; the one of the epoch before stays until this is whole"
-    learn,tmp = self.learn,self.path.with_suffix('.tmp')
+    learn = self.learn
     state = dict(settings=self._settings(), epoch=self.epoch, model=self.model.state_dict(), optimizer=_optimizer(learn), progress=_progress(learn),
                  random=_random_state(learn))
     try:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(tmp, 'wb') as f:
-            torch.save(state, f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(tmp, self.path)
+        with whole_file(self.path, alone=True) as tmp: torch.save(state, tmp)
     except (OSError, RuntimeError) as e: # torch wraps a full disk in a RuntimeError
-        if tmp.exists() or tmp.is_symlink(): tmp.unlink()
         raise OSError(f'{self.path}: expected room and leave to write {self.path.name}, got an error ({e}); what stood there before is kept') from e
 
 # %% ../nbs/30a_checkpoint.ipynb #288c9eb3

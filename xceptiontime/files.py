@@ -15,13 +15,14 @@ from pathlib import Path
 # %% ../nbs/00g_files.ipynb #a6d19920
 @contextmanager
 def whole_file(
-    path # what shall appear whole or not at all
+    path, # what shall appear whole or not at all
+    alone:bool=False # is there one writer at a time? then the temporary name is always the same
 ):
     "Yields the path of a temporary file to write, which takes the place of `path` unless there is an error"
     path = Path(path).absolute()
     if path.is_dir(): raise IsADirectoryError(f'path: expected a file to write, got {path}, which is a folder')
     if not path.parent.is_dir(): raise FileNotFoundError(f'path: expected a file in a folder that exists, got {path}')
-    tmp = path.with_name(f'.{path.stem}-{secrets.token_hex(4)}{path.suffix}')
+    tmp = path.with_name(f".{path.stem}-{'new' if alone else secrets.token_hex(4)}{path.suffix}")
     try:
         yield tmp
         with open(tmp, 'r+b') as f: os.fsync(f.fileno()) # or a power cut could leave the name without what it stands for
