@@ -12,7 +12,6 @@ import inspect,math
 from contextlib import contextmanager
 from itertools import chain,repeat
 import numpy as np
-import torch
 from fastcore.basics import GetAttr,patch
 from fastcore.foundation import L
 from fastai.callback.core import Callback
@@ -22,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel,get_ema_multi_avg_fn
 from .checks import check_number,check_whole
 from .data.augment import TSMixUp
 from .data.loaders import TSDataLoaders
-from .learner import TSLearner,task_loss,ts_learner
+from .learner import TSLearner,ts_learner
 from .tasks import TaskLoss
 
 # %% ../nbs/31_recipe.ipynb #117ab849

@@ -17,7 +17,7 @@ from fasttransform import DisplayedTransform
 from fastai.callback.mixup import MixHandler,reduce_loss
 from fastai.layers import NoneReduce
 from ..checks import check_number,check_whole
-from .loaders import PreprocessBatch,TSTensor,TSLengths
+from .loaders import PreprocessBatch,TSLengths
 from ..masks import length_mask
 
 # %% ../../nbs/21_data.augment.ipynb #21c4d49b
