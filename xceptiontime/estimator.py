@@ -77,14 +77,16 @@ class XceptionTimeEstimator(BaseEstimator):
 
 # %% ../nbs/50_estimator.ipynb #71386d08
 @patch
+def _forget(self:XceptionTimeEstimator):
+    "Drop what an earlier `fit` left, so that a new one that ends early leaves nothing that answers"
+    for a in ('predictors_','n_features_in_','feature_names_in_'): self.__dict__.pop(a, None)
+
+@patch
 def _series(self:XceptionTimeEstimator, X, reset=False):
     "`X` in a form that `check_series` takes; a table is validated by scikit-learn, to which its columns are features"
-    if reset: self.__dict__.pop('predictors_', None) # a `fit` that ends early leaves none that answers
     if _is_table(X):
         return validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite=True if self.missing=='raise' else 'allow-nan', ensure_min_samples=1+reset)
-    if reset:
-        for a in ('n_features_in_','feature_names_in_'): self.__dict__.pop(a, None)
-        if len(X)<2: raise ValueError(f'X: expected 2 or more series to train on, got {len(X)}')
+    if reset and len(X)<2: raise ValueError(f'X: expected 2 or more series to train on, got {len(X)}')
     check_series(X)
     return X
 
@@ -115,6 +117,7 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
         y, # labels (samples,)
     ):
         "Train on all of `X`; `classes_` are the labels in the order of the probabilities"
+        self._forget()
         X = self._series(X, reset=True)
         if y is None: raise ValueError(f'{type(self).__name__} requires y to be passed, but the target y is None')
         y = column_or_1d(y, warn=True)
@@ -149,6 +152,7 @@ class XceptionTimeRegressor(RegressorMixin, XceptionTimeEstimator):
         y, # numbers (samples,) or (samples, outputs)
     ):
         "Train on all of `X`, on targets of mean 0 and deviation 1; answers are in the units of `y`"
+        self._forget()
         X = self._series(X, reset=True)
         if y is None: raise ValueError(f'{type(self).__name__} requires y to be passed, but the target y is None')
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name='y')
