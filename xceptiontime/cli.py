@@ -16,7 +16,7 @@ from . import __version__
 from .data.formats import read_series
 from .data.numbers import parse_number
 from .data.sets import series_column
-from .data.tables import column_names
+from .data.tables import TABLES,column_names,is_table
 from .preprocess import MISSING,SCALES
 from .files import whole_file,whole_folder
 from .runtime import ARCHS,Predictor,model_folder,output_names
@@ -33,11 +33,10 @@ def _training():
 def _table(args, path, channels=None):
     "What the options say of a table's columns, for its reader"
     res = {k: v for k in ('label','target','id','time','columns','sep') if (v := getattr(args, k, None)) is not None}
-    end = Path(path).suffix.lower()
-    if 'sep' in res and end=='.parquet': raise ValueError(f'--sep: expected with a .csv file, got {path}')
-    if res and end not in ('.csv','.parquet'): raise ValueError(f'--{[*res][0]}: expected a table, .csv or .parquet, to be told its columns, got {path}')
+    if 'sep' in res and str(path).lower().endswith('.parquet'): raise ValueError(f'--sep: expected with a .csv file, got {path}')
+    if res and not is_table(path): raise ValueError(f"--{[*res][0]}: expected a table, {' or '.join(TABLES)}, to be told its columns, got {path}")
     if channels and 'id' in res: res.setdefault('columns', channels) # in the order that the model knows
-    elif channels and end in ('.csv','.parquet') and set(channels)<=set(column_names(path, sep=res.get('sep', ','))):
+    elif channels and is_table(path) and set(channels)<=set(column_names(path, sep=res.get('sep', ','))):
         raise ValueError(f"--id: expected the column that names the series, as {path} has a row a step, with the model's channels {', '.join(channels)}")
     return res
 
@@ -148,7 +147,7 @@ def train(args):
     from xceptiontime.data.splits import get_splits
     if args.out is None: args.out = f'{Path(args.train).stem}-model'
     _check_out(args.out, args.force, folder=True)
-    if args.train.lower().endswith(('.csv','.parquet')) and args.label is None and args.target is None: raise ValueError(f'--label, --target: expected one of them to name a column of {args.train}, got neither')
+    if is_table(args.train) and args.label is None and args.target is None: raise ValueError(f'--label, --target: expected one of them to name a column of {args.train}, got neither')
     data = read_files(args.train, args.valid, args.groups, **_table(args, args.train))
     if data['splits'] is None: data['splits'] = get_splits(data['y'], args.valid_size, groups=data['groups'], seed=args.seed)
     _fit(args, **data)
@@ -172,7 +171,7 @@ def predict(args):
     text = io.StringIO()
     rows = csv.writer(text, lineterminator='\n')
     probs = task.activation(predictor.scores(X)).numpy()
-    ids = None if args.id is None else series_column(args.file, args.id, **_table(args, args.file, predictor.channels))[0] # a long table names its series
+    ids = None if args.id is None else series_column(args.file, args.id, '--id', **_table(args, args.file, predictor.channels)) # a long table names its series
     rows.writerow([args.id]*(ids is not None) + _columns(task))
     for i,label,p in zip([[]]*len(probs) if ids is None else ids[:,None].tolist(), task.decode(probs), probs, strict=True): rows.writerow(i + _row(task, label, p))
     if args.out is None: print(text.getvalue(), end='')

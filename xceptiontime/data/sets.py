@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 import numpy as np
 from .formats import read_series
-from .tables import choose_columns,column_names,value_columns
+from .tables import TABLES,choose_columns,column_names,is_table,value_columns
 from .windows import sliding_windows
 
 # %% ../../nbs/13_data.sets.ipynb #aa9e595e
@@ -97,22 +97,27 @@ def read_pair(
     return X, np.concatenate([y,y2]), (np.arange(n), np.arange(n,n+m))
 
 # %% ../../nbs/13_data.sets.ipynb #655d2aa5
+def _columns_beside(path, column, what, label=None, target=None, id=None, time=None, columns=None, **csv):
+    "The columns of values in a table where `column` is none of them"
+    if not is_table(path): raise ValueError(f"{what}: expected a table, {' or '.join(TABLES)}, to have the column {column!r}, got {path}")
+    names,roles = column_names(path, **csv),(label,target,id,time)
+    if column not in names: raise ValueError(f'{what}: expected one of the columns {names} of {path}, got {column!r}')
+    return columns or choose_columns([o for o in names if o!=column or o in roles], *roles, None)
+
 def series_column(
     path, # a .csv or .parquet file
-    groups, # name of a column that has one value for each series
+    column, # name of a column that has one value for each series
+    what='column', # how an error calls it
     **kwargs, # of the reader: `label`, `id`...
-): # the values as strings (samples,), and the arguments of the reader that leave the column out of the series
+) -> np.ndarray: # the values as strings (samples,)
     "A column of a table that says something of each series, in the order in which they are read"
-    if not str(path).lower().endswith(('.csv','.parquet')): raise ValueError(f"groups: expected an array of ids for {path}, since only .csv and .parquet have columns, got {groups!r}")
+    columns,id = _columns_beside(path, column, what, **kwargs),kwargs.get('id')
     csv = {k:kwargs[k] for k in ('header','sep') if k in kwargs}
-    names,roles = column_names(path, **csv),[kwargs.get(k) for k in ('label','target','id','time')]
-    if groups not in names: raise ValueError(f'groups: expected an array or one of the columns {names}, got {groups!r}')
-    columns = kwargs.get('columns') or choose_columns([o for o in names if o!=groups or o in roles], *roles, None)
-    return read_series(path, label=groups, id=kwargs.get('id'), columns=columns if kwargs.get('id') is None else columns[:1], **csv)[1],{**kwargs, 'columns':columns}
+    return read_series(path, label=column, id=id, columns=columns if id is None else columns[:1], **csv)[1]
 
 def _check_steps(train, valid, label=None, target=None, id=None, time=None, columns=None, header=True, sep=','):
     "The steps of two wide tables go by their names, and have to come in one order"
-    if id is not None or columns is not None or not header or not all(str(o).lower().endswith(('.csv','.parquet')) for o in (train,valid)): return
+    if id is not None or columns is not None or not header or not (is_table(train) and is_table(valid)): return
     a,b = (choose_columns(column_names(o, sep=sep), label, target, id, time, None) for o in (train,valid))
     for s,t in zip(a, b):
         if s!=t: raise ValueError(f'{valid}: expected the column {s!r} where {train} has it, found {t!r}; columns= names the steps in their order')
@@ -125,8 +130,9 @@ def read_files(
 ) -> dict: # `X`, `y`, `splits`, `groups` and `channels`, as `TSDataLoaders.from_arrays` takes them; None where there are none
     "The series of one file, or of one for training and one for validation, with all that is known of them"
     if isinstance(groups, (str,int)):
-        parts = [series_column(o, groups, **kwargs) for o in (train, valid) if o is not None]
-        groups,kwargs = np.concatenate([g for g,_ in parts]),parts[0][1]
+        columns = _columns_beside(train, groups, 'groups', **kwargs)
+        groups = np.concatenate([series_column(o, groups, 'groups', **kwargs) for o in (train, valid) if o is not None])
+        kwargs['columns'] = columns
     if valid is None: X,y,splits = *read_series(train, **kwargs),None
     else:
         _check_steps(train, valid, **kwargs)
