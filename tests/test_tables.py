@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.io import arff
 from xceptiontime.data.formats import from_frame, read_arff, read_csv, read_npz, read_parquet, read_series, read_ts
+from xceptiontime.data.tables import column_names, value_columns
 
 data = Path(find_spec('aeon').origin).parent/'datasets'/'data'
 
@@ -181,6 +182,30 @@ def test_bad_arguments(file, kw, words):
     for f in (lambda: from_frame(df, **kw)),(lambda: read_csv(file('a,b\n1,3\n2,4\n'), **kw)):
         with pytest.raises(ValueError) as e: f()
         assert words in str(e.value)
+
+def test_blanks_do_not_count(tmp_path):
+    "Around labels and ids, in a frame, a CSV and a parquet file alike; inside they do"
+    df = pd.DataFrame({'id':['a ',' a','b'], 'v':[1.,2.,3.], 'y':['to walk',' to walk','run\t']})
+    df.to_csv(tmp_path/'t.csv', index=False)
+    df.to_parquet(tmp_path/'t.parquet')
+    ways = [lambda **kw: from_frame(df, **kw), lambda **kw: read_series(tmp_path/'t.csv', **kw), lambda **kw: read_series(tmp_path/'t.parquet', **kw)]
+    for read in ways:
+        X,y = read(id='id', label='y')
+        same(X, [[[1,2]], [[3]]])
+        assert y.tolist()==['to walk','run']
+        assert read(label='y', columns=['v'])[1].tolist()==['to walk','to walk','run']
+    df.loc[1,'y'] = '  '
+    df.to_csv(tmp_path/'t.csv', index=False)
+    df.to_parquet(tmp_path/'t.parquet')
+    for read in ways:
+        with pytest.raises(ValueError, match="expected a value in column 'y', found"): read(label='y', columns=['v'])
+
+def test_blanks_around_names(file):
+    text = 'id , t, u ,y\n1,0,5,x\n1,1,6,x\n'
+    X,y = read_csv(file(text), id='id', time='t', label='y')
+    same(X, [[[5,6]]])
+    assert column_names(file(text))==['id','t','u','y'] and value_columns(file(text), id='id', time='t', label='y')==['u']
+    with pytest.raises(ValueError, match="columns: expected different names, found 'u' twice"): read_csv(file('u,u \n1,2\n'))
 
 # DataFrames
 

@@ -132,11 +132,11 @@ def _numbers(col, name, fail):
     return out
 
 def _keys(col, name, fail):
-    "A column as a list without missing values"
+    "A column as a list without missing values and without blanks around text"
     a = np.asarray(col)
-    a = list(a) if a.dtype.kind in 'Mm' else a.tolist()
+    a = list(a) if a.dtype.kind in 'Mm' else [o.strip() if isinstance(o, str) else o for o in a.tolist()]
     for i,v in enumerate(a):
-        if _is_missing(v) or v!=v: raise fail(i, f'a value in column {name!r}', repr(v))
+        if _is_missing(v) or v!=v or isinstance(v, str) and not v: raise fail(i, f'a value in column {name!r}', repr(v))
     return a
 
 # %% ../../nbs/10b_data.tables.ipynb #53baa4ec
@@ -173,7 +173,7 @@ def _names(path, line, row):
     nums = [o for o in (parse_number(o.encode()) for o in row) if o is not None and o==o]
     if any(b<=a for a,b in zip(nums, nums[1:])):
         raise malformed(path, line, 'column names (say header=False if there are none)', ','.join(row).encode())
-    return row
+    return [o.strip() for o in row]
 
 def _csv_rows(path, f, sep):
     "(line number, fields) of each row that is not blank, all of one width"
@@ -216,17 +216,17 @@ def read_csv(
                     if parse_number(v.encode()) is None:
                         raise malformed(path, n, f'a number in column {o!r} (label=, target=, id= and time= name columns that are no values, columns= those that are)', v.encode())
             lines.append(n)
-            for o,v in kept.items(): v.append(row[at[o]])
+            for o,v in kept.items(): v.append(row[at[o]].strip())
             nums.add(n, ','.join(fields).encode())
     def fail(i, expected, found): return malformed(path, lines[i], expected, found)
     if not lines: raise malformed(path, 1, 'names and at least one row' if header else 'at least one row', 'none')
     V = nums.series([(1,len(pos))]*len(lines))[:,0]
     for o,v in kept.items():
         for i,s in enumerate(v):
-            if o!=target and not s.strip(): raise fail(i, f'a value in column {o!r}', 'an empty field')
+            if o!=target and not s: raise fail(i, f'a value in column {o!r}', 'an empty field')
     y = kept.get(label)
     if target is not None:
-        y = [parse_number(o.strip().encode() or b'?') for o in kept[target]]
+        y = [parse_number(o.encode() or b'?') for o in kept[target]]
         for i,(o,s) in enumerate(zip(y, kept[target])):
             if o is None or (np.isinf(o) and 'n' not in s.lower()): raise fail(i, f'a number in column {target!r}', s.encode())
     times = None if time is None else [parse_time(o.encode()) for o in kept[time]]
