@@ -54,6 +54,20 @@ def test_predict_to_standard_output(trained, capsys):
     out = capsys.readouterr().out.splitlines()
     assert out[0]=='label,prob_1,prob_2' and len(out)==151
 
+def test_a_column_too_many(trained, tmp_path, capsys):
+    "Labels that are numbers and that nobody named would be taken for one more step"
+    X,y = read_series(ts('GunPoint','TEST'))
+    rows = np.column_stack([X[:5,0], y[:5].astype(int)])
+    np.savetxt(tmp_path/'new.csv', rows, delimiter=',', header=','.join([*(f't{i}' for i in range(150)), 'kind']), comments='')
+    args = 'predict', trained/'GunPoint', tmp_path/'new.csv'
+    assert call(*args)==0
+    out,err = capsys.readouterr()
+    assert len(out.splitlines())==6 and len(err.splitlines())==1
+    assert 'new.csv has 151 steps a series, and the model was trained on 150; if one of the columns is no step, --label, --target or --columns leaves it out' in err
+    for more in (('--label','kind'), ('--columns',','.join(f't{i}' for i in range(150)))):
+        assert call(*args, *more)==0
+        assert capsys.readouterr().err==''
+
 def test_info(trained, capsys):
     assert call('info', trained/'BasicMotions')==0
     out = capsys.readouterr().out

@@ -40,8 +40,16 @@ def _table(args, path, channels=None):
         raise ValueError(f"--id: expected the column that names the series, as {path} has a row a step, with the model's channels {', '.join(channels)}")
     return res
 
-def _read(args, channels=None, labels=True):
-    X,y = read_series(args.file, **_table(args, args.file, channels))
+def _warn_of_steps(args, X, training):
+    "Warn of a wide table with one column more than the training series had steps, which is most often one of labels"
+    lo,hi = ((training or {}).get(k) for k in ('shortest','longest'))
+    n = max(x.shape[-1] for x in X)
+    if is_table(args.file) and args.id is None and args.columns is None and lo==hi and n-1==hi:
+        print(f'xceptiontime {args.command}: {args.file} has {n} steps a series, and the model was trained on {hi}; if one of the columns is no step, --label, --target or --columns leaves it out', file=sys.stderr)
+
+def _read(args, predictor, labels=True):
+    X,y = read_series(args.file, **_table(args, args.file, predictor.channels))
+    _warn_of_steps(args, X, predictor.training)
     if labels and y is None: raise ValueError(f'{args.file}: expected a label for each series, got a file without labels; --label or --target names the column of a table')
     return X,y
 
@@ -167,7 +175,7 @@ def predict(args):
     "Write the label and the probability of each class, or the value, for every series of a file, as CSV"
     _check_out(args.out, args.force)
     predictor = Predictor.from_pretrained(args.model)
-    X,task = _read(args, predictor.channels, labels=False)[0],predictor.task
+    X,task = _read(args, predictor, labels=False)[0],predictor.task
     text = io.StringIO()
     rows = csv.writer(text, lineterminator='\n')
     probs = task.activation(predictor.scores(X)).numpy()
@@ -183,7 +191,7 @@ def predict(args):
 def evaluate(args):
     "Compare a model's answers with the labels or targets of a file"
     predictor = Predictor.from_pretrained(args.model)
-    X,y = _read(args, predictor.channels)
+    X,y = _read(args, predictor)
     predictor.task.encode(y, f'{args.file}')
     _report(predictor.task, y, predictor.predict(X))
 
