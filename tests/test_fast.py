@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 from networks import counted, plain, seasoned
-from xceptiontime import fast, infer, models
+from xceptiontime import fast, infer, models, small
 from xceptiontime.fast import Join, Stage, Stats, applies, plain_stage
 from xceptiontime.layers import Conv1d, SeparableConv1d
 from xceptiontime.models import XceptionTime
@@ -91,20 +91,92 @@ def test_gradients_of_a_layer_in_single(kw, piece):
     nearly(out, ref, 1e-5)
     for a,b in zip(got, torch.autograd.grad(ref, [t for t in (x2,res2,*ws2) if t is not None], g.double())): nearly(a, b, 1e-5)
 
+def test_gradients_of_a_small_batch_in_single(taken):
+    "Those of each layer, from the same gradient at its output: the parts of `Whole` beside double precision"
+    new,dim = lambda *s: torch.empty(*s),lambda t: t.detach().double().requires_grad_()
+    m = network(dtype=torch.float32, nf=8, c_in=24)
+    layer,norm,x = m.block.xception[0],m.block.shortcut[0],torch.randn(8, 60, 24)
+    f,a,rows = infer.Formula.of(layer),infer.Affine.of(norm),x.view(480, 24)
+    place = small.ModulePlace(x, f.widths, new)
+    with torch.no_grad():
+        for to,w in zip(place.weights, place.formula_weights(f)): to.copy_(w)
+        place.forward(f)
+    d,xd,g = copy.deepcopy(layer).double(),dim(x),torch.randn(8, 60, 32)
+    ref = d(xd.transpose(1, 2)).transpose(1, 2)
+    nearly(place.out.view_as(ref), ref, 1e-5)
+    with torch.no_grad(): got = place.backward(f, g.view(480, 32), True, True)
+    for b,w in zip([place.gx.view_as(xd), *got], torch.autograd.grad(ref, [xd,*infer.weights_of(d)], g.double())): nearly(b, w, 1e-5)
+    place = small.AffinePlace(rows, 8, 60, 64, new)
+    d,xd,g = copy.deepcopy(norm).double(),dim(x),torch.randn(8, 60, 64)
+    with torch.no_grad(): place.forward(a, True, True)
+    ref = d(xd.transpose(1, 2)).transpose(1, 2)
+    nearly(place.z.view_as(ref), ref, 1e-5)
+    for k in ('running_mean','running_var'): close(getattr(norm[1], k).double(), getattr(d[1], k), 1e-5)
+    with torch.no_grad(): got = place.backward(a, g.view(480, 64), True, True)
+    for b,w in zip([place.gx.view_as(xd), *got], torch.autograd.grad(ref, [xd,d[0].weight,d[1].weight,d[1].bias], g.double())): nearly(b, w, 1e-5)
+
+def test_between_forward_and_backward(monkeypatch):
+    "What happens there does not count: another mode, another batch, a batch in the middle of a backward"
+    m,xs = network(),torch.randn(3, 4, 3, 40).double()
+    p,before = plain(m),copy.deepcopy(m.state_dict())
+    want = torch.autograd.grad(p(xs[0]).square().sum(), list(p.parameters()))
+    out = m(xs[0])
+    m.eval()
+    with torch.no_grad(): m(xs[1])
+    m(xs[1])
+    m.train()
+    kept = m(xs[2]) # at a place of its own
+    m.eval()
+    for a,b in zip(torch.autograd.grad(out.square().sum(), list(m.parameters()), retain_graph=True), want): close(a, b, 1e-11)
+    again = torch.autograd.grad(kept.square().sum(), list(m.parameters()))
+    moved = copy.deepcopy(m.state_dict())
+    for a,b in zip(torch.autograd.grad(out.square().sum(), list(m.parameters())), want): close(a, b, 1e-11) # computed again
+    for a,b in zip(m.state_dict().values(), moved.values()): assert torch.equal(a, b)
+    m.load_state_dict(before)
+    m.train()
+    p.load_state_dict(before)
+    ref = torch.autograd.grad(p(xs[2]).square().sum(), list(p.parameters()))
+    for a,b in zip(again, ref): close(a, b, 1e-11)
+    out,real,calls = m(xs[0]),small.ModulePlace.backward,[]
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls)==3:
+            with torch.enable_grad(): got = torch.autograd.grad(m(xs[2]).square().sum(), list(m.parameters()))
+            for a,b in zip(got, ref): close(a, b, 1e-11)
+        return real(*args)
+    monkeypatch.setattr(small.ModulePlace, 'backward', interrupted)
+    for a,b in zip(torch.autograd.grad(out.square().sum(), list(m.parameters())), want): close(a, b, 1e-11)
+    assert len(calls)==8
+    m.eval()
+    out = m(xs[0])
+    m.head[1][1].running_var.mul_(2)
+    with pytest.raises(RuntimeError, match='modified by an inplace operation'): out.sum().backward()
+
+def test_scores_that_nobody_keeps_hold_nothing():
+    m,x = network(),torch.randn(4, 3, 40).double()
+    out = m(x)
+    seen = weakref.ref(out.grad_fn.work)
+    gc.disable()
+    try: del out
+    finally: gc.enable()
+    assert seen() is None
+
+@pytest.mark.parametrize('lengths', [None, [5,3]], ids=['full','ragged'])
 @pytest.mark.parametrize('train', [True,False])
-def test_gradcheck_of_the_network(train, piece, taken):
+def test_gradcheck_of_the_network(train, lengths, piece, taken):
     m = network(nf=1, c_in=2, c_out=2, ks=(5,3,1), adaptive_size=3).train(train)
     for p in m.parameters(): p.requires_grad_(False)
     x = torch.randn(2, 2, 5).double().requires_grad_()
-    def f(x): return copy.deepcopy(m)(x, [5,3]) # running statistics move
+    def f(x): return copy.deepcopy(m)(x, lengths) # running statistics move
     assert torch.autograd.gradcheck(f, (x,)) and torch.autograd.gradgradcheck(f, (x,)) and taken
 
-def test_gradient_penalty(piece, taken):
+@pytest.mark.parametrize('lengths', [None, [40,40,9,40]], ids=['full','ragged'])
+def test_gradient_penalty(lengths, piece, taken):
     m = network()
     p,x = plain(m),torch.randn(4, 3, 40).double()
     def penalty(m):
         xr = x.clone().requires_grad_()
-        g, = torch.autograd.grad(m(xr, [40,40,9,40]).sum(), xr, create_graph=True)
+        g, = torch.autograd.grad(m(xr, lengths).sum(), xr, create_graph=True)
         (g**2).sum().backward()
         return [q.grad for q in m.parameters()]
     # the BatchNorm behind the last convolution makes some of these 0
@@ -359,9 +431,10 @@ def test_modes_and_checkpoint(taken):
     from torch.utils.checkpoint import checkpoint
     from torch.utils.flop_counter import FlopCounterMode
     m,x = network(),torch.randn(4, 3, 30).double()
-    p,l = plain(m),[30,4,1,12]
-    checkpoint(m, x, l, use_reentrant=False).square().sum().backward(); p(x, l).square().sum().backward()
-    for a,b in zip(m.parameters(), p.parameters()): close(a.grad, b.grad, 1e-11)
+    p = plain(m)
+    for l in (None, [30,4,1,12]):
+        checkpoint(m, x, l, use_reentrant=False).square().sum().backward(); p(x, l).square().sum().backward()
+        for a,b in zip(m.parameters(), p.parameters()): close(a.grad, b.grad, 1e-11)
     n = len(taken)
     with FlopCounterMode(display=False) as count: m(x)
     with FlopCounterMode(display=False) as ref: p(x)
