@@ -61,9 +61,8 @@ def turns(fs, n):
     "Seconds of each of `fs` in `n` turns, and the median rate between them; each is called once more before, so that all find the caches as they leave them, and none is always the first"
     times,rates = [],[]
     for i in range(n):
-        order = range(len(fs))[::-1 if i%2 else 1]
-        turn = {j: (fs[j](), seconds(fs[j]))[1] for j in order}
-        times.append([turn[j] for j in range(len(fs))])
+        turn = [(f(), seconds(f))[1] for f in (fs[::-1] if i%2 else fs)]
+        times.append(turn[::-1] if i%2 else turn)
         rates.append(rate())
     return list(zip(*times)),st.median(rates)
 

@@ -17,7 +17,9 @@ def taken(monkeypatch): return counted(monkeypatch, models, 'fast_forward') # ho
 
 @pytest.fixture(params=['whole','pieces'])
 def piece(request, monkeypatch):
-    if request.param=='pieces': monkeypatch.setattr(fast, 'PIECE', 1)
+    if request.param=='pieces':
+        monkeypatch.setattr(fast, 'PIECE', 1)
+        monkeypatch.setattr(small, 'WHOLE', 0)
 
 def close(a, b, eps): torch.testing.assert_close(a, b, rtol=eps, atol=eps)
 def nearly(a, b, eps): assert (a-b).abs().max() <= eps*b.abs().max(), ((a-b).abs().max()/b.abs().max()).item()
@@ -91,13 +93,13 @@ def test_gradients_of_a_layer_in_single(kw, piece):
     nearly(out, ref, 1e-5)
     for a,b in zip(got, torch.autograd.grad(ref, [t for t in (x2,res2,*ws2) if t is not None], g.double())): nearly(a, b, 1e-5)
 
-def test_gradients_of_a_small_batch_in_single(taken):
+def test_gradients_of_a_small_batch_in_single():
     "Those of each layer, from the same gradient at its output: the parts of `Whole` beside double precision"
-    new,dim = lambda *s: torch.empty(*s),lambda t: t.detach().double().requires_grad_()
+    new,dim = torch.empty,lambda t: t.detach().double().requires_grad_()
     m = network(dtype=torch.float32, nf=8, c_in=24)
     layer,norm,x = m.block.xception[0],m.block.shortcut[0],torch.randn(8, 60, 24)
     f,a,rows = infer.Formula.of(layer),infer.Affine.of(norm),x.view(480, 24)
-    place = small.ModulePlace(x, f.widths, new)
+    place = small.ModulePlace(x, new(8, 60, 32), f.widths, new, new)
     with torch.no_grad():
         for to,w in zip(place.weights, place.formula_weights(f)): to.copy_(w)
         place.forward(f)
@@ -151,6 +153,14 @@ def test_between_forward_and_backward(monkeypatch):
     out = m(xs[0])
     m.head[1][1].running_var.mul_(2)
     with pytest.raises(RuntimeError, match='modified by an inplace operation'): out.sum().backward()
+
+def test_many_short_series_are_no_small_batch(monkeypatch):
+    "The head has as many steps of each as it pools to, so memory goes by these too"
+    calls = counted(monkeypatch, fast, 'whole')
+    for B,L,small in ((16,24,True), (20,50,True), (21,50,False), (21,2,False), (1024,2,False), (1,1024,True), (1,1025,False)):
+        calls.clear()
+        XceptionTime(1, 2)(torch.randn(B, 1, L))
+        assert len(calls)==small, (B,L)
 
 def test_scores_that_nobody_keeps_hold_nothing():
     m,x = network(),torch.randn(4, 3, 40).double()

@@ -19,7 +19,7 @@ from .infer import Network, folded, infer, weights_of
 from .layers import BatchNorm1d, Conv1d, MaxPool1d
 from .masks import is_traced, length_mask
 from .rows import *
-from .small import keep_memory, plain_module, serves, whole
+from .small import serves, whole
 from .threads import apart, side_by_side
 
 # %% ../nbs/00e_fast.ipynb #f23a2ee8
@@ -255,10 +255,12 @@ def _norm(norm, x):
 def _stage(m, shortcut, x, res, mask, pool, grad):
     "A module and what follows it: (batch, length, channels) -> (batch, length or `pool`, 4*nf)"
     ws = weights_of(m)
-    if shortcut is None:
-        out = Stage.apply(x, None, mask, None, grad, *ws, None, None, None)
-        return out if pool is None else pool_steps(out, pool, mask)
+    alone = lambda: Stage.apply(x, None, mask, None, grad, *ws, None, None, None)
+    if shortcut is None: return alone() if pool is None else pool_steps(alone(), pool, mask)
     conv,norm = shortcut
+    if grad and mask is None and is_small(*x.shape[:2], 4*len(ws[4])): # small: PyTorch's own operations have less to set up
+        out = F.relu(alone() + _norm(norm, linear(res, conv.weight.squeeze(2), conv.bias)))
+        return out if pool is None else pool_steps(out, pool, mask)
     with torch.no_grad():
         if isinstance(norm, nn.Identity):
             gamma,beta = torch.ones_like(conv.bias),conv.bias
@@ -297,7 +299,7 @@ def fast_forward(
     grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     block,(pool,*convs,_) = model.block,model.head
     net = Network.of(block, convs) if plan is None else plan.network(block, convs)
-    if grad and mask is None and is_small(len(x), x.shape[2], 4*net.widths[-1][2]) and serves(net, x): return whole(net, x, pool.output_size)
+    if grad and mask is None and serves(net, x, pool.output_size): return whole(net, x, pool.output_size)
     if grad or any(n.training for n in net.norms): return _forward(model, x, mask, grad)
     # without statistics of a batch nothing joins its series, so a piece goes all the way while it is in the cache
     cuts = pieces(len(x), x.shape[2], 4*net.widths[-1][2])
