@@ -5,11 +5,11 @@ from statistics import median
 import numpy as np
 import onnxruntime
 import torch
-from xceptiontime.export import export_onnx
-from xceptiontime.models import XceptionTime
-from xceptiontime.preprocess import Preprocess
-from xceptiontime.runtime import Predictor
-from xceptiontime.tasks import Classification
+from xceptiontime.runtime.export import export_onnx
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.preprocess import Preprocess
+from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.processing.tasks import Classification
 
 def ms(f, x):
     start = time.perf_counter()

@@ -2,20 +2,20 @@
 import statistics, subprocess, sys, tempfile, time
 
 predicts = """import numpy as np
-from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.predictor import Predictor
 Predictor.from_pretrained({folder!r}).predict_proba(np.zeros((1,3,256), np.float32))"""
 
 def save(folder):
     "A network of the default width for series of 3 x 256, as a model folder"
     import numpy as np
-    from xceptiontime.models import XceptionTime
-    from xceptiontime.preprocess import Preprocess
-    from xceptiontime.runtime import Predictor
-    from xceptiontime.tasks import Classification
+    from xceptiontime.models.xceptiontime import XceptionTime
+    from xceptiontime.processing.preprocess import Preprocess
+    from xceptiontime.runtime.predictor import Predictor
+    from xceptiontime.processing.tasks import Classification
     X = np.random.default_rng(0).normal(size=(20,3,256)).astype(np.float32)
     return str(Predictor(XceptionTime(3, 5, head='linear'), Classification(range(5)), Preprocess().fit(X)).save_pretrained(folder))
 
-pairs = [('import torch', 'from xceptiontime.runtime import Predictor', 0.4),
+pairs = [('import torch', 'from xceptiontime.runtime.predictor import Predictor', 0.4),
          ('from fastai.basics import *', 'from xceptiontime.all import *', 0.5)]
 
 def seconds(code):

@@ -5,8 +5,8 @@
 import copy, statistics as st, time
 import torch
 import network
-from xceptiontime.inception import InceptionTime
-from xceptiontime.models import XceptionTime
+from xceptiontime.models.inception import InceptionTime
+from xceptiontime.models.xceptiontime import XceptionTime
 
 def seconds(f):
     start = time.process_time()

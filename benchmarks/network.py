@@ -11,7 +11,7 @@ The two take turns in one process, and a ratio is the median over turns. The bou
 import argparse, copy, importlib.util, platform, resource, statistics as st, subprocess, sys, time
 import torch
 from torch.nn import functional as F
-from xceptiontime.models import XceptionTime
+from xceptiontime.models.xceptiontime import XceptionTime
 
 SHAPES = [(64,1,150), (64,3,256), (16,12,512), (1,3,256)] # series, channels, steps
 

@@ -1,10 +1,10 @@
 "Milliseconds of one prediction for one series, over a bare forward of the same network, as a ratio to it, and with a network that computes nothing; alternating, medians. Run: python benchmarks/predict.py"
 import statistics, time
 import numpy as np, torch
-from xceptiontime.models import XceptionTime
-from xceptiontime.preprocess import Preprocess
-from xceptiontime.runtime import Predictor
-from xceptiontime.tasks import Classification,Regression
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.preprocess import Preprocess
+from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.processing.tasks import Classification,Regression
 
 def ms(f):
     start = time.perf_counter()

@@ -6,11 +6,11 @@ import sys, time
 import numpy as np
 import torch
 from xceptiontime.data.sets import get_myo,get_myo_recordings
-from xceptiontime.models import XceptionTime
-from xceptiontime.preprocess import Preprocess
-from xceptiontime.runtime import Predictor
-from xceptiontime.stream import StreamingPredictor
-from xceptiontime.tasks import Classification
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.preprocess import Preprocess
+from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.runtime.stream import StreamingPredictor
+from xceptiontime.processing.tasks import Classification
 
 rate,window = 200,40
 

@@ -11,8 +11,8 @@ from fastai.callback.core import Callback
 from fastai.torch_core import num_distrib, rank_distrib
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import make_bumps
-from xceptiontime.learner import TSLearner, ts_learner
-from xceptiontime.models import XceptionTime
+from xceptiontime.train.learner import TSLearner, ts_learner
+from xceptiontime.models.xceptiontime import XceptionTime
 
 EPOCHS,LR,BS = 3,3e-3,8
 
@@ -53,7 +53,7 @@ def result(learn):
                 weights=[p.tolist() for p in learn.model.parameters()])
 
 if __name__=='__main__':
-    import xceptiontime.distributed
+    import xceptiontime.train.distributed
     from xceptiontime.cli import main
     torch.set_num_threads(1)
     out = Path(sys.argv[1])

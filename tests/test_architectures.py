@@ -3,16 +3,17 @@ import copy
 import numpy as np, pytest, torch
 from torch import nn
 from networks import counted, plain
-from xceptiontime import fast, models
-from xceptiontime.export import export_onnx
+from xceptiontime.models.fast import door as fast
+from xceptiontime.models import xceptiontime as models
+from xceptiontime.runtime.export import export_onnx
 from xceptiontime.data.loaders import TSDataLoaders
-from xceptiontime.layers import BN1d, Conv1d, GAP1d
-from xceptiontime.learner import ts_learner
-from xceptiontime.masks import length_mask, real_steps
-from xceptiontime.models import XceptionTime
-from xceptiontime.preprocess import Preprocess
-from xceptiontime.runtime import ARCHS, Predictor, register_arch
-from xceptiontime.tasks import Classification
+from xceptiontime.models.layers import BN1d, Conv1d, GAP1d
+from xceptiontime.train.learner import ts_learner
+from xceptiontime.models.masks import length_mask, real_steps
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.preprocess import Preprocess
+from xceptiontime.runtime.predictor import ARCHS, Predictor, register_arch
+from xceptiontime.processing.tasks import Classification
 
 def network(seed=0, **kw):
     "A network in double precision whose BatchNorms have seen data"

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 from xceptiontime.data.augment import (ChannelDropout, Jitter, MagnitudeWarp, Scaling, TimeCrop, TimeMask, TimeShift, TimeWarp, TSCutMix, TSMixUp)
 from xceptiontime.data.loaders import TSDataLoaders, TSLengths, TSTensor
-from xceptiontime.learner import ts_learner
+from xceptiontime.train.learner import ts_learner
 
 transforms = [Jitter, Scaling, MagnitudeWarp, ChannelDropout, TimeShift, lambda **kw: TimeShift(roll=True, **kw), TimeWarp, TimeCrop, TimeMask]
 ids = ['Jitter','Scaling','MagnitudeWarp','ChannelDropout','TimeShift','TimeShift-roll','TimeWarp','TimeCrop','TimeMask']

@@ -2,8 +2,8 @@
 import os, signal, subprocess, sys, threading, time
 import numpy as np
 import pytest
-from xceptiontime.benchmark import COLUMNS, read_rows, run_benchmark, table
-from xceptiontime.comparison import ensemble_scores
+from xceptiontime.bench.benchmark import COLUMNS, read_rows, run_benchmark, table
+from xceptiontime.bench.comparison import ensemble_scores
 from xceptiontime.data.sets import make_bumps
 
 SETS,SEEDS,EPOCHS = ['Short','Odd','Long'],[0,1,2],3

@@ -9,19 +9,19 @@ from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import cdist
 from scipy.special import expit, log_softmax, softmax
 from scipy.stats import betabinom
-from xceptiontime import calibrate
-from xceptiontime.calibrate import Novelty, calibration_error, fit_temperature, plot_reliability
-from xceptiontime.conformal import conformal_table, conformal_tables, predict_sets, threshold
+from xceptiontime.explain import calibrate
+from xceptiontime.explain.calibrate import Novelty, calibration_error, fit_temperature, plot_reliability
+from xceptiontime.processing.conformal import conformal_table, conformal_tables, predict_sets, threshold
 from xceptiontime.data.augment import Jitter
 from xceptiontime.data.loaders import TSDataLoaders
-from xceptiontime.export import export_onnx
-from xceptiontime.interpret import permutation_importance, plot_confusion_matrix
-from xceptiontime.learner import ts_learner
-from xceptiontime.models import XceptionTime
-from xceptiontime.preprocess import Preprocess
-from xceptiontime.runtime import Predictor
-from xceptiontime.stream import StreamingPredictor
-from xceptiontime.tasks import Classification, MultiLabel, Regression
+from xceptiontime.runtime.export import export_onnx
+from xceptiontime.explain.attribution import permutation_importance, plot_confusion_matrix
+from xceptiontime.train.learner import ts_learner
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.preprocess import Preprocess
+from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.runtime.stream import StreamingPredictor
+from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
 
 def make(task, c_in=2):
     "A small predictor with scores that differ"

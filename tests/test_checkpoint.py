@@ -5,11 +5,11 @@ import pytest
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.mixup import MixUp
-from xceptiontime.checkpoint import Checkpoint
+from xceptiontime.train.checkpoint import Checkpoint
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import make_bumps
-from xceptiontime.learner import ts_learner
-import xceptiontime.recipe # gives learners `fit_recipe`
+from xceptiontime.train.learner import ts_learner
+import xceptiontime.train.recipe # gives learners `fit_recipe`
 
 context = multiprocessing.get_context('forkserver') # each run in a process that has only imported things
 context.set_forkserver_preload(['xceptiontime.checkpoint','fastai.callback.mixup'])

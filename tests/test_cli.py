@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from xceptiontime.cli import main
 from xceptiontime.data.formats import read_series
-from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.predictor import Predictor
 
 sets = Path(find_spec('aeon').submodule_search_locations[0])/'datasets'/'data'
 def ts(name, part): return str(sets/name/f'{name}_{part}.ts')

@@ -6,10 +6,10 @@ import pytest
 import torch
 from xceptiontime.cli import main
 from xceptiontime.data.windows import sliding_windows
-from xceptiontime.models import XceptionTime
-from xceptiontime.preprocess import Preprocess
-from xceptiontime.runtime import Predictor
-from xceptiontime.tasks import Classification, MultiLabel, Regression
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.preprocess import Preprocess
+from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
 
 command = [sys.executable, '-c', 'import sys; from xceptiontime.cli import main; sys.exit(main())']
 signal_ = np.random.default_rng(0).normal(size=(3,60)).round(3)
@@ -141,7 +141,7 @@ def test_interrupted(model):
 
 @pytest.mark.parametrize('option,lengths', [([],None), (['--lengths'],True), (['--no-lengths'],False)])
 def test_export_asks_the_model_about_lengths(model, tmp_path, monkeypatch, option, lengths):
-    import xceptiontime.export as export
+    import xceptiontime.runtime.export as export
     got = []
     monkeypatch.setattr(export, 'export_onnx', lambda p, path, channels, lengths: (got.append(lengths), open(path, 'w').close()))
     assert main(['export', str(model[0]), '--onnx', str(tmp_path/'m.onnx'), *option])==0 and got==[lengths]

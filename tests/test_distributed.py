@@ -7,7 +7,7 @@ import torch
 from distributed_script import BS, EPOCHS, LR, learner, result
 from xceptiontime.data.formats import write_ts
 from xceptiontime.data.sets import make_bumps
-from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.predictor import Predictor
 
 @pytest.fixture(scope='module')
 def two(tmp_path_factory):

@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
 from xceptiontime.data.formats import read_series
-from xceptiontime.estimator import XceptionTimeClassifier, XceptionTimeRegressor
+from xceptiontime.train.estimator import XceptionTimeClassifier, XceptionTimeRegressor
 
 sets = Path(find_spec('aeon').submodule_search_locations[0])/'datasets'/'data'
 small = dict(lr=1e-2, bs=32, nf=1, ks=4)
@@ -110,7 +110,7 @@ def test_missing_values():
 def test_every_preprocessing_is_there():
     "Each keyword of Preprocess is one of the estimators, and reaches it"
     import inspect
-    from xceptiontime.preprocess import Preprocess
+    from xceptiontime.processing.preprocess import Preprocess
     names = set(inspect.signature(Preprocess).parameters)-{'c_in'}
     given = dict(missing='ffill', scale='robust', mu=255., resample=25, crop=None)
     assert set(given)==names

@@ -4,12 +4,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from xceptiontime import export
-from xceptiontime.export import export_onnx, export_program
-from xceptiontime.models import XceptionTime
-from xceptiontime.preprocess import Preprocess
-from xceptiontime.runtime import Predictor
-from xceptiontime.tasks import Classification, MultiLabel, Regression
+from xceptiontime.runtime import export
+from xceptiontime.runtime.export import export_onnx, export_program
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.preprocess import Preprocess
+from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
 
 def make(scale='channel', vocab=('down','naïve','up'), missing='raise', task=None, **kwargs):
     "A predictor whose answers differ from series to series"
@@ -67,7 +67,7 @@ def test_what_the_model_knows(tmp_path):
     assert (json.loads(meta['channels']),json.loads(meta['rate']))==(['left','right'],200)
     assert [i.name for i in s.get_inputs()]==['x','lengths']
     from xceptiontime.data.loaders import TSDataLoaders
-    from xceptiontime.learner import ts_learner
+    from xceptiontime.train.learner import ts_learner
     X = [series(1,k) for k in (9,9,9,9,7,7)]
     learn = ts_learner(TSDataLoaders.from_arrays(X, list('ababab'), (range(4),range(4,6)), device='cpu'), nf=1)
     assert export._predictor(learn)[1] # not trained, so what it holds counts

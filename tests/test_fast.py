@@ -5,10 +5,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 from networks import counted, plain, seasoned
-from xceptiontime import fast, infer, models, small
-from xceptiontime.fast import Join, Stage, Stats, applies, plain_stage
-from xceptiontime.layers import Conv1d, SeparableConv1d
-from xceptiontime.models import XceptionTime
+from xceptiontime.models.fast import door as fast
+from xceptiontime.models.fast import infer
+from xceptiontime.models import xceptiontime as models
+from xceptiontime.models.fast import small
+from xceptiontime.models.fast.door import Join, Stage, Stats, applies, plain_stage
+from xceptiontime.models.layers import Conv1d, SeparableConv1d
+from xceptiontime.models.xceptiontime import XceptionTime
 
 def network(c_in=3, c_out=5, **kw): return seasoned(XceptionTime, c_in, c_out, **{'nf':4, **kw})
 

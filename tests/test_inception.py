@@ -3,14 +3,14 @@ import copy
 import numpy as np, pytest, torch
 from torch import nn
 from networks import counted, plain, seasoned
-from xceptiontime import inception
+from xceptiontime.models import inception
 from xceptiontime.data.loaders import TSDataLoaders
-from xceptiontime.export import export_onnx
-from xceptiontime.inception import InceptionTime
-from xceptiontime.learner import ts_learner
-from xceptiontime.preprocess import Preprocess
-from xceptiontime.runtime import Predictor
-from xceptiontime.tasks import Classification
+from xceptiontime.runtime.export import export_onnx
+from xceptiontime.models.inception import InceptionTime
+from xceptiontime.train.learner import ts_learner
+from xceptiontime.processing.preprocess import Preprocess
+from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.processing.tasks import Classification
 
 def network(c_in=3, c_out=5, **kw): return seasoned(InceptionTime, c_in, c_out, **{'nf':3, **kw})
 

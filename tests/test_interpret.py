@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.windows import Windows
-from xceptiontime.inception import InceptionTime
-from xceptiontime.interpret import *
-from xceptiontime.learner import TSLearner, ts_learner
+from xceptiontime.models.inception import InceptionTime
+from xceptiontime.explain.attribution import *
+from xceptiontime.train.learner import TSLearner, ts_learner
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(24,2,40)).astype(np.float32)
@@ -175,7 +175,7 @@ def test_captum_missing(monkeypatch):
     with pytest.raises(ImportError, match=r"captum: expected it .* pip install 'xceptiontime\[interpret\]'"): attribute(learner(), X[:1])
 
 def test_warns_where_it_does_not_add_up(monkeypatch):
-    import xceptiontime.interpret as m
+    import xceptiontime.explain.attribution as m
     monkeypatch.setattr(m, 'MOST_STEPS', 1)
     with pytest.warns(UserWarning, match='did not bring them within 1 %'): attribute(learner(), X[:4], n_steps=1)
 

@@ -10,8 +10,8 @@ from xceptiontime.data.loaders import TSDataLoaders, TSTensor
 from xceptiontime.data.order import similar_lengths
 from xceptiontime.data.splits import get_splits
 from xceptiontime.data.windows import MappedArray, Windows, crop_series, resample_series, sliding_windows
-from xceptiontime.learner import ts_learner
-from xceptiontime.runtime import Predictor
+from xceptiontime.train.learner import ts_learner
+from xceptiontime.runtime.predictor import Predictor
 
 def arrays(n=50, c=2, length=12):
     "Series whose first value is their number"

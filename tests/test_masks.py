@@ -3,8 +3,8 @@ import copy
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from torch.nn import functional as F
-from xceptiontime.layers import BatchNorm1d
-from xceptiontime.models import XceptionTime
+from xceptiontime.models.layers import BatchNorm1d
+from xceptiontime.models.xceptiontime import XceptionTime
 
 OPTIONS = [dict(), dict(bottleneck=False), dict(residual=False), dict(ks=24), dict(ks=(41,21,11)), dict(nf=7), dict(adaptive_size=1),
            dict(adaptive_size=130), dict(head='bn'), dict(head='linear'), dict(head='linear', residual=False, bottleneck=False, ks=4)]
@@ -119,7 +119,7 @@ def test_wrong_lengths(lengths, kind, words):
         assert words in str(e.value) and '\n' not in str(e.value)
 
 def test_batchnorm_without_running_statistics_uses_the_real_steps_in_evaluation_too():
-    from xceptiontime.masks import length_mask, real_steps
+    from xceptiontime.models.masks import length_mask, real_steps
     bn = BatchNorm1d(2, track_running_stats=False).eval()
     x = torch.randn(2, 2, 6)
     with real_steps(length_mask(torch.tensor([6,2]), 6)): out = bn(x)

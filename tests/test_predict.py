@@ -5,8 +5,8 @@ from fastai.learner import Learner
 from xceptiontime.data.augment import Jitter
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import make_bumps
-from xceptiontime.learner import ts_learner
-from xceptiontime.runtime import Predictor
+from xceptiontime.train.learner import ts_learner
+from xceptiontime.runtime.predictor import Predictor
 
 rng = np.random.default_rng(0)
 splits = np.arange(30), np.arange(30,40)

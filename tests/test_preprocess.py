@@ -10,12 +10,12 @@ import torch
 from hypothesis import example, given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
-from xceptiontime import preprocess
+from xceptiontime.processing import preprocess
 from xceptiontime.data.windows import resample_series
-from xceptiontime.models import XceptionTime
-from xceptiontime.preprocess import MISSING, SCALES, Preprocess, check_series, cropped, fill_missing, mu_law, mu_law_inverse, resampled
-from xceptiontime.runtime import Predictor
-from xceptiontime.tasks import Classification
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.preprocess import MISSING, SCALES, Preprocess, check_series, cropped, fill_missing, mu_law, mu_law_inverse, resampled
+from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.processing.tasks import Classification
 
 fills = MISSING[1:]
 
@@ -287,7 +287,7 @@ def test_gunpoint_with_a_tenth_missing(missing, capsys):
     "Each policy learns from GunPoint with 10 % of its values gone, clearly better than the larger class"
     from xceptiontime.data.formats import read_series
     from xceptiontime.data.loaders import TSDataLoaders
-    from xceptiontime.learner import ts_learner
+    from xceptiontime.train.learner import ts_learner
     parts = [read_series(GUNPOINT/f'GunPoint_{o}.ts') for o in ('TRAIN','TEST')]
     X,y = (np.concatenate(o) for o in zip(*parts))
     splits = np.arange(50),np.arange(50,60) # the rest of the test part is judged at the end

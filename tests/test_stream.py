@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from xceptiontime.data.windows import sliding_windows
-from xceptiontime.models import XceptionTime
-from xceptiontime.preprocess import Preprocess
-from xceptiontime.runtime import Predictor
-from xceptiontime.stream import StreamingPredictor
-from xceptiontime.tasks import Classification, MultiLabel, Regression
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.preprocess import Preprocess
+from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.runtime.stream import StreamingPredictor
+from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
 
 def make(c_in=2, scale='channel', task=Classification(['a','b','c']), missing='raise'):
     torch.manual_seed(0)

@@ -9,8 +9,8 @@ from fastai.callback.mixup import MixUp
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.order import weighted_order
 from xceptiontime.data.sets import get_ucr
-from xceptiontime.learner import ts_learner
-from xceptiontime.tasks import TASKS, Classification, MultiLabel, Regression, TaskLoss, class_weights, infer_task
+from xceptiontime.train.learner import ts_learner
+from xceptiontime.processing.tasks import TASKS, Classification, MultiLabel, Regression, TaskLoss, class_weights, infer_task
 
 rng = np.random.default_rng(0)
 

@@ -2,9 +2,9 @@
 import os, threading
 import pytest, torch
 from networks import plain
-from xceptiontime import fast
-from xceptiontime.models import XceptionTime
-from xceptiontime.threads import _pool, side_by_side
+from xceptiontime.models.fast import door as fast
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.models.fast.threads import _pool, side_by_side
 
 @pytest.fixture(params=[1,2,3])
 def threads(request):

@@ -1,30 +1,32 @@
+"All that a notebook calls: fastai's own names and those of this project, of which none takes the place of one of fastai's"
 from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *
-from .checks import *
-from .files import *
-from .layers import *
-from .models import *
-from .inception import *
-from .preprocess import *
-from .conformal import *
-from .tasks import *
+from .base.checks import *
+from .base.files import *
+from .models.layers import (AdaptiveAvgPool1d, Add, BatchNorm1d, BN1d, Concat, Conv1d, ConvBlock, GAP1d, MaxPool1d,
+    SeparableConv1d, check_bias, check_weight, count_parameters, get_layers, is_bn, is_conv, is_layer, is_linear)
+from .models.xceptiontime import *
+from .models.inception import *
+from .processing.preprocess import *
+from .processing.tasks import *
+from .processing.conformal import conformal_table, conformal_tables, predict_sets
 from .data.formats import *
 from .data.windows import *
 from .data.splits import *
 from .data.sets import *
-from .runtime import *
-from .stream import *
-from .export import *
 from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *
-from .pretrained import *
-from .learner import *
-from .interpret import *
-from .calibrate import *
-from .checkpoint import *
-from .recipe import *
-from .estimator import *
-from .benchmark import *
-from .comparison import *
+from .runtime.predictor import *
+from .runtime.stream import *
+from .runtime.export import export_onnx, export_program
+from .train.learner import *
+from .train.pretrained import *
+from .train.checkpoint import *
+from .train.recipe import RECIPES, AverageWeights, batch_size, get_recipe, recipe_learner
+from .train.estimator import *
+from .explain.attribution import *
+from .explain.calibrate import *
+from .bench.benchmark import read_rows, run_benchmark
+from .bench.comparison import ablation, mean_ranks, pairwise, plot_ranks, plot_scatter, published

@@ -1,0 +1,1 @@
+"Many data sets, and results beside published ones"

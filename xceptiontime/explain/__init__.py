@@ -1,0 +1,1 @@
+"Why a network gives an answer, and how sure it is"

@@ -1,0 +1,3 @@
+"The networks: XceptionTime, and InceptionTime to compare with"
+from .inception import InceptionTime
+from .xceptiontime import XceptionTime

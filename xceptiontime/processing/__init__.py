@@ -1,0 +1,1 @@
+"From raw series to the input of a network, and from its scores to answers"

@@ -1,0 +1,1 @@
+"The fastai Learner around XceptionTime, and what goes with a training"
