@@ -1,0 +1,76 @@
+"How the code reads, as far as a test can tell: lines, checks, functions, and a test below each exported cell"
+import ast, json
+from pathlib import Path
+import pytest
+
+root = Path(__file__).parent.parent
+NOTEBOOKS = sorted((root/'nbs').rglob('[0-9]*.ipynb'))
+FILES = sorted([*(root/'tests').glob('*.py'), *(root/'benchmarks').glob('*.py'), *(root/'tools').glob('*.py')])
+WIDTH = 100 # characters that nine in ten lines keep to; `ruff check` holds the limit of 120
+LONGEST, MOST = 30, 7 # lines of a function's body, parameters of a function that no user calls
+
+def cells(path):
+    "The code cells of a notebook: (is it exported?, source)"
+    for c in json.loads(path.read_text())['cells']:
+        source = ''.join(c['source'])
+        if c['cell_type']=='code' and source.strip(): yield '#| export' in source, source
+
+def sources(path): return [s for _,s in cells(path)] if path.suffix=='.ipynb' else [path.read_text()]
+
+def trees(path):
+    for source in sources(path):
+        lines = [l for l in source.splitlines() if not l.lstrip().startswith(('!','%'))]
+        yield ast.parse('\n'.join(lines))
+
+def nodes(path, *kinds): return [n for t in trees(path) for n in ast.walk(t) if isinstance(n, kinds)]
+
+def shown(node): return ast.unparse(node)[:100]
+
+of_each = pytest.mark.parametrize('path', NOTEBOOKS+FILES, ids=lambda p: p.stem)
+of_notebooks = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+
+@of_each
+def test_nine_lines_in_ten_are_short(path):
+    lines = [l for s in sources(path) for l in s.splitlines() if l.strip()]
+    long = [l for l in lines if len(l)>WIDTH]
+    assert len(long) <= len(lines)/10, f'{len(long)} of {len(lines)} lines have more than {WIDTH} characters'
+
+@of_each
+def test_an_error_has_a_line_of_its_own(path):
+    bad = [n for n in nodes(path, ast.If) if isinstance(n.body[0], ast.Raise) and n.body[0].lineno==n.test.end_lineno]
+    assert not bad, [shown(n) for n in bad]
+
+@of_each
+def test_assignments_stand_alone_or_in_pairs(path):
+    def several(n):
+        pair = n.targets[0], n.value
+        return all(isinstance(o, ast.Tuple) for o in pair) and len(n.value.elts)>2
+    bad = [n for n in nodes(path, ast.Assign) if several(n)]
+    assert not bad, [shown(n) for n in bad]
+
+@of_notebooks
+def test_functions_are_short(path):
+    for n in nodes(path, ast.FunctionDef):
+        body = n.body[1:] if isinstance(n.body[0], ast.Expr) and isinstance(n.body[0].value, ast.Constant) else n.body
+        if not body: continue
+        lines = body[-1].end_lineno-body[0].lineno+1
+        assert lines <= LONGEST, f'{n.name} has {lines} lines'
+        if n.name.startswith('_') and not n.name.startswith('__'):
+            args = n.args
+            count = len(args.posonlyargs+args.args+args.kwonlyargs)
+            assert count <= MOST, f'{n.name} takes {count} parameters'
+
+def is_definition(source): return any(isinstance(n, (ast.FunctionDef, ast.ClassDef)) for n in ast.parse(source).body)
+
+@of_notebooks
+def test_each_exported_cell_is_shown_at_work(path):
+    kinds = [(exported, exported and is_definition(source), source) for exported,source in cells(path)]
+    for (_,definition,source),(after,*_) in zip(kinds, [*kinds[1:], (False,)]):
+        if definition: assert not after, f'nothing shows what this does:\n{source[:300]}'
+
+@of_notebooks
+def test_notebooks_test_what_they_export(path):
+    exported = sum(len([l for l in s.splitlines() if l.strip()]) for e,s in cells(path) if e)
+    checks = ('test_', 'assert', 'expect_fail', 'says(', 'told(', 'refused(')
+    count = sum(l.count(c) for e,s in cells(path) if not e for l in s.splitlines() for c in checks)
+    assert count >= exported*.2, f'{count} assertions on {exported} exported lines'
