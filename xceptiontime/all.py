@@ -15,6 +15,7 @@ from .data.formats import *
 from .data.windows import *
 from .data.splits import *
 from .data.sets import *
+from .data.dataset import *
 from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *
