@@ -22,7 +22,7 @@ from fastai.learner import AvgLoss
 from torch import nn
 from torch.nn import functional as F
 from ..base.checks import check_whole
-from ..data.loaders import TSDataset,TSLengths,TSTensor,series_axes
+from ..data.dataset import TSDataset,TSLengths,TSTensor,series_axes
 from ..train.learner import DEFAULT_METRICS,TSLearner,task_metrics
 from ..processing.preprocess import check_series,cropped
 from ..runtime.predictor import Predictor,evaluating
