@@ -29,7 +29,8 @@ from fastai.metrics import AccumMetric,ActivationType
 from fastai.optimizer import Adam
 from fastai.torch_core import params,set_seed
 from torch import nn
-from ..data.loaders import TARGETS,TSDataLoaders,TSLengths
+from ..data.dataset import TARGETS,TSLengths
+from ..data.loaders import TSDataLoaders
 from ..models.xceptiontime import XceptionTime
 from ..processing.preprocess import check_series
 from .pretrained import _same_task,go_on_from
