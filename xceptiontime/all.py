@@ -20,6 +20,8 @@ from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *
 from .runtime.predictor import *
+from .runtime.folder import *
+from .runtime.hub import model_card, model_folder
 from .runtime.stream import *
 from .runtime.export import export_onnx, export_program
 from .train.learner import *
@@ -28,6 +30,8 @@ from .train.checkpoint import *
 from .train.recipe import RECIPES, AverageWeights, batch_size, get_recipe, recipe_learner
 from .train.estimator import *
 from .explain.attribution import *
+from .explain.importance import *
+from .explain.plots import *
 from .explain.calibrate import *
 from .bench.benchmark import read_rows, run_benchmark
 from .bench.comparison import ablation, mean_ranks, pairwise, plot_ranks, plot_scatter, published

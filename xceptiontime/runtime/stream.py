@@ -39,16 +39,17 @@ class StreamingPredictor:
         bs:int=64, # windows at a time, where one chunk fills several
     ):
         if smooth not in (None,'majority','mean'): raise ValueError(f"smooth: expected 'majority', 'mean' or None, got {smooth!r}")
-        if smooth=='majority' and predictor.task.name!='classification':
+        if smooth=='majority' and not predictor.task.exclusive:
             raise ValueError(f"smooth: expected 'mean' or None for a {predictor.task.name} task, got 'majority'")
         if None not in (rate,predictor.rate) and rate!=predictor.rate: raise ValueError(f'rate: expected {predictor.rate:g} Hz, as of the series that the model was trained on, got {rate:g}')
         if bs<1: raise ValueError(f'bs: expected 1 or more windows at a time, got {bs}')
         self.predictor,self.rate,self.smooth,self.last,self.bs = predictor,rate,smooth,to_samples(last, name='last'),bs
         self.window = to_samples(window, rate, 'window')
         if self.window<(predictor.preprocess.crop or 1): raise ValueError(f'window: expected {predictor.preprocess.crop} samples or more, of which the model keeps so many, got {self.window}')
-        lo,hi = ((predictor.training or {}).get(k) for k in ('shortest','longest'))
-        if lo and hi and not lo/2<=self.window<=hi*2:
-            warnings.warn(f'window: {self.window} samples are far from the series that the model was trained on, of {lo} to {hi} steps', stacklevel=2)
+        if predictor.lengths is not None:
+            lo,hi = predictor.lengths
+            if not lo/2<=self.window<=hi*2:
+                warnings.warn(f'window: {self.window} samples are far from the series that the model was trained on, of {lo} to {hi} steps', stacklevel=2)
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
         self.reset()
 

@@ -33,7 +33,7 @@ from ..data.dataset import TARGETS,TSLengths
 from ..data.loaders import TSDataLoaders
 from ..models.xceptiontime import XceptionTime
 from ..processing.preprocess import check_series
-from .pretrained import _same_task,go_on_from
+from .pretrained import go_on_from
 from ..runtime.predictor import Predictor,evaluating
 from ..processing.tasks import TaskLoss
 
@@ -147,15 +147,12 @@ def task_metrics(
     for m in L(metrics):
         if isinstance(m, str):
             if m not in known: raise ValueError(f'metrics: expected for {task.name} some of {list(known)}, or others as objects, got {m!r}')
-            if m=='roc_auc' and y is not None:
-                there = len(np.unique(y)) if task.name=='classification' else min(len(np.unique(c)) for c in y.numpy().T)
-                if there<(want := task.c_out if task.name=='classification' else 2):
-                    raise ValueError(f"metrics: expected {'each class' if task.name=='classification' else 'series with and without each label'} in validation for 'roc_auc', got {there} of {want}")
+            if m=='roc_auc' and y is not None: task.check_roc(y, 'metrics')
             m = TaskMetric(m, task)
         elif not isinstance(m, (TaskMetric,InUnits)):
             m = mk_metric(m)
             if (own := _metric_task(m) or task.name)!=task.name: raise ValueError(f'metrics: expected metrics for {task.name}, got {m.name}, which is for {own}')
-            if task.name=='regression': m = InUnits(m, task)
+            if task.vocab is None: m = InUnits(m, task)
             if y is not None and isinstance(getattr(m, 'metric', m), (AvgMetric,AccumMetric)):
                 def f():
                     m.reset()
@@ -247,7 +244,7 @@ class TSLearner(Learner):
     def task(self):
         "What the scores mean: a copy of the task of the data, as two learners on the same data may each have a temperature of their own"
         own,new = self._task,self.dls.task
-        if own.name!=new.name or own.vocab is not None and own.vocab.tolist()!=new.vocab.tolist():
+        if not own.same_as(new):
             raise ValueError(f'dls: expected data for the task that this learner was made for, {own}, got {new}; ts_learner makes a new learner')
         return own
 
@@ -432,7 +429,7 @@ def _check_data(self:TSLearner,
 ):
     "Series of another task or otherwise preprocessed are refused: what comes of them would look right"
     own,new = self.dls.preprocess,ds.preprocess
-    if not _same_task(self.task, ds.task): raise ValueError(f'dl: expected data for the task that this learner was made for, {self.task}, got {ds.task}; learn.dls.test_dl makes a loader that fits')
+    if not self.task.same_as(ds.task): raise ValueError(f'dl: expected data for the task that this learner was made for, {self.task}, got {ds.task}; learn.dls.test_dl makes a loader that fits')
     if own is not new and (own.settings()!=new.settings() or not all(torch.equal(a.cpu(), b.cpu()) for a,b in zip(own.buffers(), new.buffers()))):
         raise ValueError('dl: expected series preprocessed as in training, with the same settings and statistics, got a loader with others; learn.dls.test_dl makes one that fits')
 
