@@ -23,7 +23,8 @@ from torch import nn
 from torch.nn import functional as F
 from ..base.checks import check_whole
 from ..data.loaders import TSDataset,TSLengths,TSTensor,series_axes
-from ..train.learner import DEFAULT_METRICS,TSLearner,task_metrics
+from ..train.learner import TSLearner
+from ..train.metrics import DEFAULT_METRICS,task_metrics
 from ..processing.preprocess import check_series,cropped
 from ..runtime.predictor import Predictor,evaluating
 
