@@ -12,7 +12,8 @@ from xceptiontime.train.learner import ts_learner
 from xceptiontime.models.masks import length_mask, real_steps
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
-from xceptiontime.runtime.predictor import ARCHS, Predictor, register_arch
+from xceptiontime.runtime import Predictor, register_arch
+from xceptiontime.runtime.folder import ARCHS
 from xceptiontime.processing.tasks import Classification
 
 def network(seed=0, **kw):

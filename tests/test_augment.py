@@ -8,7 +8,8 @@ from fastai.callback.core import Callback
 from hypothesis import given, settings, strategies as st
 from torch import nn
 from xceptiontime.data.augment import (ChannelDropout, Jitter, MagnitudeWarp, Scaling, TimeCrop, TimeMask, TimeShift, TimeWarp, TSCutMix, TSMixUp)
-from xceptiontime.data.loaders import TSDataLoaders, TSLengths, TSTensor
+from xceptiontime.data.dataset import TSLengths, TSTensor
+from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.train.learner import ts_learner
 
 transforms = [Jitter, Scaling, MagnitudeWarp, ChannelDropout, TimeShift, lambda **kw: TimeShift(roll=True, **kw), TimeWarp, TimeCrop, TimeMask]

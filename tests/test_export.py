@@ -42,7 +42,7 @@ def test_onnx_file(tmp_path):
     probs = s.run(None, {'x': X})[0]
     np.testing.assert_allclose(probs, predictor.predict_proba(X), atol=1e-5)
     assert probs.std(0).min()>.01 # else agreement would say little
-    assert b'xceptiontime/export.py' not in path.read_bytes() # no path of the machine that wrote it
+    assert b'runtime/export.py' not in path.read_bytes() # no path of the machine that wrote it
     assert predictor.model.training # the network is left as it was
     assert [p.name for p in tmp_path.iterdir()]==['a.onnx']
 
@@ -70,11 +70,12 @@ def test_what_the_model_knows(tmp_path):
     from xceptiontime.train.learner import ts_learner
     X = [series(1,k) for k in (9,9,9,9,7,7)]
     learn = ts_learner(TSDataLoaders.from_arrays(X, list('ababab'), (range(4),range(4,6)), device='cpu'), nf=1)
-    assert export._predictor(learn)[1] # not trained, so what it holds counts
+    assert export._is_ragged(learn, Predictor.of(learn)) # not trained, so what it holds counts
+    def ragged_alone(learn): return export._is_ragged(p := learn.predictor(), p)
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
-    assert not export._predictor(learn)[1] and not export._predictor(learn.predictor())[1] # then what it was trained on, as in the folder
+    assert not export._is_ragged(learn, Predictor.of(learn)) and not ragged_alone(learn) # then what it was trained on, as in the folder
     learn.trained = dict(epochs=2) # that of an older folder, in which lengths were not written down
-    assert export._predictor(learn)[1] and not export._predictor(learn.predictor())[1]
+    assert export._is_ragged(learn, Predictor.of(learn)) and not ragged_alone(learn)
     p.training = dict(shortest=29, longest=29)
     assert [i.name for i in session(export_onnx(p, tmp_path/'a.onnx')).get_inputs()]==['x']
 
@@ -127,7 +128,7 @@ np.save('out.npy', torch.export.load('a.pt2').module()(torch.from_numpy(np.load(
     np.save(tmp_path/'X.npy', X)
     subprocess.run([sys.executable, '-c', code], cwd=tmp_path, check=True)
     np.testing.assert_allclose(np.load(tmp_path/'out.npy'), predictor.predict_proba(Xs), atol=1e-5)
-    with zipfile.ZipFile(path) as z: assert not [n for n in z.namelist() if b'xceptiontime/export.py' in z.read(n) or str(tmp_path).encode() in z.read(n)]
+    with zipfile.ZipFile(path) as z: assert not [n for n in z.namelist() if b'runtime/export.py' in z.read(n) or str(tmp_path).encode() in z.read(n)]
 
 @pytest.mark.parametrize('write,name', [(export_onnx,'a.onnx'), (export_program,'a.pt2')])
 def test_what_disagrees_is_not_written(tmp_path, monkeypatch, write, name):
@@ -146,5 +147,5 @@ def test_without_the_extra(tmp_path, monkeypatch, missing):
     assert not list(tmp_path.iterdir())
 
 def test_room_is_light():
-    code = "import sys, xceptiontime.export; print([m for m in ('fastai','onnx','onnxruntime','onnxscript','pandas','matplotlib') if m in sys.modules])"
+    code = "import sys, xceptiontime.runtime.export; print([m for m in ('fastai','onnx','onnxruntime','onnxscript','pandas','matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip()=='[]'

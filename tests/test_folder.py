@@ -8,7 +8,8 @@ from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.train.learner import ts_learner
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
-from xceptiontime.runtime.predictor import MAX_CONFIG, Predictor
+from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.folder import MAX_CONFIG
 from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
 
 first = Path(__file__).parent/'fixtures'/'format1'
@@ -278,7 +279,8 @@ fuzz = '''
 import json, random, resource, shutil, sys, tempfile
 from pathlib import Path
 import torch
-from xceptiontime.runtime.predictor import Predictor, _build, _read_config, _read_weights, _state
+from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.folder import _build, _read_config, _read_weights, _state
 part,source,rounds = sys.argv[1],Path(sys.argv[2]),int(sys.argv[3])
 rng = random.Random(0)
 now = int(open('/proc/self/statm').read().split()[0])*resource.getpagesize()

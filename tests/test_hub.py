@@ -4,7 +4,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 import numpy as np, pytest
 from xceptiontime.cli import main
-from xceptiontime.runtime.predictor import Predictor, model_card
+from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.hub import model_card
 
 first = Path(__file__).parent/'fixtures'/'format1'
 
@@ -86,7 +87,7 @@ def run(code, home, hub=None, **env):
 def test_there_and_back(tmp_path):
     hub = Hub()
     push = f'''
-from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.runtime import Predictor
 p = Predictor.from_pretrained({str(first/'classes')!r})
 p.rate = 200.
 print(p.push_to_hub('user/model'))
@@ -104,7 +105,7 @@ import sys; print([m for m in ('fastai','pandas','matplotlib') if m in sys.modul
     hub.commits.append({**hub.commits[-1], 'config.json': json.dumps({**json.loads(hub.commits[-1]['config.json']), 'rate':100.}).encode(), 'pickle.pkl': b'x', 'train.py': b'x'})
     pull = f"""
 import numpy as np
-from xceptiontime.runtime.predictor import Predictor, model_folder
+from xceptiontime.runtime import Predictor, model_folder
 expected = np.load({str(first/'expected.npz')!r})
 for revision in (None, 'v1', {hub.sha(2)!r}):
     p = Predictor.from_pretrained('user/model', revision=revision)
@@ -117,7 +118,7 @@ print(sorted(f.name for f in folder.iterdir()), (folder/'config.json').is_symlin
     offline = run(pull, tmp_path/'b') # the cache it left is enough
     assert offline==['100.0 True', '200.0 True', '200.0 True', "['config.json', 'model.safetensors'] True"] and len(hub.asked)==asked
     told = f"""
-from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.runtime import Predictor
 for name,revision in (('user/none',None), ('user/model','v9'), ('no_such_folder',None), ('user/model/x','v1')):
     try: Predictor.from_pretrained(name, revision=revision)
     except (FileNotFoundError, ValueError) as e: print(type(e).__name__, e)
@@ -134,7 +135,7 @@ def test_card_is_kept(tmp_path):
     hub = Hub()
     hub.repos.add('user/model')
     hub.commits.append({'README.md': b'mine'})
-    run(f"from xceptiontime.runtime.predictor import Predictor; Predictor.from_pretrained({str(first/'labels')!r}).push_to_hub('user/model')", tmp_path, hub)
+    run(f"from xceptiontime.runtime import Predictor; Predictor.from_pretrained({str(first/'labels')!r}).push_to_hub('user/model')", tmp_path, hub)
     assert hub.commits[-1]['README.md']==b'mine' and 'config.json' in hub.commits[-1]
 
 def test_learner_pushes(tmp_path):
@@ -173,7 +174,7 @@ def test_cache_layout(tmp_path, links):
     cached(tmp_path, links=links)
     code = f"""
 import numpy as np
-from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.runtime import Predictor
 expected = np.load({str(first/'expected.npz')!r})
 p = Predictor.from_pretrained('user/model')
 print(np.allclose(p.predict(expected['numbers/X']), expected['numbers/predict'], rtol=1e-5))

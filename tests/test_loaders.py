@@ -6,7 +6,8 @@ from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import IndexSplitter, ItemGetter
 from fasttransform import Transform
 from xceptiontime.data.blocks import TSBlock, get_ts_dls
-from xceptiontime.data.loaders import TSDataLoaders, TSTensor
+from xceptiontime.data.dataset import TSTensor
+from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.order import similar_lengths
 from xceptiontime.data.splits import get_splits
 from xceptiontime.data.windows import MappedArray, Windows, crop_series, resample_series, sliding_windows

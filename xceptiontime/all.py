@@ -15,10 +15,13 @@ from .data.formats import *
 from .data.windows import *
 from .data.splits import *
 from .data.sets import *
+from .data.dataset import *
 from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *
 from .runtime.predictor import *
+from .runtime.folder import *
+from .runtime.hub import model_card, model_folder
 from .runtime.stream import *
 from .runtime.export import export_onnx, export_program
 from .train.learner import *

@@ -19,7 +19,9 @@ from .data.sets import series_column
 from .data.tables import TABLES,column_names,is_table
 from .processing.preprocess import MISSING,SCALES
 from .base.files import whole_file,whole_folder
-from .runtime.predictor import ARCHS,Predictor,model_folder,output_names
+from .runtime.folder import ARCHS
+from .runtime.hub import model_folder
+from .runtime.predictor import Predictor,output_names
 
 # %% ../nbs/80_cli.ipynb #6c4de778
 def _training():
@@ -40,16 +42,16 @@ def _table(args, path, channels=None):
         raise ValueError(f"--id: expected the column that names the series, as {path} has a row a step, with the model's channels {', '.join(channels)}")
     return res
 
-def _warn_of_steps(args, X, training):
+def _warn_of_steps(args, X, predictor):
     "Warn of a wide table with one column more than the training series had steps, which is most often one of labels"
-    lo,hi = ((training or {}).get(k) for k in ('shortest','longest'))
+    lo,hi = predictor.lengths or (None,None)
     n = max(x.shape[-1] for x in X)
     if is_table(args.file) and args.id is None and args.columns is None and lo==hi and n-1==hi:
         print(f'xceptiontime {args.command}: {args.file} has {n} steps a series, and the model was trained on {hi}; if one of the columns is no step, --label, --target or --columns leaves it out', file=sys.stderr)
 
 def _read(args, predictor, labels=True):
     X,y = read_series(args.file, **_table(args, args.file, predictor.channels))
-    _warn_of_steps(args, X, predictor.training)
+    _warn_of_steps(args, X, predictor)
     if labels and y is None: raise ValueError(f'{args.file}: expected a label for each series, got a file without labels; --label or --target names the column of a table')
     return X,y
 

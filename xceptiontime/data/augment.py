@@ -17,7 +17,7 @@ from fasttransform import DisplayedTransform
 from fastai.callback.mixup import MixHandler,reduce_loss
 from fastai.layers import NoneReduce
 from ..base.checks import check_number,check_whole
-from .loaders import PreprocessBatch,TSLengths
+from .dataset import PreprocessBatch,TSLengths
 from ..models.masks import length_mask
 
 # %% ../../nbs/39a_data.augment.ipynb #21c4d49b

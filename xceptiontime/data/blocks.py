@@ -18,7 +18,8 @@ from fastai.data.block import TransformBlock
 from fastai.data.core import show_batch
 from fastai.data.transforms import ToTensor
 from fastai.imports import dispatch
-from .loaders import PreprocessBatch,TSDataLoaders,TSTensor,series_axes
+from .dataset import PreprocessBatch,TSTensor,series_axes
+from .loaders import TSDataLoaders
 from ..processing.preprocess import Preprocess,check_series
 
 # %% ../../nbs/39_data.blocks.ipynb #ccd2cfd5

@@ -22,7 +22,7 @@ from fastai.learner import AvgLoss
 from torch import nn
 from torch.nn import functional as F
 from ..base.checks import check_whole
-from ..data.loaders import TSDataset,TSLengths,TSTensor,series_axes
+from ..data.dataset import TSDataset,TSLengths,TSTensor,series_axes
 from ..train.learner import TSLearner
 from ..train.metrics import DEFAULT_METRICS,task_metrics
 from ..processing.preprocess import check_series,cropped
@@ -33,11 +33,6 @@ def _captum():
     try: import captum.attr
     except ImportError: raise ImportError("captum: expected it to be installed for attribution, got none; pip install 'xceptiontime[interpret]'") from None
     return captum.attr
-
-def _predictor(model):
-    if isinstance(model, Predictor): return model
-    if not hasattr(model, 'predictor'): raise TypeError(f'learn_or_predictor: expected a TSLearner or a Predictor, got {type(model).__name__}')
-    return model.predictor()
 
 def _outputs(task):
     "What each score is of"
@@ -120,7 +115,7 @@ def attribute(
     bs:int=64, # series that the network gets at a time
 ): # float32, in the shape of `X`: an array, or a list of (channels, length_i)
     "How much each value of each series counts for a score: above 0 what raises it, below 0 what lowers it"
-    pred = _predictor(learn_or_predictor)
+    pred = Predictor.of(learn_or_predictor)
     if method not in METHODS: raise ValueError(f'method: expected one of {list(METHODS)}, got {method!r}')
     given = {k for k,v in dict(baseline=baseline, window=window, step=step, layer=layer).items() if v is not None} | ({'n_steps'} if n_steps!=64 else set())
     if given-METHODS[method]: raise ValueError(f'{min(given-METHODS[method])}: expected only with another method than {method!r}')

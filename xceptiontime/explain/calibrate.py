@@ -17,7 +17,7 @@ import torch
 from fastcore.basics import patch
 from ..base.checks import check_whole
 from ..processing.conformal import conformal_tables
-from ..data.loaders import TSDataset
+from ..data.dataset import TSDataset
 from ..data.windows import Windows
 from ..train.learner import TSLearner
 

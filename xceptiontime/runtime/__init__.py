@@ -1,2 +1,4 @@
 "Prediction with a trained network: all that a device or a server needs, without fastai"
-from .predictor import Predictor, register_arch
+from .predictor import Predictor
+from .hub import model_folder
+from .folder import register_arch

@@ -34,14 +34,11 @@ class Deployed(nn.Module):
         return self.task.activation(self.model(x) if lengths is None else self.model(x, lengths))
 
 # %% ../../nbs/44_runtime.export.ipynb #dafb4dc3
-def _predictor(model):
-    "The Predictor of a Learner or a Predictor, and whether it was trained on series of unequal length, as far as it knows"
-    if not isinstance(model, Predictor) and not hasattr(model, 'predictor'):
-        raise TypeError(f'learn_or_predictor: expected a TSLearner or a Predictor, got {type(model).__name__}')
-    predictor = model if isinstance(model, Predictor) else model.predictor()
-    lo,hi = ((predictor.training or {}).get(k) for k in ('shortest','longest'))
-    if None not in (lo,hi): return predictor,lo!=hi
-    return predictor,model is not predictor and model.dls.train_ds.lengths is not None # not trained yet, or it was not written down
+def _is_ragged(learn_or_predictor, predictor):
+    "Was the model trained on series of unequal length, as far as is known?"
+    if (known := predictor.lengths) is not None: return known[0]!=known[1]
+    if learn_or_predictor is predictor: return False
+    return learn_or_predictor.dls.train_ds.lengths is not None # not trained yet
 
 def _dims():
     "The dimensions that stay open"
@@ -114,8 +111,8 @@ def export_onnx(
     "Write one ONNX file with preprocessing, network and activation, check it with ONNX Runtime, and only then put it in place"
     try: import onnxruntime,onnxscript
     except ImportError as e: raise ImportError(f"{e.name} is needed to write and check ONNX: pip install 'xceptiontime[onnx]'") from e
-    predictor,ragged = _predictor(learn_or_predictor)
-    lengths = ragged if lengths is None else bool(lengths)
+    predictor = Predictor.of(learn_or_predictor)
+    lengths = _is_ragged(learn_or_predictor, predictor) if lengths is None else bool(lengths)
     meta,output = _metadata(predictor, channels, lengths),'values' if predictor.task.vocab is None else 'probabilities'
     onnx = torch.onnx.export(_program(predictor, lengths), input_names=['x','lengths'][:1+lengths], output_names=[output], opset_version=OPSET,
                              dynamic_shapes=(dict(zip((0,2), _dims())),None)[:1+lengths], dynamo=True, verbose=False) # the names of the dimensions
@@ -135,8 +132,8 @@ def export_program(
 ) -> Path: # `path`
     "Write a `torch.export` program with preprocessing, network and activation, check it as `export_onnx` does, and only then put it in place"
     if Path(path).suffix!='.pt2': raise ValueError(f'path: expected a name that ends in .pt2, got {path}')
-    predictor,ragged = _predictor(learn_or_predictor)
-    lengths = ragged if lengths is None else bool(lengths)
+    predictor = Predictor.of(learn_or_predictor)
+    lengths = _is_ragged(learn_or_predictor, predictor) if lengths is None else bool(lengths)
     meta = _metadata(predictor, channels, lengths)
     file = io.BytesIO() # what is saved to a path holds the name of the path
     torch.export.save(_program(predictor, lengths), file, extra_files={f'{k}.json': v for k,v in meta.items()})

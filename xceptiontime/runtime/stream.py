@@ -46,9 +46,10 @@ class StreamingPredictor:
         self.predictor,self.rate,self.smooth,self.last,self.bs = predictor,rate,smooth,to_samples(last, name='last'),bs
         self.window = to_samples(window, rate, 'window')
         if self.window<(predictor.preprocess.crop or 1): raise ValueError(f'window: expected {predictor.preprocess.crop} samples or more, of which the model keeps so many, got {self.window}')
-        lo,hi = ((predictor.training or {}).get(k) for k in ('shortest','longest'))
-        if lo and hi and not lo/2<=self.window<=hi*2:
-            warnings.warn(f'window: {self.window} samples are far from the series that the model was trained on, of {lo} to {hi} steps', stacklevel=2)
+        if predictor.lengths is not None:
+            lo,hi = predictor.lengths
+            if not lo/2<=self.window<=hi*2:
+                warnings.warn(f'window: {self.window} samples are far from the series that the model was trained on, of {lo} to {hi} steps', stacklevel=2)
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
         self.reset()
 

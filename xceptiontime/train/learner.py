@@ -24,7 +24,8 @@ from fastai.losses import BaseLoss
 from fastai.optimizer import Adam
 from fastai.torch_core import params,set_seed
 from torch import nn
-from ..data.loaders import TSDataLoaders,TSLengths
+from ..data.dataset import TSLengths
+from ..data.loaders import TSDataLoaders
 from ..models.xceptiontime import XceptionTime
 from ..processing.preprocess import check_series
 from ..runtime.predictor import Predictor,evaluating

@@ -15,7 +15,8 @@ import torch
 from fastcore.foundation import L
 from fastai.learner import AvgMetric,Metric,mk_metric
 from fastai.metrics import AccumMetric,ActivationType
-from ..data.loaders import TARGETS,TSDataLoaders
+from ..data.dataset import TARGETS
+from ..data.loaders import TSDataLoaders
 from ..processing.tasks import TaskLoss
 
 # %% ../../nbs/51_train.metrics.ipynb #e73316cc
