@@ -15,7 +15,8 @@ from xceptiontime.processing.conformal import conformal_table, conformal_tables,
 from xceptiontime.data.augment import Jitter
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.runtime.export import export_onnx
-from xceptiontime.explain.attribution import permutation_importance, plot_confusion_matrix
+from xceptiontime.explain.importance import permutation_importance
+from xceptiontime.explain.plots import plot_confusion_matrix
 from xceptiontime.train.learner import ts_learner
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess

@@ -32,6 +32,8 @@ from .train.checkpoint import *
 from .train.recipe import RECIPES, AverageWeights, batch_size, get_recipe, recipe_learner
 from .train.estimator import *
 from .explain.attribution import *
+from .explain.importance import *
+from .explain.plots import *
 from .explain.calibrate import *
 from .bench.benchmark import read_rows, run_benchmark
 from .bench.comparison import ablation, mean_ranks, pairwise, plot_ranks, plot_scatter, published
