@@ -48,7 +48,7 @@ def _train(name, path, arch, recipe, seed):
     "Train on the training part and judge by the test part: results, and the probabilities of the test series"
     X,y,(train,test) = get_ucr(name, path)
     learn = recipe_learner(X, y, (train,), arch, recipe, seed)
-    if learn.dls.task.name!='classification': raise ValueError(f'{name}: expected a classification, got a {learn.dls.task.name}')
+    learn.dls.task.check_exclusive(name)
     target = learn.dls.task.encode(y[test], f'{name} (test)')
     start,wall = time.thread_time(),time.perf_counter()
     with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)

@@ -18,7 +18,6 @@ import torch
 from fastcore.basics import patch
 from fasttransform import ItemTransform
 from fastai.data.core import TfmdDL
-from fastai.data.transforms import Category
 from fastai.torch_core import TensorBase,TensorCategory,TensorMultiCategory,TitledStr,subplots,to_device
 from ..base.checks import check_whole
 from .order import similar_lengths,weighted_order
@@ -42,13 +41,6 @@ class TSLengths(TensorBase):
 # %% ../../nbs/37_data.dataset.ipynb #db35bc99
 TARGETS = dict(classification=TensorCategory, multilabel=TensorMultiCategory, regression=TensorBase) # fastai's type for targets of each task
 
-def _title(task, y):
-    "A target as `show_batch` writes it above a series"
-    if task.name=='classification': return Category(task.vocab[int(y)])
-    y = y.detach().cpu().numpy()
-    if task.name=='multilabel': return TitledStr('; '.join(map(str, task.vocab[y>=.5])) or '(none)')
-    names,units = task.target_names or ['']*task.c_out,task.units or ['']*task.c_out
-    return TitledStr('; '.join(' '.join(o for o in (n,f'{v:.4g}',u) if o) for n,v,u in zip(names, np.atleast_1d(y), units)))
 
 class _Part:
     "`_Part(dataset)[i]` is a dataset of the samples at positions `i`"
@@ -97,7 +89,7 @@ class TSDataset:
         "A sample with its target in words, without its padding"
         x,*rest = o
         n = rest.pop(0) if rest and isinstance(rest[0], TSLengths) else None # a batch that is cropped or resampled has none
-        return (x if n is None else x[:,:int(n)], *([] if n is None else [n]), *(_title(self.task, y) for y in rest))
+        return (x if n is None else x[:,:int(n)], *([] if n is None else [n]), *(TitledStr(self.task.text(y)) for y in rest))
 
     @property
     def items(self): return SimpleNamespace(iloc=_Part(self)) # as fastai's Interpretation asks for some series
@@ -220,7 +212,7 @@ def show_results(self:TSDataLoader,
     for ctx,s,o in zip(ctxs, samples, outs):
         s[0].show(ctx=ctx, **kwargs)
         target,pred = s[-1],o[-1]
-        ctx.set_title(f'{target} → {pred}', color='black' if target==pred or self.dataset.task.name=='regression' else 'crimson')
+        ctx.set_title(f'{target} → {pred}', color='black' if target==pred or self.dataset.task.vocab is None else 'crimson')
 
 # %% ../../nbs/37_data.dataset.ipynb #719cf73b
 @patch

@@ -35,7 +35,7 @@ def _weights(weights, task, n, train, codes):
     "Weights of the training samples and, where they are by class, the classes"
     if weights is None: return None,None
     if isinstance(weights, (str,dict)):
-        if task.name!='classification': raise ValueError(f'weights: expected a number for each series, as classes have no weights in {task.name}, got {weights!r}')
+        if not task.exclusive: raise ValueError(f'weights: expected a number for each series, as classes have no weights in {task.name}, got {weights!r}')
         if isinstance(weights, dict):
             of = np.full(task.c_out, np.nan)
             of[task.encode(list(weights), 'weights')] = list(weights.values())
@@ -138,13 +138,8 @@ def summary(self:TSDataLoaders) -> str:
     "Series in each split, channels, steps, task, classes with their counts or the range of targets, and preprocessing"
     ds,task = self.train_ds,self.task
     names = ['training','validation','test'][:len(self.loaders)] + ['further']*(len(self.loaders)-3)
-    def words(y):
-        if task.name=='classification': return ', '.join(f'{v} {n}' for v,n in zip(task.vocab, np.bincount(y, minlength=task.c_out)))
-        if task.name=='multilabel': return ', '.join(f'{v} {n:.0f}' for v,n in zip(task.vocab, y.sum(0)))
-        cols = zip(task.target_names or [f'output {i}' if task.c_out>1 else '' for i in range(task.c_out)], y.reshape(len(y), -1).T, task.units or ['']*task.c_out)
-        return ', '.join(f'{n} {c.min():.4g} to {c.max():.4g} {u}'.strip() for n,c,u in cols)
-    rows = [('task', f"{task.name}, {task.c_out} {dict(classification='classes', multilabel='labels', regression='outputs')[task.name] if task.c_out>1 else 'output'}")]
-    rows += [(name, f'{len(dl.dataset)} series' + ('' if dl.dataset.y is None or not len(dl.dataset) else f': {words(dl.dataset.y[dl.dataset.idxs])}')) for name,dl in zip(names, self.loaders)]
+    rows = [('task', f'{task.name}, {task.count()}')]
+    rows += [(name, f'{len(dl.dataset)} series' + ('' if dl.dataset.y is None or not len(dl.dataset) else f': {task.describe(dl.dataset.y[dl.dataset.idxs])}')) for name,dl in zip(names, self.loaders)]
     n = ds.lengths
     rows += [('channels', ds.preprocess.c_in if ds.channels is None else ', '.join(ds.channels))]
     if ds.rate is not None: rows.append(('rate', f'{ds.rate:g} Hz'))

@@ -94,14 +94,14 @@ def fit_temperature(
     y, # targets, as `task.encode` gives them
 ) -> float:
     "The temperature with the smallest cross entropy on these series; where there is none, `task.temperature` and a warning"
-    if task.name=='regression': raise TypeError('calibrate: expected a task with classes or labels, got a regression; calibrate_sets gives its values intervals')
+    task.check_classes('calibrate', 'calibrate_sets gives its values intervals')
     s = torch.as_tensor(out).detach().cpu().double()
     y = torch.as_tensor(_targets(y, s.numpy(), 'scores', task.name).astype(np.int64))
+    plain,there = task.plain(),torch.as_tensor(task.one_hot(y)) # (n, classes or labels)
     scale = s.abs().max().clamp(min=1e-300)
     s = s/scale
     def slope(b): # of the cross entropy, which is convex in the inverse b of the temperature
-        if task.name=='multilabel': return (((b*s).sigmoid()-y)*s).mean()
-        return (((b*s).softmax(1)*s).sum(1)-s[range(len(y)),y]).mean()
+        return ((plain.activation(b*s)-there)*s).sum(1).mean()
     lo,hi = -20.,40. # of log b
     if slope(np.exp(lo))>=-1e-12: why = 'the scores know nothing of the targets' # above 0, or 0 but for rounding
     elif slope(np.exp(hi))<=0: why = 'all of them are answered right, so the surest claims would look best, whatever comes later'
@@ -145,7 +145,7 @@ def calibrate(self:TSLearner,
     dl=None, # series that training did not see, with targets, such as `dls.test_dl(X, y)`; the validation split if None
 ) -> float: # the temperature
     "Find the temperature on held-back series; every prediction uses it from now on, until training goes on"
-    if self.task.name=='regression': raise TypeError('calibrate: expected a task with classes or labels, got a regression; calibrate_sets gives its values intervals')
+    self.task.check_classes('calibrate', 'calibrate_sets gives its values intervals')
     out,y = self._over(self.model, _held_back(self, dl))
     self.task.temperature = fit_temperature(self.task, out, y)
     return self.task.temperature
@@ -158,11 +158,9 @@ def plot_reliability(self:TSLearner,
     ax=None, # axes to draw on; new ones if None
 ): # the axes
     "Reliability with a temperature of 1 and, where it is another, with that"
-    if self.task.name=='regression': raise TypeError('plot_reliability: expected a task with classes or labels, got a regression')
+    self.task.check_classes('plot_reliability')
     out,y = self._over(self.model, _held_back(self, dl))
-    plain = copy(self.task)
-    plain.temperature = 1.
-    for task,name,color,marker in ((plain,'before','#D55E00','s'), (self.task,'after','#0072B2','o'))[:1+(self.task.temperature!=1)]:
+    for task,name,color,marker in ((self.task.plain(),'before','#D55E00','s'), (self.task,'after','#0072B2','o'))[:1+(self.task.temperature!=1)]:
         probs = task.activation(out)
         ax = plot_reliability(probs, y, bins, ax, f'{name}: error {calibration_error(probs, y):.3f}' if self.task.temperature!=1 else f'error {calibration_error(probs, y):.3f}', color, marker)
     return ax

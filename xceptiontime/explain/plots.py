@@ -27,7 +27,7 @@ def plot_confusion_matrix(
     cmap:str='Blues', # matplotlib's colours
 ):
     "How often each class was taken for each other; returns the axes"
-    if learn.dls.task.name!='classification': raise TypeError(f'learn: expected a classification, got {learn.dls.task.name}')
+    learn.dls.task.check_exclusive('learn')
     from sklearn.metrics import ConfusionMatrixDisplay
     dataset_of(learn, dl)
     y,answers = _in_order(learn, dl)[1:3]
@@ -101,7 +101,7 @@ def plot_embedding(
         ax.figure.colorbar(drawn, ax=ax, label=str(output_labels(task)[i]) if task.target_names else 'target')
     else:
         words = np.array([str(ds.decode(ds[i])[-1]) for i in range(len(ds))])
-        groups = [w for w in map(str, task.vocab) if w in words] if task.name=='classification' else sorted(set(words))
+        groups = [w for w in map(str, task.vocab) if w in words] if task.exclusive else sorted(set(words))
         for j,w in enumerate(groups):
             ax.scatter(*points[words==w].T, color=plt.get_cmap(cmap)(.95*j/max(len(groups)-1, 1)), marker=_markers[j%len(_markers)], s=22, lw=.4, ec='k', label=w)
         ax.legend(ncols=-(-len(groups)//12), fontsize='small')

@@ -31,7 +31,7 @@ from ..processing.preprocess import check_series
 from ..runtime.predictor import Predictor,evaluating
 from .callbacks import KeepFinite,ProgressOrLines
 from .metrics import DEFAULT_METRICS,task_loss,task_metrics
-from .pretrained import _same_task,go_on_from
+from .pretrained import go_on_from
 
 # %% ../../nbs/50_train.learner.ipynb #7e927f1b
 @delegates(Learner.__init__)
@@ -54,7 +54,7 @@ class TSLearner(Learner):
     def task(self):
         "What the scores mean: a copy of the task of the data, as two learners on the same data may each have a temperature of their own"
         own,new = self._task,self.dls.task
-        if own.name!=new.name or own.vocab is not None and own.vocab.tolist()!=new.vocab.tolist():
+        if not own.same_as(new):
             raise ValueError(f'dls: expected data for the task that this learner was made for, {own}, got {new}; ts_learner makes a new learner')
         return own
 
@@ -239,7 +239,7 @@ def _check_data(self:TSLearner,
 ):
     "Series of another task or otherwise preprocessed are refused: what comes of them would look right"
     own,new = self.dls.preprocess,ds.preprocess
-    if not _same_task(self.task, ds.task): raise ValueError(f'dl: expected data for the task that this learner was made for, {self.task}, got {ds.task}; learn.dls.test_dl makes a loader that fits')
+    if not self.task.same_as(ds.task): raise ValueError(f'dl: expected data for the task that this learner was made for, {self.task}, got {ds.task}; learn.dls.test_dl makes a loader that fits')
     if own is not new and (own.settings()!=new.settings() or not all(torch.equal(a.cpu(), b.cpu()) for a,b in zip(own.buffers(), new.buffers()))):
         raise ValueError('dl: expected series preprocessed as in training, with the same settings and statistics, got a loader with others; learn.dls.test_dl makes one that fits')
 

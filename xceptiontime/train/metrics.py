@@ -157,21 +157,12 @@ def task_loss(
     return loss
 
 # %% ../../nbs/51_train.metrics.ipynb #9fddc6d2
-def _check_roc_auc(task, y):
-    "An area under the curve needs series of each kind in validation"
-    one_each = task.name=='classification'
-    there = len(np.unique(y)) if one_each else min(len(np.unique(c)) for c in y.numpy().T)
-    want = task.c_out if one_each else 2
-    what = 'each class' if one_each else 'series with and without each label'
-    if there<want:
-        raise ValueError(f"metrics: expected {what} in validation for 'roc_auc', got {there} of {want}")
-
 def _named_metric(name, task, y):
     "A metric by name"
     known = METRICS[task.name]
     if name not in known:
         raise ValueError(f'metrics: expected for {task.name} some of {list(known)}, or others as objects, got {name!r}')
-    if name=='roc_auc' and y is not None: _check_roc_auc(task, y)
+    if name=='roc_auc' and y is not None: task.check_roc(y, 'metrics')
     return TaskMetric(name, task)
 
 def _fitting_metric(m, task, y):
@@ -180,7 +171,7 @@ def _fitting_metric(m, task, y):
     own = _metric_task(m)
     if own not in (None,task.name):
         raise ValueError(f'metrics: expected metrics for {task.name}, got {m.name}, which is for {own}')
-    res = InUnits(m, task) if task.name=='regression' else m
+    res = InUnits(m, task) if task.vocab is None else m
     if y is None or not isinstance(m, (AvgMetric,AccumMetric)): return res
     scores = torch.randn(len(y), task.c_out, generator=torch.Generator().manual_seed(0)) # (samples, outputs)
 
