@@ -25,6 +25,8 @@ from .runtime.hub import model_card, model_folder
 from .runtime.stream import *
 from .runtime.export import export_onnx, export_program
 from .train.learner import *
+from .train.metrics import DEFAULT_METRICS, METRICS, InUnits, TaskMetric, task_loss, task_metrics
+from .train.callbacks import *
 from .train.pretrained import *
 from .train.checkpoint import *
 from .train.recipe import RECIPES, AverageWeights, batch_size, get_recipe, recipe_learner

@@ -17,7 +17,8 @@ import torch
 from fastai.learner import AvgLoss
 from ..base.checks import check_whole
 from ..data.dataset import TSDataset
-from ..train.learner import DEFAULT_METRICS,TSLearner,task_metrics
+from ..train.learner import TSLearner
+from ..train.metrics import DEFAULT_METRICS,task_metrics
 
 # %% ../../nbs/61_explain.importance.ipynb #9824a9a1
 class Importance:
