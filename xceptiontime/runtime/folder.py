@@ -20,7 +20,8 @@ from ..base.checks import check_rate
 from ..base.files import whole_folder
 from ..models.inception import InceptionTime
 from ..models.xceptiontime import XceptionTime
-from ..processing.preprocess import STATS,Preprocess,check_channels
+from ..processing.preprocess import STATS,Preprocess
+from ..processing.series import check_channels
 from ..processing.tasks import TASKS
 from .hub import FILES,model_folder
 from .predictor import Predictor,_short
