@@ -120,7 +120,7 @@ def from_arrays(cls,
     for idxs in splits[1:]: preprocess.check(X, lengths, idxs)
     tfms = [PreprocessBatch(preprocess), *L(batch_tfms)]
     channels,rate = check_channels(channels, preprocess.c_in),check_rate(rate)
-    def dataset(i, idxs): return TSDataset(X, codes, task, preprocess, lengths, idxs, *((None,None) if i else (weights,strata)), min(i,1), channels, rate)
+    def dataset(i, idxs): return TSDataset(X, codes, task, preprocess, lengths=lengths, idxs=idxs, weights=None if i else weights, strata=None if i else strata, split_idx=min(i,1), channels=channels, rate=rate)
     dls = [TSDataLoader(dataset(i, idxs), bs=valid_bs or bs if i else bs, shuffle=not i, seed=seed, num_workers=num_workers, after_batch=tfms)
            for i,idxs in enumerate(splits if len(splits)>1 else (*splits, splits[0][:0]))] # fastai wants something to validate on, if only nothing
     return cls(*dls, path=path, device=default_device() if device is None else torch.device(device))
@@ -161,7 +161,7 @@ def test_dl(self,
     ds.preprocess.check(X, lengths)
     if y is not None and len(y)!=len(X): raise ValueError(f'y: expected {len(X)} targets for as many series, got {len(y)}')
     codes = None if y is None else ds.task.encode(y)
-    return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths, channels=ds.channels, rate=ds.rate), bs=bs or self.valid.bs, shuffle=False, **kwargs)
+    return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths=lengths, channels=ds.channels, rate=ds.rate), bs=bs or self.valid.bs, shuffle=False, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #b6f2494e
 @patch_to(TSDataLoaders, cls_method=True)
