@@ -15,8 +15,7 @@ import numpy as np
 from . import __version__
 from .data.formats import read_series
 from .data.numbers import parse_number
-from .data.sets import series_column
-from .data.tables import TABLES,column_names,is_table
+from .data.tables import TABLES,Columns,column_names,is_table,read_table
 from .processing.preprocess import MISSING,SCALES
 from .base.files import whole_file,whole_folder
 from .runtime.folder import ARCHS
@@ -50,10 +49,12 @@ def _warn_of_steps(args, X, predictor):
         print(f'xceptiontime {args.command}: {args.file} has {n} steps a series, and the model was trained on {hi}; if one of the columns is no step, --label, --target or --columns leaves it out', file=sys.stderr)
 
 def _read(args, predictor, labels=True):
-    X,y = read_series(args.file, **_table(args, args.file, predictor.channels))
+    table,ids = _table(args, args.file, predictor.channels),None
+    if is_table(args.file): X,y,*_,ids,_ = read_table(args.file, Columns(**table))
+    else: X,y = read_series(args.file, **table)
     _warn_of_steps(args, X, predictor)
     if labels and y is None: raise ValueError(f'{args.file}: expected a label for each series, got a file without labels; --label or --target names the column of a table')
-    return X,y
+    return X,y,ids
 
 def _check_out(out, force, name='--out', folder=False):
     "Refuse early, before any work, what could not be written in the end, and without `--force` to write over what is there"
@@ -166,11 +167,10 @@ def predict(args):
     "Write the label and the probability of each class, or the value, for every series of a file, as CSV"
     _check_out(args.out, args.force)
     predictor = Predictor.from_pretrained(args.model)
-    X,task = _read(args, predictor, labels=False)[0],predictor.task
+    (X,_,ids),task = _read(args, predictor, labels=False),predictor.task # a long table names its series
     text = io.StringIO()
     rows = csv.writer(text, lineterminator='\n')
     probs = task.activation(predictor.scores(X)).numpy()
-    ids = None if args.id is None else series_column(args.file, args.id, '--id', **_table(args, args.file, predictor.channels)) # a long table names its series
     rows.writerow([args.id]*(ids is not None) + task.columns())
     for i,p in zip([[]]*len(probs) if ids is None else ids[:,None].tolist(), probs, strict=True): rows.writerow(i + task.row(p))
     if args.out is None: print(text.getvalue(), end='')
@@ -182,7 +182,7 @@ def predict(args):
 def evaluate(args):
     "Compare a model's answers with the labels or targets of a file"
     predictor = Predictor.from_pretrained(args.model)
-    X,y = _read(args, predictor)
+    X,y,_ = _read(args, predictor)
     predictor.task.encode(y, f'{args.file}')
     _report(predictor.task, y, predictor.predict(X))
 

@@ -19,10 +19,9 @@ from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
 from ..base.checks import brief,check_rate,listed
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
-from .formats import from_frame
 from .sets import read_files
 from .splits import check_splits,get_splits
-from .tables import value_columns
+from .tables import Columns,read_table
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess,check_channels,check_series
 from ..processing.tasks import as_targets,class_weights,infer_task
@@ -258,16 +257,11 @@ def from_df(cls,
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the series in a DataFrame"
-    if label is None and target is None:
-        raise ValueError('label, target: expected one of them to name a column, got neither')
-    if isinstance(groups, (str,int)):
-        if groups not in df:
-            raise ValueError(f'groups: expected a column of df or an array, got {groups!r}')
-        own,df = df,(df if groups in (label,target,id,time) else df.drop(columns=groups))
-        groups = from_frame(own[list(dict.fromkeys([groups] if id is None else [groups,id]))].assign(_one=1.), label=groups, id=id, columns=['_one'])[1]
-    X,y = from_frame(df, label=label, target=target, id=id, time=time, columns=columns)
-    if id is not None: kwargs.setdefault('channels', value_columns(df, label=label, target=target, id=id, time=time, columns=columns))
-    return cls.from_arrays(X, y, groups=groups, **kwargs)
+    if label is None and target is None: raise ValueError('label, target: expected one of them to name a column, got neither')
+    column = groups if isinstance(groups, (str,int)) else None
+    table = read_table(df, Columns(label, target, id, time, columns), column)
+    kwargs.setdefault('channels', table.channels)
+    return cls.from_arrays(table.X, table.y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
 @patch_to(TSDataLoaders, cls_method=True)
