@@ -344,7 +344,7 @@ ValueError: weights: expected finite numbers of 0 or more
 
 # a class without weight
 load(X, y, splits, weights={'rest':2})
-ValueError: weights: expected a number for each class, got none for ['fist']
+ValueError: weights: expected a number for each class, got none for 'fist'
 
 # classes to balance where there are none
 load(X, numbers, splits, weights='balanced')

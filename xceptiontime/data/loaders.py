@@ -31,7 +31,7 @@ def _series(X, c_in=None):
     "Series and lengths as `check_series` returns them; `Windows` have the right form as they are"
     if not isinstance(X, Windows): return check_series(X, c_in=c_in)
     if c_in not in (None, X.shape[1]):
-        raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]} in {X}')
+        raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]}')
     return X,None
 
 def _targets(y, n):
@@ -48,11 +48,12 @@ def _take(y, idxs):
 
 # %% ../../nbs/38_data.loaders.ipynb #0e514e86
 def _to_stratify(y, task):
-    "Targets of the kind, whole numbers or others, that tells `get_splits` whether `task` has classes"
+    "Targets as whole numbers where they are classes, else not: so `get_splits` tells them apart"
     if isinstance(y, list): return np.zeros((len(y), 1))
     name,kind = getattr(task, 'name', task),y.dtype.kind
     if kind=='f' and np.isnan(y).any():
-        raise ValueError(f'y: expected a target for each series, got NaN for series {np.argwhere(np.isnan(y))[0][0]}; '
+        i = np.argwhere(np.isnan(y))[0][0]
+        raise ValueError(f'y: expected a target for each series, got NaN for series {i}; '
                          'splits= of your own can leave it out')
     if name=='regression' and kind in 'iu': return y.astype(np.float64)
     if name=='classification' and kind=='f' and (y==np.round(y)).all() and np.isfinite(y).all():
@@ -63,12 +64,13 @@ def _make_splits(y, task, how, **kwargs):
     "Splits by `get_splits`; `how` holds arguments of the user's own, or is None"
     how = {**kwargs, **(how or {})}
     if how.get('n_splits', 1)!=1:
-        raise ValueError(f"splits: expected one division into training and validation, got n_splits={how['n_splits']}; "
+        raise ValueError('splits: expected one division into training and validation, '
+                         f"got n_splits={brief(how['n_splits'])}; "
                          'get_splits gives the folds, to be taken one by one')
     return get_splits(_to_stratify(y, task), **how)
 
 def _index_arrays(splits, y, task, groups, seed):
-    "`splits` as index arrays, the training part first; made here if they are None or arguments of `get_splits`"
+    "`splits` as index arrays, train first; made here if they are None or a dict"
     if splits is None and len(y)<2:
         raise ValueError(f'X: expected 2 or more series to divide into training and validation, got {len(y)}')
     if splits is None or isinstance(splits, dict):
@@ -82,7 +84,7 @@ def _index_arrays(splits, y, task, groups, seed):
 def _split_names(n): return ['training','validation','test',*['further']*n][:n]
 
 def _encode(y, task, splits):
-    "The targets of all splits, as `task` encodes them (samples,) or (samples, outputs); 0 elsewhere"
+    "The targets of all splits as `task` encodes them; 0 elsewhere"
     names = [f'y ({name} split)' for name in _split_names(len(splits))]
     parts = [task.encode(_take(y, idxs), name) for idxs,name in zip(splits, names)]
     codes = np.zeros((len(y), *parts[0].shape[1:]), parts[0].dtype)
@@ -124,31 +126,31 @@ def _weights(weights, task, codes, train):
 
 # %% ../../nbs/38_data.loaders.ipynb #bd20617d
 class TSDataLoaders(DataLoaders):
-    "fastai `DataLoaders` of series; they know `vars` (channels), `len` (steps), `c` (outputs), `vocab`, `task` and `preprocess`"
+    "fastai `DataLoaders` of series; they have `vars` (channels), `len` (steps), `c` (outputs) and `task`"
     @classmethod
     def from_arrays(cls,
         X, # series, in any form that `check_series` takes; or `Windows`
         y, # targets (samples,) or (samples, outputs): see `infer_task`
-        splits:tuple|dict|None=None, # index arrays, train first; or arguments of `get_splits`, which makes them if None
+        splits:tuple|dict|None=None, # index arrays, train first; or arguments of `get_splits`
         *,
-        groups=None, # (samples,) subject, session or recording of each; none may be in two splits
+        groups=None, # (samples,) subject, session or recording; none may be in two splits
         task:str|None=None, # told from `y` if None: see `infer_task`
-        vocab=None, # classes in the order of the scores; those of the training split, sorted, if None
+        vocab=None, # classes in the order of the scores; those in training, sorted, if None
         target_names=None, # names of the outputs of a regression
         units=None, # their units, or one for all
-        weights=None, # how often to draw each in training: (samples,) numbers, a dict by class, or 'balanced'
+        weights=None, # how often to draw: (samples,) numbers, a dict by class, or 'balanced'
         missing:str='raise', # see `Preprocess`
         scale:str|None='channel', # see `Preprocess`
         mu:float|None=None, # see `Preprocess`
-        resample:int|None=None, # stretch or squeeze all series to so many steps: see `Preprocess`
+        resample:int|None=None, # stretch or squeeze each to so many steps: see `Preprocess`
         crop:int|None=None, # or keep so many in the middle of each
         channels=None, # names of the channels, which a saved model keeps
         rate:float|None=None, # samples a second (Hz), which a saved model keeps
         bs:int=64, # series in a training batch
         valid_bs:int|None=None, # series in a validation batch; `bs` if None
-        batch_tfms=None, # transform of a batch, or several, after preprocessing, on the batch's device
-        seed:int|None=None, # for the splits if none are given, and for the order of training batches
-        num_workers:int=0, # processes that prepare batches; slicing is so quick that 0 is best for arrays
+        batch_tfms=None, # transforms of a preprocessed batch, on its device
+        seed:int|None=None, # of the splits if none are given, and of the order of training batches
+        num_workers:int=0, # processes that prepare batches; 0 is best for arrays
         device=None, # where batches go; fastai's default device if None
         path='.', # where a Learner keeps its files
     ):
@@ -168,16 +170,18 @@ class TSDataLoaders(DataLoaders):
         dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths,
                           channels=check_channels(channels, preprocess.c_in), rate=check_rate(rate))
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
-        other_ds = [dataset(idxs=idxs) for idxs in others or [train[:0]]] # fastai asks for a validation split, if only an empty one
+        others = others or [train[:0]] # fastai asks for a validation split, if only an empty one
+        other_ds = [dataset(idxs=idxs) for idxs in others]
         loader = partial(TSDataLoader, seed=seed, num_workers=num_workers,
                          after_batch=[PreprocessBatch(preprocess), *L(batch_tfms)])
         dls = [loader(train_ds, bs=bs, shuffle=True), *[loader(ds, bs=valid_bs or bs) for ds in other_ds]]
-        return cls(*dls, path=path, device=default_device() if device is None else torch.device(device))
+        device = default_device() if device is None else torch.device(device)
+        return cls(*dls, path=path, device=device)
 
 # %% ../../nbs/38_data.loaders.ipynb #b83fad41
 @patch
 def class_weights(self:TSDataLoaders) -> torch.Tensor: # (classes,) or (labels,)
-    "What makes up for rarity in the training split, for `nn.CrossEntropyLoss(weight=)` or `nn.BCEWithLogitsLoss(pos_weight=)`"
+    "What makes up for rare classes, for `nn.CrossEntropyLoss(weight=)` or `nn.BCEWithLogitsLoss(pos_weight=)`"
     return class_weights(self.task, self.train_ds.y[self.train_ds.idxs])
 
 # %% ../../nbs/38_data.loaders.ipynb #0b5f8df4
@@ -194,14 +198,16 @@ def _steps(ds):
 
 def _row(name, text):
     "A row of the summary, of 94 characters to a line"
-    return fill(f'{name:<15}{text}', 94, subsequent_indent=' '*15, break_long_words=False, break_on_hyphens=False)
+    return fill(f'{name:<15}{text}', 94, subsequent_indent=' '*15,
+                break_long_words=False, break_on_hyphens=False)
 
 @patch
 def summary(self:TSDataLoaders) -> str:
-    "Series in each split, channels, steps, task, classes with their counts or the range of targets, and preprocessing"
+    "Task, series and targets of each split, channels, steps and preprocessing"
     ds,task = self.train_ds,self.task
     rows = [('task', f'{task.name}, {task.count()}')]
-    rows += [(name, _contents(dl.dataset)) for name,dl in zip(_split_names(len(self.loaders)), self.loaders)]
+    names = _split_names(len(self.loaders))
+    rows += [(name, _contents(dl.dataset)) for name,dl in zip(names, self.loaders)]
     rows.append(('channels', ds.preprocess.c_in if ds.channels is None else ', '.join(ds.channels)))
     if ds.rate is not None: rows.append(('rate', f'{ds.rate:g} Hz'))
     rows.append(('steps', _steps(ds)))
@@ -225,7 +231,8 @@ def test_dl(self:TSDataLoaders,
     X,lengths = _series(X, train.preprocess.c_in)
     train.preprocess.check(X, lengths)
     codes = None if y is None else train.task.encode(_targets(y, len(X)))
-    ds = TSDataset(X, codes, train.task, train.preprocess, lengths=lengths, channels=train.channels, rate=train.rate)
+    ds = TSDataset(X, codes, train.task, train.preprocess, lengths=lengths,
+                   channels=train.channels, rate=train.rate)
     return self.valid.new(ds, bs=bs, shuffle=False, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #b6f2494e
@@ -233,15 +240,17 @@ def test_dl(self:TSDataLoaders,
 def from_file(cls,
     train, # file of series with targets, of any format that `read_series` takes
     valid=None, # file of the series to judge by; if None, `splits` or a part of `train`
-    groups=None, # column of a .csv or .parquet with the subject, session or recording of each series; or an array (samples,)
+    groups=None, # column with the subject, session or recording of each series; or an array (samples,)
     **kwargs, # of `from_arrays`, and of the format's reader: `label`, `target`, `id`, `time`, `columns`...
 ) -> TSDataLoaders:
     "Loaders of the series in one file, or in one for training and one for validation"
-    own = {k:kwargs.pop(k) for k in list(kwargs) if k in inspect.signature(cls.from_arrays).parameters}
+    known = inspect.signature(cls.from_arrays).parameters
+    reader = {k:v for k,v in kwargs.items() if k not in known}
+    own = {k:v for k,v in kwargs.items() if k in known}
     if own.get('splits') is None: own.pop('splits', None)
     elif valid is not None:
-        raise ValueError(f'splits: expected None where {valid} is the validation split, got both')
-    return cls.from_arrays(**{**read_files(train, valid, groups, **kwargs), **own})
+        raise ValueError(f'splits: expected None where {brief(str(valid))} is the validation split, got both')
+    return cls.from_arrays(**{**read_files(train, valid, groups, **reader), **own})
 
 # %% ../../nbs/38_data.loaders.ipynb #ea9f6f0d
 @patch_to(TSDataLoaders, cls_method=True)
@@ -253,11 +262,12 @@ def from_df(cls,
     id=None, # column that names the series: `df` is long
     time=None, # column to sort the steps of a series by
     columns=None, # columns of values; all others if None
-    groups=None, # column of the subject, session or recording of each series; or an array (samples,)
+    groups=None, # column with the subject, session or recording of each series; or an array (samples,)
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the series in a DataFrame"
-    if label is None and target is None: raise ValueError('label, target: expected one of them to name a column, got neither')
+    if label is None and target is None:
+        raise ValueError('label, target: expected one of them to name a column, got neither')
     column = groups if isinstance(groups, (str,int)) else None
     table = read_table(df, Columns(label, target, id, time, columns), column)
     kwargs.setdefault('channels', table.channels)
@@ -270,9 +280,9 @@ def from_recordings(cls,
     labels, # a label for each recording, or for each an array with one a sample
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
-    splits:tuple|dict|None=None, # index arrays over the windows, or arguments of `get_splits`; made so that no group is in two if None
+    splits:tuple|dict|None=None, # index arrays over the windows; or arguments of `get_splits`
     *,
-    groups=None, # subject, session or day of each recording; each recording is a group of its own if None
+    groups=None, # subject, session or day of each recording; each is a group of its own if None
     valid_groups=None, # groups to judge by, if `splits` is None; chosen at random if None
     test_groups=None, # groups for a third split, if `splits` is None
     label:str='majority', # how samples label a window: see `window_label`
