@@ -19,8 +19,7 @@ from .base.checks import brief
 from .base.files import whole_file,whole_folder
 from .data.formats import read_series
 from .data.numbers import parse_number
-from .data.sets import series_column
-from .data.tables import TABLES,column_names,is_table
+from .data.tables import TABLES,Columns,column_names,is_table,read_table
 from .report import picture,report
 from .runtime.folder import ARCHS
 from .runtime.hub import model_folder
@@ -76,8 +75,12 @@ def _warn_of_steps(args, X, predictor):
 def _read(args, predictor, labels=True):
     "Series, targets, which must be there with `labels`, and ids, if a table has them, of the file that a command is about"
     columns = _table(args, args.file, predictor.channels)
-    (X,y),ids = read_series(args.file, **columns),None
-    if args.id is not None: ids = series_column(args.file, args.id, '--id', **columns)
+    ids = None
+    if is_table(args.file):
+        found = read_table(args.file, Columns(**columns))
+        X,y = found.X,found.y
+        ids = found.ids
+    else: X,y = read_series(args.file, **columns)
     _warn_of_steps(args, X, predictor)
     if labels and y is None:
         raise ValueError(f'{args.file}: expected a label for each series, got a file without labels; '
@@ -212,7 +215,7 @@ def _predictions(args, predictor):
     probs = task.activation(predictor.scores(X)).numpy() # (series, outputs), or (series,) of a single number each
     rows = [task.columns(), *map(task.row, probs)]
     if ids is None: return rows
-    return [[i,*row] for i,row in zip([args.id,*ids], rows, strict=True)] # a long table names its series
+    return [[i,*row] for i,row in zip([args.id,*ids.tolist()], rows, strict=True)] # a long table names its series
 
 @command('xceptiontime predict gunpoint new.tsv --out labels.csv',
     MODEL, series_file('series'), table(),

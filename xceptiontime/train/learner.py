@@ -24,7 +24,8 @@ from fastai.losses import BaseLoss
 from fastai.optimizer import Adam
 from fastai.torch_core import params,set_seed
 from torch import nn
-from ..data.dataset import TSLengths
+from ..base.checks import brief
+from ..data.dataset import TSDataset,TSLengths
 from ..data.loaders import TSDataLoaders
 from ..models.xceptiontime import XceptionTime
 from ..processing.preprocess import check_series
@@ -215,33 +216,55 @@ def predict(self:TSLearner,
 @patch
 def _over(self:TSLearner,
     f, # the network or a part of it
-    dl # a loader of this learner's
+    dl # a loader of this learner's, or None for that of the validation split
 ) -> tuple: # what `f` gives for each series (samples, numbers), in order, on the CPU; targets, an array, or None
     "What `f` says of the series of a loader, which are preprocessed already"
-    res,ys = [],[]
+    dl,res,ys = self.dls.valid if dl is None else dl,[],[]
     with evaluating(self.model),torch.inference_mode():
         for b in dl.in_order():
             b = [o.as_subclass(torch.Tensor) for o in b]
-            res.append(f(*b[:dl.dataset.n_inp]).cpu().float())
+            res.append(f(*b[:dl.dataset.n_inp]).cpu().float()) # (batch, numbers)
             if dl.dataset.y is not None: ys.append(b[-1].cpu())
     return torch.cat(res),torch.cat(ys).numpy() if ys else None
 
 @patch
-def _features(self:TSLearner, dl) -> torch.Tensor: # (samples, features)
+def scores(self:TSLearner,
+    dl=None, # a loader of this learner's; that of the validation split if None
+) -> tuple: # scores (samples, outputs), a tensor; targets as `task.encode` gives them, an array, or None
+    "What the network says of each series of a loader, before the task's activation, and the series' targets"
+    return self._over(self.model, dl)
+
+@patch
+def features(self:TSLearner,
+    dl=None, # a loader of this learner's; that of the validation split if None
+) -> torch.Tensor: # (samples, features)
     "What the network makes of each series of a loader before its last layer"
-    if not hasattr(self.model, 'forward_features'): raise TypeError(f'learn: expected a network with forward_features, got {type(self.model).__name__}')
+    if not hasattr(self.model, 'forward_features'):
+        raise TypeError(f'learn: expected a network with forward_features, got {type(self.model).__name__}')
     return self._over(self.model.forward_features, dl)[0]
 
 # %% ../../nbs/50_train.learner.ipynb #df47c174
 @patch
-def _check_data(self:TSLearner,
-    ds # what a loader holds, a `TSDataset`
-):
-    "Series of another task or otherwise preprocessed are refused: what comes of them would look right"
+def series_of(self:TSLearner,
+    dl=None, # a loader; that of the validation split if None
+    targets:bool=False, # must they have targets?
+): # a `TSDataset`, of one series or more
+    "The series of a loader, if they are such as the learner was made for; else an error, as what came of them would look right"
+    ds = getattr(self.dls.valid if dl is None else dl, 'dataset', None)
+    if not isinstance(ds, TSDataset):
+        raise TypeError(f'dl: expected a loader such as dls.test_dl(X, y), got {type(dl).__name__}')
+    if not len(ds): raise ValueError('dl: expected a loader with series, got an empty one')
+    if targets and ds.y is None: raise ValueError('dl: expected series with targets, got a loader without; test_dl takes a y')
+    fits = 'learn.dls.test_dl makes a loader that fits'
+    if not self.task.same_as(ds.task):
+        raise ValueError(f'dl: expected data for the task that this learner was made for, '
+                         f'{brief(self.task, 60)}, got {brief(ds.task, 60)}; {fits}')
     own,new = self.dls.preprocess,ds.preprocess
-    if not self.task.same_as(ds.task): raise ValueError(f'dl: expected data for the task that this learner was made for, {self.task}, got {ds.task}; learn.dls.test_dl makes a loader that fits')
-    if own is not new and (own.settings()!=new.settings() or not all(torch.equal(a.cpu(), b.cpu()) for a,b in zip(own.buffers(), new.buffers()))):
-        raise ValueError('dl: expected series preprocessed as in training, with the same settings and statistics, got a loader with others; learn.dls.test_dl makes one that fits')
+    buffers = zip(own.buffers(), new.buffers())
+    if own.settings()!=new.settings() or not all(torch.equal(a.cpu(), b.cpu()) for a,b in buffers):
+        raise ValueError('dl: expected series preprocessed as in training, with the same settings and statistics, '
+                         f'got a loader with others; {fits}')
+    return ds
 
 # %% ../../nbs/50_train.learner.ipynb #3f170878
 @patch
