@@ -144,7 +144,7 @@ table = { # by what it is about: (mistake, call, error, words)
     ('losses without targets', "learn.get_X_preds(X, with_loss=True)", ValueError, 'y: expected targets for with_loss=True, got None'),
 ],
 'Predictions and model folders': [
-    ('no series at a time', "predictor.predict(X, bs=0)", ValueError, 'bs: expected 1 or more series at a time, got 0'),
+    ('no series at a time', "predictor.predict(X, bs=0)", ValueError, 'bs: expected a whole number of 1 or more, got 0'),
     ('probabilities of numbers', "regression.predictor().predict_proba(X)", TypeError, 'predict_proba: expected a task with classes or labels, got regression'),
     ('a folder that is not there', "Predictor.from_pretrained('nowhere')", FileNotFoundError, 'folder: expected a model folder, got nowhere, which is none'),
     ('another folder', "Predictor.from_pretrained('.')", FileNotFoundError, 'expected config.json in the model folder'),
@@ -154,11 +154,11 @@ table = { # by what it is about: (mistake, call, error, words)
     ('weights cut short', "Predictor.from_pretrained(cut(folder, 'model.safetensors'))", ValueError, 'expected a whole safetensors file'),
     ('settings cut short', "Predictor.from_pretrained(cut(folder, 'config.json'))", ValueError, 'expected JSON'),
     ('a later version', "Predictor.from_pretrained(edit(folder, format=99))", ValueError, 'or older, got 99, written by xceptiontime'),
-    ('another architecture', "Predictor.from_pretrained(edit(folder, architecture='os.system'))", ValueError, "under 'architecture', got 'os.system'"),
+    ('another architecture', "Predictor.from_pretrained(edit(folder, architecture='os.system'))", ValueError, "as 'architecture', got 'os.system'"),
     ('other arguments', "Predictor.from_pretrained(edit(folder, arguments=dict(c_in=3, c_out=2, nf=8)))", ValueError, 'as config.json says, got F32'),
-    ('another task', "Predictor.from_pretrained(edit(folder, task=dict(name='clustering')))", ValueError, "as the task's name, got 'clustering'"),
+    ('another task', "Predictor.from_pretrained(edit(folder, task=dict(name='clustering')))", ValueError, "as 'task.name', got 'clustering'"),
     ('more classes than scores', "Predictor.from_pretrained(edit(folder, task=dict(name='classification', vocab=['a','b','c'])))", ValueError, 'expected 3 scores as the task has, got c_out 2'),
-    ('settings that are not there', "Predictor.from_pretrained(edit(folder, preprocess=None))", ValueError, "expected a dict under 'preprocess', got None"),
+    ('settings that are not there', "Predictor.from_pretrained(edit(folder, preprocess=None))", ValueError, "expected settings by name as 'preprocess', got None"),
     ('a folder that holds something else', "Path('thesis').mkdir(); Path('thesis/chapter.tex').touch()\nlearn.save_pretrained('thesis')", FileExistsError, 'expected a new or empty folder or one that holds a model, got thesis'),
 ],
 'Files and recordings': [
