@@ -1,6 +1,7 @@
-"The table of mistakes: what is done, the call, the error and words that its sentence holds; tests/test_mistakes.py and the page 'What it tells you' read it"
-import json, tempfile, warnings
+"The mistakes that tests/test_mistakes.py makes and the page 'What it tells you' shows: the calls, and the sentences"
+import builtins, json, os, tempfile, warnings
 from pathlib import Path
+from typing import NamedTuple
 
 setup = '''
 rng = np.random.default_rng(0)
@@ -17,6 +18,7 @@ regression = ts_learner(load(X, numbers, splits), nf=2, seed=0)
 '''
 
 def with_value(x, value):
+    "The series `x` with one value replaced: in series 2, channel 1, step 3"
     x = x.copy()
     x[2,1,3] = value
     return x
@@ -28,165 +30,534 @@ def edit(folder, **settings):
     return folder
 
 def without(folder, name):
+    "The model folder without one of its files"
     (Path(folder)/name).unlink()
     return folder
 
 def cut(folder, name):
+    "The model folder with the last 50 bytes of a file gone"
     f = Path(folder)/name
     f.write_bytes(f.read_bytes()[:-50])
     return folder
 
 def written(name, text):
+    "The name of a new file that holds `text`"
     Path(name).write_text(text)
     return name
 
-table = { # by what it is about: (mistake, call, error, words)
-'The series': [
-    ('too many dimensions', "load(X[None], y, splits)", ValueError, 'X: expected series as (samples, channels, length), got shape (1, 40, 3, 50)'),
-    ('a single number', "predictor.predict(3.)", ValueError, 'X: expected series as (samples, channels, length), got shape ()'),
-    ('channels last', "predictor.predict(X.transpose(0,2,1))", ValueError, 'X.transpose(0, 2, 1) turns it'),
-    ('channels last, in a loader', "dls.test_dl(X.transpose(0,2,1))", ValueError, 'X: expected 3 channels, got 50'),
-    ('another number of channels', "learn.get_X_preds(X[:,:2])", ValueError, 'X: expected 3 channels, got 2'),
-    ('one channel to a model of three', "learn.predict(X[0,0])", ValueError, 'X: expected 3 channels, got 1'),
-    ('an array of objects', "load(X.astype(object), y, splits)", TypeError, 'X: expected real numbers, got object values'),
-    ('words among the numbers', "predictor.predict(X.astype(str))", TypeError, 'X: expected real numbers, got <U32 values'),
-    ('complex numbers', "predictor.predict(np.fft.rfft(X))", TypeError, 'X: expected real numbers, got complex'),
-    ('dates', "load(X.astype('datetime64[s]'), y, splits)", TypeError, 'X: expected real numbers, got datetime64[s] values'),
-    ('no series to train on', "load(X[:0], y[:0])", ValueError, 'X: expected 1 or more series'),
-    ('series without steps', "load(X[:,:,:0], y, splits)", ValueError, 'X: expected 1 or more channels and steps, got shape (40, 3, 0)'),
-    ('one series without steps', "predictor.predict([X[0], X[1,:,:0]])", ValueError, 'X[1]: expected a length of 1 or more, got shape (3, 0)'),
-    ('series of other channels in a list', "predictor.predict([X[0], X[1,:2]])", ValueError, 'X[1]: expected a series (channels, length) with 3 channels as in X[0]'),
-    ('NaN in training', "load(with_value(X, np.nan), y, splits)", ValueError, 'got 1 values that are NaN in 1 of 30 series, the first in series 2, channel 1, step 3'),
-    ('NaN in validation', "load(with_value(X, np.nan)[::-1], y, splits)", ValueError, 'the first in series 37, channel 1, step 3'),
-    ('NaN at prediction', "learn.get_X_preds(with_value(X, np.nan))", ValueError, 'got 1 values that are NaN in 1 of 40 series'),
-    ('infinity', "load(with_value(X, -np.inf), y, splits)", ValueError, 'infinite or too large for float32'),
-    ('numbers too large for float32', "predictor.predict(X.astype(float)*1e300)", ValueError, 'infinite or too large for float32'),
-    ('several series where one goes', "learn.predict(X)", ValueError, 'item: expected one series, (channels, length) or (length,), got shape (40, 3, 50)'),
-],
-'The targets': [
-    ('fewer than series', "load(X, y[1:], splits)", ValueError, 'y: expected 40 targets for as many series, got 39'),
-    ('none', "load(X, None, splits)", TypeError, 'y: expected a target for each series, got None'),
-    ('a missing label', "load(X, [None, *y[1:]], splits)", TypeError, 'labels of one kind, strings, integers or booleans, got NoneType, str'),
-    ('words and numbers', "load(X, ['rest', 1]*20, splits)", TypeError, 'labels of one kind, strings, integers or booleans, got int, str'),
-    ('dates', "load(X, np.arange(40).astype('datetime64[D]'), splits)", TypeError, 'y: expected class labels (strings, integers or booleans), got datetime64[D]'),
-    ('complex numbers', "load(X, numbers+1j, splits)", TypeError, 'got complex128'),
-    ('one class', "load(X, ['rest']*40, splits)", ValueError, "y: expected 2 or more classes in the training series, got ['rest']"),
-    ('one series', "load(X[:1], y[:1])", ValueError, 'X: expected 2 or more series to divide into training and validation, got 1'),
-    ('a class in validation only', "load(X, np.where(np.arange(40)<30, y, 'wave'), splits)", ValueError, "y (validation split): label 'wave' of series 0 is none of the 2 classes"),
-    ('a new label at prediction', "learn.get_X_preds(X[:1], ['wave'])", ValueError, "y: label 'wave' of series 0 is none of the 2 classes: 'fist', 'rest'"),
-    ('targets of another number at prediction', "learn.get_X_preds(X[:3], y[:2])", ValueError, 'y: expected 3 targets for as many series, got 2'),
-    ('fractions as classes', "load(X, numbers, splits, task='classification')", TypeError, 'y: expected class labels (strings, integers or booleans), got float64 numbers'),
-    ('a column instead of labels', "load(X, labels[:,:1], splits)", ValueError, 'got shape (30, 1); y[:,0] makes classes'),
-    ('a table of labels', "load(X, np.stack([y, y], 1), splits)", ValueError, 'y: expected one label a series, got shape (30, 2)'),
-    ('words as numbers', "load(X, y, splits, task='regression')", TypeError, 'y: expected numbers, got <U4'),
-    ('NaN among numbers', "load(X, np.where(np.arange(40)==3, np.nan, numbers), splits)", ValueError, 'y: expected finite numbers, got nan for series 3, 1 such in all'),
-    ('NaN among numbers, in validation', "load(X, np.where(np.arange(40)==33, np.nan, numbers), splits)", ValueError, 'y (validation split): expected finite numbers, got nan for series 3'),
-    ('infinity among numbers', "load(X, np.where(np.arange(40)==3, np.inf, numbers), splits)", ValueError, 'y: expected finite numbers, got inf for series 3'),
-    ('the same number always', "load(X, np.full(40, .5), splits)", ValueError, 'y: expected targets that differ, got 0.5 for every training series'),
-    ('numbers that float32 cannot tell apart', "load(X, numbers+1e9, splits)", ValueError, 'subtract an offset first'),
-    ('numbers in three dimensions', "load(X, rng.normal(size=(40,2,2)), splits)", ValueError, 'y: expected numbers as (samples,) or (samples, outputs), got shape (30, 2, 2)'),
-    ('outputs of another number at prediction', "regression.get_X_preds(X, rng.normal(size=(40,2)))", ValueError, 'y: expected numbers as (samples), as in training, got shape (40, 2)'),
-    ('counts where 0 and 1 go', "load(X, labels*2, splits)", ValueError, "y: expected 0 and 1 in two dimensions of integers, got 2; task='regression' learns them as numbers"),
-    ('a label that training never saw', "load(X, [['a'],['b']]*15+[['c']]*10, splits)", ValueError, "y (validation split): label 'c' of series 0 is none of the 2 classes"),
-    ('labels where columns are fewer', "load(X, labels, splits, vocab=['a','b'])", ValueError, 'y (training split): expected 0 and 1 as (samples, 2 labels), got shape (30, 3)'),
-],
-'Task and vocabulary': [
-    ('a task that does not exist', "load(X, y, splits, task='clustering')", ValueError, "task: expected one of ['classification', 'multilabel', 'regression'], got 'clustering'"),
-    ('a class twice', "load(X, y, splits, vocab=['rest','fist','rest'])", ValueError, "vocab: expected each class once, got 'rest' 2 times"),
-    ('a class too few', "load(X, y, splits, vocab=['rest','wave'])", ValueError, "y (training split): label 'fist' of series 1 is none of the 2 classes"),
-    ('a single class', "load(X, y, splits, vocab=['rest'])", ValueError, "vocab: expected 2 or more classes, got ['rest']"),
-    ('classes of another kind', "load(X, y, splits, vocab=[0,1])", ValueError, "label 'rest' of series 0 is none of the 2 classes: 0, 1"),
-    ('classes for numbers', "load(X, numbers, splits, task='regression', vocab=['a','b'])", ValueError, 'vocab: expected none for a regression'),
-    ('a name for one output of two', "load(X, rng.normal(size=(40,2)), splits, target_names=['depth'])", ValueError, 'target_names: expected one for each of 2 outputs'),
-    ('units of classes', "load(X, y, splits, units='m')", ValueError, 'target_names, units: expected these for a regression only'),
-],
-'Splits and loaders': [
-    ('splits that overlap', "load(X, y, (np.arange(30), np.arange(29,40)))", ValueError, 'train and valid have indices in common: 29'),
-    ('splits beyond the end', "load(X, y, (np.arange(30), np.arange(30,41)))", ValueError, 'indices out of the range 0 to 39: 40'),
-    ('negative indices', "load(X, y, (np.arange(30), [-1]))", ValueError, 'indices out of the range 0 to 39: -1'),
-    ('masks', "load(X, y, (np.arange(40)<30, np.arange(40)>=30))", ValueError, 'is a boolean mask and has to be indices'),
-    ('an empty split', "load(X, y, (np.arange(40), []))", ValueError, 'valid is empty'),
-    ('a sample twice', "load(X, y, ([0,1,1,2], [3]))", ValueError, 'train has indices more than once: 1'),
-    ('a subject on both sides', "load(X, y, splits, groups=np.arange(40)%4)", ValueError, 'train and valid have groups in common'),
-    ('groups of another number', "load(X, y, splits, groups=[1,2])", ValueError, 'groups: expected one for each of the 40 samples'),
-    ('one array', "load(X, y, np.arange(30))", ValueError, 'splits: expected a tuple of index arrays'),
-    ('a share above 1', "get_splits(y, valid_size=1.5)", ValueError, 'valid_size: expected a share between 0 and 1'),
-    ('a group that is not there', "get_splits(y, groups=np.arange(40)%4, valid_groups=[7])", ValueError, 'valid_groups names groups that do not exist: 7'),
-    ('no series in a batch', "load(X, y, splits, bs=0)", ValueError, 'bs: expected a whole number of 1 or more, got 0'),
-    ('half a series in a batch', "load(X, y, splits, bs=2.5)", ValueError, 'bs: expected a whole number of 1 or more, got 2.5'),
-    ('a mistyped keyword', "load(X, y, splits, batch_size=8)", TypeError, "unexpected keyword argument 'batch_size'"),
-    ('a scaling that does not exist', "load(X, y, splits, scale='batch')", ValueError, 'scale: expected one of'),
-    ('a policy that does not exist', "load(X, y, splits, missing='drop')", ValueError, 'missing: expected one of'),
-    ('weights of another number', "load(X, y, splits, weights=[1,2])", ValueError, 'weights: expected one for each of 40 series, got shape (2,)'),
-    ('negative weights', "load(X, y, splits, weights=-np.ones(40))", ValueError, 'weights: expected finite numbers of 0 or more'),
-    ('a class without weight', "load(X, y, splits, weights={'rest':2})", ValueError, "weights: expected a number for each class, got none for ['fist']"),
-    ('classes to balance where there are none', "load(X, numbers, splits, weights='balanced')", ValueError, 'weights: expected a number for each series, as classes have no weights in regression'),
-],
-'Learner and training': [
-    ('no loaders', "ts_learner(X)", TypeError, 'dls: expected TSDataLoaders, got ndarray'),
-    ('a network that does not exist', "ts_learner(dls, 'XceptionTime2')", TypeError, "arch: expected a class such as XceptionTime, got 'XceptionTime2'"),
-    ('an argument that the network does not have', "ts_learner(dls, width=4)", TypeError, 'ts_learner: expected arguments of XceptionTime (nf,'),
-    ('a mistyped keyword', "ts_learner(dls, metric='accuracy')", TypeError, "or of Learner, got 'metric'"),
-    ('an end of the head that does not exist', "ts_learner(dls, head='softmax')", ValueError, 'head: expected'),
-    ('a metric that does not exist', "ts_learner(dls, metrics=['acuracy'])", ValueError, "metrics: expected for classification some of ['accuracy', 'balanced_accuracy', 'f1_macro', 'roc_auc'], or others as objects, got 'acuracy'"),
-    ('a metric of another task', "ts_learner(dls, metrics='rmse')", ValueError, "or others as objects, got 'rmse'"),
-    ("fastai's metric of another task", "ts_learner(regression.dls, metrics=error_rate)", ValueError, 'metrics: expected metrics for regression, got error_rate, which is for classification'),
-    ('a metric that fails', "ts_learner(dls, metrics=lambda out,y: out[:,5].mean())", ValueError, 'metrics: expected a metric that fits classification, got an error when tried: IndexError'),
-    ('roc_auc without a class', "ts_learner(load(X, y, (splits[0], np.arange(30,40,2))), metrics='roc_auc')", ValueError, "metrics: expected each class in validation for 'roc_auc', got 1 of 2"),
-    ('a loss of another task', "ts_learner(dls, loss_func=nn.MSELoss())", ValueError, 'loss_func: expected a loss for classification, got MSELoss, which is for regression'),
-    ('a loss of another number of classes', "ts_learner(dls, loss_func=nn.CrossEntropyLoss(weight=torch.ones(3)))", ValueError, 'loss_func: expected a loss that fits classification, got an error when tried'),
-    ('a loss that is a class', "ts_learner(dls, loss_func=nn.CrossEntropyLoss)", TypeError, 'loss_func: expected a loss such as nn.CrossEntropyLoss()'),
-    ('a loss that gives NaN', "ts_learner(dls, loss_func=lambda out,y: out.sum()*np.nan)", ValueError, 'it gave nan, not one finite number with a gradient'),
-    ('a learning rate of NaN', "learn.fit_one_cycle(1, np.nan)", ValueError, 'lr: expected a finite number of 0 or more, got nan'),
-    ('a negative learning rate', "learn.fit(1, -.1)", ValueError, 'lr: expected a finite number of 0 or more, got -0.1'),
-    ('a learning rate far too high', "learn.fit(1, 1e30)", FloatingPointError, 'in epoch 0, validation batch 0; the weights are back at those of the last batch whose loss was finite'),
-    ('a loss that becomes NaN', "learn.fit(2, cbs=spoil)", FloatingPointError, 'loss: expected a finite number, got nan in epoch 1, batch 0'),
-    ('losses without targets', "learn.get_X_preds(X, with_loss=True)", ValueError, 'y: expected targets for with_loss=True, got None'),
-],
-'Predictions and model folders': [
-    ('no series at a time', "predictor.predict(X, bs=0)", ValueError, 'bs: expected a whole number of 1 or more, got 0'),
-    ('probabilities of numbers', "regression.predictor().predict_proba(X)", TypeError, 'predict_proba: expected a task with classes or labels, got regression'),
-    ('a folder that is not there', "Predictor.from_pretrained('nowhere')", FileNotFoundError, 'folder: expected a model folder, got nowhere, which is none'),
-    ('another folder', "Predictor.from_pretrained('.')", FileNotFoundError, 'expected config.json in the model folder'),
-    ('a file', "Predictor.from_pretrained(folder/'config.json')", FileNotFoundError, 'which is none'),
-    ('weights missing', "Predictor.from_pretrained(without(folder, 'model.safetensors'))", FileNotFoundError, 'expected model.safetensors in the model folder'),
-    ('settings missing', "Predictor.from_pretrained(without(folder, 'config.json'))", FileNotFoundError, 'expected config.json in the model folder'),
-    ('weights cut short', "Predictor.from_pretrained(cut(folder, 'model.safetensors'))", ValueError, 'expected a whole safetensors file'),
-    ('settings cut short', "Predictor.from_pretrained(cut(folder, 'config.json'))", ValueError, 'expected JSON'),
-    ('a later version', "Predictor.from_pretrained(edit(folder, format=99))", ValueError, 'or older, got 99, written by xceptiontime'),
-    ('another architecture', "Predictor.from_pretrained(edit(folder, architecture='os.system'))", ValueError, "as 'architecture', got 'os.system'"),
-    ('other arguments', "Predictor.from_pretrained(edit(folder, arguments=dict(c_in=3, c_out=2, nf=8)))", ValueError, 'as config.json says, got F32'),
-    ('another task', "Predictor.from_pretrained(edit(folder, task=dict(name='clustering')))", ValueError, "as 'task.name', got 'clustering'"),
-    ('more classes than scores', "Predictor.from_pretrained(edit(folder, task=dict(name='classification', vocab=['a','b','c'])))", ValueError, 'expected 3 scores as the task has, got c_out 2'),
-    ('settings that are not there', "Predictor.from_pretrained(edit(folder, preprocess=None))", ValueError, "expected settings by name as 'preprocess', got None"),
-    ('a folder that holds something else', "Path('thesis').mkdir(); Path('thesis/chapter.tex').touch()\nlearn.save_pretrained('thesis')", FileExistsError, 'expected a new or empty folder or one that holds a model, got thesis'),
-],
-'Files and recordings': [
-    ('a file that is not there', "read_series('nothing.ts')", FileNotFoundError, 'nothing.ts'),
-    ('an ending that is not known', "read_series(written('series.xyz', '1'))", ValueError, 'series.xyz'),
-    ('a word among the numbers', "read_series(written('a.tsv', 'rest\\t1\\t2\\nrest\\t1\\tfast\\n'))", ValueError, "a.tsv"),
-    ('windows longer than every recording', "sliding_windows([X[0]], 51)", ValueError, '51'),
-],
-}
+# A mistake is its name, the call (one line or more), and the last line of the traceback. `...` is the beginning of a
+# sentence that is not compared; what comes after the end of a line here is not compared either.
+CASES = r'''
+## The series
+
+# too many dimensions
+load(X[None], y, splits)
+ValueError: X: expected series as (samples, channels, length), got shape (1, 40, 3, 50)
+
+# a single number
+predictor.predict(3.)
+ValueError: X: expected series as (samples, channels, length), got shape ()
+
+# channels last
+predictor.predict(X.transpose(0,2,1))
+ValueError: ... X.transpose(0, 2, 1) turns it
+
+# channels last, in a loader
+dls.test_dl(X.transpose(0,2,1))
+ValueError: X: expected 3 channels, got 50
+
+# another number of channels
+learn.get_X_preds(X[:,:2])
+ValueError: X: expected 3 channels, got 2
+
+# one channel to a model of three
+learn.predict(X[0,0])
+ValueError: X: expected 3 channels, got 1
+
+# an array of objects
+load(X.astype(object), y, splits)
+TypeError: X: expected real numbers, got object values
+
+# words among the numbers
+predictor.predict(X.astype(str))
+TypeError: X: expected real numbers, got <U32 values
+
+# complex numbers
+predictor.predict(np.fft.rfft(X))
+TypeError: X: expected real numbers, got complex
+
+# dates
+load(X.astype('datetime64[s]'), y, splits)
+TypeError: X: expected real numbers, got datetime64[s] values
+
+# no series to train on
+load(X[:0], y[:0])
+ValueError: X: expected 1 or more series
+
+# series without steps
+load(X[:,:,:0], y, splits)
+ValueError: X: expected 1 or more channels and steps, got shape (40, 3, 0)
+
+# one series without steps
+predictor.predict([X[0], X[1,:,:0]])
+ValueError: X[1]: expected a length of 1 or more, got shape (3, 0)
+
+# series of other channels in a list
+predictor.predict([X[0], X[1,:2]])
+ValueError: X[1]: expected a series (channels, length) with 3 channels as in X[0]
+
+# NaN in training
+load(with_value(X, np.nan), y, splits)
+ValueError: ... got 1 values that are NaN in 1 of 30 series, the first in series 2, channel 1, step
+    3
+
+# NaN in validation
+load(with_value(X, np.nan)[::-1], y, splits)
+ValueError: ... the first in series 37, channel 1, step 3
+
+# NaN at prediction
+learn.get_X_preds(with_value(X, np.nan))
+ValueError: ... got 1 values that are NaN in 1 of 40 series
+
+# infinity
+load(with_value(X, -np.inf), y, splits)
+ValueError: ... infinite or too large for float32
+
+# numbers too large for float32
+predictor.predict(X.astype(float)*1e300)
+ValueError: ... infinite or too large for float32
+
+# several series where one goes
+learn.predict(X)
+ValueError: item: expected one series, (channels, length) or (length,), got shape (40, 3, 50)
+
+## The targets
+
+# fewer than series
+load(X, y[1:], splits)
+ValueError: y: expected 40 targets for as many series, got 39
+
+# none
+load(X, None, splits)
+TypeError: y: expected a target for each series, got None
+
+# a missing label
+load(X, [None, *y[1:]], splits)
+TypeError: ... labels of one kind, strings, integers or booleans, got NoneType, str
+
+# words and numbers
+load(X, ['rest', 1]*20, splits)
+TypeError: ... labels of one kind, strings, integers or booleans, got int, str
+
+# dates
+load(X, np.arange(40).astype('datetime64[D]'), splits)
+TypeError: y: expected class labels (strings, integers or booleans), got datetime64[D]
+
+# complex numbers
+load(X, numbers+1j, splits)
+TypeError: ... got complex128
+
+# one class
+load(X, ['rest']*40, splits)
+ValueError: y: expected 2 or more classes in the training series, got ['rest']
+
+# one series
+load(X[:1], y[:1])
+ValueError: X: expected 2 or more series to divide into training and validation, got 1
+
+# a class in validation only
+load(X, np.where(np.arange(40)<30, y, 'wave'), splits)
+ValueError: y (validation split): label 'wave' of series 0 is none of the 2 classes
+
+# a new label at prediction
+learn.get_X_preds(X[:1], ['wave'])
+ValueError: y: label 'wave' of series 0 is none of the 2 classes: 'fist', 'rest'
+
+# targets of another number at prediction
+learn.get_X_preds(X[:3], y[:2])
+ValueError: y: expected 3 targets for as many series, got 2
+
+# fractions as classes
+load(X, numbers, splits, task='classification')
+TypeError: y: expected class labels (strings, integers or booleans), got float64 numbers
+
+# a column instead of labels
+load(X, labels[:,:1], splits)
+ValueError: ... got shape (30, 1); y[:,0] makes classes
+
+# a table of labels
+load(X, np.stack([y, y], 1), splits)
+ValueError: y: expected one label a series, got shape (30, 2)
+
+# words as numbers
+load(X, y, splits, task='regression')
+TypeError: y: expected numbers, got <U4
+
+# NaN among numbers
+load(X, np.where(np.arange(40)==3, np.nan, numbers), splits)
+ValueError: y: expected finite numbers, got nan for series 3, 1 such in all
+
+# NaN among numbers, in validation
+load(X, np.where(np.arange(40)==33, np.nan, numbers), splits)
+ValueError: y (validation split): expected finite numbers, got nan for series 3
+
+# infinity among numbers
+load(X, np.where(np.arange(40)==3, np.inf, numbers), splits)
+ValueError: y: expected finite numbers, got inf for series 3
+
+# the same number always
+load(X, np.full(40, .5), splits)
+ValueError: y: expected targets that differ, got 0.5 for every training series
+
+# numbers that float32 cannot tell apart
+load(X, numbers+1e9, splits)
+ValueError: ... subtract an offset first
+
+# numbers in three dimensions
+load(X, rng.normal(size=(40,2,2)), splits)
+ValueError: y: expected numbers as (samples,) or (samples, outputs), got shape (30, 2, 2)
+
+# outputs of another number at prediction
+regression.get_X_preds(X, rng.normal(size=(40,2)))
+ValueError: y: expected numbers as (samples), as in training, got shape (40, 2)
+
+# counts where 0 and 1 go
+load(X, labels*2, splits)
+ValueError: y: expected 0 and 1 in two dimensions of integers, got 2; task='regression' learns them
+    as numbers
+
+# a label that training never saw
+load(X, [['a'],['b']]*15+[['c']]*10, splits)
+ValueError: y (validation split): label 'c' of series 0 is none of the 2 classes
+
+# labels where columns are fewer
+load(X, labels, splits, vocab=['a','b'])
+ValueError: y (training split): expected 0 and 1 as (samples, 2 labels), got shape (30, 3)
+
+## Task and vocabulary
+
+# a task that does not exist
+load(X, y, splits, task='clustering')
+ValueError: task: expected one of ['classification', 'multilabel', 'regression'], got 'clustering'
+
+# a class twice
+load(X, y, splits, vocab=['rest','fist','rest'])
+ValueError: vocab: expected each class once, got 'rest' 2 times
+
+# a class too few
+load(X, y, splits, vocab=['rest','wave'])
+ValueError: y (training split): label 'fist' of series 1 is none of the 2 classes
+
+# a single class
+load(X, y, splits, vocab=['rest'])
+ValueError: vocab: expected 2 or more classes, got ['rest']
+
+# classes of another kind
+load(X, y, splits, vocab=[0,1])
+ValueError: ... label 'rest' of series 0 is none of the 2 classes: 0, 1
+
+# classes for numbers
+load(X, numbers, splits, task='regression', vocab=['a','b'])
+ValueError: vocab: expected none for a regression
+
+# a name for one output of two
+load(X, rng.normal(size=(40,2)), splits, target_names=['depth'])
+ValueError: target_names: expected one for each of 2 outputs
+
+# units of classes
+load(X, y, splits, units='m')
+ValueError: target_names, units: expected these for a regression only
+
+## Splits and loaders
+
+# splits that overlap
+load(X, y, (np.arange(30), np.arange(29,40)))
+ValueError: train and valid have indices in common: 29
+
+# splits beyond the end
+load(X, y, (np.arange(30), np.arange(30,41)))
+ValueError: ... indices out of the range 0 to 39: 40
+
+# negative indices
+load(X, y, (np.arange(30), [-1]))
+ValueError: ... indices out of the range 0 to 39: -1
+
+# masks
+load(X, y, (np.arange(40)<30, np.arange(40)>=30))
+ValueError: ... is a boolean mask and has to be indices
+
+# an empty split
+load(X, y, (np.arange(40), []))
+ValueError: valid is empty
+
+# a sample twice
+load(X, y, ([0,1,1,2], [3]))
+ValueError: train has indices more than once: 1
+
+# a subject on both sides
+load(X, y, splits, groups=np.arange(40)%4)
+ValueError: train and valid have groups in common
+
+# groups of another number
+load(X, y, splits, groups=[1,2])
+ValueError: groups: expected one for each of the 40 samples
+
+# one array
+load(X, y, np.arange(30))
+ValueError: splits: expected a tuple of index arrays
+
+# a share above 1
+get_splits(y, valid_size=1.5)
+ValueError: valid_size: expected a share between 0 and 1
+
+# a group that is not there
+get_splits(y, groups=np.arange(40)%4, valid_groups=[7])
+ValueError: valid_groups names groups that do not exist: 7
+
+# no series in a batch
+load(X, y, splits, bs=0)
+ValueError: bs: expected a whole number of 1 or more, got 0
+
+# half a series in a batch
+load(X, y, splits, bs=2.5)
+ValueError: bs: expected a whole number of 1 or more, got 2.5
+
+# a mistyped keyword
+load(X, y, splits, batch_size=8)
+TypeError: ... unexpected keyword argument 'batch_size'
+
+# a scaling that does not exist
+load(X, y, splits, scale='batch')
+ValueError: scale: expected one of
+
+# a policy that does not exist
+load(X, y, splits, missing='drop')
+ValueError: missing: expected one of
+
+# weights of another number
+load(X, y, splits, weights=[1,2])
+ValueError: weights: expected one for each of 40 series, got shape (2,)
+
+# negative weights
+load(X, y, splits, weights=-np.ones(40))
+ValueError: weights: expected finite numbers of 0 or more
+
+# a class without weight
+load(X, y, splits, weights={'rest':2})
+ValueError: weights: expected a number for each class, got none for ['fist']
+
+# classes to balance where there are none
+load(X, numbers, splits, weights='balanced')
+ValueError: weights: expected a number for each series, as classes have no weights in regression
+
+## Learner and training
+
+# no loaders
+ts_learner(X)
+TypeError: dls: expected TSDataLoaders, got ndarray
+
+# a network that does not exist
+ts_learner(dls, 'XceptionTime2')
+TypeError: arch: expected a class such as XceptionTime, got 'XceptionTime2'
+
+# an argument that the network does not have
+ts_learner(dls, width=4)
+TypeError: ts_learner: expected arguments of XceptionTime (nf,
+
+# a mistyped keyword
+ts_learner(dls, metric='accuracy')
+TypeError: ... or of Learner, got 'metric'
+
+# an end of the head that does not exist
+ts_learner(dls, head='softmax')
+ValueError: head: expected
+
+# a metric that does not exist
+ts_learner(dls, metrics=['acuracy'])
+ValueError: metrics: expected for classification some of ['accuracy', 'balanced_accuracy',
+    'f1_macro', 'roc_auc'], or others as objects, got 'acuracy'
+
+# a metric of another task
+ts_learner(dls, metrics='rmse')
+ValueError: ... or others as objects, got 'rmse'
+
+# fastai's metric of another task
+ts_learner(regression.dls, metrics=error_rate)
+ValueError: metrics: expected metrics for regression, got error_rate, which is for classification
+
+# a metric that fails
+ts_learner(dls, metrics=lambda out,y: out[:,5].mean())
+ValueError: metrics: expected a metric that fits classification, got an error when tried: IndexError
+
+# roc_auc without a class
+ts_learner(load(X, y, (splits[0], np.arange(30,40,2))), metrics='roc_auc')
+ValueError: metrics: expected each class in validation for 'roc_auc', got 1 of 2
+
+# a loss of another task
+ts_learner(dls, loss_func=nn.MSELoss())
+ValueError: loss_func: expected a loss for classification, got MSELoss, which is for regression
+
+# a loss of another number of classes
+ts_learner(dls, loss_func=nn.CrossEntropyLoss(weight=torch.ones(3)))
+ValueError: loss_func: expected a loss that fits classification, got an error when tried
+
+# a loss that is a class
+ts_learner(dls, loss_func=nn.CrossEntropyLoss)
+TypeError: loss_func: expected a loss such as nn.CrossEntropyLoss()
+
+# a loss that gives NaN
+ts_learner(dls, loss_func=lambda out,y: out.sum()*np.nan)
+ValueError: ... it gave nan, not one finite number with a gradient
+
+# a learning rate of NaN
+learn.fit_one_cycle(1, np.nan)
+ValueError: lr: expected a finite number of 0 or more, got nan
+
+# a negative learning rate
+learn.fit(1, -.1)
+ValueError: lr: expected a finite number of 0 or more, got -0.1
+
+# a learning rate far too high
+learn.fit(1, 1e30)
+FloatingPointError: ... in epoch 0, validation batch 0; the weights are back at those of the last
+    batch whose loss was finite
+
+# a loss that becomes NaN
+learn.fit(2, cbs=spoil)
+FloatingPointError: loss: expected a finite number, got nan in epoch 1, batch 0
+
+# losses without targets
+learn.get_X_preds(X, with_loss=True)
+ValueError: y: expected targets for with_loss=True, got None
+
+## Predictions and model folders
+
+# no series at a time
+predictor.predict(X, bs=0)
+ValueError: bs: expected a whole number of 1 or more, got 0
+
+# probabilities of numbers
+regression.predictor().predict_proba(X)
+TypeError: predict_proba: expected a task with classes or labels, got regression
+
+# a folder that is not there
+Predictor.from_pretrained('nowhere')
+FileNotFoundError: folder: expected a model folder, got nowhere, which is none
+
+# another folder
+Predictor.from_pretrained('.')
+FileNotFoundError: ... expected config.json in the model folder
+
+# a file
+Predictor.from_pretrained(folder/'config.json')
+FileNotFoundError: ... which is none
+
+# weights missing
+Predictor.from_pretrained(without(folder, 'model.safetensors'))
+FileNotFoundError: ... expected model.safetensors in the model folder
+
+# settings missing
+Predictor.from_pretrained(without(folder, 'config.json'))
+FileNotFoundError: ... expected config.json in the model folder
+
+# weights cut short
+Predictor.from_pretrained(cut(folder, 'model.safetensors'))
+ValueError: ... expected a whole safetensors file
+
+# settings cut short
+Predictor.from_pretrained(cut(folder, 'config.json'))
+ValueError: ... expected JSON
+
+# a later version
+Predictor.from_pretrained(edit(folder, format=99))
+ValueError: ... or older, got 99, written by xceptiontime
+
+# another architecture
+Predictor.from_pretrained(edit(folder, architecture='os.system'))
+ValueError: ... as 'architecture', got 'os.system'
+
+# other arguments
+Predictor.from_pretrained(edit(folder, arguments=dict(c_in=3, c_out=2, nf=8)))
+ValueError: ... as config.json says, got F32
+
+# another task
+Predictor.from_pretrained(edit(folder, task=dict(name='clustering')))
+ValueError: ... as 'task.name', got 'clustering'
+
+# more classes than scores
+Predictor.from_pretrained(edit(folder, task=dict(name='classification', vocab=['a','b','c'])))
+ValueError: ... expected 3 scores, as the task has, got 2
+
+# settings that are not there
+Predictor.from_pretrained(edit(folder, preprocess=None))
+ValueError: ... expected settings by name as 'preprocess', got None
+
+# a folder that holds something else
+Path('thesis').mkdir(); Path('thesis/chapter.tex').touch()
+learn.save_pretrained('thesis')
+FileExistsError: ... expected a new or empty folder or one that holds a model, got thesis
+
+## Files and recordings
+
+# a file that is not there
+read_series('nothing.ts')
+FileNotFoundError: nothing.ts
+
+# an ending that is not known
+read_series(written('series.xyz', '1'))
+ValueError: series.xyz
+
+# a word among the numbers
+read_series(written('a.tsv', 'rest\t1\t2\nrest\t1\tfast\n'))
+ValueError: a.tsv
+
+# windows longer than every recording
+sliding_windows([X[0]], 51)
+ValueError: ... 51
+'''
+
+class Mistake(NamedTuple):
+    name: str    # what is done
+    call: str
+    error: type
+    words: str   # of the error's sentence
+    begins: bool # do they begin it?
+
+def read_case(text):
+    "A mistake from the lines of one case"
+    name,*call,said = text.replace('\n    ', ' ').splitlines() # an indented line goes on with the line before
+    error,_,words = said.partition(': ')
+    error = getattr(builtins, error)
+    begins = not words.startswith('... ')
+    return Mistake(name.removeprefix('# '), '\n'.join(call), error, words.removeprefix('... '), begins)
+
+def read_cases(text):
+    "The mistakes by what they are about: {heading: [mistake]}"
+    table = {}
+    for part in text.strip().split('\n\n'):
+        if part.startswith('## '): rows = table[part.removeprefix('## ')] = []
+        else: rows.append(read_case(part))
+    return table
+
+table = read_cases(CASES)
 
 def namespace():
     "What the calls see"
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
     import xceptiontime.all as xt
     from torch import nn
-    res = {**vars(xt), **globals(), 'nn':nn}
+    res = {**vars(xt), **globals(), 'nn': nn}
     exec(setup, res)
     class Spoil(xt.Callback):
         def before_batch(self):
-            if self.training and self.epoch==1: self.learn.xb = (self.xb[0]*float('nan'),)
+            if self.training and self.epoch==1: self.learn.xb = self.xb[0]*float('nan'),
     for l in (res['learn'], res['regression']):
         l.remove_cb(l.progress)
         l.logger = xt.noop
-    return {**res, 'spoil':Spoil()}
+    return {**res, 'spoil': Spoil()}
 
 def told(call, ns):
     "The error that `call` raises, in a folder of its own that holds a model"
-    import os
     with tempfile.TemporaryDirectory() as d:
         was = os.getcwd()
         os.chdir(d)

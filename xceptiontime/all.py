@@ -25,11 +25,15 @@ from .runtime.hub import model_card, model_folder
 from .runtime.stream import *
 from .runtime.export import export_onnx, export_program
 from .train.learner import *
+from .train.metrics import DEFAULT_METRICS, METRICS, InUnits, TaskMetric, task_loss, task_metrics
+from .train.callbacks import *
 from .train.pretrained import *
 from .train.checkpoint import *
 from .train.recipe import RECIPES, AverageWeights, batch_size, get_recipe, recipe_learner
 from .train.estimator import *
 from .explain.attribution import *
+from .explain.importance import *
+from .explain.plots import *
 from .explain.calibrate import *
 from .bench.benchmark import read_rows, run_benchmark
 from .bench.comparison import ablation, mean_ranks, pairwise, plot_ranks, plot_scatter, published

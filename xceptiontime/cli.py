@@ -15,13 +15,12 @@ import numpy as np
 from . import __version__
 from .data.formats import read_series
 from .data.numbers import parse_number
-from .data.sets import series_column
-from .data.tables import TABLES,column_names,is_table
+from .data.tables import TABLES,Columns,column_names,is_table,read_table
 from .processing.preprocess import MISSING,SCALES
 from .base.files import whole_file,whole_folder
 from .runtime.folder import ARCHS
 from .runtime.hub import model_folder
-from .runtime.predictor import Predictor,output_names
+from .runtime.predictor import Predictor
 
 # %% ../nbs/80_cli.ipynb #6c4de778
 def _training():
@@ -50,10 +49,12 @@ def _warn_of_steps(args, X, predictor):
         print(f'xceptiontime {args.command}: {args.file} has {n} steps a series, and the model was trained on {hi}; if one of the columns is no step, --label, --target or --columns leaves it out', file=sys.stderr)
 
 def _read(args, predictor, labels=True):
-    X,y = read_series(args.file, **_table(args, args.file, predictor.channels))
+    table,ids = _table(args, args.file, predictor.channels),None
+    if is_table(args.file): X,y,*_,ids,_ = read_table(args.file, Columns(**table))
+    else: X,y = read_series(args.file, **table)
     _warn_of_steps(args, X, predictor)
     if labels and y is None: raise ValueError(f'{args.file}: expected a label for each series, got a file without labels; --label or --target names the column of a table')
-    return X,y
+    return X,y,ids
 
 def _check_out(out, force, name='--out', folder=False):
     "Refuse early, before any work, what could not be written in the end, and without `--force` to write over what is there"
@@ -67,15 +68,15 @@ def _check_out(out, force, name='--out', folder=False):
 def _report(task, y, pred):
     "How good answers are: accuracy and a table by class, F1 and a table by label, or RMSE, MAE and R2 of each output"
     import sklearn.metrics as skm
-    if task.name=='regression':
+    if task.vocab is None:
         print(f"{'':20}{'RMSE':>12}{'MAE':>12}{'R2':>9}{'RMSE of the mean':>19}   on {len(y)} series")
         Y,P = (np.asarray(o, np.float64).reshape(len(y), -1) for o in (y,pred))
-        for name,t,p,mean in zip(output_names(task), Y.T, P.T, np.atleast_1d(task.mean)):
+        for name,t,p,mean in zip(task.output_names(), Y.T, P.T, np.atleast_1d(task.mean)):
             r2 = skm.r2_score(t, p) if len(t)>1 else np.nan
             print(f"{name:20}{np.sqrt(((t-p)**2).mean()):12.5g}{np.abs(t-p).mean():12.5g}{r2:9.4f}{np.sqrt(((t-mean)**2).mean()):19.5g}")
         return
     names = None
-    if task.name=='multilabel': y,pred,names = task.encode(y).astype(int),task.encode(pred).astype(int),[str(v) for v in task.vocab]
+    if not task.exclusive: y,pred,names = task.encode(y).astype(int),task.encode(pred).astype(int),task.output_names()
     if names is None: print(f'accuracy {skm.accuracy_score(y, pred):.4f} on {len(y)} series\n')
     else: print(f"macro F1 {skm.f1_score(y, pred, average='macro', zero_division=0):.4f} on {len(y)} series\n")
     if names is None or len(names)>1: print(skm.classification_report(y, pred, target_names=names, digits=3, zero_division=0))
@@ -84,14 +85,14 @@ def _picture(task, y, pred):
     "What is best looked at: (name, figure); None of several labels"
     from matplotlib.figure import Figure
     from sklearn.metrics import ConfusionMatrixDisplay
-    if task.name=='multilabel': return
-    n = task.c_out if task.name=='regression' else 1
+    if task.vocab is not None and not task.exclusive: return
+    n = 1 if task.exclusive else task.c_out
     fig = Figure(figsize=(5*n,4.5), layout='constrained')
     axs = fig.subplots(1, n, squeeze=False)[0]
-    if task.name=='classification':
+    if task.exclusive:
         ConfusionMatrixDisplay.from_predictions(y, pred, ax=axs[0], cmap='Blues', colorbar=False, xticks_rotation=45)
         return 'confusion_matrix',fig
-    for ax,name,t,p in zip(axs, output_names(task), np.reshape(y, (len(y),-1)).T, np.reshape(pred, (len(y),-1)).T):
+    for ax,name,t,p in zip(axs, task.output_names(), np.reshape(y, (len(y),-1)).T, np.reshape(pred, (len(y),-1)).T):
         ax.scatter(t, p, s=8)
         ax.axline((t.min(),t.min()), slope=1, color='grey', lw=1)
         ax.set(xlabel=f'{name}: target', ylabel='prediction')
@@ -124,8 +125,7 @@ def _fit(args, X, y, splits, groups=None, channels=None, rate=None):
     dls = TSDataLoaders.from_arrays(X, y, splits, groups=groups, channels=channels, rate=rate, bs=batch_size(recipe['bs'], len(splits[0])), missing=args.missing, scale=recipe['scale'],
                                     resample=args.resample, crop=args.crop, seed=args.seed)
     learn = ts_learner(dls, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
-    what = dict(classification='classes', multilabel='labels', regression='outputs')[dls.task.name]
-    if first: print(f'{len(splits[0])} series to train on, {len(splits[1])} to judge by; {dls.preprocess.c_in} channels, {dls.c} {what}', flush=True)
+    if first: print(f'{len(splits[0])} series to train on, {len(splits[1])} to judge by; {dls.preprocess.c_in} channels, {dls.task.count()}', flush=True)
     cbs,state = [],Path(f'{args.out}.checkpoint')
     if args.resume:
         from xceptiontime.train.checkpoint import Checkpoint
@@ -163,27 +163,16 @@ def train(args):
     _fit(args, **data)
 
 # %% ../nbs/80_cli.ipynb #f6d777bf
-def _columns(task):
-    "What a table of answers has for columns"
-    if task.name=='regression': return output_names(task)
-    return ['labels' if task.name=='multilabel' else 'label', *(f'prob_{v}' for v in task.vocab)]
-
-def _row(task, label, probs):
-    "A row of such a table"
-    if task.name=='regression': return [f'{o:.7g}' for o in np.atleast_1d(probs)]
-    return ['; '.join(map(str, task.vocab[probs>=.5])) if task.name=='multilabel' else label, *(f'{o:.6f}' for o in probs)]
-
 def predict(args):
     "Write the label and the probability of each class, or the value, for every series of a file, as CSV"
     _check_out(args.out, args.force)
     predictor = Predictor.from_pretrained(args.model)
-    X,task = _read(args, predictor, labels=False)[0],predictor.task
+    (X,_,ids),task = _read(args, predictor, labels=False),predictor.task # a long table names its series
     text = io.StringIO()
     rows = csv.writer(text, lineterminator='\n')
     probs = task.activation(predictor.scores(X)).numpy()
-    ids = None if args.id is None else series_column(args.file, args.id, '--id', **_table(args, args.file, predictor.channels)) # a long table names its series
-    rows.writerow([args.id]*(ids is not None) + _columns(task))
-    for i,label,p in zip([[]]*len(probs) if ids is None else ids[:,None].tolist(), task.decode(probs), probs, strict=True): rows.writerow(i + _row(task, label, p))
+    rows.writerow([args.id]*(ids is not None) + task.columns())
+    for i,p in zip([[]]*len(probs) if ids is None else ids[:,None].tolist(), probs, strict=True): rows.writerow(i + task.row(p))
     if args.out is None: print(text.getvalue(), end='')
     else:
         with whole_file(args.out) as tmp: tmp.write_text(text.getvalue(), encoding='utf-8')
@@ -193,7 +182,7 @@ def predict(args):
 def evaluate(args):
     "Compare a model's answers with the labels or targets of a file"
     predictor = Predictor.from_pretrained(args.model)
-    X,y = _read(args, predictor)
+    X,y,_ = _read(args, predictor)
     predictor.task.encode(y, f'{args.file}')
     _report(predictor.task, y, predictor.predict(X))
 
@@ -244,10 +233,10 @@ def stream(args):
     def write(*row):
         rows.writerow(row)
         sys.stdout.flush()
-    write('start', 'stop', *_columns(task))
+    write('start', 'stop', *task.columns())
     for x in _samples(sys.stdin, predictor.preprocess.c_in, predictor.channels):
         for p in live.push(x):
-            write(*(o if args.rate is None else f'{o:.6f}' for o in p[:2]), *_row(task, p.label, p.probs))
+            write(*(o if args.rate is None else f'{o:.6f}' for o in p[:2]), *task.row(p.probs))
 
 # %% ../nbs/80_cli.ipynb #50067e31
 def bench(args):

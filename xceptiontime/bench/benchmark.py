@@ -22,6 +22,7 @@ from ..base.checks import check_whole
 from ..data.sets import get_ucr
 from ..base.files import whole_file
 from ..models.xceptiontime import XceptionTime
+from ..train.metrics import balanced_accuracy
 from ..train.recipe import DEFAULT,get_recipe,recipe_learner
 
 # %% ../../nbs/70_bench.benchmark.ipynb #ccf98d14
@@ -31,8 +32,8 @@ def scores_of(
 ) -> dict:
     "Accuracy, balanced accuracy, negative log likelihood and calibration error"
     probs = probs.astype(np.float64)
-    right,own = probs.argmax(1)==y,probs[np.arange(len(y)),y]
-    return dict(accuracy=float(right.mean()), balanced_accuracy=float(np.mean([right[y==k].mean() for k in np.unique(y)])),
+    answers,own = probs.argmax(1),probs[np.arange(len(y)),y]
+    return dict(accuracy=float((answers==y).mean()), balanced_accuracy=balanced_accuracy(y, answers),
                 nll=float(-np.log(np.maximum(own, 1e-12)).mean()), ece=calibration_error(probs, y))
 
 # %% ../../nbs/70_bench.benchmark.ipynb #5c889213
@@ -47,7 +48,7 @@ def _train(name, path, arch, recipe, seed):
     "Train on the training part and judge by the test part: results, and the probabilities of the test series"
     X,y,(train,test) = get_ucr(name, path)
     learn = recipe_learner(X, y, (train,), arch, recipe, seed)
-    if learn.dls.task.name!='classification': raise ValueError(f'{name}: expected a classification, got a {learn.dls.task.name}')
+    learn.dls.task.check_exclusive(name)
     target = learn.dls.task.encode(y[test], f'{name} (test)')
     start,wall = time.thread_time(),time.perf_counter()
     with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)

@@ -18,10 +18,9 @@ from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
 from ..base.checks import check_rate
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
-from .formats import from_frame
 from .sets import read_files
 from .splits import check_splits,get_splits
-from .tables import value_columns
+from .tables import Columns,read_table
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess,check_channels,check_series
 from ..processing.tasks import as_targets,class_weights,infer_task
@@ -35,7 +34,7 @@ def _weights(weights, task, n, train, codes):
     "Weights of the training samples and, where they are by class, the classes"
     if weights is None: return None,None
     if isinstance(weights, (str,dict)):
-        if task.name!='classification': raise ValueError(f'weights: expected a number for each series, as classes have no weights in {task.name}, got {weights!r}')
+        if not task.exclusive: raise ValueError(f'weights: expected a number for each series, as classes have no weights in {task.name}, got {weights!r}')
         if isinstance(weights, dict):
             of = np.full(task.c_out, np.nan)
             of[task.encode(list(weights), 'weights')] = list(weights.values())
@@ -121,7 +120,7 @@ def from_arrays(cls,
     for idxs in splits[1:]: preprocess.check(X, lengths, idxs)
     tfms = [PreprocessBatch(preprocess), *L(batch_tfms)]
     channels,rate = check_channels(channels, preprocess.c_in),check_rate(rate)
-    def dataset(i, idxs): return TSDataset(X, codes, task, preprocess, lengths, idxs, *((None,None) if i else (weights,strata)), min(i,1), channels, rate)
+    def dataset(i, idxs): return TSDataset(X, codes, task, preprocess, lengths=lengths, idxs=idxs, weights=None if i else weights, strata=None if i else strata, split_idx=min(i,1), channels=channels, rate=rate)
     dls = [TSDataLoader(dataset(i, idxs), bs=valid_bs or bs if i else bs, shuffle=not i, seed=seed, num_workers=num_workers, after_batch=tfms)
            for i,idxs in enumerate(splits if len(splits)>1 else (*splits, splits[0][:0]))] # fastai wants something to validate on, if only nothing
     return cls(*dls, path=path, device=default_device() if device is None else torch.device(device))
@@ -138,13 +137,8 @@ def summary(self:TSDataLoaders) -> str:
     "Series in each split, channels, steps, task, classes with their counts or the range of targets, and preprocessing"
     ds,task = self.train_ds,self.task
     names = ['training','validation','test'][:len(self.loaders)] + ['further']*(len(self.loaders)-3)
-    def words(y):
-        if task.name=='classification': return ', '.join(f'{v} {n}' for v,n in zip(task.vocab, np.bincount(y, minlength=task.c_out)))
-        if task.name=='multilabel': return ', '.join(f'{v} {n:.0f}' for v,n in zip(task.vocab, y.sum(0)))
-        cols = zip(task.target_names or [f'output {i}' if task.c_out>1 else '' for i in range(task.c_out)], y.reshape(len(y), -1).T, task.units or ['']*task.c_out)
-        return ', '.join(f'{n} {c.min():.4g} to {c.max():.4g} {u}'.strip() for n,c,u in cols)
-    rows = [('task', f"{task.name}, {task.c_out} {dict(classification='classes', multilabel='labels', regression='outputs')[task.name] if task.c_out>1 else 'output'}")]
-    rows += [(name, f'{len(dl.dataset)} series' + ('' if dl.dataset.y is None or not len(dl.dataset) else f': {words(dl.dataset.y[dl.dataset.idxs])}')) for name,dl in zip(names, self.loaders)]
+    rows = [('task', f'{task.name}, {task.count()}')]
+    rows += [(name, f'{len(dl.dataset)} series' + ('' if dl.dataset.y is None or not len(dl.dataset) else f': {task.describe(dl.dataset.y[dl.dataset.idxs])}')) for name,dl in zip(names, self.loaders)]
     n = ds.lengths
     rows += [('channels', ds.preprocess.c_in if ds.channels is None else ', '.join(ds.channels))]
     if ds.rate is not None: rows.append(('rate', f'{ds.rate:g} Hz'))
@@ -167,7 +161,7 @@ def test_dl(self,
     ds.preprocess.check(X, lengths)
     if y is not None and len(y)!=len(X): raise ValueError(f'y: expected {len(X)} targets for as many series, got {len(y)}')
     codes = None if y is None else ds.task.encode(y)
-    return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths, channels=ds.channels, rate=ds.rate), bs=bs or self.valid.bs, shuffle=False, **kwargs)
+    return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths=lengths, channels=ds.channels, rate=ds.rate), bs=bs or self.valid.bs, shuffle=False, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #b6f2494e
 @patch_to(TSDataLoaders, cls_method=True)
@@ -198,13 +192,10 @@ def from_df(cls,
 ) -> TSDataLoaders:
     "Loaders of the series in a DataFrame"
     if label is None and target is None: raise ValueError('label, target: expected one of them to name a column, got neither')
-    if isinstance(groups, (str,int)):
-        if groups not in df: raise ValueError(f'groups: expected a column of df or an array, got {groups!r}')
-        own,df = df,(df if groups in (label,target,id,time) else df.drop(columns=groups))
-        groups = from_frame(own[list(dict.fromkeys([groups] if id is None else [groups,id]))].assign(_one=1.), label=groups, id=id, columns=['_one'])[1]
-    X,y = from_frame(df, label=label, target=target, id=id, time=time, columns=columns)
-    if id is not None: kwargs.setdefault('channels', value_columns(df, label=label, target=target, id=id, time=time, columns=columns))
-    return cls.from_arrays(X, y, groups=groups, **kwargs)
+    column = groups if isinstance(groups, (str,int)) else None
+    table = read_table(df, Columns(label, target, id, time, columns), column)
+    kwargs.setdefault('channels', table.channels)
+    return cls.from_arrays(table.X, table.y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
 @patch_to(TSDataLoaders, cls_method=True)

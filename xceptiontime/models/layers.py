@@ -6,8 +6,8 @@ Docs: https://example.github.io/xceptiontime/models.layers.html.md"""
 
 # %% auto #0
 __all__ = ['is_linear', 'is_bn', 'is_conv', 'Module', 'Conv1d', 'MaxPool1d', 'SeparableConv1d', 'BatchNorm1d', 'BN1d',
-           'ConvBlock', 'Concat', 'Add', 'Flatten', 'pool_matrix', 'AdaptiveAvgPool1d', 'GAP1d', 'is_layer',
-           'get_layers', 'check_weight', 'check_bias', 'count_parameters', 'noop']
+           'ConvBlock', 'Concat', 'Add', 'Flatten', 'pool_matrix', 'AdaptiveAvgPool1d', 'GAP1d', 'check_input',
+           'check_dtype', 'is_layer', 'get_layers', 'check_weight', 'check_bias', 'count_parameters', 'noop']
 
 # %% ../../nbs/10_models.layers.ipynb #8b3f43ac
 import numpy as np
@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from fastcore.imports import noop
 from fastcore.meta import PrePostInitMeta
-from .masks import current_mask, end_mask, fill_padding, is_traced
+from .masks import check_lengths, current_mask, end_mask, fill_padding, is_traced
+from .masks import length_mask
 
 # %% ../../nbs/10_models.layers.ipynb #9f20936f
 _all_ = ['noop']
@@ -157,6 +158,29 @@ class GAP1d(Module):
         output_size:int=1 # averages a channel
     ): self.gap,self.flatten = AdaptiveAvgPool1d(output_size),Flatten()
     def forward(self, x): return self.flatten(self.gap(x))
+
+# %% ../../nbs/10_models.layers.ipynb #77a5e319
+def check_input(
+    x, # what a network was called with
+    lengths, # real steps of each series (batch,), or None
+    c_in:int, # channels that the network takes
+) -> tuple: # `x` with zeros in the padding; `lengths` as a tensor, or None where there is no padding
+    "Series as a network takes them, or an error that says what they are not"
+    if not isinstance(x, torch.Tensor) or x.dim()!=3 or x.shape[1]!=c_in or x.shape[2]<1:
+        got = f'shape {tuple(x.shape)}' if isinstance(x, torch.Tensor) else type(x).__name__
+        raise ValueError(f'x: expected a tensor (batch, {c_in} channels, length of 1 or more), got {got}')
+    if lengths is not None: lengths = check_lengths(lengths, x)
+    if lengths is not None: x = torch.where(length_mask(lengths, x.shape[2])[:,None], x, 0.)
+    return x, lengths
+
+# %% ../../nbs/10_models.layers.ipynb #b5bb0cd9
+def check_dtype(
+    x:torch.Tensor, # series
+    weight:torch.Tensor, # any weight of the network
+):
+    "An error where `x` is not in the dtype of the weights; autocast brings both to one"
+    if x.dtype!=weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f'x: expected {weight.dtype}, as the weights are, got {x.dtype}')
 
 # %% ../../nbs/10_models.layers.ipynb #563ee1ac
 def is_layer(*types):

@@ -18,7 +18,7 @@ from fastcore.imports import noop
 from ..base.checks import check_whole
 from .fast.door import applies, fast_forward, signature
 from .layers import *
-from .masks import check_lengths, length_mask, real_steps
+from .masks import length_mask, real_steps
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #499819a6
 def kernel_sizes(
@@ -77,18 +77,6 @@ class XceptionBlock(Module):
 # %% ../../nbs/12_models.xceptiontime.ipynb #ab01ad49
 HEADS = ('relu', 'bn', 'linear')
 
-def _check_input(x, lengths, c_in):
-    "Input of `c_in` channels with zeros in the padding, and `lengths` or None"
-    if not isinstance(x, torch.Tensor) or x.dim()!=3 or x.shape[1]!=c_in or x.shape[2]<1:
-        got = f'shape {tuple(x.shape)}' if isinstance(x, torch.Tensor) else type(x).__name__
-        raise ValueError(f'x: expected a tensor (batch, {c_in} channels, length of 1 or more), got {got}')
-    if lengths is not None: lengths = check_lengths(lengths, x)
-    if lengths is not None: x = torch.where(length_mask(lengths, x.shape[2])[:,None], x, 0.)
-    return x,lengths
-
-def _check_dtype(x, weight):
-    if x.dtype!=weight.dtype and not torch.is_autocast_enabled(x.device.type): raise TypeError(f'x: expected {weight.dtype}, as the weights are, got {x.dtype}')
-
 # %% ../../nbs/12_models.xceptiontime.ipynb #8b5a07d9
 def _own_head(custom_head, ni, c_out, steps):
     "A head of the user's, once it is seen to give scores"
@@ -138,9 +126,9 @@ class XceptionTime(Module):
         x:torch.Tensor, # series (batch, `c_in`, length), in the dtype of the weights
         lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
     ) -> torch.Tensor: # scores (batch, `c_out`)
-        x,lengths = _check_input(x, lengths, self.init_args['c_in'])
+        x,lengths = check_input(x, lengths, self.init_args['c_in'])
         if plan := applies(self, x, lengths): return fast_forward(self, x, lengths, plan)
-        _check_dtype(x, self.block.xception[0].maxconvpool[1].weight)
+        check_dtype(x, self.block.xception[0].maxconvpool[1].weight)
         with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])): return self.head(self.block(x))
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #e3300268
@@ -162,11 +150,11 @@ def forward_features(self:XceptionTime,
     lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
 ) -> torch.Tensor: # (batch, 8 x `nf`); with a head of your own (batch, 32 x `nf`)
     "A vector a series: what the last block of the head takes, averaged over time; with a head of your own, the average of what `block` gives"
-    x,lengths = _check_input(x, lengths, self.init_args['c_in'])
+    x,lengths = check_input(x, lengths, self.init_args['c_in'])
     known = isinstance(self.head, nn.Sequential) and len(self.head)==5 and [type(l) for l in self.head[:3]]==[AdaptiveAvgPool1d,ConvBlock,ConvBlock]
     if known and applies(self, x, lengths): # the network without its last block
         return fast_forward(SimpleNamespace(block=self.block, head=[*self.head[:3], self.head[4]]), x, lengths)
-    _check_dtype(x, self.block.xception[0].maxconvpool[1].weight)
+    check_dtype(x, self.block.xception[0].maxconvpool[1].weight)
     with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])):
         x = self.block(x)
         return self.head[:3](x).mean(2) if known else AdaptiveAvgPool1d(1)(x).flatten(1)

@@ -8,9 +8,8 @@ Docs: https://example.github.io/xceptiontime/processing.conformal.html.md"""
 __all__ = ['conformal_table', 'threshold', 'conformal_tables', 'check_tables', 'predict_sets']
 
 # %% ../../nbs/24_processing.conformal.ipynb #55dcce03
-from copy import copy
 import numpy as np
-from ..base.checks import check_whole
+from ..base.checks import brief,check_whole
 
 # %% ../../nbs/24_processing.conformal.ipynb #312629a6
 def conformal_table(
@@ -50,21 +49,6 @@ def threshold(
         raise ValueError(f"alpha: expected {np.ceil(least/third-1e-9)*third:.3g} or more, as {of} were held back{what}, got {alpha:g}")
     return table['scores'][serves.argmax()]
 
-# %% ../../nbs/24_processing.conformal.ipynb #3f55e5c6
-def _plain(task):
-    "The task with a temperature of 1"
-    if task.name=='regression': return task
-    task = copy(task)
-    task.temperature = 1.
-    return task
-
-def _misfit(task, out, y):
-    "How badly scores of the network fit each target: (n,) of classes, (n, labels or outputs) else"
-    out,y = _plain(task).activation(out).numpy().astype(np.float64),np.asarray(y)
-    if task.name=='classification': return 1-out[np.arange(len(y)),y]
-    if task.name=='multilabel': return np.where(y>=.5, 1-out, out)
-    return np.abs(y.astype(np.float64)-out).reshape(len(y), -1)
-
 # %% ../../nbs/24_processing.conformal.ipynb #2472d1a7
 def conformal_tables(
     task, # a `Classification`, `MultiLabel` or `Regression`
@@ -73,12 +57,14 @@ def conformal_tables(
     groups=None, # recording, session or subject of each (n,); each is by itself if None
 ) -> dict: # 'all': a table of all series, None of a regression; 'each': one of each class, label or output, None of a class that is not there
     "Tables for `predict_sets`"
-    s,y,g = _misfit(task, out, y),np.asarray(y),None if groups is None else np.asarray(groups)
-    if g is not None and g.shape!=(len(s),): raise ValueError(f'groups: expected one for each of {len(s)} series, got shape {g.shape}')
-    if task.name=='classification':
-        each = [conformal_table(s[y==k], None if g is None else g[y==k]) if (y==k).any() else None for k in range(task.c_out)]
-        return dict(all=conformal_table(s, g), each=each)
-    return dict(all=conformal_table(s.max(1), g) if task.name=='multilabel' else None, each=[conformal_table(o, g) for o in s.T])
+    y,groups = np.asarray(y),None if groups is None else np.asarray(groups)
+    if groups is not None and groups.shape!=(len(y),):
+        raise ValueError(f'groups: expected one for each of {len(y)} series, got shape {groups.shape}')
+    def table(scores, series=slice(None)):
+        if scores is None or not len(scores): return None
+        return conformal_table(scores, None if groups is None else groups[series])
+    s = task.misfit(out, y)
+    return dict(all=table(task.joint_misfit(s)), each=[table(*o) for o in task.each_misfit(s, y)])
 
 # %% ../../nbs/24_processing.conformal.ipynb #b7ad75f7
 def check_tables(
@@ -93,11 +79,20 @@ def check_tables(
         return np.isfinite(s).all() and (np.diff(s)>=0).all() and (np.diff(l)<=0).all() and 0<l[-1] and l[0]<=1
     if tables is None: return
     each = tables.get('each') if isinstance(tables, dict) else None
-    if not (isinstance(each, list) and len(each)==task.c_out and all(o is None or fits(o) for o in each) and (task.name=='regression' or fits(tables.get('all')))):
+    if not (isinstance(each, list) and len(each)==task.c_out and all(o is None or fits(o) for o in each) and (task.vocab is None or fits(tables.get('all')))):
         raise ValueError(f'conformal: expected what conformal_tables gives for {task.name} with {task.c_out} outputs, got something else')
     return tables
 
 # %% ../../nbs/24_processing.conformal.ipynb #35d4b2e3
+def _thresholds(task, alpha):
+    "A threshold for each class, label or output (n,)"
+    for i,t in enumerate(task.conformal['each']):
+        if t is None: raise ValueError(f'per_class: expected held-back series of each class, got none of {_named(task, i)}')
+    return np.array([threshold(t, alpha, f' of {_named(task, i)}' if task.exclusive else '')
+                     for i,t in enumerate(task.conformal['each'])])
+
+def _named(task, i): return brief(task.output_names()[i], 40)
+
 def predict_sets(
     task, # a task with `conformal` tables
     out, # scores of the network for new series (n, outputs), a tensor
@@ -105,22 +100,9 @@ def predict_sets(
     per_class:bool=False, # keep the promise for each class or label by itself?
 ): # of classes, a list of labels for each series, the most probable first; of labels and values, what is surely there and what may be, or lower and upper ends
     "What the truth is among, with probability 1 - `alpha` or more"
-    tables = task.conformal
-    if tables is None: raise ValueError('predict_set: expected a model with held-back scores, got one without; learn.calibrate_sets() finds them')
-    def each(): # a threshold for each class, label or output
-        names = [f"output {i}" for i in range(task.c_out)] if task.vocab is None else [repr(v) for v in task.vocab.tolist()]
-        for name,t in zip(names, tables['each']):
-            if t is None: raise ValueError(f'per_class: expected held-back series of each class, got none of {name}')
-        return np.array([threshold(t, alpha, f' of {name}' if task.name=='classification' else '') for name,t in zip(names, tables['each'])])
-    if task.name=='regression':
-        if per_class: raise ValueError('per_class: expected False for a regression, got True')
-        value,q = task.activation(out).numpy().astype(np.float64),each().reshape(task.mean.shape)
-        return value-q,value+q
-    q = each() if per_class else threshold(tables['all'], alpha)
-    p = _plain(task).activation(out).numpy().astype(np.float64)
-    if task.name=='multilabel':
-        there,absent = (1-p<=q)|(p>=.5),(p<=q)|(p<.5) # what it may be; the likelier of the two always
-        return task.decode(~absent),task.decode(there)
-    keep = 1-p<=q
-    keep[np.arange(len(p)),p.argmax(1)] = True
-    return [task.vocab[i[keep[j,i]]].tolist() for j,i in enumerate(np.argsort(-p, 1, kind='stable'))]
+    if task.conformal is None:
+        raise ValueError('predict_set: expected a model with held-back scores, got one without; learn.calibrate_sets() finds them')
+    alone = task.vocab is None # outputs have thresholds of their own
+    if alone and per_class: raise ValueError('per_class: expected False for a regression, got True')
+    q = _thresholds(task, alpha) if alone or per_class else threshold(task.conformal['all'], alpha)
+    return task.sets(out, q)

@@ -9,11 +9,12 @@ __all__ = ['TASKS', 'TaskLoss', 'as_targets', 'Classification', 'MultiLabel', 'R
 
 # %% ../../nbs/23_processing.tasks.ipynb #35538056
 import warnings
+from copy import copy
 import numpy as np
 import torch
 from torch import nn
 from fastcore.basics import patch,patch_to
-from ..base.checks import check_number
+from ..base.checks import brief,check_number,listed
 from .conformal import check_tables
 
 # %% ../../nbs/23_processing.tasks.ipynb #53f09604
@@ -25,7 +26,7 @@ class TaskLoss(nn.Module):
     ):
         super().__init__()
         self.loss,self.task = loss,task
-        self.y_int = task.y_int # targets are indices: fastai's MixUp mixes losses rather than targets
+        self.y_int = task.exclusive # targets are indices: fastai's MixUp mixes losses rather than targets
         if not hasattr(loss, 'reduction'): self._reduction = 'mean'
 
     @property
@@ -106,15 +107,35 @@ def _codes(labels, vocab, name, series=None):
 # %% ../../nbs/23_processing.tasks.ipynb #b8575ccc
 class _Task:
     "What all tasks have in common: tables of held-back scores, with which predictions become sets or intervals"
+    exclusive = False # has each series one class, and no other?
     _conformal = None
+
     @property
     def conformal(self): return self._conformal
     @conformal.setter
     def conformal(self, v): self._conformal = check_tables(v, self)
     def uncalibrate(self): self.conformal = None
 
+    def count(self) -> str: # such as '5 classes'
+        return f'{self.c_out} {self.noun if self.c_out!=1 else self.one}'
+    def plain(self): # the task with a temperature of 1
+        return self
+    def check_classes(self, who, hint=''):
+        "Raise if the task has no probabilities, for which `who` asks"
+
+    def check_exclusive(self, who):
+        "Raise unless each series has one class"
+        if not self.exclusive: raise TypeError(f'{who}: expected a classification, got {self.name}')
+
+    def joint_misfit(self, s): # of all outputs of a series (n,); None where outputs are judged alone
+        return None
+    def each_misfit(self, s, y): # of each output: its scores, and the series that they are of
+        return [(o, slice(None)) for o in s.T]
+
 class _Tempered(_Task):
     "What tasks with probabilities have in common: scores are divided by `temperature` before they become probabilities, in predictions, not in the loss"
+    @property
+    def c_out(self) -> int: return len(self.vocab)
     @property
     def temperature(self) -> float: return self._temperature
     @temperature.setter
@@ -123,12 +144,33 @@ class _Tempered(_Task):
         self._temperature = float(v)
 
     def uncalibrate(self): self.conformal,self.temperature = None,1.
-    def __repr__(self): return f"{type(self).__name__}({self.vocab.tolist()}{'' if self.temperature==1 else f', temperature={self.temperature:.4g}'})"
+    def __repr__(self):
+        heat = '' if self.temperature==1 else f', temperature={self.temperature:.4g}'
+        return f'{type(self).__name__}([{listed(self.vocab)}]{heat})'
+
+    def output_names(self) -> list: return [str(v) for v in self.vocab]
+    def columns(self) -> list: # the header of a file of predictions
+        return [self.one if self.exclusive else self.noun, *(f'prob_{v}' for v in self.output_names())]
+    def row(self, probs, label) -> list: # a row of it
+        return [label, *(f'{p:.6f}' for p in probs)]
+    def describe(self, codes) -> str: # how often there is each
+        return ', '.join(f'{v} {n}' for v,n in zip(self.vocab, self.counts(codes)))
+
+    def same_as(self, other) -> bool: # would scores mean the same?
+        return type(self) is type(other) and self.vocab.tolist()==other.vocab.tolist()
+    def go_on_from(self, other): self.temperature,self.conformal = other.temperature,other.conformal
+    def plain(self):
+        task = copy(self)
+        task.temperature = 1.
+        return task
+    def _probs(self, out): return self.plain().activation(out).numpy().astype(np.float64)
 
 # %% ../../nbs/23_processing.tasks.ipynb #825e05fb
 class Classification(_Tempered):
     "One of several classes for each series"
-    name,y_int = 'classification',True
+    name = 'classification'
+    one,noun = 'class','classes'
+    exclusive = True
     def __init__(self,
         vocab, # the classes, in the order of the scores: strings, integers or booleans
         temperature:float=1., # what scores are divided by before the softmax; above 1 makes probabilities less sure
@@ -138,13 +180,21 @@ class Classification(_Tempered):
         self.conformal = conformal
 
     @property
-    def c_out(self) -> int: return len(self.vocab)
-    @property
     def loss_func(self) -> nn.Module: return TaskLoss(nn.CrossEntropyLoss(), self)
 
     def settings(self) -> dict: return dict(name=self.name, vocab=self.vocab.tolist(), temperature=self.temperature, conformal=self.conformal)
     def for_loss(self, out, y): return out, y
     def indices(self, probs): return probs.argmax(-1)
+    def columns(self) -> list: return ['label', *super().columns()[1:]]
+    def row(self, probs, label=None) -> list: return super().row(probs, self.decode(probs) if label is None else label)
+    def text(self, y) -> str: return str(self.vocab[int(y)])
+
+    def one_hot(self, codes): return np.eye(self.c_out)[np.asarray(codes)] # (n, classes)
+    def counts(self, codes): return np.bincount(np.asarray(codes), minlength=self.c_out)
+    def weights(self, codes): return len(codes)/np.maximum(self.counts(codes), 1)/self.c_out
+    def check_roc(self, codes, who):
+        n = (self.counts(codes)>0).sum()
+        if n<self.c_out: raise ValueError(f"{who}: expected each class in validation for 'roc_auc', got {n} of {self.c_out}")
 
 # %% ../../nbs/23_processing.tasks.ipynb #c823a270
 @patch
@@ -174,7 +224,8 @@ def decode(self:Classification,
 # %% ../../nbs/23_processing.tasks.ipynb #351fa153
 class MultiLabel(_Tempered):
     "Any number of labels for each series"
-    name,y_int = 'multilabel',False
+    name = 'multilabel'
+    one,noun = 'label','labels'
     def __init__(self,
         vocab, # the labels, in the order of the scores
         lists:bool=False, # answers as lists of labels; else as an array of 0 and 1
@@ -185,13 +236,23 @@ class MultiLabel(_Tempered):
         self.conformal = conformal
 
     @property
-    def c_out(self) -> int: return len(self.vocab)
-    @property
     def loss_func(self) -> nn.Module: return TaskLoss(nn.BCEWithLogitsLoss(), self)
 
     def settings(self) -> dict: return dict(name=self.name, vocab=self.vocab.tolist(), lists=self.lists, temperature=self.temperature, conformal=self.conformal)
     def for_loss(self, out, y): return out, y.to(out.dtype)
     def indices(self, probs): return (probs>=.5).float()
+    def row(self, probs, label=None) -> list: return super().row(probs, self._words(probs))
+    def text(self, y) -> str: return self._words(as_targets(y)) or '(none)'
+    def _words(self, y): return '; '.join(str(v) for v in self.vocab[y>=.5])
+
+    def one_hot(self, codes): return np.asarray(codes) # (n, labels)
+    def counts(self, codes): return np.asarray(codes).sum(0).astype(int)
+    def weights(self, codes):
+        n = np.maximum(self.counts(codes), 1)
+        return (len(codes)-n)/n
+    def check_roc(self, codes, who):
+        n = min(len(np.unique(c)) for c in np.asarray(codes).T)
+        if n<2: raise ValueError(f"{who}: expected series with and without each label in validation for 'roc_auc', got {n} of 2")
 
 # %% ../../nbs/23_processing.tasks.ipynb #86f7c10e
 @patch
@@ -232,7 +293,8 @@ def decode(self:MultiLabel,
 # %% ../../nbs/23_processing.tasks.ipynb #1f526313
 class Regression(_Task):
     "One number or several for each series"
-    name,vocab,y_int = 'regression',None,False
+    name,vocab = 'regression',None
+    one,noun = 'output','outputs'
     def __init__(self,
         mean, # of the targets in the training series: a number, or one for each output
         std, # their deviation, likewise
@@ -264,6 +326,29 @@ class Regression(_Task):
         mean,std = self._stats(out)
         return out.reshape(y.shape), (y.to(out.dtype)-mean)/std
     def indices(self, values): return values
+
+    def output_names(self) -> list: # such as 'angle [°]'
+        names = self.target_names or (['value'] if self.c_out==1 else [f'value_{i}' for i in range(self.c_out)])
+        return [f'{n} [{u}]' if u else n for n,u in zip(names, self.units or ['']*self.c_out)]
+    def columns(self) -> list: return self.output_names()
+    def row(self, values, label=None) -> list: return [f'{v:.7g}' for v in np.atleast_1d(values)]
+    def text(self, y) -> str:
+        names,units = self.target_names or ['']*self.c_out,self.units or ['']*self.c_out
+        parts = zip(names, np.atleast_1d(as_targets(y)), units)
+        return '; '.join(' '.join(o for o in (n,f'{v:.4g}',u) if o) for n,v,u in parts)
+    def describe(self, codes) -> str:
+        names = self.target_names or [f'output {i}' if self.c_out>1 else '' for i in range(self.c_out)]
+        parts = zip(names, codes.reshape(len(codes), -1).T, self.units or ['']*self.c_out)
+        return ', '.join(f'{n} {c.min():.4g} to {c.max():.4g} {u}'.strip() for n,c,u in parts)
+
+    def same_as(self, other) -> bool:
+        if type(self) is not type(other) or self.mean.shape!=other.mean.shape: return False
+        return None in (self.target_names,other.target_names) or self.target_names==other.target_names
+    def go_on_from(self, other):
+        self.mean,self.std = other.mean,other.std
+        self.conformal = other.conformal
+    def check_classes(self, who, hint=''):
+        raise TypeError(f"{who}: expected a task with classes or labels, got regression{hint and f'; {hint}'}")
     def __repr__(self): return f"Regression({self.c_out} output{'s' if self.c_out>1 else ''}, mean {self.mean.tolist()}, std {self.std.tolist()})"
 
 # %% ../../nbs/23_processing.tasks.ipynb #2c8c8c53
@@ -324,6 +409,51 @@ def decode(self:Regression,
 ) -> np.ndarray: # the same as an array
     "The answers are the values"
     return np.asarray(values)
+
+# %% ../../nbs/23_processing.tasks.ipynb #b3f13ae7
+@patch
+def misfit(self:Classification, out, y): # (n,)
+    "1 - probability of the class"
+    return 1-self._probs(out)[np.arange(len(y)),y]
+@patch
+def joint_misfit(self:Classification, s): return s
+@patch
+def each_misfit(self:Classification, s, y): return [(s[y==k], y==k) for k in range(self.c_out)]
+@patch
+def sets(self:Classification, out, q): # a list of classes for each series, the most probable first
+    "The classes with a misfit up to `q`, and the most probable one always"
+    p = self._probs(out)
+    keep = 1-p<=q
+    keep[np.arange(len(p)),p.argmax(1)] = True
+    order = np.argsort(-p, 1, kind='stable')
+    return [self.vocab[i[k[i]]].tolist() for i,k in zip(order, keep)]
+
+# %% ../../nbs/23_processing.tasks.ipynb #b7343bdb
+@patch
+def misfit(self:MultiLabel, out, y): # (n, labels)
+    "1 - probability of what each label is, there or not"
+    p = self._probs(out)
+    return np.where(y>=.5, 1-p, p)
+@patch
+def joint_misfit(self:MultiLabel, s): return s.max(1)
+@patch
+def sets(self:MultiLabel, out, q): # answers
+    "What is surely there, and what may be; the likelier of there and not is never left out"
+    p = self._probs(out)
+    there,absent = (1-p<=q)|(p>=.5),(p<=q)|(p<.5)
+    return self.decode(~absent),self.decode(there)
+
+# %% ../../nbs/23_processing.tasks.ipynb #43e3583a
+@patch
+def misfit(self:Regression, out, y): # (n, outputs)
+    "Distance from the value"
+    value = self.activation(out).numpy().astype(np.float64)
+    return np.abs(y.astype(np.float64)-value).reshape(len(y), -1)
+@patch
+def sets(self:Regression, out, q): # values
+    "Lower and upper ends"
+    value,q = self.activation(out).numpy().astype(np.float64),q.reshape(self.mean.shape)
+    return value-q,value+q
 
 # %% ../../nbs/23_processing.tasks.ipynb #1f800323
 TASKS = {o.name: o for o in (Classification,MultiLabel,Regression)}
@@ -386,8 +516,5 @@ def class_weights(
     codes, # targets of the training series, as `task.encode` gives them
 ) -> torch.Tensor: # (classes,) or (labels,)
     "Weights that make up for rarity: of classes for `nn.CrossEntropyLoss(weight=)`, their mean over the series being 1; of labels for `nn.BCEWithLogitsLoss(pos_weight=)`"
-    if task.name=='regression': raise TypeError('class_weights: expected classes or labels, got a regression')
-    codes = np.asarray(codes)
-    n = np.bincount(codes, minlength=task.c_out) if task.name=='classification' else codes.sum(0)
-    n = np.maximum(n, 1)
-    return torch.tensor(len(codes)/n/task.c_out if task.name=='classification' else (len(codes)-n)/n, dtype=torch.float32)
+    task.check_classes('class_weights')
+    return torch.tensor(task.weights(codes), dtype=torch.float32)

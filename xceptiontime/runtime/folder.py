@@ -16,7 +16,7 @@ from safetensors import SafetensorError,safe_open
 from safetensors.torch import save_file
 from torch import nn
 from .. import __version__
-from ..base.checks import brief,one_line
+from ..base.checks import brief,listed,one_line
 from ..base.files import whole_folder
 from ..models.inception import InceptionTime
 from ..models.xceptiontime import XceptionTime
@@ -29,7 +29,7 @@ from .predictor import Predictor
 FORMAT = 1 # of the model folder; a newer one is refused
 ARCHS = {'XceptionTime': XceptionTime, 'InceptionTime': InceptionTime} # the networks of model folders, by name
 
-# %% ../../nbs/41_runtime.folder.ipynb #f7bee02a
+# %% ../../nbs/41_runtime.folder.ipynb #7e62f827
 def _check_args(name, args):
     for k,v in args.items():
         try: json.dumps(v)
@@ -73,7 +73,7 @@ def _check_plain(config, path):
         level = [p for o in level for p in _inside(o)]
     raise ValueError(f'{path}: expected settings, got lists in lists in lists without end')
 
-# %% ../../nbs/41_runtime.folder.ipynb #1c93d6a3
+# %% ../../nbs/41_runtime.folder.ipynb #6a6c58bc
 MAX_SIZE,MAX_LIST = 2**24,100 # a size of a network, and a list of them
 MAX_POOL = 10_000 # steps that a network's head pools to
 MAX_CLASSES = 100_000
@@ -87,7 +87,7 @@ def _is_at_most(n):
     def fits(o): return not any(isinstance(p, int) and abs(p)>n for p in (o if isinstance(o, list) else [o]))
     return fits
 
-# %% ../../nbs/41_runtime.folder.ipynb #a23fa0de
+# %% ../../nbs/41_runtime.folder.ipynb #49df3ca0
 RULES = ( # place, what is expected there, and a function that tells whether it is; a part before what is in it
     ('architecture',            'a name',                          _is(str)),
     ('arguments',               'settings by name',                _is(dict)),
@@ -112,7 +112,7 @@ RULES = ( # place, what is expected there, and a function that tells whether it 
     ('training.last.*',         'a number',                        _is(int, float)),
 )
 
-# %% ../../nbs/41_runtime.folder.ipynb #9970efb3
+# %% ../../nbs/41_runtime.folder.ipynb #f4fd5756
 PARTS = ('architecture','arguments','task','preprocess') # that each model has
 FREE = {'task.conformal'} # tables, which the task checks
 
@@ -120,7 +120,8 @@ def _settings_at(config, place):
     "The settings at `place` by their full names"
     found = {'': config}
     for key in place.split('.'):
-        found = {f'{name}.{k}'.lstrip('.'): o[k] for name,o in found.items() for k in (o if key=='*' else [key]) if k in o}
+        there = [(name, o, k) for name,o in found.items() for k in (o if key=='*' else [key]) if k in o]
+        found = {f'{name}.{k}'.lstrip('.'): o[k] for name,o,k in there}
     return {name: o for name,o in found.items() if name not in FREE}
 
 def _check_format(config, path):
@@ -141,7 +142,7 @@ def _check_config(config, path):
             if not fits(o): raise ValueError(f'{path}: expected {want} as {brief(name)}, got {brief(o)}')
     return config
 
-# %% ../../nbs/41_runtime.folder.ipynb #1463ea42
+# %% ../../nbs/41_runtime.folder.ipynb #bbcb95cb
 MAX_CONFIG = 2**22 # bytes of config.json
 
 def _read_config(path):
@@ -153,7 +154,7 @@ def _read_config(path):
         raise ValueError(f'{path}: expected JSON, got a file that is none ({one_line(e, 120)})') from None
     return _check_config(config, path)
 
-# %% ../../nbs/41_runtime.folder.ipynb #02144e31
+# %% ../../nbs/41_runtime.folder.ipynb #4b1a2f90
 def _known(name, names, place, path, more=''):
     "What `names` holds under `name`"
     if isinstance(name, str) and name in names: return names[name]
@@ -174,14 +175,14 @@ def _build(config, path, cls=Predictor):
         predictor = cls(model, kind(**task), preprocess, **known)
     except Exception as e:
         raise ValueError(f'{path}: expected arguments that fit, got an error: {one_line(e, 160)}') from e
-    c_in,c_out = preprocess.c_out,predictor.task.c_out
-    if c_in!=args['c_in']:
-        raise ValueError(f"{path}: expected a network of {c_in} channels, as preprocessing gives, got c_in {args['c_in']}")
-    if c_out!=args['c_out']:
-        raise ValueError(f"{path}: expected {c_out} scores, as the task has, got c_out {args['c_out']}")
+    given,scores = preprocess.c_out,predictor.task.c_out
+    if args['c_in']!=given:
+        raise ValueError(f"{path}: expected a network of {given} channels, as preprocessing gives, got {args['c_in']}")
+    if args['c_out']!=scores:
+        raise ValueError(f"{path}: expected {scores} scores, as the task has, got {args['c_out']}")
     return predictor
 
-# %% ../../nbs/41_runtime.folder.ipynb #40f03d2f
+# %% ../../nbs/41_runtime.folder.ipynb #5a763d5f
 def _parts(predictor): return nn.ModuleDict(dict(model=predictor.model, preprocess=predictor.preprocess))
 
 _TYPES = {torch.float64:'F64', torch.float32:'F32', torch.float16:'F16', torch.bfloat16:'BF16', torch.int64:'I64',
@@ -197,7 +198,7 @@ def _check_tensors(f, expected, path):
         w,g = want.get(k, 'nothing'),got.get(k, 'nothing')
         if w!=g: raise ValueError(f'{path}: expected {w} as {brief(k)}, as config.json says, got {g}')
 
-# %% ../../nbs/41_runtime.folder.ipynb #03820a63
+# %% ../../nbs/41_runtime.folder.ipynb #92daa812
 MAX_HEADER = 2**20 # bytes of the list of tensors in model.safetensors
 SPREADS = {f'preprocess.{k}' for k in ('std', *(s for _,s in STATS.values()))} # statistics that are divided by
 
@@ -222,7 +223,7 @@ def _read_weights(path, expected):
     _check_numbers(state, path)
     return state
 
-# %% ../../nbs/41_runtime.folder.ipynb #3b518017
+# %% ../../nbs/41_runtime.folder.ipynb #c3bc0794
 def _config_text(predictor):
     "`config.json` of a predictor that it rebuilds"
     text = json.dumps(predictor.config(), indent=2, ensure_ascii=False, allow_nan=False)+'\n'
@@ -233,8 +234,9 @@ def _config_text(predictor):
     want,got = forms(rebuilt),forms(predictor)
     for k in {**want, **got}:
         if want.get(k)==got.get(k): continue
-        raise ValueError(f'model: expected the weights of a {type(predictor.model).__name__} with its arguments, got others at '
-                         f"'{k}'; of a changed or fused network, save the original")
+        name = type(predictor.model).__name__
+        raise ValueError(f"model: expected the weights of a {name} with its arguments, got others at '{k}'; "
+                         'of a changed or fused network, save the original')
     return text
 
 # %% ../../nbs/41_runtime.folder.ipynb #b10f36d9
@@ -256,7 +258,8 @@ def save_pretrained(self:Predictor,
     return folder
 
 # %% ../../nbs/41_runtime.folder.ipynb #40c0df2b
-RUNS = ('.bin','.ckpt','.dill','.dll','.dylib','.joblib','.pickle','.pkl','.pt','.pth','.py','.pyc','.pyd','.sh','.so') # pickles and programs
+PICKLES = ('.bin','.ckpt','.dill','.joblib','.pickle','.pkl','.pt','.pth')
+PROGRAMS = ('.dll','.dylib','.py','.pyc','.pyd','.sh','.so')
 
 def _check_files(folder):
     "Raise unless it is a folder with a model's two files, which lie in it, and nothing beside them that could run"
@@ -267,9 +270,10 @@ def _check_files(folder):
         if not (folder/f).is_file():
             raise FileNotFoundError(f'folder: expected {f} in the model folder, got {folder} without it')
         if (folder/f).resolve().parent not in homes:
-            raise ValueError(f'folder: expected {f} itself in the model folder, got {folder}, where it is a link that leads out of it')
+            raise ValueError(f'folder: expected {f} itself in the model folder, got {folder}, '
+                             'where it is a link that leads out of it')
     for f in folder.iterdir():
-        if f.suffix.lower() not in RUNS: continue
+        if f.suffix.lower() not in PICKLES+PROGRAMS: continue
         raise ValueError('folder: expected no file beside a model that can run code when it is opened, '
                          f'got {one_line(f.name, 80)} in {folder}')
 
@@ -299,7 +303,8 @@ def _check_signatures(cls, name):
     named = _arguments(cls)
     if list(named)[:2]!=['c_in','c_out'] or any(p.default is p.empty for p in list(named.values())[2:]):
         given = ', '.join(map(str, inspect.signature(cls).parameters.values()))
-        raise TypeError(f'{name}: expected a constructor that takes c_in, c_out and arguments with defaults, got ({given})')
+        raise TypeError(f'{name}: expected a constructor that takes c_in, c_out and arguments with defaults, '
+                        f'got ({given})')
     forward = inspect.signature(cls.forward)
     params = list(forward.parameters.values())
     if len(params)<3 or params[2].name!='lengths' or params[2].default is not None:
@@ -310,7 +315,7 @@ def _check_init_args(model, name, named):
     if not isinstance(args, dict) or (args.get('c_in'),args.get('c_out'))!=(2,3):
         raise TypeError(f"{name}: expected init_args, a dictionary with 'c_in' and 'c_out' as given, got {brief(args)}")
     if lost := [k for k in named if k not in args]:
-        raise TypeError(f'{name}: expected all arguments in init_args, got none for {lost}')
+        raise TypeError(f'{name}: expected all arguments in init_args, got none for {listed(lost)}')
     _check_args(name, args)
 
 def _check_arch(cls, name):
@@ -324,7 +329,8 @@ def _check_arch(cls, name):
     if not isinstance(head := getattr(model, 'head', None), nn.Module):
         raise TypeError(f'{name}: expected a head, the module that gives the scores, got {brief(head)}')
     if lost := {k for k,_ in model.named_buffers()}-set(model.state_dict()):
-        raise ValueError(f'{name}: expected buffers that are saved with the weights, got persistent=False for {sorted(lost)}')
+        raise ValueError(f'{name}: expected buffers that are saved with the weights, '
+                         f'got persistent=False for {listed(sorted(lost))}')
 
 # %% ../../nbs/41_runtime.folder.ipynb #47019b1b
 def register_arch(

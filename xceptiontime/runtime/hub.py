@@ -21,7 +21,8 @@ def _hub():
     "The package that reaches the Hugging Face Hub, or the line that installs it"
     try: import huggingface_hub
     except ImportError as e:
-        raise ImportError(f"{e.name} is needed for models on the Hugging Face Hub: pip install 'xceptiontime[hub]'") from e
+        raise ImportError(f'{e.name} is needed for models on the Hugging Face Hub: '
+                          "pip install 'xceptiontime[hub]'") from e
     return huggingface_hub
 
 def model_folder(
@@ -63,7 +64,8 @@ predictor.predict(X)  # X: raw series (series, {c_in} channels, steps)
 ```
 """
 _note = """
-Losses and metrics under *training* are of its last epoch, on the data it was trained and validated with. How it does on other data is not known.
+Losses and metrics under *training* are of its last epoch, on the data it was trained and validated with.
+How it does on other data is not known.
 """
 
 def model_card(
@@ -76,7 +78,7 @@ def model_card(
     return _card.format(title=repo.split('/')[-1], task=predictor.task.name, facts=facts, repo=repo,
                         note=_note if predictor.training else '', c_in=predictor.preprocess.c_in)
 
-# %% ../../nbs/42_runtime.hub.ipynb #56f3941d
+# %% ../../nbs/42_runtime.hub.ipynb #99b02ece
 @patch
 def push_to_hub(self:Predictor,
     repo:str, # name on the Hub, 'user/model'; made if there is none

@@ -39,7 +39,7 @@ class StreamingPredictor:
         bs:int=64, # windows at a time, where one chunk fills several
     ):
         if smooth not in (None,'majority','mean'): raise ValueError(f"smooth: expected 'majority', 'mean' or None, got {smooth!r}")
-        if smooth=='majority' and predictor.task.name!='classification':
+        if smooth=='majority' and not predictor.task.exclusive:
             raise ValueError(f"smooth: expected 'mean' or None for a {predictor.task.name} task, got 'majority'")
         if None not in (rate,predictor.rate) and rate!=predictor.rate: raise ValueError(f'rate: expected {predictor.rate:g} Hz, as of the series that the model was trained on, got {rate:g}')
         if bs<1: raise ValueError(f'bs: expected 1 or more windows at a time, got {bs}')

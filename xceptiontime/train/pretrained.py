@@ -17,12 +17,6 @@ from ..processing.preprocess import STATS
 from ..runtime.predictor import Predictor
 
 # %% ../../nbs/53_train.pretrained.ipynb #76126a82
-def _same_task(own, new):
-    "Does the head of a network for the task `own` give scores for the task `new`?"
-    if own.name!=new.name: return False
-    if own.vocab is not None: return own.vocab.tolist()==new.vocab.tolist()
-    return own.mean.shape==new.mean.shape and (None in (own.target_names,new.target_names) or own.target_names==new.target_names)
-
 def _check_input(predictor, dls, folder):
     "Refuse a network for other channels, and warn of another sampling rate"
     own,new = predictor.preprocess,dls.preprocess
@@ -52,14 +46,13 @@ def go_on_from(
     "What a Learner needs to train the network of a model folder on `dls`"
     p,new,name = Predictor.from_pretrained(folder),copy(dls.task),Path(folder).name if Path(folder).exists() else folder
     _check_input(p, dls, folder)
-    def count(task): return f"{task.c_out} {dict(classification='classes', multilabel='labels', regression='outputs')[task.name]}"
-    if _same_task(p.task, new):
+    if p.task.same_as(new):
         if head is not None: raise ValueError(f'head: expected None where the data has the classes of the model, whose head stays, got {head!r}')
         _take_statistics(p.preprocess, dls.preprocess, folder)
-        for k in (*(('mean','std') if new.vocab is None else ('temperature',)), 'conformal'): setattr(new, k, getattr(p.task, k))
-        return p.model, new, p.training, f'pretrained: {name} for the same {count(new)}; its weights and its statistics of preprocessing go on'
+        new.go_on_from(p.task)
+        return p.model, new, p.training, f'pretrained: {name} for the same {new.count()}; its weights and its statistics of preprocessing go on'
     if not hasattr(p.model, 'reset_head'): raise TypeError(f'pretrained: expected {p.task}, as {type(p.model).__name__} has no reset_head, got {new}')
     p.model.reset_head(new.c_out, head)
     hint = ''
     if p.task.vocab is not None and new.vocab is not None and set(new.vocab.tolist())<=set(p.task.vocab.tolist()): hint = f'; vocab={p.task.vocab.tolist()} of the loaders would keep its head'
-    return p.model, new, None, f'pretrained: the body of {name}; a fresh head for {count(new)} in place of {count(p.task)}, and the statistics of the data{hint}'
+    return p.model, new, None, f'pretrained: the body of {name}; a fresh head for {new.count()} in place of {p.task.count()}, and the statistics of the data{hint}'

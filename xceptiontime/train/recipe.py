@@ -114,7 +114,7 @@ class AverageWeights(Callback):
 def _smoothing(learn, amount):
     "Cross entropy with label smoothing for a while, if the learner has the plain one"
     loss = learn.loss_func
-    plain = isinstance(loss, TaskLoss) and type(loss.loss) is nn.CrossEntropyLoss and learn.dls.task.name=='classification'
+    plain = isinstance(loss, TaskLoss) and type(loss.loss) is nn.CrossEntropyLoss and learn.dls.task.exclusive
     if amount and plain: learn.loss_func = TaskLoss(nn.CrossEntropyLoss(loss.loss.weight, label_smoothing=amount), loss.task)
     try: yield
     finally: learn.loss_func = loss

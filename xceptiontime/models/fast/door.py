@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/models.fast.door.html.md"""
 # %% auto #0
 __all__ = ['PIECE', 'SETTINGS', 'Stats', 'fixed_stats', 'batch_stats', 'is_small', 'pieces', 'total', 'Weights', 'Join',
            'plain_stage', 'inner', 'stage_forward', 'stage_backward', 'shortcut_backward', 'Stage', 'fast_forward',
-           'layers_of', 'signature', 'Plan', 'Memo', 'memo', 'applies']
+           'layers_of', 'signature', 'Plan', 'Memo', 'memo', 'applies', 'fast_features']
 
 # %% ../../../nbs/19_models.fast.door.ipynb #4dc18e93
 from operator import attrgetter, is_
@@ -15,12 +15,16 @@ from typing import NamedTuple
 import torch
 from torch import nn
 from torch.nn import functional as F
+from .inception import fast_features
 from .infer import Network, folded, infer, weights_of
 from ..layers import BatchNorm1d, Conv1d, MaxPool1d
 from ..masks import is_traced, length_mask
 from .rows import *
 from .small import serves, whole
 from .threads import apart, side_by_side
+
+# %% ../../../nbs/19_models.fast.door.ipynb #f31b7147
+_all_ = ['fast_features'] # of InceptionTime
 
 # %% ../../../nbs/19_models.fast.door.ipynb #f23a2ee8
 class Stats(NamedTuple):
