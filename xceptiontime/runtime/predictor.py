@@ -16,7 +16,8 @@ from torch import nn
 from ..base.checks import check_rate,check_whole,one_line
 from ..models.layers import count_parameters
 from ..processing.conformal import predict_sets
-from ..processing.preprocess import Preprocess,check_channels,check_series
+from ..processing.preprocess import Preprocess
+from ..processing.series import check_channels,check_series
 
 # %% ../../nbs/40_runtime.predictor.ipynb #81e1ca71
 class Predictor:
