@@ -23,7 +23,8 @@ from .sets import read_files
 from .splits import check_splits,get_splits
 from .tables import Columns,read_table
 from .windows import Windows,sliding_windows
-from ..processing.preprocess import Preprocess,check_channels,check_series
+from ..processing.preprocess import Preprocess
+from ..processing.series import check_channels,check_series
 from ..processing.tasks import as_targets,class_weights,infer_task
 
 # %% ../../nbs/38_data.loaders.ipynb #0945cc6c
