@@ -28,7 +28,7 @@ from ..base.checks import brief
 from ..data.dataset import TSDataset,TSLengths
 from ..data.loaders import TSDataLoaders
 from ..models.xceptiontime import XceptionTime
-from ..processing.preprocess import check_series
+from ..processing.series import check_series
 from ..runtime.predictor import Predictor,evaluating
 from .callbacks import KeepFinite,ProgressOrLines
 from .metrics import DEFAULT_METRICS,task_loss,task_metrics
