@@ -69,7 +69,7 @@ def dataset_of(
     "The series of a loader, if the learner was made for such"
     ds = getattr(learn.dls.valid if dl is None else dl, 'dataset', None)
     if not isinstance(ds, TSDataset) or not len(ds): raise ValueError(f'dl: expected a loader with series, as of `learn.dls` or its `test_dl`, got {"an empty one" if isinstance(ds, TSDataset) else type(dl).__name__}')
-    learn._check_data(ds)
+    learn.check_dataset(ds)
     if targets and ds.y is None: raise ValueError('dl: expected a loader with targets, got one without; give test_dl its y')
     return ds
 

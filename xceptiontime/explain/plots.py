@@ -92,7 +92,7 @@ def plot_embedding(
     ds,task = dataset_of(learn, dl, targets=False),learn.dls.task
     if len(ds)<2: raise ValueError(f'dl: expected 2 or more series, got {len(ds)}')
     pca = PCA(2)
-    points = pca.fit_transform(learn._features(learn.dls.valid if dl is None else dl).double().numpy())
+    points = pca.fit_transform(learn.loader_features(learn.dls.valid if dl is None else dl).double().numpy())
     if ax is None: ax = plt.subplots(figsize=(5,4), layout='constrained')[1]
     if ds.y is None: ax.scatter(*points.T, color='k', s=18)
     elif task.vocab is None:
