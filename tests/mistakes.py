@@ -344,7 +344,7 @@ ValueError: weights: expected finite numbers of 0 or more
 
 # a class without weight
 load(X, y, splits, weights={'rest':2})
-ValueError: weights: expected a number for each class, got none for ['fist']
+ValueError: weights: expected a number for each class, got none for 'fist'
 
 # classes to balance where there are none
 load(X, numbers, splits, weights='balanced')
@@ -434,7 +434,7 @@ ValueError: y: expected targets for with_loss=True, got None
 
 # no series at a time
 predictor.predict(X, bs=0)
-ValueError: bs: expected 1 or more series at a time, got 0
+ValueError: bs: expected a whole number of 1 or more, got 0
 
 # probabilities of numbers
 regression.predictor().predict_proba(X)
@@ -474,7 +474,7 @@ ValueError: ... or older, got 99, written by xceptiontime
 
 # another architecture
 Predictor.from_pretrained(edit(folder, architecture='os.system'))
-ValueError: ... under 'architecture', got 'os.system'
+ValueError: ... as 'architecture', got 'os.system'
 
 # other arguments
 Predictor.from_pretrained(edit(folder, arguments=dict(c_in=3, c_out=2, nf=8)))
@@ -482,15 +482,15 @@ ValueError: ... as config.json says, got F32
 
 # another task
 Predictor.from_pretrained(edit(folder, task=dict(name='clustering')))
-ValueError: ... as the task's name, got 'clustering'
+ValueError: ... as 'task.name', got 'clustering'
 
 # more classes than scores
 Predictor.from_pretrained(edit(folder, task=dict(name='classification', vocab=['a','b','c'])))
-ValueError: ... expected 3 scores as the task has, got c_out 2
+ValueError: ... expected 3 scores, as the task has, got 2
 
 # settings that are not there
 Predictor.from_pretrained(edit(folder, preprocess=None))
-ValueError: ... expected a dict under 'preprocess', got None
+ValueError: ... expected settings by name as 'preprocess', got None
 
 # a folder that holds something else
 Path('thesis').mkdir(); Path('thesis/chapter.tex').touch()

@@ -234,7 +234,7 @@ def test_each_series_with_its_target():
     X = [x[:,:5+i%13] for i,x in enumerate(loaders()[0])]
     dls = TSDataLoaders.from_arrays(X, np.arange(40)%2, (np.arange(20),np.arange(20,40)), bs=3, device='cpu')
     learn = ts_learner(dls, nf=2, seed=0)
-    out,y = learn.loader_outputs(dls.valid)
+    out,y = learn.scores(dls.valid)
     np.testing.assert_allclose(out, learn.predictor().scores(X[20:]), atol=1e-5)
     np.testing.assert_array_equal(y, np.arange(20,40)%2)
     assert learn.calibrate()==fit_temperature(learn.task, out, y)

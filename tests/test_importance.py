@@ -124,7 +124,7 @@ def test_metrics_and_loaders():
                      (dict(channels=0), r'channels: expected a list with some of \[0, 1\], got 0'), (dict(channels='left'), "channels: expected a list with some of .*, got 'left'"),
                      (dict(channels=[]), r'channels: expected a list with some of .*, got \[\]'), (dict(channels=[[]]), r'channels: expected some of .*, or lists of them, got \[\]'),
                      (dict(bs=0), 'bs: expected a whole number of 1 or more, got 0'),
-                     (dict(names=['a']), 'names: expected one for each of 2 parts, got 1'), (dict(dl=r.dls.test_dl(X[:2])), 'dl: expected a loader with targets'),
+                     (dict(names=['a']), 'names: expected one for each of 2 parts, got 1'), (dict(dl=r.dls.test_dl(X[:2])), 'dl: expected series with targets'),
                      (dict(confidence=95), 'confidence: expected a number between 0 and 1'), (dict(metric='accuracy'), "metrics: expected for regression some of")):
         with pytest.raises(ValueError, match=words): permutation_importance(r, **kw)
     with pytest.raises(TypeError, match='learn: expected a TSLearner, got Predictor'): permutation_importance(learn.predictor())

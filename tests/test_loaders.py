@@ -422,7 +422,7 @@ def test_steps_of_two_tables_in_one_order(tmp_path):
     df.to_csv(tmp_path/'train.csv', index=False)
     df[list('dbcay')].to_csv(tmp_path/'valid.csv', index=False)
     def load(**kw): return TSDataLoaders.from_file(tmp_path/'train.csv', tmp_path/'valid.csv', label='y', scale=None, device='cpu', **kw)
-    with pytest.raises(ValueError, match="expected the column 'a' where .*train.csv has it, found 'd'"): load()
+    with pytest.raises(ValueError, match="expected the column 'a' where .*train.csv' has it, got 'd'"): load()
     x = load(columns=list('abcd')).valid.one_batch()[0][:,0].numpy()
     np.testing.assert_allclose(x, df[list('abcd')], rtol=1e-6)
     df.drop(columns='d').to_csv(tmp_path/'valid.csv', index=False) # shorter ones of the same steps

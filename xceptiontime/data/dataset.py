@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from fastcore.basics import patch
+from fastcore.basics import patch,store_attr
 from fasttransform import ItemTransform
 from fastai.data.core import TfmdDL
 from fastai.torch_core import TensorBase,TensorCategory,TensorMultiCategory,TitledStr,subplots,to_device
@@ -39,60 +39,38 @@ class TSLengths(TensorBase):
     def show(self, ctx=None, **kwargs): return ctx
 
 # %% ../../nbs/37_data.dataset.ipynb #db35bc99
-TARGETS = dict(classification=TensorCategory, multilabel=TensorMultiCategory, regression=TensorBase) # fastai's type for targets of each task
-
-
-class _Part:
-    "`_Part(dataset)[i]` is a dataset of the samples at positions `i`"
-    def __init__(self, ds): self.ds = ds
-    def __getitem__(self, i): return self.ds.part(i)
-
 class TSDataset:
     "The series and targets of one split, over arrays that all splits share"
     def __init__(self,
         X, # series (samples, channels, length) float32, as `check_series` returns them; or `Windows`
         y:np.ndarray|None, # encoded targets (samples,) or (samples, outputs), or None
-        task, # what the targets are
+        task, # a `Classification`, `MultiLabel` or `Regression`
         preprocess:Preprocess, # fitted on the training split
+        *,
         lengths:np.ndarray|None=None, # steps of each series (samples,), or None if all are equal
         idxs:np.ndarray|None=None, # the samples of this split; all if None
-        weights:np.ndarray|None=None, # how often to draw each sample of this split in training; all once if None
-        strata:np.ndarray|None=None, # class of each sample of this split, for batches that each hold the classes in proportion to their weights
+        weights:np.ndarray|None=None, # how often to draw each of them in training; all once if None
+        strata:np.ndarray|None=None, # class of each of them, where each batch is to hold the classes by weight
         split_idx:int=1, # 0 for training, where random transforms apply; else 1
         channels:list|None=None, # names of the channels
         rate:float|None=None, # samples a second (Hz)
     ):
-        self.channels,self.rate = channels,rate
-        self.X,self.y,self.task,self.preprocess,self.lengths,self.weights,self.strata,self.split_idx = X,y,task,preprocess,lengths,weights,strata,split_idx
+        store_attr(but='idxs')
         self.idxs = np.arange(len(X)) if idxs is None else np.asarray(idxs)
 
     def __len__(self): return len(self.idxs)
     def __getitem__(self, i): return tuple(o[0] for o in self.batch([i]))
-    def part(self, i): # a dataset of the samples at positions `i`
-        res = copy(self)
-        res.idxs,res.weights,res.strata = self.idxs[np.asarray(i)],None,None
-        return res
-    def new_empty(self): # without the series: a Learner that is exported holds none
-        y,lengths = (None if o is None else o[:0] for o in (self.y,self.lengths))
-        return TSDataset(self.X[:0], y, self.task, self.preprocess, lengths, split_idx=self.split_idx, channels=self.channels, rate=self.rate)
 
     def batch(self, i) -> tuple: # (series, targets), (series, lengths, targets), or these without targets
         "The samples at positions `i` of this split, as one batch, no longer than its longest series"
         i = self.idxs[i]
-        n = None if self.lengths is None else self.lengths[i]
-        b = [torch.from_numpy(self.X[i] if n is None else self.X[i,:,:n.max()]).as_subclass(TSTensor)]
-        if n is not None: b.append(torch.from_numpy(n).as_subclass(TSLengths))
-        if self.y is not None: b.append(torch.from_numpy(self.y[i]).as_subclass(TARGETS[self.task.name]))
+        if self.lengths is None: b = [_as(TSTensor, self.X[i])] # (batch, channels, length)
+        else:
+            n = self.lengths[i]
+            b = [_as(TSTensor, self.X[i,:,:n.max()]), _as(TSLengths, n)]
+        if self.y is not None: b.append(_as(TARGETS[self.task.name], self.y[i]))
         return tuple(b)
 
-    def decode(self, o, full=True):
-        "A sample with its target in words, without its padding"
-        x,*rest = o
-        n = rest.pop(0) if rest and isinstance(rest[0], TSLengths) else None # a batch that is cropped or resampled has none
-        return (x if n is None else x[:,:int(n)], *([] if n is None else [n]), *(TitledStr(self.task.text(y)) for y in rest))
-
-    @property
-    def items(self): return SimpleNamespace(iloc=_Part(self)) # as fastai's Interpretation asks for some series
     @property
     def n_inp(self) -> int: return 1 if self.preprocess.remaining(self.lengths) is None else 2
     @property
@@ -106,17 +84,65 @@ class TSDataset:
     @property
     def loss_func(self): return self.task.loss_func
 
+TARGETS = dict( # fastai's type for the targets of each task
+    classification=TensorCategory, multilabel=TensorMultiCategory, regression=TensorBase)
+
+def _as(cls, a): return torch.from_numpy(a).as_subclass(cls)
+
+# %% ../../nbs/37_data.dataset.ipynb #be4c72aa
+@patch
+def part(self:TSDataset, i): # positions in this split
+    "The samples at positions `i`, drawn once each"
+    res = copy(self)
+    res.idxs = self.idxs[np.asarray(i)]
+    res.weights = res.strata = None
+    return res
+
+@patch
+def new_empty(self:TSDataset):
+    "The same without series: what a Learner that is exported holds"
+    res = self.part(np.arange(0))
+    res.X = self.X[:0]
+    res.y = None if self.y is None else self.y[:0]
+    res.lengths = None if self.lengths is None else self.lengths[:0]
+    return res
+
+class _Parts:
+    "`_Parts(dataset)[i]` is `dataset.part(i)`"
+    def __init__(self, ds): self.ds = ds
+    def __getitem__(self, i): return self.ds.part(i)
+
+@patch(as_prop=True)
+def items(self:TSDataset): # fastai's Interpretation asks for some series so
+    return SimpleNamespace(iloc=_Parts(self))
+
+# %% ../../nbs/37_data.dataset.ipynb #88359068
+@patch
+def decode(self:TSDataset, o, full=True):
+    "A sample with its target in words, without its padding"
+    x,*rest = o
+    lengths = []
+    if rest and isinstance(rest[0], TSLengths): # a batch that is cropped or resampled has none
+        lengths,rest = rest[:1],rest[1:]
+        x = x[:,:int(lengths[0])]
+    return (x, *lengths, *(TitledStr(self.task.text(y)) for y in rest))
+
 # %% ../../nbs/37_data.dataset.ipynb #81775c60
 class PreprocessBatch(ItemTransform):
     "Runs the `Preprocess` module over each batch, on the device where the batch is"
     order = 0
     def __init__(self, preprocess): self.preprocess = preprocess
     def to(self, device): self.preprocess.to(device)
-    def __call__(self, b, **kwargs): # not by way of `encodes`, whose dispatch takes longer than the scaling of a batch
-        lengths = b[1].as_subclass(torch.Tensor) if len(b)>1 and isinstance(b[1], TSLengths) else None
-        rest = b[1:] if lengths is None or self.preprocess.remaining(lengths) is not None else b[2:]
-        return (self.preprocess(b[0].as_subclass(torch.Tensor), lengths).as_subclass(type(b[0])), *rest)
     def decodes(self, b): return (self.preprocess.inverse(b[0]), *b[1:])
+
+    def __call__(self, b, **kwargs): # `encodes` has a dispatch that takes longer than the scaling
+        x,*rest = b
+        lengths = None
+        if rest and isinstance(rest[0], TSLengths):
+            lengths = rest[0].as_subclass(torch.Tensor)
+            if self.preprocess.remaining(lengths) is None: rest = rest[1:] # all are of one length now
+        z = self.preprocess(x.as_subclass(torch.Tensor), lengths)
+        return (z.as_subclass(type(x)), *rest)
 
 # %% ../../nbs/37_data.dataset.ipynb #88e18a44
 class _Generator(torch.Generator):
@@ -125,42 +151,57 @@ class _Generator(torch.Generator):
 
 class TSDataLoader(TfmdDL):
     "A fastai `DataLoader` that takes a whole batch from a `TSDataset` at once"
-    def __init__(self, dataset, bs=64, shuffle=False, num_workers=0, seed=None, **kwargs):
+    def __init__(self,
+        dataset:TSDataset, # the series of a split
+        bs:int=64, # series in a batch
+        shuffle:bool=False, # another order in each epoch?
+        num_workers:int=0, # processes that prepare batches
+        seed:int|None=None, # of the order; drawn at random if None
+        **kwargs # of fastai's `TfmdDL`
+    ):
         check_whole(bs=bs)
         state = random.getstate()
         super().__init__(dataset, bs=bs, shuffle=shuffle, num_workers=num_workers, **kwargs)
         random.setstate(state) # fastai draws a seed from it
         if seed is not None: self.rng = random.Random(seed)
-        self.fake_l.generator = _Generator() # else torch draws the seed of worker processes from its global one
+        self.fake_l.generator = _Generator() # else torch draws the seed of workers from its global one
         self._n_inp = dataset.n_inp
-        self._types = {tuple: [TSTensor] + [TSLengths]*(dataset.n_inp-1) + [TARGETS[dataset.task.name]]*(dataset.y is not None)}
+        targets = [] if dataset.y is None else [TARGETS[dataset.task.name]]
+        self._types = {tuple: [TSTensor, *[TSLengths]*(dataset.n_inp-1), *targets]}
 
     def get_idxs(self):
         if not self.shuffle: return np.arange(self.n)
-        rng,ds = np.random.default_rng(self.rng.getrandbits(64)),self.dataset
-        order = rng.permutation(self.n) if ds.weights is None else weighted_order(ds.weights, ds.strata, self.bs, rng)
-        return order if ds.lengths is None or ds.strata is not None else order[similar_lengths(ds.lengths[ds.idxs][order], self.bs, rng)]
+        ds,rng = self.dataset,np.random.default_rng(self.rng.getrandbits(64))
+        if ds.weights is None: order = rng.permutation(self.n)
+        else: order = weighted_order(ds.weights, ds.strata, self.bs, rng)
+        if ds.lengths is None or ds.strata is not None: return order
+        return order[similar_lengths(ds.lengths[ds.idxs[order]], self.bs, rng)]
 
     def before_iter(self):
         super().before_iter()
         self.fake_l.generator.manual_seed(self.rng.getrandbits(63))
-        if self.dataset.split_idx==0: # random transforms start each epoch from this loader's random state
-            seeds = copy(self.rng)    # of a copy, so that they leave the order of batches as it is
-            for t in self.after_batch.fs:
-                if hasattr(t, 'reseed'): t.reseed(seeds.getrandbits(63))
+        if self.dataset.split_idx!=0: return
+        seeds = copy(self.rng) # random transforms start from a copy, and leave the order as it is
+        for t in self.after_batch.fs:
+            if hasattr(t, 'reseed'): t.reseed(seeds.getrandbits(63))
 
     def __iter__(self):
-        if self.fake_l.num_workers: yield from super().__iter__()
-        else: # the same without torch's machinery for workers, which takes longer than cutting a batch
-            self.randomize()
-            self.before_iter()
-            move = self.device is not None and self.device.type!='cpu'
-            for b in self.create_batches(self.get_idxs()): yield self.after_batch(to_device(b, self.device) if move else b)
-            self.after_iter()
+        if self.fake_l.num_workers:
+            yield from super().__iter__()
+            return
+        # the same without torch's machinery for workers, which takes longer than cutting a batch
+        self.randomize()
+        self.before_iter()
+        move = self.device is not None and self.device.type!='cpu'
+        for b in self.create_batches(self.get_idxs()):
+            yield self.after_batch(to_device(b, self.device) if move else b)
+        self.after_iter()
 
     def create_batches(self, samps):
-        idxs = samps if isinstance(samps, np.ndarray) else np.fromiter(islice(samps, self.n), np.int64)
-        for i in range(0, len(idxs)-(self.bs-1 if self.drop_last else 0), self.bs): yield self.dataset.batch(idxs[i:i+self.bs])
+        idxs = samps
+        if not isinstance(samps, np.ndarray): idxs = np.fromiter(islice(samps, self.n), np.int64)
+        stop = len(idxs)-self.bs+1 if self.drop_last else len(idxs)
+        for i in range(0, stop, self.bs): yield self.dataset.batch(idxs[i:i+self.bs])
 
 # %% ../../nbs/37_data.dataset.ipynb #73c72ef9
 def series_axes(
@@ -171,10 +212,12 @@ def series_axes(
 ) -> list:
     "Axes for `n` series, in a grid that is about square"
     if not nrows: nrows = -(-n//ncols) if ncols else int(n**.5)
-    axs = subplots(nrows, ncols or -(-n//nrows), figsize=figsize, layout='constrained')[1].flatten()
+    if not ncols: ncols = -(-n//nrows)
+    axs = subplots(nrows, ncols, figsize=figsize, layout='constrained')[1].flatten()
     for ax in axs[n:]: ax.set_axis_off()
     return axs[:n]
 
+# %% ../../nbs/37_data.dataset.ipynb #7d7201cd
 @patch
 def show_batch(self:TSDataLoader,
     b=None, # a batch; the next one if None
@@ -207,12 +250,13 @@ def show_results(self:TSDataLoader,
     "Draw some series of a batch, each with its target and what was predicted, red where they differ"
     res = super(TSDataLoader, self).show_results(b, out, max_n=max_n, show=False)
     if not show: return res
-    samples,outs = res[2:]
+    *_,samples,outs = res
     if ctxs is None: ctxs = series_axes(len(samples), nrows, ncols, figsize)
-    for ctx,s,o in zip(ctxs, samples, outs):
-        s[0].show(ctx=ctx, **kwargs)
-        target,pred = s[-1],o[-1]
-        ctx.set_title(f'{target} → {pred}', color='black' if target==pred or self.dataset.task.vocab is None else 'crimson')
+    numbers = self.dataset.task.vocab is None # which never agree
+    for ctx,sample,o in zip(ctxs, samples, outs):
+        sample[0].show(ctx=ctx, **kwargs)
+        target,pred = sample[-1],o[-1]
+        ctx.set_title(f'{target} → {pred}', color='black' if numbers or target==pred else 'crimson')
 
 # %% ../../nbs/37_data.dataset.ipynb #719cf73b
 @patch

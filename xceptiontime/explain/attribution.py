@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 from ..base.checks import check_whole
 from ..data.dataset import series_axes
-from ..processing.preprocess import check_series,cropped
+from ..processing.preprocess import cropped
+from ..processing.series import check_series
 from ..runtime.predictor import Predictor,evaluating
 
 # %% ../../nbs/60_explain.attribution.ipynb #99b6f69a

@@ -17,7 +17,6 @@ import torch
 from fastcore.basics import patch
 from ..base.checks import check_whole
 from ..processing.conformal import conformal_tables
-from ..data.dataset import TSDataset
 from ..data.windows import Windows
 from ..train.learner import TSLearner
 
@@ -125,10 +124,7 @@ def _held_back(learn, dl):
     "`dl`, or the validation loader; one with series of the training split is refused"
     train = learn.dls.train_ds
     if dl is None: dl = learn.dls.valid if len(learn.dls.loaders)>1 else learn.dls.train
-    ds = getattr(dl, 'dataset', None)
-    if not isinstance(ds, TSDataset): raise TypeError(f'dl: expected a loader such as dls.test_dl(X, y), got {type(dl).__name__}')
-    learn.check_dataset(ds)
-    if not len(ds) or ds.y is None: raise ValueError(f'dl: expected series with targets that training did not see, got {len(ds)} {"series" if ds.y is not None else "without targets"}')
+    ds = learn.series_of(dl, targets=True)
     if ds.X is train.X: seen = np.isin(ds.idxs, train.idxs).sum()
     elif isinstance(ds.X, Windows) or isinstance(train.X, Windows): seen = 0
     else:
@@ -146,7 +142,7 @@ def calibrate(self:TSLearner,
 ) -> float: # the temperature
     "Find the temperature on held-back series; every prediction uses it from now on, until training goes on"
     self.task.check_classes('calibrate', 'calibrate_sets gives its values intervals')
-    out,y = self.loader_outputs(_held_back(self, dl))
+    out,y = self.scores(_held_back(self, dl))
     self.task.temperature = fit_temperature(self.task, out, y)
     return self.task.temperature
 
@@ -159,7 +155,7 @@ def plot_reliability(self:TSLearner,
 ): # the axes
     "Reliability with a temperature of 1 and, where it is another, with that"
     self.task.check_classes('plot_reliability')
-    out,y = self.loader_outputs(_held_back(self, dl))
+    out,y = self.scores(_held_back(self, dl))
     for task,name,color,marker in ((self.task.plain(),'before','#D55E00','s'), (self.task,'after','#0072B2','o'))[:1+(self.task.temperature!=1)]:
         probs = task.activation(out)
         ax = plot_reliability(probs, y, bins, ax, f'{name}: error {calibration_error(probs, y):.3f}' if self.task.temperature!=1 else f'error {calibration_error(probs, y):.3f}', color, marker)
@@ -174,7 +170,7 @@ def calibrate_sets(self:TSLearner,
     "Keep what `predict_set` needs: how badly the network fits each held-back series; in the model folder too, until training goes on"
     dl = _held_back(self, dl)
     if groups is not None and len(groups)!=len(dl.dataset): raise ValueError(f'groups: expected one for each of {len(dl.dataset)} series, got {len(groups)}')
-    self.task.conformal = conformal_tables(self.task, *self.loader_outputs(dl), groups)
+    self.task.conformal = conformal_tables(self.task, *self.scores(dl), groups)
     return self
 
 @patch
@@ -201,8 +197,8 @@ class Novelty:
         ds = ds.part(np.linspace(0, len(ds)-1, min(len(ds), most)).round().astype(int))
         if isinstance(k, bool) or not isinstance(k, Integral) or not 1<=k<=len(ds): raise ValueError(f'k: expected a whole number from 1 to {len(ds)}, the training series, got {k!r}')
         self.k,dl = int(k),_held_back(learn, dl)
-        self.known = self._unit(learn.loader_features(dl.new(ds)))
-        self.held_back = np.sort(self._distance(learn.loader_features(dl)))
+        self.known = self._unit(learn.features(dl.new(ds)))
+        self.held_back = np.sort(self._distance(learn.features(dl)))
 
     @staticmethod
     def _unit(f): return f/f.norm(dim=1, keepdim=True).clamp(min=1e-12)

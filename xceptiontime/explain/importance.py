@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from fastai.learner import AvgLoss
 from ..base.checks import check_whole
-from ..data.dataset import TSDataset
 from ..train.learner import TSLearner
 from ..train.metrics import DEFAULT_METRICS,task_metrics
 
@@ -61,18 +60,6 @@ def _metric(learn, metric, higher_is_better):
     return f,m.name,1 if higher_is_better else -1
 
 # %% ../../nbs/61_explain.importance.ipynb #f2c49875
-def dataset_of(
-    learn:TSLearner,
-    dl=None, # a loader; that of the validation split if None
-    targets:bool=True, # must it have targets?
-) -> TSDataset:
-    "The series of a loader, if the learner was made for such"
-    ds = getattr(learn.dls.valid if dl is None else dl, 'dataset', None)
-    if not isinstance(ds, TSDataset) or not len(ds): raise ValueError(f'dl: expected a loader with series, as of `learn.dls` or its `test_dl`, got {"an empty one" if isinstance(ds, TSDataset) else type(dl).__name__}')
-    learn.check_dataset(ds)
-    if targets and ds.y is None: raise ValueError('dl: expected a loader with targets, got one without; give test_dl its y')
-    return ds
-
 def _shuffled(ds, rows, others, channel, span):
     "The series `rows` of `ds`, raw, with some channels, or a span of all channels, from the series `others`"
     x,o = np.array(ds.X[rows]),ds.X[others]
@@ -138,7 +125,7 @@ def permutation_importance(
     check_whole(2, n_repeats=n_repeats)
     check_whole(bs=bs)
     if not 0<confidence<1: raise ValueError(f'confidence: expected a number between 0 and 1, got {confidence!r}')
-    ds,pred,rng = dataset_of(learn, dl),learn.predictor(),np.random.default_rng(seed)
+    ds,pred,rng = learn.series_of(dl, targets=True),learn.predictor(),np.random.default_rng(seed)
     f,name,sign = _metric(learn, metric, higher_is_better)
     parts,n = _parts(ds, over, channels, spans, names),len(ds)
     y = torch.from_numpy(ds.y[ds.idxs])

@@ -15,7 +15,6 @@ from fastai.interpret import plot_top_losses
 from ..base.checks import check_whole
 from ..data.dataset import TSLengths,TSTensor
 from .attribution import axes_for,output_labels,score_indices
-from .importance import dataset_of
 from ..train.learner import TSLearner
 
 # %% ../../nbs/62_explain.plots.ipynb #4f835cc0
@@ -29,7 +28,7 @@ def plot_confusion_matrix(
     "How often each class was taken for each other; returns the axes"
     learn.dls.task.check_exclusive('learn')
     from sklearn.metrics import ConfusionMatrixDisplay
-    dataset_of(learn, dl)
+    learn.series_of(dl, targets=True)
     y,answers = _in_order(learn, dl)[1:3]
     vocab = learn.dls.vocab
     if ax is None: ax = plt.subplots(figsize=(1.8+.5*len(vocab), 1.5+.5*len(vocab)), layout='constrained')[1]
@@ -67,7 +66,7 @@ def plot_top_losses(
 ) -> list: # of axes, one a series
     "Draw the series whose loss is largest, each with its target, what was predicted, and the loss"
     check_whole(k=k)
-    ds = dataset_of(learn, dl)
+    ds = learn.series_of(dl, targets=True)
     answers,losses = _in_order(learn, dl, with_loss=True)[2:]
     losses,idxs = losses.topk(min(k, len(losses)), largest=largest)
     samples = [ds.decode(ds[i]) for i in idxs.tolist()]
@@ -89,10 +88,10 @@ def plot_embedding(
 ):
     "A point a series, by the first two principal components of its features: a colour and a marker a class, or colour by value; returns the axes"
     from sklearn.decomposition import PCA
-    ds,task = dataset_of(learn, dl, targets=False),learn.dls.task
+    ds,task = learn.series_of(dl),learn.dls.task
     if len(ds)<2: raise ValueError(f'dl: expected 2 or more series, got {len(ds)}')
     pca = PCA(2)
-    points = pca.fit_transform(learn.loader_features(learn.dls.valid if dl is None else dl).double().numpy())
+    points = pca.fit_transform(learn.features(dl).double().numpy())
     if ax is None: ax = plt.subplots(figsize=(5,4), layout='constrained')[1]
     if ds.y is None: ax.scatter(*points.T, color='k', s=18)
     elif task.vocab is None:

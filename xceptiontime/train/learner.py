@@ -26,10 +26,10 @@ from fastai.optimizer import Adam
 from fastai.torch_core import params,set_seed
 from torch import nn
 from ..base.checks import brief
-from ..data.dataset import TSLengths
+from ..data.dataset import TSDataset,TSLengths
 from ..data.loaders import TSDataLoaders
 from ..models.xceptiontime import XceptionTime
-from ..processing.preprocess import check_series
+from ..processing.series import check_series
 from ..runtime.predictor import Predictor,evaluating
 from .callbacks import KeepFinite,ProgressOrLines,Run
 from .metrics import DEFAULT_METRICS,task_loss,task_metrics
@@ -71,8 +71,8 @@ class TSLearner(Learner):
         "What the scores mean: a copy of the task of the data, so that two learners may each have a temperature"
         own,new = self._task,self.dls.task
         if not own.same_as(new):
-            raise ValueError(f'dls: expected data for the task that this learner was made for, {own}, got {new}; '
-                             'ts_learner makes a new learner')
+            raise ValueError('dls: expected data for the task that this learner was made for, '
+                             f'{brief(own, 60)}, got {brief(new, 60)}; ts_learner makes a new learner')
         return own
 
     @property
@@ -279,12 +279,12 @@ def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
 
 # %% ../../nbs/50_train.learner.ipynb #ae91bb97
 @patch
-def loader_outputs(self:TSLearner,
-    dl, # a loader of this learner's, whose series are preprocessed already
-    f=None, # the network's, if None, or another function of a batch and its lengths
-) -> tuple: # outputs of each series (samples, numbers), in order, on the CPU; targets, an array, or None
-    "Scores of the network, or outputs of a part of it, for each series of a loader"
-    f = self.model if f is None else f
+def _over(self:TSLearner,
+    f, # the network or a part of it
+    dl # a loader of this learner's, or None for that of the validation split
+) -> tuple: # outputs for each series (samples, numbers), in order, on the CPU; targets, an array, or None
+    "Outputs of `f` for the series of a loader, which are preprocessed already"
+    dl = self.dls.valid if dl is None else dl
     outs,ys = [],[]
     with evaluating(self.model),torch.inference_mode():
         for b in dl.in_order():
@@ -294,29 +294,44 @@ def loader_outputs(self:TSLearner,
     return torch.cat(outs),torch.cat(ys).numpy() if ys else None
 
 @patch
-def loader_features(self:TSLearner,
-    dl # a loader of this learner's
+def scores(self:TSLearner,
+    dl=None, # a loader of this learner's; that of the validation split if None
+) -> tuple: # scores (samples, outputs), a tensor; targets as `task.encode` gives them, an array, or None
+    "Scores of the network for each series of a loader, before the task's activation, and the series' targets"
+    return self._over(self.model, dl)
+
+@patch
+def features(self:TSLearner,
+    dl=None, # a loader of this learner's; that of the validation split if None
 ) -> torch.Tensor: # (samples, features)
     "Outputs of the network before its last layer for each series of a loader"
     if not hasattr(self.model, 'forward_features'):
         raise TypeError(f'learn: expected a network with forward_features, got {type(self.model).__name__}')
-    return self.loader_outputs(dl, self.model.forward_features)[0]
+    return self._over(self.model.forward_features, dl)[0]
 
 # %% ../../nbs/50_train.learner.ipynb #df47c174
 @patch
-def check_dataset(self:TSLearner,
-    ds # what a loader holds, a `TSDataset`
-):
-    "Series of another task or otherwise preprocessed are refused: what comes of them would look right"
+def series_of(self:TSLearner,
+    dl=None, # a loader; that of the validation split if None
+    targets:bool=False, # must they have targets?
+) -> TSDataset: # of one series or more
+    "The series of a loader; if the learner was not made for such, an error, as what came of them would look right"
+    ds = getattr(self.dls.valid if dl is None else dl, 'dataset', None)
+    if not isinstance(ds, TSDataset):
+        raise TypeError(f'dl: expected a loader such as dls.test_dl(X, y), got {type(dl).__name__}')
+    if not len(ds): raise ValueError('dl: expected a loader with series, got an empty one')
+    if targets and ds.y is None:
+        raise ValueError('dl: expected series with targets, got a loader without; test_dl takes a y')
+    fits = 'learn.dls.test_dl makes a loader that fits'
     if not self.task.same_as(ds.task):
-        raise ValueError(f'dl: expected data for the task that this learner was made for, {self.task}, got {ds.task}; '
-                         'learn.dls.test_dl makes a loader that fits')
+        raise ValueError('dl: expected data for the task that this learner was made for, '
+                         f'{brief(self.task, 60)}, got {brief(ds.task, 60)}; {fits}')
     own,new = self.dls.preprocess,ds.preprocess
-    if own is new: return
-    same = own.settings()==new.settings()
-    if not (same and all(torch.equal(a.cpu(), b.cpu()) for a,b in zip(own.buffers(), new.buffers()))):
+    buffers = zip(own.buffers(), new.buffers())
+    if own.settings()!=new.settings() or not all(torch.equal(a.cpu(), b.cpu()) for a,b in buffers):
         raise ValueError('dl: expected series preprocessed as in training, with the same settings and statistics, '
-                         'got a loader with others; learn.dls.test_dl makes one that fits')
+                         f'got a loader with others; {fits}')
+    return ds
 
 # %% ../../nbs/50_train.learner.ipynb #024dd06d
 @patch
