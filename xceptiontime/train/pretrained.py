@@ -16,7 +16,7 @@ import numpy as np
 from torch import nn
 from ..base.checks import brief,listed
 from ..data.loaders import TSDataLoaders
-from ..processing.statistics import STATS
+from ..processing.preprocess import STATS
 from ..runtime.predictor import Predictor
 
 # %% ../../nbs/53_train.pretrained.ipynb #76126a82
