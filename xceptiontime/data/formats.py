@@ -214,7 +214,8 @@ def _as_series(X):
 def _as_target(y, n):
     "`y` as a list of strings or floats, checked"
     y = np.asarray(y)
-    if y.shape!=(n,): raise ValueError(f'y: expected a target for each of {n} series, got shape {y.shape}')
+    if y.shape!=(n,):
+        raise ValueError(f'y: expected a target for each of {n} series, got shape {y.shape}')
     if y.dtype.kind=='f': return y.tolist()
     if y.dtype.kind not in 'UTO' or not all(isinstance(o, str) for o in y):
         raise TypeError('y: expected labels as strings or targets as floats, '
@@ -325,7 +326,8 @@ def _load_arrays(source, keys):
                 return {k: _load_array(source, z.open(there[k]), there[k].file_size, brief(k, 40)[1:-1], most)
                         for k in keys if k in there}
         except _broken as e:
-            if e is source.error: raise
+            if e is source.error:
+                raise
             source.fail('arrays as numpy saves them', str(e))
 
 # %% ../../nbs/30_data.formats.ipynb #44e56f77

@@ -69,10 +69,12 @@ class Columns:
         _check_different(names)
         known = set(names)
         for k,o in [*roles.items(), *(('columns',o) for o in self.columns or ())]:
-            if o not in known: raise ValueError(f'{k}: expected one of the columns {listed(names, 6)}, got {brief(o)}')
+            if o not in known:
+                raise ValueError(f'{k}: expected one of the columns {listed(names, 20, 120)}, got {brief(o)}')
         if self.columns is not None: return self.columns
         res = [o for o in names if o not in roles.values()]
-        if not res: raise ValueError('columns: expected at least one column of values, got none')
+        if not res:
+            raise ValueError('columns: expected at least one column of values, got none')
         for o in res:
             if isinstance(o, str) and (not o.strip() or re.fullmatch(r'Unnamed: \d+', o)):
                 raise ValueError(f'columns: expected names, got {brief(o)}, an index? '
