@@ -1,4 +1,4 @@
-"Plots of every task, of series of unequal length, and of loaders other than that of the validation split"
+"Plots of every task, of series of unequal length, and of other loaders than the validation split's"
 import numpy as np, pytest, torch
 import matplotlib.pyplot as plt
 from small import Linear, X, classes, close, learner, ragged, splits, two_labels
@@ -24,7 +24,8 @@ def test_pictures(data, y):
     axs = axs.ravel()
     assert list(plot_top_losses(learn, k=4, ax=axs))==list(axs)
     losses = learn.get_preds(with_loss=True)[2]
-    assert [ax.get_title().split('loss ')[1] for ax in axs]==[f'{l:.3g}' for l in losses.topk(4)[0].tolist()]
+    shown = [ax.get_title().split('loss ')[1] for ax in axs]
+    assert shown==[f'{l:.3g}' for l in losses.topk(4)[0].tolist()]
     i = splits[1][int(losses.argmax())]
     close(axs[0].lines[1].get_ydata(), data[i][1], 1e-5)
     assert len(plot_top_losses(learn, k=50, largest=False, figsize=(4,3)))==12
@@ -55,7 +56,8 @@ def test_pictures_of_one_length(how, task):
     for ax,i in zip(plot_top_losses(learn, 12), splits[1][order], strict=True):
         assert ax.get_title().split(' → ')[0]==words[i]
         close(ax.lines[1].get_ydata(), ragged[i][1], 1e-5)
-    assert sorted(t.get_text() for t in plot_embedding(learn).get_legend().get_texts())==sorted(set(words))
+    legend = plot_embedding(learn).get_legend().get_texts()
+    assert sorted(t.get_text() for t in legend)==sorted(set(words))
 
 def test_how_many_losses(learn):
     assert [len(plot_top_losses(learn, *k)) for k in ((), (4,), (np.int64(2),))]==[9,4,2]
