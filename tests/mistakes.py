@@ -272,31 +272,31 @@ ValueError: target_names, units: expected these for a regression only
 
 # splits that overlap
 load(X, y, (np.arange(30), np.arange(29,40)))
-ValueError: train and valid have indices in common: 29
+ValueError: splits: expected no index in both train and valid, got 29
 
 # splits beyond the end
 load(X, y, (np.arange(30), np.arange(30,41)))
-ValueError: ... indices out of the range 0 to 39: 40
+ValueError: valid: expected indices from 0 to 39, got 40
 
 # negative indices
 load(X, y, (np.arange(30), [-1]))
-ValueError: ... indices out of the range 0 to 39: -1
+ValueError: valid: expected indices from 0 to 39, got -1
 
 # masks
 load(X, y, (np.arange(40)<30, np.arange(40)>=30))
-ValueError: ... is a boolean mask and has to be indices
+ValueError: train: expected indices, got a boolean mask
 
 # an empty split
 load(X, y, (np.arange(40), []))
-ValueError: valid is empty
+ValueError: valid: expected one or more indices, got none
 
 # a sample twice
 load(X, y, ([0,1,1,2], [3]))
-ValueError: train has indices more than once: 1
+ValueError: train: expected each index once, got more of 1
 
 # a subject on both sides
 load(X, y, splits, groups=np.arange(40)%4)
-ValueError: train and valid have groups in common
+ValueError: splits: expected no group in both train and valid, got 0, 1, 2, 3
 
 # groups of another number
 load(X, y, splits, groups=[1,2])
@@ -312,7 +312,7 @@ ValueError: valid_size: expected a share between 0 and 1
 
 # a group that is not there
 get_splits(y, groups=np.arange(40)%4, valid_groups=[7])
-ValueError: valid_groups names groups that do not exist: 7
+ValueError: valid_groups: expected some of the groups 0, 1, 2, 3, got 7
 
 # no series in a batch
 load(X, y, splits, bs=0)
@@ -344,7 +344,7 @@ ValueError: weights: expected finite numbers of 0 or more
 
 # a class without weight
 load(X, y, splits, weights={'rest':2})
-ValueError: weights: expected a number for each class, got none for ['fist']
+ValueError: weights: expected a number for each class, got none for 'fist'
 
 # classes to balance where there are none
 load(X, numbers, splits, weights='balanced')
@@ -434,7 +434,7 @@ ValueError: y: expected targets for with_loss=True, got None
 
 # no series at a time
 predictor.predict(X, bs=0)
-ValueError: bs: expected 1 or more series at a time, got 0
+ValueError: bs: expected a whole number of 1 or more, got 0
 
 # probabilities of numbers
 regression.predictor().predict_proba(X)
@@ -474,7 +474,7 @@ ValueError: ... or older, got 99, written by xceptiontime
 
 # another architecture
 Predictor.from_pretrained(edit(folder, architecture='os.system'))
-ValueError: ... under 'architecture', got 'os.system'
+ValueError: ... as 'architecture', got 'os.system'
 
 # other arguments
 Predictor.from_pretrained(edit(folder, arguments=dict(c_in=3, c_out=2, nf=8)))
@@ -482,15 +482,15 @@ ValueError: ... as config.json says, got F32
 
 # another task
 Predictor.from_pretrained(edit(folder, task=dict(name='clustering')))
-ValueError: ... as the task's name, got 'clustering'
+ValueError: ... as 'task.name', got 'clustering'
 
 # more classes than scores
 Predictor.from_pretrained(edit(folder, task=dict(name='classification', vocab=['a','b','c'])))
-ValueError: ... expected 3 scores as the task has, got c_out 2
+ValueError: ... expected 3 scores, as the task has, got 2
 
 # settings that are not there
 Predictor.from_pretrained(edit(folder, preprocess=None))
-ValueError: ... expected a dict under 'preprocess', got None
+ValueError: ... expected settings by name as 'preprocess', got None
 
 # a folder that holds something else
 Path('thesis').mkdir(); Path('thesis/chapter.tex').touch()

@@ -26,7 +26,7 @@ def test_myo_windows_by_hand(length, step, reps):
 def test_myo_refused():
     for bad in ((), (0,5), -1, 4, ('0',), (.5,)):
         with pytest.raises(ValueError, match=r'repetitions: expected some of \[0, 1, 2, 3\], got'): get_myo(repetitions=bad)
-    with pytest.raises(ValueError, match='no window of 605 samples'): get_myo(605)
+    with pytest.raises(ValueError, match='length: expected windows of 605 samples, got none'): get_myo(605)
     assert set(get_myo(repetitions=3)[2])=={3}
 
 def test_licence_lies_beside_the_data():

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.io import arff
 from xceptiontime.data.formats import from_frame, read_arff, read_csv, read_npz, read_parquet, read_series, read_ts
-from xceptiontime.data.tables import column_names, value_columns
+from xceptiontime.data.sets import read_files
+from xceptiontime.data.tables import Columns, column_names, read_table, value_columns
 
 data = Path(find_spec('aeon').origin).parent/'datasets'/'data'
 
@@ -69,23 +70,23 @@ def test_arff_layout(file):
     assert y.tolist()==['x','y']
 
 @pytest.mark.parametrize('text,kw,words', [
-    (plain+'1,2\n', {}, 'line 6: expected 3 fields, one an attribute, found 2'),
-    (plain+'1,z,x\n', {}, "line 6: expected a number, ? or NaN, found 'z'"),
-    (plain+'1,2,z\n', {}, "line 6: expected a label from {x,y}, found 'z'"),
-    (plain+'1,2,?\n', {}, "line 6: expected a label from {x,y}, found '?'"),
+    (plain+'1,2\n', {}, 'line 6: expected 3 fields, one an attribute, got 2'),
+    (plain+'1,z,x\n', {}, "line 6: expected a number, ? or NaN, got 'z'"),
+    (plain+'1,2,z\n', {}, "line 6: expected a label from {x,y}, got 'z'"),
+    (plain+'1,2,?\n', {}, "line 6: expected a label from {x,y}, got '?'"),
     (plain+'1,1e39,x\n', {}, 'line 6: expected a value that float32 can hold'),
     (plain+'1,2,x\n?,?,y\n', {}, 'line 7: expected a series with at least one value'),
     (plain+"1,2,'x\n", {}, 'line 6: expected fields separated by commas'),
-    (plain, {}, 'line 5: expected a series after @data, found none'),
-    (plain, dict(target='b'), "line 5: expected only numbers besides label= or target=, found attribute 'c'"),
-    (plain, dict(label='b'), "line 5: expected only numbers besides label= or target=, found attribute 'c'"),
-    (plain.replace('@attribute b numeric\n', ''), dict(target='c'), "line 4: expected labels for label=, numbers for target=, found attribute 'c'"),
+    (plain, {}, 'line 5: expected a series after @data, got none'),
+    (plain, dict(target='b'), "line 5: expected only numbers besides label= or target=, got attribute 'c'"),
+    (plain, dict(label='b'), "line 5: expected only numbers besides label= or target=, got attribute 'c'"),
+    (plain.replace('@attribute b numeric\n', ''), dict(target='c'), "line 4: expected labels for label=, numbers for target=, got attribute 'c'"),
     (plain.replace('b numeric', 'a numeric'), {}, 'line 3: expected a new name'),
     (plain.replace('b numeric', 'b string'), {}, 'line 3: expected @attribute, a name, then numeric, relational or labels in braces'),
-    (plain.replace('@data\n', ''), {}, 'line 5: expected attributes and a line @data, found the end of the file'),
+    (plain.replace('@data\n', ''), {}, 'line 5: expected attributes and a line @data, got the end of the file'),
     ('@data\n1\n', {}, 'line 1: expected @attribute'),
-    (relat+"'1,2\\n3,4',x\n'1,2',x\n", {}, 'line 9: expected 2 channels as in line 8, found 1'),
-    (relat+"'1,2\\n3',x\n", {}, 'line 8: expected 2 values a channel as in the header, found 1'),
+    (relat+"'1,2\\n3,4',x\n'1,2',x\n", {}, 'line 9: expected 2 channels as in line 8, got 1'),
+    (relat+"'1,2\\n3',x\n", {}, 'line 8: expected 2 values a channel as in the header, got 1'),
     (relat.replace('@end s\n', '')+"'1,2',x\n", {}, 'line 5: expected numeric steps in the relational attribute'),
     (relat.replace('a numeric', 'a {x}'), {}, 'line 3: expected numeric steps'),
 ])
@@ -103,7 +104,7 @@ def test_real_csv():
     df = pd.read_csv(p, float_precision='round_trip').assign(id='us')
     X,y = from_frame(df, id='id', columns=cols)
     same(X[0], df[cols].to_numpy().T)
-    with pytest.raises(ValueError, match="columns: expected names, found '', an index"): read_csv(p)
+    with pytest.raises(ValueError, match="columns: expected names, got '', an index"): read_csv(p)
     wide,_ = read_csv(p, columns=cols)
     same(wide[:,0], df[cols].to_numpy())
 
@@ -137,25 +138,25 @@ def test_csv_layout(file):
     same(X, [[[2,1,3]]])         # as numbers, not as text
 
 @pytest.mark.parametrize('text,kw,words', [
-    ('a,b\n1,2\n3\n', {}, ', line 3: expected 2 fields as in the first row, found 1'),
-    ('a,b\n1,x\n', {}, ", line 2: expected a number in column 'b' (label=, target=, id= and time= name columns that are no values, columns= those that are), found 'x'"),
-    ('a,b\n1,2\n3,x\n', {}, ", line 3: expected a number, ? or NaN, found 'x'"),
-    ('a,b\n1,2\n3,"1,5"\n', {}, ", line 3: expected a number in column 'b' (label=, target=, id= and time= name columns that are no values, columns= those that are), found '1,5'"),
+    ('a,b\n1,2\n3\n', {}, ', line 3: expected 2 fields as in the first row, got 1'),
+    ('a,b\n1,x\n', {}, ", line 2: expected a number in column 'b' (label=, target=, id= and time= name columns that are no values, columns= those that are), got 'x'"),
+    ('a,b\n1,2\n3,x\n', {}, ", line 3: expected a number, ? or NaN, got 'x'"),
+    ('a,b\n1,2\n3,"1,5"\n', {}, ", line 3: expected a number in column 'b' (label=, target=, id= and time= name columns that are no values, columns= those that are), got '1,5'"),
     ('a,b\n1,2\n3,1e39\n', {}, ', line 3: expected a value that float32 can hold'),
     ('0.5,0.1\n0.2,0.3\n', {}, ', line 1: expected column names (say header=False if there are none)'),
     ('0.5,0.1,up\n', {}, ', line 1: expected column names (say header=False if there are none)'),
-    ('a,b\n', {}, ', line 1: expected names and at least one row, found none'),
-    ('', {}, ', line 1: expected names and at least one row, found none'),
+    ('a,b\n', {}, ', line 1: expected names and at least one row, got none'),
+    ('', {}, ', line 1: expected names and at least one row, got none'),
     ('a,b\n1,2\n,\n', {}, ', line 3: expected a series with at least one value'),
-    ('a,b\n1,2\n3,\n', dict(label='b'), ", line 3: expected a value in column 'b', found an empty field"),
-    ('a,b\n1,2\n3,x\n', dict(target='b'), ", line 3: expected a number in column 'b', found 'x'"),
-    ('a,b\n1,2\n3,1e999\n', dict(target='b'), ", line 3: expected a number in column 'b', found '1e999'"),
-    ('k,t,a\n1,0,1\n1,0,2\n', dict(id='k', time='t'), ', line 3: expected one row a time within a series, found 0.0 twice'),
-    ('k,t,a\n1,0,1\n1,noon,2\n', dict(id='k', time='t'), ", line 3: expected a number or a date in column 't', found 'noon'"),
+    ('a,b\n1,2\n3,\n', dict(label='b'), ", line 3: expected a value in column 'b', got an empty field"),
+    ('a,b\n1,2\n3,x\n', dict(target='b'), ", line 3: expected a number in column 'b', got 'x'"),
+    ('a,b\n1,2\n3,1e999\n', dict(target='b'), ", line 3: expected a number in column 'b', got '1e999'"),
+    ('k,t,a\n1,0,1\n1,0,2\n', dict(id='k', time='t'), ', line 3: expected one row a time within a series, got 0.0 twice'),
+    ('k,t,a\n1,0,1\n1,noon,2\n', dict(id='k', time='t'), ", line 3: expected a number or a date in column 't', got 'noon'"),
     ('k,t,a\n1,0,1\n1,2020-01-01,2\n', dict(id='k', time='t'), ', line 2: expected times that can be sorted'),
-    ('k,a,c\n1,0,x\n1,1,y\n', dict(id='k', label='c'), ", line 3: expected one label a series, found 'y' after 'x'"),
-    ('a,y\n1,u\n2, \n', dict(label='y'), ", line 3: expected a value in column 'y', found an empty field"),
-    ('k,a\n,0\n', dict(id='k'), ", line 2: expected a value in column 'k', found an empty field"),
+    ('k,a,c\n1,0,x\n1,1,y\n', dict(id='k', label='c'), ", line 3: expected one label a series, got 'y' after 'x'"),
+    ('a,y\n1,u\n2, \n', dict(label='y'), ", line 3: expected a value in column 'y', got an empty field"),
+    ('k,a\n,0\n', dict(id='k'), ", line 2: expected a value in column 'k', got an empty field"),
     ('a,b\n1,"2\n', {}, ", line 2: expected fields separated by ','"),
     ('a,b\n1,"2"3\n', {}, ", line 2: expected fields separated by ','"),
     (b'a,b\n1,\xff\n', {}, ', line 2: expected text in UTF-8'),
@@ -166,16 +167,16 @@ def test_bad_csv(file, text, kw, words):
     assert type(e.value) is ValueError and str(e.value).startswith(str(p)+words)
 
 @pytest.mark.parametrize('kw,words', [
-    (dict(target=['a','b']), "target: expected the name of one column, found ['a', 'b']"),
-    (dict(label='a', target='b'), "label, target: expected one of them, found 'a' and 'b'"),
-    (dict(time='a'), "time: expected with id= (a long table), found 'a' alone"),
-    (dict(label='z'), "label: expected one of the columns 'a', 'b', found 'z'"),
-    (dict(columns=['a','z']), "columns: expected one of the columns 'a', 'b', found 'z'"),
-    (dict(columns='ab'), "columns: expected a list of names, found 'ab'"),
-    (dict(columns=['a','a']), "columns: expected different names, found 'a' twice"),
-    (dict(label='b', columns=['a','b']), "columns: expected columns of values, found 'b', which is what is to be predicted"),
-    (dict(target='b', columns=['b']), "columns: expected columns of values, found 'b', which is what is to be predicted"),
-    (dict(label='a', id='b'), 'columns: expected at least one column of values, found none'),
+    (dict(target=['a','b']), "target: expected the name of one column, got ['a', 'b']"),
+    (dict(label='a', target='b'), "label, target: expected one of them, got 'a' and 'b'"),
+    (dict(time='a'), "time: expected with id= (a long table), got 'a' alone"),
+    (dict(label='z'), "label: expected one of the columns 'a', 'b', got 'z'"),
+    (dict(columns=['a','z']), "columns: expected one of the columns 'a', 'b', got 'z'"),
+    (dict(columns='ab'), "columns: expected a list of names, got 'ab'"),
+    (dict(columns=['a','a']), "columns: expected different names, got 'a' twice"),
+    (dict(label='b', columns=['a','b']), "columns: expected columns of values, got 'b', which is what is to be predicted"),
+    (dict(target='b', columns=['b']), "columns: expected columns of values, got 'b', which is what is to be predicted"),
+    (dict(label='a', id='b'), 'columns: expected at least one column of values, got none'),
 ])
 def test_bad_arguments(file, kw, words):
     df = pd.DataFrame({'a':[1.,2.], 'b':[3.,4.]})
@@ -198,23 +199,23 @@ def test_blanks_do_not_count(tmp_path):
     df.to_csv(tmp_path/'t.csv', index=False)
     df.to_parquet(tmp_path/'t.parquet')
     for read in ways:
-        with pytest.raises(ValueError, match="expected a value in column 'y', found"): read(label='y', columns=['v'])
+        with pytest.raises(ValueError, match="expected a value in column 'y', got"): read(label='y', columns=['v'])
 
 def test_blanks_around_names(file):
     text = 'id , t, u ,y\n1,0,5,x\n1,1,6,x\n'
     X,y = read_csv(file(text), id='id', time='t', label='y')
     same(X, [[[5,6]]])
     assert column_names(file(text))==['id','t','u','y'] and value_columns(file(text), id='id', time='t', label='y')==['u']
-    with pytest.raises(ValueError, match="columns: expected different names, found 'u' twice"): read_csv(file('u,u \n1,2\n'))
+    with pytest.raises(ValueError, match="columns: expected different names, got 'u' twice"): read_csv(file('u,u \n1,2\n'))
 
 # DataFrames
 
 @pytest.mark.parametrize('col,words', [
-    (['x',1], "df: expected a number in column 'v', found 'x' in row 0"),
-    ([1,'2'], "df: expected a number in column 'v', found '2' in row 1"),
-    ([1,1j], "expected a number in column 'v', found"),
+    (['x',1], "df: expected a number in column 'v', got 'x' in row 0"),
+    ([1,'2'], "df: expected a number in column 'v', got '2' in row 1"),
+    ([1,1j], "expected a number in column 'v', got"),
     (pd.to_datetime(['2020-01-01','2020-01-02']), "expected a number in column 'v'"),
-    ([1,1e39], "expected a value that float32 can hold (up to 3.4e38) in column 'v', found 1e+39 in row 1"),
+    ([1,1e39], "expected a value that float32 can hold (up to 3.4e38) in column 'v', got 1e+39 in row 1"),
 ])
 def test_bad_frame(col, words):
     with pytest.raises(ValueError) as e: from_frame(pd.DataFrame({'u':[1,2], 'v':col}))
@@ -225,9 +226,9 @@ def test_bad_keys():
     for kw,words in [(dict(label='c', columns=['v']), "df: expected a value in column 'c'"), (dict(id='k', time='t', columns=['v']), "df: expected a value in column 't'")]:
         with pytest.raises(ValueError) as e: from_frame(df, **kw)
         assert words in str(e.value) and 'row 1' in str(e.value)
-    with pytest.raises(ValueError, match="columns: expected different names, found 'v' twice"): from_frame(df[['v','v']])
-    with pytest.raises(ValueError, match="found 'Unnamed: 0', an index"): from_frame(pd.DataFrame({'Unnamed: 0':[0], 'a':[1]}))
-    with pytest.raises(ValueError, match='df: expected at least one row, found none'): from_frame(df[:0][['v']])
+    with pytest.raises(ValueError, match="columns: expected different names, got 'v' twice"): from_frame(df[['v','v']])
+    with pytest.raises(ValueError, match="got 'Unnamed: 0', an index"): from_frame(pd.DataFrame({'Unnamed: 0':[0], 'a':[1]}))
+    with pytest.raises(ValueError, match='df: expected at least one row, got none'): from_frame(df[:0][['v']])
 
 def test_times_as_text_in_a_frame():
     "Text is read as numbers or dates, as in a .csv, since '10' comes before '2' in a dictionary"
@@ -236,7 +237,7 @@ def test_times_as_text_in_a_frame():
     same(from_frame(df.assign(t=pd.Categorical(df.t)), id='k', time='t')[0][0], [np.arange(12.)])
     dates = df.assign(t=[f'2020-01-{i:02d} 12:00:00' for i in range(12,0,-1)])
     same(from_frame(dates, id='k', time='t')[0][0], [np.arange(12.)])
-    with pytest.raises(ValueError, match="expected a number or a date in column 't', found '1/2/2020' in row 0"): from_frame(df.assign(t='1/2/2020'), id='k', time='t')
+    with pytest.raises(ValueError, match="expected a number or a date in column 't', got '1/2/2020' in row 0"): from_frame(df.assign(t='1/2/2020'), id='k', time='t')
 
 def test_frame_types():
     "Whole numbers, missing ones, booleans, decimals and categories come through"
@@ -275,12 +276,25 @@ def test_parquet(tmp_path):
     X,y = read_series(tmp_path/'w.parquet', target='y')
     same(X, [[[1,3]],[[2]]])
     assert y.dtype==np.float64 and y.tolist()==[1,2]
-    with pytest.raises(ValueError, match=r"w.parquet: expected a number in column 'c', found 'x' in row 0"):
+    with pytest.raises(ValueError, match=r"w.parquet: expected a number in column 'c', got 'x' in row 0"):
         df.assign(c='x').to_parquet(tmp_path/'w.parquet')
         read_parquet(tmp_path/'w.parquet')
     (tmp_path/'b.parquet').write_bytes(b'PAR1 not really')
-    with pytest.raises(ValueError, match='b.parquet: expected a parquet file, found'): read_parquet(tmp_path/'b.parquet')
+    with pytest.raises(ValueError, match='b.parquet: expected a parquet file, got'): read_parquet(tmp_path/'b.parquet')
     with pytest.raises(FileNotFoundError): read_parquet(tmp_path/'none.parquet')
+
+@pytest.mark.parametrize('end', ['csv','parquet'])
+def test_each_file_is_opened_once(tmp_path, monkeypatch, end):
+    df = pd.DataFrame({'id':[1,1,2], 'who':['a','a','b'], 'v':[1.,2.,3.], 'y':['u','u','v']})
+    paths = [tmp_path/f'{o}.{end}' for o in ('train','valid')]
+    for p in paths: df.to_csv(p, index=False) if end=='csv' else df.to_parquet(p)
+    opened,really = [],open
+    monkeypatch.setattr('builtins.open', lambda path, *args, **kwargs: opened.append(path) or really(path, *args, **kwargs))
+    got = read_files(*paths, groups='who', label='y', id='id')
+    assert opened==paths
+    assert got['groups'].tolist()==['a','b']*2 and got['channels']==['v'] and got['y'].tolist()==['u','v']*2
+    table = read_table(paths[0], Columns(label='y', id='id'), groups='who')
+    assert opened[2:]==paths[:1] and table.ids.tolist()==['1','2'] and table.groups.tolist()==['a','b']
 
 # numpy
 
@@ -306,18 +320,18 @@ def test_npz(tmp_path):
     same(read_series(tmp_path/'b.npy')[0], X[:,:1])
 
 @pytest.mark.parametrize('arrays,kw,words', [
-    (dict(y=[1.]), {}, "expected an array 'X', found none"),
-    (dict(X=[[1.]]), dict(label='c'), "expected an array 'c', found none"),
-    (dict(X=[1.]), {}, "expected numbers of shape (samples, channels, length) or (samples, length) in 'X', found float64 of shape (1,)"),
-    (dict(X=[['a']]), {}, "in 'X', found <U1 of shape (1, 1)"),
-    (dict(X=[[1.,-1e39]]), {}, "expected values that float32 can hold (up to 3.4e38) in 'X', found 1e+39"),
-    (dict(X=[[1.]], y=[1.,2.]), {}, "expected a value for each of 1 series in 'y', found shape (2,)"),
-    (dict(X=[[1.],[2.]], y=[[0,1],[1,2]]), {}, "expected floats, or zeros and ones for several labels, in two dimensions of 'y', found int64"),
-    (dict(X=[[1.],[2.]], y=[[.5],[1.]]), dict(label='y'), "expected floats, or zeros and ones for several labels, in two dimensions of 'y', found float64"),
-    (dict(X=[[1.]], y=[1]), {}, "expected text or floats in 'y' (say label='y' or target='y'), found int64"),
-    (dict(X=[[1.]], y=['a']), dict(target='y'), "expected numbers in 'y', found <U1"),
-    (dict(X=[[1.]], y=[1j]), {}, "expected labels or numbers in 'y', found complex128"),
-    (dict(X=np.array([[{}]], dtype=object)), {}, 'expected numbers or text in X, found pickled objects, which are not loaded'),
+    (dict(y=[1.]), {}, "expected an array 'X', got none"),
+    (dict(X=[[1.]]), dict(label='c'), "expected an array 'c', got none"),
+    (dict(X=[1.]), {}, "expected numbers of shape (samples, channels, length) or (samples, length) in 'X', got float64 of shape (1,)"),
+    (dict(X=[['a']]), {}, "in 'X', got <U1 of shape (1, 1)"),
+    (dict(X=[[1.,-1e39]]), {}, "expected values that float32 can hold (up to 3.4e38) in 'X', got -1e+39"),
+    (dict(X=[[1.]], y=[1.,2.]), {}, "expected a value for each of 1 series in 'y', got shape (2,)"),
+    (dict(X=[[1.],[2.]], y=[[0,1],[1,2]]), {}, "expected floats, or zeros and ones for several labels, in two dimensions of 'y', got int64"),
+    (dict(X=[[1.],[2.]], y=[[.5],[1.]]), dict(label='y'), "expected floats, or zeros and ones for several labels, in two dimensions of 'y', got float64"),
+    (dict(X=[[1.]], y=[1]), {}, "expected text or floats in 'y' (say label='y' or target='y'), got int64"),
+    (dict(X=[[1.]], y=['a']), dict(target='y'), "expected numbers in 'y', got <U1"),
+    (dict(X=[[1.]], y=[1j]), {}, "expected labels or numbers in 'y', got complex128"),
+    (dict(X=np.array([[{}]], dtype=object)), {}, 'expected numbers or text in X, got pickled objects, which are not loaded'),
 ])
 def test_bad_npz(tmp_path, arrays, kw, words):
     p = tmp_path/'a.npz'
@@ -331,7 +345,7 @@ def npy(shape, descr='<f4', n=0):
 
 def test_numpy_claims(file):
     "Headers that claim terabytes allocate nothing"
-    with pytest.raises(ValueError, match='expected 4000000000128 bytes in the file as its header says, found 136'): read_npz(file(npy((10**12,), n=8), 'a.npy'))
+    with pytest.raises(ValueError, match='expected 4000000000128 bytes in the file as its header says, got 136'): read_npz(file(npy((10**12,), n=8), 'a.npy'))
     b = io.BytesIO()
     with zipfile.ZipFile(b, 'w') as z: z.writestr('X.npy', npy((10**6,10**6), n=8))
     with pytest.raises(ValueError, match='bytes in X as its header says'): read_npz(file(b.getvalue(), 'a.npz'))
@@ -402,7 +416,7 @@ def test_fuzz(tmp_path, reader, seeds, n):
             f.flush()
             try: X,y = reader(p)
             except ValueError as e:
-                assert type(e) is ValueError and re.match(r'.*: expected .*, found ', str(e), re.DOTALL), (text, e)
+                assert type(e) is ValueError and re.match(r'.*: expected .*, got ', str(e), re.DOTALL), (text, e)
                 continue
             read += 1
             assert (y is None or len(y)==len(X)) and all(x.dtype==np.float32 and x.ndim==2 for x in X)
@@ -417,4 +431,4 @@ def test_npz_several_outputs(tmp_path, y):
 
 def test_npz_label_that_is_missing(tmp_path):
     np.savez(tmp_path/'a.npz', X=np.ones((3,4)), y=[0.,np.nan,1.])
-    with pytest.raises(ValueError, match="expected a label for each series in 'y', found NaN for series 1"): read_series(tmp_path/'a.npz', label='y')
+    with pytest.raises(ValueError, match="expected a label for each series in 'y', got NaN for series 1"): read_series(tmp_path/'a.npz', label='y')

@@ -238,8 +238,8 @@ def test_two_at_once(server, tmp_path):
 
 @pytest.mark.parametrize('change,words', [
     ((test, ts.replace('@classLabel true up down','@targetLabel true')+'7,8,9:1.5\n'), 'expected targets like those'),
-    ((test, ts.replace('true up down','false')+'7,8,9\n'), 'expected a target for each series, found none'),
-    ((test, ts.replace('univariate true','univariate false')+'7,8,9:1,2,3:up\n'), 'expected 1 channels as in Toy_TRAIN.ts, found 2')])
+    ((test, ts.replace('true up down','false')+'7,8,9\n'), 'expected a target for each series, got none'),
+    ((test, ts.replace('univariate true','univariate false')+'7,8,9:1,2,3:up\n'), "expected 1 channels as in 'Toy_TRAIN.ts', got 2")])
 def test_parts_that_do_not_fit(tmp_path, change, words):
     (tmp_path/'Toy_TRAIN.ts').write_text(train)
     (tmp_path/'Toy_TEST.ts').write_text(test.replace(*change))

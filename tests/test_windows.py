@@ -31,7 +31,7 @@ def test_windows_are_slices(case):
     labels, groups = [f'class {i%2}' for i in range(len(ns))], [100-i for i in range(len(ns))]
     call = lambda: sliding_windows(recs, length, step, labels=labels, groups=groups, pad=pad, with_spans=True)
     if not want:
-        with pytest.raises(ValueError, match='no window of'): call()
+        with pytest.raises(ValueError, match='length: expected windows of'): call()
         return
     X,y,g,(rec,start,stop) = call()
     assert X.dtype==np.float32 and X.flags.c_contiguous
@@ -101,11 +101,11 @@ r = np.zeros((2,9))
     (ValueError, r'recordings\[0\]: expected \(channels, time\)', dict(recordings=[1.,2.])),
     (TypeError, r'recordings\[1\]: expected real numbers, got dtype complex', dict(recordings=[r, r*1j])),
     (TypeError, r'recordings\[0\]: expected real numbers', dict(recordings=[np.array(['a','b'])])),
-    (ValueError, r'recordings\[1\] has 3 channels, recordings\[0\] has 2', dict(recordings=[r, np.zeros((3,9))])),
-    (ValueError, 'at least 1', dict(recordings=np.zeros((0,9)))),
+    (ValueError, r'recordings\[1\]: expected 2 channels as in recordings\[0\], got 3', dict(recordings=[r, np.zeros((3,9))])),
+    (ValueError, 'at least 1 channel', dict(recordings=np.zeros((0,9)))),
     (TypeError, 'give rate=', dict(length=.2)),
     (TypeError, 'step: expected a whole number', dict(step=1.5)),
-    (ValueError, 'step of 0.05 s at 10 Hz is 0.5 samples', dict(length=.2, step=.05, rate=10)),
+    (ValueError, 'step: expected a whole number of samples, got 0.05 s at 10 Hz, 0.5 samples', dict(length=.2, step=.05, rate=10)),
     (ValueError, 'rate: expected a number of samples a second', dict(rate='100')),
     (ValueError, 'rate: expected a number of samples a second', dict(rate=np.inf)),
     (ValueError, 'length: expected a number of seconds, got nan', dict(length=np.nan, rate=100)),
@@ -116,7 +116,7 @@ r = np.zeros((2,9))
     (TypeError, 'labels: expected all text or all numbers', dict(recordings=[r,r], labels=[1,'a'])),
     (ValueError, 'labels: expected one a recording, got 3 for 2', dict(recordings=[r,r], labels=[1,2,3])),
     (ValueError, 'a single label for each recording', dict(recordings=[r,r], labels=[1,[1]*9])),
-    (ValueError, r'labels\[1\] has 8 labels for a recording of 9', dict(recordings=[r,r], labels=[[1]*9,[1]*8])),
+    (ValueError, r'labels\[1\]: expected one for each of 9 samples, got 8', dict(recordings=[r,r], labels=[[1]*9,[1]*8])),
     (ValueError, 'fractions or NaN', dict(labels=[.5]*9)),
     (ValueError, "label: expected 'majority', 'last' or 'pure', got 'mean'", dict(labels=[1]*9, label='mean')),
     (ValueError, "label: expected 'majority', 'last' or 'pure', got 'mean'", dict(labels=1, label='mean')),

@@ -8,6 +8,7 @@ from .models.layers import (AdaptiveAvgPool1d, Add, BatchNorm1d, BN1d, Concat, C
     SeparableConv1d, check_bias, check_weight, count_parameters, get_layers, is_bn, is_conv, is_layer, is_linear)
 from .models.xceptiontime import *
 from .models.inception import *
+from .processing.series import *
 from .processing.preprocess import *
 from .processing.tasks import *
 from .processing.conformal import conformal_table, conformal_tables, predict_sets

@@ -21,7 +21,8 @@ from fastai.imports import dispatch
 from ..base.checks import brief,listed
 from .dataset import PreprocessBatch,TSTensor,series_axes
 from .loaders import TSDataLoaders
-from ..processing.preprocess import Preprocess,check_series
+from ..processing.preprocess import Preprocess
+from ..processing.series import check_series
 
 # %% ../../nbs/39_data.blocks.ipynb #ccd2cfd5
 class ToSeries(Transform):

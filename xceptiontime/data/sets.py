@@ -16,8 +16,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 import numpy as np
+from ..base.checks import brief, listed
 from .formats import read_series
-from .tables import TABLES,choose_columns,column_names,is_table,value_columns
+from .numbers import Source
+from .tables import TABLES, Columns, Table, is_table, read_table
 from .windows import sliding_windows
 
 # %% ../../nbs/36_data.sets.ipynb #aa9e595e
@@ -78,31 +80,38 @@ def _find_pair(folder, name):
             if has.is_file(): raise FileNotFoundError(f"{has} is there, but no {misses.name} beside it")
 
 # %% ../../nbs/36_data.sets.ipynb #f7736b3b
+def _one_set(train, a, test, b):
+    "X, y and splits of two `Table`s that were read from the files `train` and `test`"
+    first,source = Path(train).name,Source(test)
+    for path,o in ((train,a), (test,b)):
+        if o.y is None: Source(path).fail('a target for each series', 'none')
+    if (a.y.dtype.kind=='f')!=(b.y.dtype.kind=='f'):
+        source.fail(f'targets like those of {brief(first, 60)}, {a.y.dtype}', f'{b.y.dtype}')
+    if len(a.X[0])!=len(b.X[0]): source.fail(f'{len(a.X[0])} channels as in {brief(first, 60)}', f'{len(b.X[0])}')
+    alike = all(isinstance(o.X, np.ndarray) for o in (a,b)) and a.X.shape[1:]==b.X.shape[1:]
+    X = np.concatenate([a.X, b.X]) if alike else [*a.X, *b.X]
+    n,m = len(a.X),len(b.X)
+    return X, np.concatenate([a.y, b.y]), (np.arange(n), np.arange(n, n+m))
+
+def _read(path, groups=None, **kwargs):
+    "The `Table` of any file of series; what is no table has no names and no groups"
+    if is_table(path): return read_table(path, Columns(**kwargs), groups)
+    X,y = read_series(path, **kwargs)
+    return Table(X, y)
+
 def read_pair(
     train, # file of the training part, of any format that `read_series` takes
     test, # file of the other part
     **kwargs, # of the format's reader, for both
 ): # X, y, splits: two index arrays
     "Two files as one set, the training part first, and the splits that tell them apart"
-    (X,y), (X2,y2) = read_series(train, **kwargs), read_series(test, **kwargs)
-    for p,t in ((train,y), (test,y2)):
-        if t is None: raise ValueError(f"{p}: expected a target for each series, found none")
-    if (y.dtype.kind=='f')!=(y2.dtype.kind=='f'):
-        raise ValueError(f"{test}: expected targets like those of {Path(train).name}, {y.dtype}, found {y2.dtype}")
-    if len(X[0])!=len(X2[0]):
-        raise ValueError(f"{test}: expected {len(X[0])} channels as in {Path(train).name}, found {len(X2[0])}")
-    n,m = len(X), len(X2)
-    same = all(isinstance(x, np.ndarray) for x in (X,X2)) and X.shape[1:]==X2.shape[1:]
-    X = np.concatenate([X,X2]) if same else [*X, *X2]
-    return X, np.concatenate([y,y2]), (np.arange(n), np.arange(n,n+m))
+    return _one_set(train, _read(train, **kwargs), test, _read(test, **kwargs))
 
 # %% ../../nbs/36_data.sets.ipynb #655d2aa5
-def _columns_beside(path, column, what, label=None, target=None, id=None, time=None, columns=None, **csv):
-    "The columns of values in a table where `column` is none of them"
-    if not is_table(path): raise ValueError(f"{what}: expected a table, {' or '.join(TABLES)}, to have the column {column!r}, got {path}")
-    names,roles = column_names(path, **csv),(label,target,id,time)
-    if column not in names: raise ValueError(f'{what}: expected one of the columns {names} of {path}, got {column!r}')
-    return columns or choose_columns([o for o in names if o!=column or o in roles], *roles, None)
+def _check_is_table(path, column, name):
+    if is_table(path): return
+    got = f'{brief(column, 60)} of {brief(str(path), 100)}'
+    raise ValueError(f"{name}: expected the column of a table, {' or '.join(TABLES)}, got {got}")
 
 def series_column(
     path, # a .csv or .parquet file
@@ -111,38 +120,42 @@ def series_column(
     **kwargs, # of the reader: `label`, `id`...
 ) -> np.ndarray: # the values as strings (samples,)
     "A column of a table that says something of each series, in the order in which they are read"
-    columns,id = _columns_beside(path, column, what, **kwargs),kwargs.get('id')
-    csv = {k:kwargs[k] for k in ('header','sep') if k in kwargs}
-    return read_series(path, label=column, id=id, columns=columns if id is None else columns[:1], **csv)[1]
+    _check_is_table(path, column, what)
+    return read_table(path, Columns(**kwargs), column, what).groups
 
-def _check_steps(train, valid, label=None, target=None, id=None, time=None, columns=None, header=True, sep=','):
-    "The steps of two wide tables go by their names, and have to come in one order"
-    if id is not None or columns is not None or not header or not (is_table(train) and is_table(valid)): return
-    a,b = (choose_columns(column_names(o, sep=sep), label, target, id, time, None) for o in (train,valid))
-    for s,t in zip(a, b):
-        if s!=t: raise ValueError(f'{valid}: expected the column {s!r} where {train} has it, found {t!r}; columns= names the steps in their order')
+# %% ../../nbs/36_data.sets.ipynb #329f3d79
+def _check_names(train, a, valid, b):
+    "Steps of two wide tables, or channels of two long ones, go by their names and have to come in one order"
+    source,where = Source(valid),f'{brief(Path(train).name, 40)}'
+    if a.channels!=b.channels:
+        source.fail(f'channels {listed(a.channels, 10, 60)} as in {where}', listed(b.channels, 10, 60))
+    for s,t in zip(a.names, b.names):
+        if s!=t:
+            source.fail(f'the column {brief(s, 30)} where {where} has it',
+                f'{brief(t, 25)}; columns= names the steps in their order')
 
 def read_files(
     train, # file of series with targets, of any format that `read_series` takes
     valid=None, # file of the series to judge by
-    groups=None, # column of a .csv or .parquet with the subject, session or recording of each series; or an array (samples,)
+    groups=None, # column of a .csv or .parquet: the subject, session or recording of each series; or an array (samples,)
     **kwargs, # of the format's reader: `label`, `target`, `id`, `time`, `columns`...
-) -> dict: # `X`, `y`, `splits`, `groups` and `channels`, as `TSDataLoaders.from_arrays` takes them; None where there are none
+) -> dict: # `X`, `y`, `splits`, `groups` and `channels`, as `TSDataLoaders.from_arrays` takes them; None if there are none
     "The series of one file, or of one for training and one for validation, with all that is known of them"
-    if isinstance(groups, (str,int)):
-        columns = _columns_beside(train, groups, 'groups', **kwargs)
-        groups = np.concatenate([series_column(o, groups, 'groups', **kwargs) for o in (train, valid) if o is not None])
-        kwargs['columns'] = columns
-    if valid is None: X,y,splits = *read_series(train, **kwargs),None
+    column = groups if isinstance(groups, (str,int)) else None
+    if column is not None:
+        for path in (train, valid) if valid is not None else (train,): _check_is_table(path, column, 'groups')
+    a = _read(train, column, **kwargs)
+    if valid is None:
+        if a.y is None: Source(train).fail('a target for each series', 'none')
+        X,y,splits = a.X,a.y,None
+        if column is not None: groups = a.groups
     else:
-        _check_steps(train, valid, **kwargs)
-        X,y,splits = read_pair(train, valid, **kwargs)
-    if y is None: raise ValueError(f'{train}: expected a target for each series, found none')
-    channels = None
-    if kwargs.get('id') is not None: # a long table, which names its channels
-        channels = value_columns(train, **kwargs)
-        if valid is not None and (other := value_columns(valid, **kwargs))!=channels: raise ValueError(f'{valid}: expected channels {channels} as in {train}, found {other}')
-    return dict(X=X, y=y, splits=splits, groups=groups, channels=channels)
+        if column is not None: kwargs['columns'] = a.names
+        b = _read(valid, column, **kwargs)
+        if a.names and b.names: _check_names(train, a, valid, b)
+        X,y,splits = _one_set(train, a, valid, b)
+        if column is not None: groups = np.concatenate([a.groups, b.groups])
+    return dict(X=X, y=y, splits=splits, groups=groups, channels=a.channels)
 
 # %% ../../nbs/36_data.sets.ipynb #c8a7c825
 def _check_address(url):

@@ -19,10 +19,13 @@ def conformal_table(
 ) -> dict: # 'series' and 'groups': how many there were, groups None if there were none; 'scores' rising; 'levels': the smallest alpha that each serves
     "The scores of held-back series, as thresholds for any alpha"
     scores = np.asarray(scores, np.float64)
-    if scores.ndim!=1 or not len(scores): raise ValueError(f'scores: expected a number for each of 1 or more series, got shape {scores.shape}')
-    if not np.isfinite(scores).all(): raise ValueError('scores: expected finite numbers, got others')
+    if scores.ndim!=1 or not len(scores):
+        raise ValueError(f'scores: expected a number for each of 1 or more series, got shape {scores.shape}')
+    if not np.isfinite(scores).all():
+        raise ValueError('scores: expected finite numbers, got others')
     g = np.arange(len(scores)) if groups is None else np.asarray(groups)
-    if g.shape!=scores.shape: raise ValueError(f'groups: expected one for each of {len(scores)} series, got shape {g.shape}')
+    if g.shape!=scores.shape:
+        raise ValueError(f'groups: expected one for each of {len(scores)} series, got shape {g.shape}')
     check_whole(keep=keep)
     _,g,n = np.unique(g, return_inverse=True, return_counts=True)
     order,k = np.argsort(scores, kind='stable'),len(n)
@@ -40,7 +43,8 @@ def threshold(
     what:str='', # what the table is of, for an error
 ) -> float:
     "The largest score that is still kept; too few series for `alpha` raise"
-    if isinstance(alpha, bool) or not isinstance(alpha, (int,float,np.number)) or not 0<alpha<1: raise ValueError(f'alpha: expected a number between 0 and 1, got {alpha!r}')
+    if isinstance(alpha, bool) or not isinstance(alpha, (int,float,np.number)) or not 0<alpha<1:
+        raise ValueError(f'alpha: expected a number between 0 and 1, got {alpha!r}')
     serves = np.array(table['levels'])<=alpha+1e-9
     if not serves.any():
         of = f"{table['series']} series" if table['groups'] is None else f"{table['groups']} groups"
@@ -87,7 +91,8 @@ def check_tables(
 def _thresholds(task, alpha):
     "A threshold for each class, label or output (n,)"
     for i,t in enumerate(task.conformal['each']):
-        if t is None: raise ValueError(f'per_class: expected held-back series of each class, got none of {_named(task, i)}')
+        if t is None:
+            raise ValueError(f'per_class: expected held-back series of each class, got none of {_named(task, i)}')
     return np.array([threshold(t, alpha, f' of {_named(task, i)}' if task.exclusive else '')
                      for i,t in enumerate(task.conformal['each'])])
 
@@ -103,6 +108,7 @@ def predict_sets(
     if task.conformal is None:
         raise ValueError('predict_set: expected a model with held-back scores, got one without; learn.calibrate_sets() finds them')
     alone = task.vocab is None # outputs have thresholds of their own
-    if alone and per_class: raise ValueError('per_class: expected False for a regression, got True')
+    if alone and per_class:
+        raise ValueError('per_class: expected False for a regression, got True')
     q = _thresholds(task, alpha) if alone or per_class else threshold(task.conformal['all'], alpha)
     return task.sets(out, q)

@@ -51,7 +51,8 @@ def as_targets(
     "Targets as an array; as a list where each is a list of labels"
     if isinstance(y, torch.Tensor): return y.detach().cpu().numpy()
     if np.ma.isMaskedArray(y):
-        if np.ma.getmaskarray(y).any(): raise ValueError(f'y: expected a target for each series, got a masked one for series {np.argwhere(np.ma.getmaskarray(y))[0][0]}')
+        if np.ma.getmaskarray(y).any():
+            raise ValueError(f'y: expected a target for each series, got a masked one for series {np.argwhere(np.ma.getmaskarray(y))[0][0]}')
         return y.data
     if hasattr(y, 'to_numpy'): y = y.to_numpy() # pandas
     if isinstance(y, np.ndarray) and y.dtype!=object: return y
@@ -68,16 +69,20 @@ def as_targets(
 def _labels(y, name='y'):
     "Labels as an array of strings, integers or booleans, or one sentence about what they are instead"
     y = as_targets(y)
-    if isinstance(y, list): raise ValueError(f'{name}: expected one label a series, got lists of labels')
-    if y.ndim!=1: raise ValueError(f'{name}: expected one label a series, got shape {y.shape}')
+    if isinstance(y, list):
+        raise ValueError(f'{name}: expected one label a series, got lists of labels')
+    if y.ndim!=1:
+        raise ValueError(f'{name}: expected one label a series, got shape {y.shape}')
     if y.dtype.kind in 'OT':
         kinds = {type(o) for o in y.tolist()}
         if len(kinds)>1 or not kinds<={str,int,bool}:
             raise TypeError(f"{name}: expected labels of one kind, strings, integers or booleans, got {', '.join(sorted(k.__name__ for k in kinds))}")
         y = np.array(y.tolist())
     if y.dtype.kind=='f' and _whole(y): y = y.astype(np.int64)
-    if y.dtype.kind=='f': raise TypeError(f'{name}: expected class labels (strings, integers or booleans), got {y.dtype} numbers')
-    if y.dtype.kind not in 'Uiub': raise TypeError(f'{name}: expected class labels (strings, integers or booleans), got {y.dtype}')
+    if y.dtype.kind=='f':
+        raise TypeError(f'{name}: expected class labels (strings, integers or booleans), got {y.dtype} numbers')
+    if y.dtype.kind not in 'Uiub':
+        raise TypeError(f'{name}: expected class labels (strings, integers or booleans), got {y.dtype}')
     return y
 
 def _whole(y): return y.size>0 and np.isfinite(y).all() and (y==np.round(y)).all() and np.abs(y).max()<2**53
@@ -85,9 +90,11 @@ def _whole(y): return y.size>0 and np.isfinite(y).all() and (y==np.round(y)).all
 def _vocab(vocab, least):
     "The vocabulary as an array without doubles"
     vocab = _labels(vocab, 'vocab')
-    if len(vocab)<least: raise ValueError(f'vocab: expected {least} or more classes, got {vocab.tolist()}')
+    if len(vocab)<least:
+        raise ValueError(f'vocab: expected {least} or more classes, got {vocab.tolist()}')
     seen,counts = np.unique(vocab, return_counts=True)
-    if counts.max()>1: raise ValueError(f'vocab: expected each class once, got {seen[counts.argmax()].item()!r} {counts.max()} times')
+    if counts.max()>1:
+        raise ValueError(f'vocab: expected each class once, got {seen[counts.argmax()].item()!r} {counts.max()} times')
     return vocab
 
 def _codes(labels, vocab, name, series=None):
@@ -125,7 +132,8 @@ class _Task:
 
     def check_exclusive(self, who):
         "Raise unless each series has one class"
-        if not self.exclusive: raise TypeError(f'{who}: expected a classification, got {self.name}')
+        if not self.exclusive:
+            raise TypeError(f'{who}: expected a classification, got {self.name}')
 
     def joint_misfit(self, s): # of all outputs of a series (n,); None where outputs are judged alone
         return None
@@ -194,7 +202,8 @@ class Classification(_Tempered):
     def weights(self, codes): return len(codes)/np.maximum(self.counts(codes), 1)/self.c_out
     def check_roc(self, codes, who):
         n = (self.counts(codes)>0).sum()
-        if n<self.c_out: raise ValueError(f"{who}: expected each class in validation for 'roc_auc', got {n} of {self.c_out}")
+        if n<self.c_out:
+            raise ValueError(f"{who}: expected each class in validation for 'roc_auc', got {n} of {self.c_out}")
 
 # %% ../../nbs/23_processing.tasks.ipynb #c823a270
 @patch
@@ -252,7 +261,8 @@ class MultiLabel(_Tempered):
         return (len(codes)-n)/n
     def check_roc(self, codes, who):
         n = min(len(np.unique(c)) for c in np.asarray(codes).T)
-        if n<2: raise ValueError(f"{who}: expected series with and without each label in validation for 'roc_auc', got {n} of 2")
+        if n<2:
+            raise ValueError(f"{who}: expected series with and without each label in validation for 'roc_auc', got {n} of 2")
 
 # %% ../../nbs/23_processing.tasks.ipynb #86f7c10e
 @patch
@@ -268,9 +278,11 @@ def encode(self:MultiLabel,
         series = np.repeat(np.arange(len(y)), [len(o) for o in y])
         if len(series): res[series, _codes(_labels([l for o in y for l in o], name), self.vocab, name, series)] = 1
         return res
-    if y.shape[1:]!=(self.c_out,): raise ValueError(f'{name}: expected 0 and 1 as (samples, {self.c_out} labels), got shape {y.shape}')
+    if y.shape[1:]!=(self.c_out,):
+        raise ValueError(f'{name}: expected 0 and 1 as (samples, {self.c_out} labels), got shape {y.shape}')
     bad = ~np.isin(y, (0,1))
-    if bad.any(): raise ValueError(f'{name}: expected 0 and 1, got {y[bad][0].item()!r} in series {bad.any(1).argmax()}')
+    if bad.any():
+        raise ValueError(f'{name}: expected 0 and 1, got {y[bad][0].item()!r} in series {bad.any(1).argmax()}')
     return y.astype(np.float32)
 
 # %% ../../nbs/23_processing.tasks.ipynb #eb534dff
@@ -309,7 +321,8 @@ class Regression(_Task):
             raise ValueError(f'std: expected finite means and positive deviations, got {self.mean.tolist()} and {self.std.tolist()}')
         def each(o, name):
             o = [o]*self.c_out if isinstance(o, str) else None if o is None else [str(s) for s in o]
-            if o is not None and len(o)!=self.c_out: raise ValueError(f'{name}: expected one for each of {self.c_out} outputs, got {o}')
+            if o is not None and len(o)!=self.c_out:
+                raise ValueError(f'{name}: expected one for each of {self.c_out} outputs, got {o}')
             return o
         self.target_names,self.units = each(target_names, 'target_names'),each(units, 'units')
         self.conformal = conformal
@@ -357,9 +370,11 @@ def _numbers(y, name):
     y = as_targets(y)
     if isinstance(y, list) or y.dtype.kind not in 'fiu':
         raise TypeError(f"{name}: expected numbers, got {'lists of labels' if isinstance(y, list) else y.dtype}")
-    if y.ndim not in (1,2): raise ValueError(f'{name}: expected numbers as (samples,) or (samples, outputs), got shape {y.shape}')
+    if y.ndim not in (1,2):
+        raise ValueError(f'{name}: expected numbers as (samples,) or (samples, outputs), got shape {y.shape}')
     bad = ~np.isfinite(y).reshape(len(y), -1).all(1)
-    if bad.any(): raise ValueError(f'{name}: expected finite numbers, got {y[bad.argmax()].tolist()} for series {bad.argmax()}, {bad.sum()} such in all')
+    if bad.any():
+        raise ValueError(f'{name}: expected finite numbers, got {y[bad.argmax()].tolist()} for series {bad.argmax()}, {bad.sum()} such in all')
     return y.astype(np.float64)
 
 @patch_to(Regression, cls_method=True)
@@ -371,11 +386,13 @@ def fit(cls,
 ) -> Regression:
     "The task with the mean and deviation of `y`"
     y = _numbers(y, name)
-    if len(y)<2: raise ValueError(f'{name}: expected 2 or more targets to train on, got {len(y)}')
+    if len(y)<2:
+        raise ValueError(f'{name}: expected 2 or more targets to train on, got {len(y)}')
     mean,std = y.mean(0),y.std(0)
     for i,(m,s,top) in enumerate(zip(np.atleast_1d(mean), np.atleast_1d(std), np.atleast_1d(np.abs(y).max(0)))):
         what = name if y.ndim==1 else f'{name}: output {i}'
-        if s<=np.finfo(np.float64).eps*top: raise ValueError(f'{what}: expected targets that differ, got {m:.6g} for every training series')
+        if s<=np.finfo(np.float64).eps*top:
+            raise ValueError(f'{what}: expected targets that differ, got {m:.6g} for every training series')
         if np.finfo(np.float32).eps*top>.01*s:
             raise ValueError(f'{what}: expected targets that float32 tells apart, got a deviation of {s:.3g} around {m:.6g}; subtract an offset first')
     return cls(mean, std, target_names, units)
@@ -489,7 +506,8 @@ def infer_task(
         if vocab is not None and (task.vocab is None or np.asarray(vocab).tolist()!=task.vocab.tolist()):
             raise ValueError(f'vocab: expected none beside a task that has its own, got {vocab}')
         return task
-    if task not in (None, *TASKS): raise ValueError(f'task: expected one of {list(TASKS)}, got {task!r}')
+    if task not in (None, *TASKS):
+        raise ValueError(f'task: expected one of {list(TASKS)}, got {task!r}')
     y = as_targets(y)
     if task is None:
         if vocab is not None: task = 'multilabel' if isinstance(y, list) or y.ndim==2 else 'classification'
@@ -497,17 +515,21 @@ def infer_task(
             task,ambiguous = _kind(y)
             if ambiguous: warnings.warn(f'y: {ambiguous}', stacklevel=2)
     if task=='regression':
-        if vocab is not None: raise ValueError(f'vocab: expected none for a regression, got {vocab}; target_names names its outputs')
+        if vocab is not None:
+            raise ValueError(f'vocab: expected none for a regression, got {vocab}; target_names names its outputs')
         return Regression.fit(y, target_names, units)
-    if target_names is not None or units is not None: raise ValueError(f'target_names, units: expected these for a regression only, got them for {task}')
+    if target_names is not None or units is not None:
+        raise ValueError(f'target_names, units: expected these for a regression only, got them for {task}')
     if task=='multilabel':
         lists = isinstance(y, list)
-        if not lists and y.ndim!=2: raise ValueError(f'y: expected 0 and 1 as (samples, labels), or lists of labels, got shape {y.shape}')
+        if not lists and y.ndim!=2:
+            raise ValueError(f'y: expected 0 and 1 as (samples, labels), or lists of labels, got shape {y.shape}')
         if vocab is None: vocab = np.unique(_labels([l for o in y for l in o])) if lists and any(y) else np.arange(0 if lists else y.shape[1])
         return MultiLabel(vocab, lists)
     if vocab is None:
         vocab = np.unique(_labels(y))
-        if len(vocab)<2: raise ValueError(f'y: expected 2 or more classes in the training series, got {vocab.tolist()}')
+        if len(vocab)<2:
+            raise ValueError(f'y: expected 2 or more classes in the training series, got {vocab.tolist()}')
     return Classification(vocab)
 
 # %% ../../nbs/23_processing.tasks.ipynb #e316a81e

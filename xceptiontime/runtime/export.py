@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from .. import __version__
 from ..base.files import whole_file
-from ..processing.preprocess import check_channels
+from ..processing.series import check_channels
 from .predictor import Predictor
 
 # %% ../../nbs/44_runtime.export.ipynb #cfc3708e

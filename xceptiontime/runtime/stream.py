@@ -15,7 +15,7 @@ import numpy as np
 from fastcore.basics import patch
 from numpy.lib.stride_tricks import sliding_window_view
 from ..data.windows import to_samples
-from ..processing.preprocess import check_series
+from ..processing.series import check_series
 from .predictor import Predictor
 
 # %% ../../nbs/43_runtime.stream.ipynb #4830e96b

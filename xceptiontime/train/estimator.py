@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_array,check_consistent_length,check_i
 from ..base.checks import check_whole
 from ..data.loaders import TSDataLoaders
 from .learner import ts_learner
-from ..processing.preprocess import check_series
+from ..processing.series import check_series
 from .recipe import batch_size,get_recipe
 from ..runtime.predictor import Predictor
 from ..processing.tasks import Classification,Regression
