@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 from ..base.checks import brief,check_whole,listed
 from ..data.dataset import series_axes
-from ..processing.preprocess import check_series,cropped
+from ..processing.preprocess import cropped
+from ..processing.series import check_series
 from ..runtime.predictor import Predictor,evaluating
 
 # %% ../../nbs/60_explain.attribution.ipynb #538f97bc
