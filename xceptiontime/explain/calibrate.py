@@ -37,7 +37,7 @@ def _targets(y, p, name, exclusive=None):
         raise ValueError(f'y: expected {words}, got {brief(y.ravel().tolist()[bad[0]])}')
     return y
 
-# %% ../../nbs/63_explain.calibrate.ipynb #b10661ff
+# %% ../../nbs/63_explain.calibrate.ipynb #8f4a18a3
 def _claims(probs, y):
     "Claims, and which came true: of classes the most probable one, of labels each by itself"
     p = _array(probs)
