@@ -36,7 +36,7 @@ def _shares(shares, m, owed):
     owed[top] -= 1
     return n
 
-# %% ../../nbs/35_data.order.ipynb #469e86df
+# %% ../../nbs/35_data.order.ipynb #8f4f3a9f
 def _dealer(members, rng):
     "A function that deals so many of a class; its series are shuffled anew when all were dealt"
     decks = [[] for _ in members]

@@ -43,7 +43,7 @@ def get_myo(
     length=40, # samples of a window: 200 ms
     step=10, # samples from one window to the next
     repetitions=(0,1,2), # which of the 4 repetitions, 0 to 3
-): # X (windows, 8, length) float32; y (windows,) int64, gestures 0 to 4; groups (windows,) int64, the repetition of each
+): # X (windows, 8, length) float32; y (windows,) int64, gestures 0 to 4; groups (windows,) int64, repetitions
     "Windows of the sEMG of a forearm, 8 channels at 200 Hz: 5 gestures"
     recordings,gesture,rep = get_myo_recordings(repetitions)
     return sliding_windows(recordings, length, step, labels=gesture, groups=rep)
@@ -148,9 +148,9 @@ def _check_names(train, a, valid, b):
 def read_files(
     train, # file of series with targets, of any format that `read_series` takes
     valid=None, # file of the series to judge by
-    groups=None, # column of a .csv or .parquet: the subject, session or recording of each series; or an array (samples,)
+    groups=None, # column of a .csv or .parquet: subject, session or recording of each series; or an array (samples,)
     **kwargs, # of the format's reader: `label`, `target`, `id`, `time`, `columns`...
-) -> dict: # `X`, `y`, `splits`, `groups` and `channels`, as `TSDataLoaders.from_arrays` takes them; None if there are none
+) -> dict: # `X`, `y`, `splits`, `groups` and `channels` for `TSDataLoaders.from_arrays`; None if there are none
     "The series of one file, or of one for training and one for validation, with all that is known of them"
     column = groups if isinstance(groups, (str,int)) else None
     if column is not None:
