@@ -167,11 +167,11 @@ ValueError: X: expected 2 or more series to divide into training and validation,
 
 # a class in validation only
 load(X, np.where(np.arange(40)<30, y, 'wave'), splits)
-ValueError: y (validation split): label 'wave' of series 0 is none of the 2 classes
+ValueError: y (validation split): expected labels among the 2 classes 'fist', 'rest', got 'wave' for series 0
 
 # a new label at prediction
 learn.get_X_preds(X[:1], ['wave'])
-ValueError: y: label 'wave' of series 0 is none of the 2 classes: 'fist', 'rest'
+ValueError: y: expected labels among the 2 classes 'fist', 'rest', got 'wave' for series 0
 
 # targets of another number at prediction
 learn.get_X_preds(X[:3], y[:2])
@@ -228,7 +228,7 @@ ValueError: y: expected 0 and 1 in two dimensions of integers, got 2; task='regr
 
 # a label that training never saw
 load(X, [['a'],['b']]*15+[['c']]*10, splits)
-ValueError: y (validation split): label 'c' of series 0 is none of the 2 classes
+ValueError: y (validation split): expected labels among the 2 labels 'a', 'b', got 'c' for series 0
 
 # labels where columns are fewer
 load(X, labels, splits, vocab=['a','b'])
@@ -246,7 +246,7 @@ ValueError: vocab: expected each class once, got 'rest' 2 times
 
 # a class too few
 load(X, y, splits, vocab=['rest','wave'])
-ValueError: y (training split): label 'fist' of series 1 is none of the 2 classes
+ValueError: y (training split): expected labels among the 2 classes 'rest', 'wave', got 'fist' for series 1
 
 # a single class
 load(X, y, splits, vocab=['rest'])
@@ -254,7 +254,7 @@ ValueError: vocab: expected 2 or more classes, got ['rest']
 
 # classes of another kind
 load(X, y, splits, vocab=[0,1])
-ValueError: ... label 'rest' of series 0 is none of the 2 classes: 0, 1
+ValueError: ... expected labels among the 2 classes 0, 1, got 'rest' for series 0
 
 # classes for numbers
 load(X, numbers, splits, task='regression', vocab=['a','b'])

@@ -25,7 +25,8 @@ from .tables import Columns,read_table
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
 from ..processing.series import check_channels,check_series
-from ..processing.tasks import as_targets,class_weights,infer_task
+from ..processing.targets import as_targets
+from ..processing.tasks import class_weights,infer_task
 
 # %% ../../nbs/38_data.loaders.ipynb #0945cc6c
 def _series(X, c_in=None):
