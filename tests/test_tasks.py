@@ -130,7 +130,7 @@ class Prior(nn.Module):
     def forward(self, x): return self.head(x.new_zeros(len(x), 1))
 
 def test_weights_move_probabilities_as_the_page_says():
-    "The prior that is learned is the data's; an even one with balanced batches or class weights, and corrected the data's"
+    "The prior learned is that of the data; with balanced batches or class weights an even one; corrected, the data's again"
     X,y = rng.normal(size=(200,1,12)),np.where(np.arange(200)%10==0, 'rare', 'many')
     def prior(loss=False, **kw):
         splits = np.arange(160),np.arange(160,200)

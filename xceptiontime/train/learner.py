@@ -37,7 +37,8 @@ from .pretrained import Pretrained,go_on_from
 
 # %% ../../nbs/50_train.learner.ipynb #e0b1b96c
 def _check_dls(dls):
-    if not isinstance(dls, TSDataLoaders): raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
+    if not isinstance(dls, TSDataLoaders):
+        raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
 
 # %% ../../nbs/50_train.learner.ipynb #7e927f1b
 @delegates(Learner.__init__)
@@ -68,7 +69,7 @@ class TSLearner(Learner):
 
     @property
     def task(self):
-        "What the scores mean: a copy of the task of the data, so that two learners may each have a temperature"
+        "What the scores mean: a copy of the data's task, as two learners may each have a temperature"
         own,new = self._task,self.dls.task
         if not own.same_as(new):
             raise ValueError('dls: expected data for the task that this learner was made for, '
@@ -100,7 +101,7 @@ def body_and_head(
     return L([p for p in params(model) if id(p) not in ids], head)
 
 # %% ../../nbs/50_train.learner.ipynb #da5d6b57
-ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # where an architecture's own default is the published one
+ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # where an architecture's default is the published one
 
 def _sort_out(kwargs, arch):
     "Arguments of `arch`, and those of `Learner`; one that neither knows raises"
@@ -114,7 +115,8 @@ def _sort_out(kwargs, arch):
 
 def _check_none_beside_pretrained(arch, arch_kwargs):
     said = [k for k in arch_kwargs if k!='head'] + ['arch']*(arch is not XceptionTime)
-    if said: raise TypeError(f'{said[0]}: expected none beside pretrained, whose folder says what the network is')
+    if said:
+        raise TypeError(f'{said[0]}: expected none beside pretrained, whose folder says what the network is')
 
 # %% ../../nbs/50_train.learner.ipynb #fe2b8ddc
 @delegates(Learner.__init__, but='model,splitter')
@@ -133,7 +135,8 @@ def ts_learner(
 ) -> TSLearner:
     "A `TSLearner` with a new network that fits `dls`, or with that of a model folder"
     _check_dls(dls)
-    if not callable(arch): raise TypeError(f'arch: expected a class such as XceptionTime, got {brief(arch)}')
+    if not callable(arch):
+        raise TypeError(f'arch: expected a class such as XceptionTime, got {brief(arch)}')
     arch_kwargs,kwargs = _sort_out(kwargs, arch)
     if seed is not None:
         set_seed(seed)
@@ -197,12 +200,15 @@ def _do_fit(self:TSLearner):
 def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     "Train for `n_epoch` epochs; see fastai's `Learner.fit`"
     search = any(c is LRFinder or isinstance(c, LRFinder) for c in (*self.cbs, *L(kwargs.get('cbs'))))
-    run = Run('lr search' if search else 'training', self.seed, before=(self.trained or {}).get('epochs', 0))
+    before = (self.trained or {}).get('epochs', 0)
+    run = Run('lr search' if search else 'training', self.seed, before)
     try:
         with self.running(run): super(TSLearner, self).fit(n_epoch, lr, **kwargs)
     finally: # a later error, such as of loading a best model that was never saved, comes from this one
-        if run.error is not None: raise run.error
-    if run.interrupted: raise KeyboardInterrupt
+        if run.error is not None:
+            raise run.error
+    if run.interrupted:
+        raise KeyboardInterrupt
 
 # %% ../../nbs/50_train.learner.ipynb #7d1c0a53
 @patch
@@ -235,7 +241,8 @@ def get_X_preds(self:TSLearner,
     "Predictions for new series, through the `Predictor`"
     pred = self.predictor()
     targets = None if y is None else torch.from_numpy(pred.task.encode(y))
-    if with_loss and targets is None: raise ValueError('y: expected targets for with_loss=True, got None')
+    if with_loss and targets is None:
+        raise ValueError('y: expected targets for with_loss=True, got None')
     scores = pred.scores(X, bs) # (samples, outputs)
     if targets is not None and len(targets)!=len(scores):
         raise ValueError(f'y: expected {len(scores)} targets for as many series, got {len(targets)}')
@@ -266,7 +273,7 @@ def predict(self:TSLearner,
 @patch
 @delegates(Learner.get_preds)
 def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
-    "fastai's, without random transforms of the training split, and with an empty answer for a loader without series"
+    "fastai's, without random transforms; a loader without series has an empty answer"
     if dl is None: dl = self.dls[ds_idx].in_order()
     ds = getattr(dl, 'dataset', None)
     if ds is None or len(ds): return super(TSLearner, self).get_preds(ds_idx=ds_idx, dl=dl, **kwargs)
@@ -297,7 +304,7 @@ def _over(self:TSLearner,
 def scores(self:TSLearner,
     dl=None, # a loader of this learner's; that of the validation split if None
 ) -> tuple: # scores (samples, outputs), a tensor; targets as `task.encode` gives them, an array, or None
-    "Scores of the network for each series of a loader, before the task's activation, and the series' targets"
+    "Scores for each series of a loader, before the task's activation, and the series' targets"
     return self._over(self.model, dl)
 
 @patch
@@ -319,7 +326,8 @@ def series_of(self:TSLearner,
     ds = getattr(self.dls.valid if dl is None else dl, 'dataset', None)
     if not isinstance(ds, TSDataset):
         raise TypeError(f'dl: expected a loader such as dls.test_dl(X, y), got {type(dl).__name__}')
-    if not len(ds): raise ValueError('dl: expected a loader with series, got an empty one')
+    if not len(ds):
+        raise ValueError('dl: expected a loader with series, got an empty one')
     if targets and ds.y is None:
         raise ValueError('dl: expected series with targets, got a loader without; test_dl takes a y')
     fits = 'learn.dls.test_dl makes a loader that fits'

@@ -37,17 +37,20 @@ def _check_channels(predictor, dls, folder):
                       stacklevel=4)
 
 # %% ../../nbs/53_train.pretrained.ipynb #8a82112b
+def _centre_and_spread(preprocess):
+    return [getattr(preprocess, o).cpu().numpy() for o in STATS.get(preprocess.scale, ('mean','std'))]
+
 def _take_statistics(own, new):
     "Put the statistics `own` of a folder in the place of the data's, `new`"
     if own.settings()!=new.settings():
         raise ValueError(f'pretrained: expected data preprocessed as for the model, {own.extra_repr()}, '
                          f'got {new.extra_repr()}; missing=, scale= and mu= of the loaders say how')
     if own.scale not in ('sample',None):
-        (c,s),(c2,s2) = ([getattr(p, o).cpu().numpy() for o in STATS.get(p.scale, ('mean','std'))] for p in (own,new))
-        far = (np.abs(c2-c)>10*s) | (s2>10*s) | (s2<s/10) # centre and spread (channels,)
+        (c,s),(c2,s2) = _centre_and_spread(own),_centre_and_spread(new) # (channels,) each
+        far = (np.abs(c2-c)>10*s) | (s2>10*s) | (s2<s/10)
         if far.any():
-            warnings.warn(f'pretrained: channels [{listed(np.flatnonzero(far))}] of the data are far from those that '
-                          'the model was trained on; are they in other units?', stacklevel=4)
+            warnings.warn(f'pretrained: channels [{listed(np.flatnonzero(far))}] of the data are far from those '
+                          'that the model was trained on; are they in other units?', stacklevel=4)
     new.load_state_dict(own.state_dict())
 
 # %% ../../nbs/53_train.pretrained.ipynb #cada5a5b
@@ -73,13 +76,17 @@ def go_on_from(
                              f'got {brief(head)}')
         _take_statistics(p.preprocess, dls.preprocess)
         new.go_on_from(p.task)
-        said = f'pretrained: {name} for the same {new.count()}; its weights and its statistics of preprocessing go on'
-        return Pretrained(p.model, new, p.training, said)
+        said = f'pretrained: {name} for the same {new.count()}'
+        goes_on = 'its weights and its statistics of preprocessing go on'
+        return Pretrained(p.model, new, p.training, f'{said}; {goes_on}')
     if not hasattr(p.model, 'reset_head'):
-        raise TypeError(f'pretrained: expected {p.task}, as {type(p.model).__name__} has no reset_head, got {new}')
+        raise TypeError(f'pretrained: expected {brief(p.task)}, as {type(p.model).__name__} has no reset_head, '
+                        f'got {brief(new)}')
     p.model.reset_head(new.c_out, head)
-    said = f'pretrained: the body of {name}; a fresh head for {new.count()} in place of {p.task.count()}'
-    return Pretrained(p.model, new, said=f'{said}, and the statistics of the data{_hint(p.task.vocab, new.vocab)}')
+    head_for = f'a fresh head for {new.count()} in place of {p.task.count()}'
+    hint = _hint(p.task.vocab, new.vocab)
+    said = f'pretrained: the body of {name}; {head_for}, and the statistics of the data{hint}'
+    return Pretrained(p.model, new, said=said)
 
 def _hint(own, new):
     if own is None or new is None or not set(new.tolist())<=set(own.tolist()): return ''

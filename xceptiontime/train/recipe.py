@@ -103,7 +103,8 @@ def batch_size(
 def _check_recipe(r):
     "All settings are there, and each is one that training can do"
     unknown = [k for k in r if k not in BASE]
-    if unknown: raise ValueError(f'recipe: expected some of {list(BASE)}, got {brief(unknown[0])}')
+    if unknown:
+        raise ValueError(f'recipe: expected some of {list(BASE)}, got {brief(unknown[0])}')
     if not isinstance(r['bs'], str): check_whole(bs=r['bs'])
     elif r['bs'] not in _SHARES:
         raise ValueError(f"bs: expected a number or one of {list(_SHARES)}, got {brief(r['bs'])}")
