@@ -118,6 +118,7 @@ def _training():
 
 def _recipe(args):
     "The recipe, with what the arguments say instead"
+    _training() # before another import brings fastai
     from xceptiontime.train.recipe import get_recipe
     told = {k: getattr(args, k) for k in ('epochs','lr','bs','scale')}
     recipe = get_recipe(args.recipe, **{k: v for k,v in told.items() if v is not None})
