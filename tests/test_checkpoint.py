@@ -133,7 +133,8 @@ def test_folder_that_cannot_be(tmp_path):
 
 class Interrupt(Callback):
     def after_batch(self):
-        if self.training and self.train_iter==5: raise KeyboardInterrupt
+        if self.training and self.train_iter==5:
+            raise KeyboardInterrupt
 
 def test_interrupt_ends_cleanly(tmp_path):
     learn = small(tmp_path)
