@@ -83,7 +83,7 @@ def as_vocab(
     least:int, # how many there must be
 ) -> np.ndarray: # (classes,)
     "The vocabulary as an array without doubles"
-    vocab = as_labels(vocab, 'vocab')
+    vocab = as_labels(vocab, 'vocab') if len(vocab) else np.zeros(0, int)
     if len(vocab)<least:
         raise ValueError(f'vocab: expected {least} or more classes, got [{listed(vocab)}]')
     seen,counts = np.unique(vocab, return_counts=True)
