@@ -58,12 +58,13 @@ def _counters(cb): return _plain({k: vars(cb)[k] for k in _COUNTED if k in vars(
 _LOOKING = ('ProgressCallback','ShowGraphCallback','Recorder','CSVLogger','KeepFinite', # by name, as most
             'TensorBoardBaseCallback','WandbCallback','NeptuneCallback','CometCallback') # need other packages
 def _taking_part(learn):
-    "The callbacks that may touch the weights: all but those known to look only, and those that say `looks_only = True`"
+    "The callbacks that may touch the weights: neither known to look only nor with `looks_only = True`"
     def looks(cb):
         return getattr(type(cb), 'looks_only', False) or any(c.__name__ in _LOOKING for c in type(cb).__mro__)
     return [cb for cb in learn.cbs.sorted('order') if not looks(cb)]
 
-def _figures(rec): return list(rec.metric_names[1:-1] if rec.add_time else rec.metric_names[1:]) # names of `values`
+def _figures(rec): # names of its `values`
+    return list(rec.metric_names[1:-1] if rec.add_time else rec.metric_names[1:])
 
 def _progress(learn):
     "What the recorder and the callbacks have counted"
@@ -78,19 +79,20 @@ def _set_progress(learn, s):
     for k in ('lrs','iters'): setattr(rec, k, s[k])
     rec.losses = [torch.tensor(o) for o in s['losses']]
     rows = [dict(zip(s['figures'], v)) for v in s['values']]
-    rec.values = [L(row.get(k, float('nan')) for k in _figures(rec)) for row in rows] # another metric touches no weight
+    names = _figures(rec) # another metric touches no weight
+    rec.values = [L(row.get(k, float('nan')) for k in names) for row in rows]
     rec.smooth_loss.count,rec.smooth_loss.val = s['smooth']
     learn.train_iter,learn.final_record = s['train_iter'],rec.values[-1]
     for cb,state in zip(_taking_part(learn), s['callbacks']): vars(cb).update(state)
 
 # %% ../../nbs/55_train.checkpoint.ipynb #d1e2f3a5
-def _digest(*parts) -> str: # arrays, bytes or text
+def _digest(*parts) -> str: # arrays, tensors or text
     "A short name for them, which changes with any bit"
     h = blake2b(digest_size=12)
     for o in parts:
         if isinstance(o, torch.Tensor): o = o.detach().cpu().numpy()
         if isinstance(o, np.ndarray): h.update(f'{o.dtype}{o.shape}'.encode())
-        h.update(o.encode() if isinstance(o, str) else np.ascontiguousarray(o) if isinstance(o, np.ndarray) else o)
+        h.update(o.encode() if isinstance(o, str) else np.ascontiguousarray(o))
     return '#'+h.hexdigest()
 
 _MOST_READ = 2**28 # bytes
@@ -111,21 +113,24 @@ def _told(o, depth=4):
     if isinstance(o, np.generic): o = o.item()
     if o is None or isinstance(o, (bool,int,float,complex,str,bytes)): return repr(o)
     if depth==0: return type(o).__qualname__
-    def more(v): return _told(v, depth-1)
+    more = partial(_told, depth=depth-1)
     if isinstance(o, (np.ndarray,torch.Tensor)): return _digest(o)
     if isinstance(o, (list,tuple,L)): return f"[{', '.join(map(more, o))}]"
     if isinstance(o, dict): return f"({', '.join(f'{k}={more(v)}' for k,v in o.items())})"
     if isinstance(o, partial): return more([o.func, o.args, o.keywords])
-    if isinstance(o, FunctionType): return o.__qualname__ + more([o.__defaults__, *_of_code(o.__code__), _cells(o)])
-    if isinstance(o, Distribution): return more({k: getattr(o, k) for k in o.arg_constraints})
+    if isinstance(o, FunctionType): return o.__qualname__ + more(_of_function(o))
+    if isinstance(o, Distribution):
+        return more({k: getattr(o, k) for k in o.arg_constraints})
     if hasattr(o, '__name__'): return o.__name__ # a class, or a function that is not Python's
     if isinstance(o, Path): return 'Path' # where something lies touches no weight
     own = {k: v for k,v in getattr(o, '__dict__', {}).items() if not k.startswith('_')}
     if isinstance(o, nn.Module): own.update(o.state_dict(), **dict(o.named_children()), training=None)
     return type(o).__qualname__ + more(own)
 
-def _of_code(c): return [c.co_code, c.co_names, *[o for o in c.co_consts[1:] if isinstance(o, (int,float,str))]]
-def _cells(f): return [c.cell_contents for c in f.__closure__ or ()]
+def _of_function(f):
+    code = f.__code__
+    constants = [o for o in code.co_consts[1:] if isinstance(o, (int,float,str))]
+    return [f.__defaults__, code.co_code, code.co_names, constants, [c.cell_contents for c in f.__closure__ or ()]]
 
 def _settings(o):
     "The arguments that a callback or a transform was made with, where it keeps them"
@@ -187,8 +192,8 @@ def _fingerprint(learn):
     seed = getattr(learn.dls.train, 'seed', None) if learn.seed is None else learn.seed
     return dict(seed=seed, epochs=learn.n_epoch, **_of_optimizer(learn), **_of_data(learn.dls),
                 loss=_digest(_told(learn.loss_func.loss)), **_of_network(learn), passes=learn.this_run.passes,
-                callbacks=[cb.name for cb in cbs], **{f'settings of {cb.name}': _settings(cb) for cb in cbs
-                                                      if not isinstance(cb, ParamScheduler)})
+                callbacks=[cb.name for cb in cbs],
+                **{f'settings of {cb.name}': _settings(cb) for cb in cbs if not isinstance(cb, ParamScheduler)})
 
 # %% ../../nbs/55_train.checkpoint.ipynb #d1e2f3ad
 def _same(a, b):
@@ -206,8 +211,9 @@ def _differences(saved, now):
     def told(k):
         old,new = saved.get(k),now.get(k)
         if isinstance(old, list) and isinstance(new, list):
-            text = ', '.join([f'without {o}' for o in old if o not in new] + [f'with {o}' for o in new if o not in old])
-            return f'{k} ({text})' if 0<len(text)<40 and isinstance((old+new)[0], str) else k
+            gone,come = [o for o in old if o not in new],[o for o in new if o not in old]
+            text = ', '.join([f'without {o}' for o in gone] + [f'with {o}' for o in come])
+            return f'{k} ({text})' if 0<len(text)<50 and isinstance((old+new)[0], str) else k
         old,new = _shown(old),_shown(new)
         return f'{k} ({old}, now {new})' if old and new else k
     more = f' and {len(names)-5} more' if len(names)>5 else ''
@@ -220,7 +226,8 @@ def _set_optimizer(learn, s): learn.opt.load_state_dict(dict(state=s['state'], h
 # %% ../../nbs/55_train.checkpoint.ipynb #123f4173
 class Checkpoint(Callback):
     "Writes the state of a run at the end of each epoch, and goes on from there if the run was cut short"
-    order,run_valid,looks_only = 200,False,True # after all that changes in an epoch
+    order,run_valid = 200,False # after all that changes in an epoch
+    looks_only = True
     def __init__(self,
         folder, # where `checkpoint.pt` is or will be; each run has a folder of its own
     ): self.file = Path(folder)/'checkpoint.pt'
