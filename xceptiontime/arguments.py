@@ -20,7 +20,8 @@ def whole(
     "Whole numbers of `least` or more"
     def parse(text):
         n = int(text)
-        if n<least: raise ValueError(text)
+        if n<least:
+            raise ValueError(text)
         return n
     parse.__name__ = f'whole number of {least} or more'
     return parse
@@ -31,7 +32,8 @@ count,seed = whole(1),whole(0)
 def positive(text):
     "A number above 0"
     x = float(text)
-    if not 0<x<float('inf'): raise ValueError(text)
+    if not 0<x<float('inf'):
+        raise ValueError(text)
     return x
 
 def span(text):
@@ -49,7 +51,8 @@ def names(text):
 def character(text):
     "One character; a tab is hard to type, so `tab` and `\\t` stand for it"
     text = {'\\t': '\t', 'tab': '\t'}.get(text, text)
-    if len(text)!=1: raise ValueError(text)
+    if len(text)!=1:
+        raise ValueError(text)
     return text
 
 character.__name__ = 'single character'
@@ -61,15 +64,17 @@ class Parser(argparse.ArgumentParser):
 
 # %% ../nbs/82_arguments.ipynb #d2146896
 class Arg:
-    "An argument, to be added to a parser later: `names` and `settings` are those of `ArgumentParser.add_argument`"
+    "An argument for a parser; `names` and `settings` are those of `ArgumentParser.add_argument`"
     def __init__(self, *names, **settings): self.names,self.settings = names,settings
     def add_to(self, parser): parser.add_argument(*self.names, **self.settings)
 
 class Group:
     "Arguments that stand in the help under a title of their own"
-    def __init__(self, title, description, *args): self.title,self.description,self.args = title,description,args
+    def __init__(self, title, description, *args):
+        self.heading = title,description
+        self.args = args
     def add_to(self, parser):
-        group = parser.add_argument_group(self.title, self.description)
+        group = parser.add_argument_group(*self.heading)
         for a in self.args: a.add_to(group)
 
 # %% ../nbs/82_arguments.ipynb #d627971a
@@ -82,7 +87,8 @@ def command(
 ):
     "Makes a function with one parameter, the parsed arguments, a command of its name; its docstring is its help"
     def made(f):
-        f.example,f.args,f.fixed = example,args,fixed
+        f.example = example
+        f.args,f.fixed = args,fixed
         COMMANDS[f.__name__] = f
         return f
     return made
@@ -114,8 +120,8 @@ def force(of):
 # %% ../nbs/82_arguments.ipynb #df8a7002
 def table(*more):
     "What the columns of a table are; `more` is beside it"
-    return Group('a table',
-        'what the columns of a .csv or .parquet file are; with --id it is long, a row a time step, else it has a row a series',
+    return Group('a table', 'what the columns of a .csv or .parquet file are; '
+                            'with --id it is long, a row a time step, else it has a row a series',
         Arg('--label', metavar='NAME', help='column of class labels'),
         Arg('--target', metavar='NAME', help='or of numbers to predict'),
         Arg('--id', metavar='NAME', help='column that names the series'),
@@ -141,7 +147,8 @@ def training(
             help=f'times that training sees each series {default(epochs)}'),
         Arg('--lr', type=positive, default=lr, metavar='X', help=f'highest learning rate {default(lr)}'),
         Arg('--bs', type=count, metavar='N', help=f'series in a batch {default(None)}'),
-        Arg('--missing', choices=MISSING, default='raise', help='missing values: see Preprocess (default: %(default)s)'),
+        Arg('--missing', choices=MISSING, default='raise',
+            help='missing values: see Preprocess (default: %(default)s)'),
         Arg('--scale', choices=scales, help=f'scaling: see Preprocess {default(None)}'),
         Arg('--resample', type=count, metavar='N', help='stretch or squeeze all series to so many steps'),
         Arg('--crop', type=count, metavar='N', help='or keep so many in the middle of each'),

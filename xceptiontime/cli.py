@@ -13,8 +13,8 @@ from argparse import BooleanOptionalAction
 from contextlib import nullcontext
 from pathlib import Path
 import numpy as np
-from xceptiontime.arguments import (MODEL, Arg, command, count, force, get_parser, names, positive, seed, series_file,
-    span, table, training)
+from .arguments import (MODEL, Arg, command, count, force, get_parser, names, positive, seed,
+    series_file, span, table, training)
 from .base.checks import brief
 from .base.files import whole_file,whole_folder
 from .data.formats import read_series
@@ -56,24 +56,27 @@ def _table(args, path, channels=None):
     if 'sep' in res and str(path).lower().endswith('.parquet'):
         raise ValueError(f'--sep: expected with a .csv file, got {path}')
     if res and not is_table(path):
-        raise ValueError(f"--{[*res][0]}: expected a table, {' or '.join(TABLES)}, to be told its columns, got {path}")
-    if channels and 'id' in res: res.setdefault('columns', channels) # in the order that the model knows
-    elif channels and is_table(path) and set(channels)<=set(column_names(path, sep=res.get('sep', ','))):
+        first,kinds = next(iter(res)),' or '.join(TABLES)
+        raise ValueError(f'--{first}: expected a table, {kinds}, to be told its columns, got {path}')
+    if not channels: return res
+    if 'id' in res: return {'columns': channels, **res} # in the order that the model knows
+    if is_table(path) and set(channels)<=set(column_names(path, sep=res.get('sep', ','))):
         raise ValueError(f'--id: expected the column that names the series, as {path} has a row a step, '
                          f"with the model's channels {', '.join(channels)}")
     return res
 
 # %% ../nbs/80_cli.ipynb #03151de4
 def _warn_of_steps(args, X, predictor):
-    "Warn of a wide table with one column more than the training series had steps, which is most often one of labels"
-    lo,hi = predictor.lengths or (None,None)
+    "Warn of a wide table with a column more than training series had steps: most often it holds labels"
+    if not is_table(args.file) or args.id is not None or args.columns is not None: return
     n = max(x.shape[-1] for x in X)
-    if is_table(args.file) and args.id is None and args.columns is None and lo==hi and n-1==hi:
-        print(f'xceptiontime {args.command}: {args.file} has {n} steps a series, and the model was trained on {hi}; '
-              'if one of the columns is no step, --label, --target or --columns leaves it out', file=sys.stderr)
+    if predictor.lengths==(n-1,n-1):
+        print(f'xceptiontime {args.command}: {args.file} has {n} steps a series, '
+              f'and the model was trained on {n-1}; if one of the columns is no step, '
+              '--label, --target or --columns leaves it out', file=sys.stderr)
 
 def _read(args, predictor, labels=True):
-    "Series, targets, which must be there with `labels`, and ids, if a table has them, of the file that a command is about"
+    "Series of a file, their targets and their ids, each None if it has none; `labels` asks for targets"
     columns = _table(args, args.file, predictor.channels)
     ids = None
     if is_table(args.file):
@@ -89,15 +92,19 @@ def _read(args, predictor, labels=True):
 
 # %% ../nbs/80_cli.ipynb #e12ab945
 def _check_out(out, overwrite, name='--out', folder=False):
-    "Refuse early, before any work, what could not be written in the end, and to write over what is there"
+    "Refuse early, before any work, a place that could not be written in the end, and one that is taken"
     if out is None: return
     out = Path(out)
-    if not overwrite and (out.is_file() or out.is_dir() and any(out.iterdir())):
-        raise FileExistsError(f'{name}: expected a new or empty place, got {out}, which exists; --force replaces it')
+    taken = out.is_file() or out.is_dir() and any(out.iterdir())
+    if taken and not overwrite:
+        raise FileExistsError(f'{name}: expected a new or empty place, got {out}, which exists; '
+                              '--force replaces it')
     if folder and out.exists() and not out.is_dir():
         raise NotADirectoryError(f'{name}: expected a folder, or none yet, got the file {out}')
-    if not folder and out.is_dir(): raise IsADirectoryError(f'{name}: expected a file to write, got the folder {out}')
-    if not folder and not out.absolute().parent.is_dir():
+    if folder: return
+    if out.is_dir():
+        raise IsADirectoryError(f'{name}: expected a file to write, got the folder {out}')
+    if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f'{name}: expected a file in a folder that exists, got {out}')
 
 # %% ../nbs/80_cli.ipynb #772c8e93
@@ -111,6 +118,7 @@ def _training():
 
 def _recipe(args):
     "The recipe, with what the arguments say instead"
+    _training() # before another import brings fastai
     from xceptiontime.train.recipe import get_recipe
     told = {k: getattr(args, k) for k in ('epochs','lr','bs','scale')}
     recipe = get_recipe(args.recipe, **{k: v for k,v in told.items() if v is not None})
@@ -131,7 +139,8 @@ def _processes(learn, resume):
     "Train in as many processes as `accelerate launch` has started"
     n = int(os.environ.get('WORLD_SIZE', 1))
     if n<2: return nullcontext()
-    if resume: raise ValueError(f'--resume: expected one process, got {n}')
+    if resume:
+        raise ValueError(f'--resume: expected one process, got {n}')
     import xceptiontime.train.distributed # noqa: F401 (it gives a Learner `distrib_ctx` for series)
     return learn.distrib_ctx()
 
@@ -189,10 +198,11 @@ def demo(args):
 @command('xceptiontime train GunPoint_TRAIN.ts --valid GunPoint_TEST.ts --out gunpoint',
     series_file('labelled series', 'train', 'TRAIN'),
     Arg('--valid', metavar='FILE', help='series to judge by; a part of TRAIN if not given'),
-    Arg('--valid-size', type=positive, default=.2, metavar='X', help='that part, as a share (default: %(default)s)'),
+    Arg('--valid-size', type=positive, default=.2, metavar='X',
+        help='that part, as a share (default: %(default)s)'),
     *training('TRAIN-model if not given'),
-    table(Arg('--groups', metavar='NAME', help='column of the subject, session or recording of each series; '
-                                               'none is trained and judged on at once')),
+    table(Arg('--groups', metavar='NAME', help=
+        'column of the subject, session or recording of each series; none is trained and judged on at once')),
     recipe=None)
 def train(args):
     "Train on the labelled series of a file and save a model folder"
@@ -201,7 +211,8 @@ def train(args):
     if args.out is None: args.out = f'{Path(args.train).stem}-model'
     _check_out(args.out, args.force, folder=True)
     if is_table(args.train) and args.label is None and args.target is None:
-        raise ValueError(f'--label, --target: expected one of them to name a column of {args.train}, got neither')
+        raise ValueError('--label, --target: expected one of them to name a column '
+                         f'of {args.train}, got neither')
     data = read_files(args.train, args.valid, args.groups, **_table(args, args.train))
     if data['splits'] is None:
         data['splits'] = get_splits(data['y'], args.valid_size, groups=data['groups'], seed=args.seed)
@@ -252,9 +263,10 @@ def info(args):
 @command('xceptiontime export gunpoint --onnx gunpoint.onnx',
     MODEL,
     Arg('--onnx', metavar='FILE', required=True, help='file to write'),
-    Arg('--channels', metavar='NAMES', type=names, help='names of the channels for its metadata, with commas between'),
+    Arg('--channels', metavar='NAMES', type=names,
+        help='names of the channels for its metadata, with commas between'),
     Arg('--lengths', action=BooleanOptionalAction, help='a second input with the lengths of padded series? '
-                                                        '(default: if it was trained on series of unequal length)'),
+        '(default: if it was trained on series of unequal length)'),
     force('--onnx'))
 def export(args):
     "Write a model folder as one ONNX file, from raw series to answers, checked with ONNX Runtime"
@@ -268,8 +280,9 @@ def _columns_of(channels, header):
     "Where in `header` each of `channels` stands"
     header = [h.strip() for h in header]
     if any(header.count(n)!=1 for n in channels):
-        raise ValueError(f'line 1: expected a column for each of the channels {brief(channels)}, got {brief(header)}; '
-                         'without names the columns are taken for the channels in this order')
+        raise ValueError(f'line 1: expected a column for each of the channels {brief(channels)}, '
+                         f'got {brief(header)}; without names the columns are taken '
+                         'for the channels in this order')
     return [header.index(n) for n in channels]
 
 def _samples(
@@ -277,7 +290,7 @@ def _samples(
     c_in, # channels
     channels=None # their names, if these are known
 ): # generator of samples (channels, 1)
-    "Samples from lines of text; names in the first line tell where the channels stand, or are passed over if none are known"
+    "Samples from lines of text; names in the first line say where the channels stand, or are passed over"
     columns,width = range(c_in),c_in
     for i,line in enumerate(lines, 1):
         fields = next(csv.reader([line]), [])
@@ -290,7 +303,8 @@ def _samples(
             kind = 'channel' if width==c_in else 'column'
             raise ValueError(f'line {i}: expected {width} values, one a {kind}, got {len(x)}')
         bad = [fields[c] for c in columns if x[c] is None]
-        if bad: raise ValueError(f'line {i}: expected numbers, got {brief(bad[0])}')
+        if bad:
+            raise ValueError(f'line {i}: expected numbers, got {brief(bad[0])}')
         yield np.array([x[c] for c in columns])[:,None] # (channels, 1)
 
 # %% ../nbs/80_cli.ipynb #d13d9029
@@ -303,7 +317,8 @@ def _samples(
     Arg('--smooth', choices=('majority','mean'), help='smooth over the last answers; not if not given'),
     Arg('--last', type=count, default=5, metavar='N', help='answers to smooth over (default: %(default)s)'))
 def stream(args):
-    "Read samples from standard input, a line of CSV each with the channels as columns, and write a line for each window as it fills"
+    """Read samples from standard input, a line of CSV each with the channels as columns, \
+and write a line for each window as it fills"""
     from xceptiontime.runtime.stream import StreamingPredictor
     predictor = Predictor.from_pretrained(args.model)
     task = predictor.task
@@ -331,7 +346,8 @@ def stream(args):
     Arg('--seeds', nargs='+', type=seed, metavar='N', default=[0,1,2], help='of each (default: 0 1 2)'),
     Arg('--epochs', type=count, metavar='N', help='instead of those of the recipe'),
     Arg('--jobs', type=count, metavar='N', default=1, help='trainings at a time (default: %(default)s)'),
-    Arg('--backend', choices=('dask','ray'), help='engine that spreads them; processes of this machine if not given'),
+    Arg('--backend', choices=('dask','ray'),
+        help='engine that spreads them; processes of this machine if not given'),
     Arg('--address', metavar='URL', help='of its cluster; one on this machine if not given'))
 def bench(args):
     "Train over data sets, networks, recipes and seeds, where that was not done yet; several may share a folder"

@@ -64,8 +64,8 @@ def ensemble_scores(
         _,y,(train,test) = get_ucr(name, path)
         probs = [np.load(Path(out)/f'{unit_name(r)}.npy') for r in rows] # each (series, classes)
         scores = scores_of(np.mean(probs, 0, dtype=np.float64), infer_task(y[train]).encode(y[test]))
-        of_all = dict(networks=size, seconds=sum(r['seconds'] for r in rows))
-        res.append(dict(set=name, arch=arch, recipe=recipe, **scores, **of_all))
+        seconds = sum(r['seconds'] for r in rows)
+        res.append(dict(set=name, arch=arch, recipe=recipe, networks=size, **scores, seconds=seconds))
     return pd.DataFrame(res)
 
 # %% ../../nbs/71_bench.comparison.ipynb #93eaa9c2

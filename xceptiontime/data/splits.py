@@ -203,7 +203,7 @@ def _ordered_folds(unit, k):
     n = u.max()+1 if len(u) else 0
     block = n//(k+1)
     if not block:
-        raise ValueError(f'n_splits: expected fewer than the {n} samples or groups in order, got {k}')
+        raise ValueError(f'n_splits: expected fewer than the {n} samples or groups in order, got {brief(k)}')
     return np.maximum((u-(n-k*block))//block, -1)
 
 # %% ../../nbs/34_data.splits.ipynb #9ac1a7d4
@@ -277,7 +277,8 @@ def _held_out(groups, named, n):
         if groups is None:
             raise ValueError(f'groups: expected an id for each sample with {name}=, got None')
         there,ids = np.unique(groups),np.atleast_1d(ids)
-        missing = [i for i in ids.tolist() if i not in set(there.tolist())]
+        known = set(there.tolist())
+        missing = [i for i in ids.tolist() if i not in known]
         if missing:
             raise ValueError(f'{name}: expected some of the groups {listed(there, width=100)}, '
                              f'got {listed(missing, width=100)}')
@@ -296,7 +297,7 @@ def _check_args(y, groups, named, n_splits, ordered, gap):
     check_whole(n_splits=n_splits)
     check_whole(0, gap=gap)
     if n_splits>1 and named['valid_groups'] is not None:
-        raise ValueError(f"valid_groups: expected None with n_splits={n_splits}, which makes each group valid "
+        raise ValueError(f"valid_groups: expected None with n_splits={brief(n_splits)}, which makes each group valid "
                          f"in its turn, got {brief(named['valid_groups'])}")
     if ordered:
         for name,ids in named.items():
@@ -304,7 +305,7 @@ def _check_args(y, groups, named, n_splits, ordered, gap):
                 raise ValueError(f'{name}: expected None with ordered=True, which makes the last part valid, '
                                  f'got {brief(ids)}')
     if gap and (not ordered or groups is not None):
-        raise ValueError(f'gap: expected 0 unless samples without groups are ordered, got {gap}')
+        raise ValueError(f'gap: expected 0 unless samples without groups are ordered, got {brief(gap)}')
 
 # %% ../../nbs/34_data.splits.ipynb #edb7c680
 def _units(n, groups, ordered):
@@ -348,7 +349,7 @@ def get_splits(
     if n_splits==1:
         return check_splits((cut(train), cut(valid) if test else valid, *test), n, groups)
     if n_splits>len(train):
-        raise ValueError(f'n_splits: expected at most {len(train)}, one a sample, got {n_splits}')
+        raise ValueError(f'n_splits: expected at most {len(train)}, one a sample, got {brief(n_splits)}')
     if ordered:
         i = cut(train) if test else train
         fold = _ordered_folds(unit[i], n_splits)

@@ -256,7 +256,7 @@ def _check_any(n, recs, length, label):
     if n: return
     longest = max((r.shape for r in recs), key=lambda s: s[1])
     mixed = ', as label=\'pure\' drops windows with mixed labels' if label=='pure' else ''
-    raise ValueError(f'length: expected windows of {length} samples, got none in {len(recs)} recordings, '
+    raise ValueError(f'length: expected windows of {brief(length)} samples, got none in {len(recs)} recordings, '
                      f'the longest of shape (channels, time) {longest}{mixed}')
 
 def _each(labels, recs, starts, length, label):
