@@ -21,7 +21,7 @@ from .predictor import Predictor
 
 # %% ../../nbs/44_runtime.export.ipynb #cfc3708e
 class Deployed(nn.Module):
-    "All that lies between raw series and answers as one module: preprocessing, network and the task's activation"
+    "From raw series to answers as one module: preprocessing, network and the task's activation"
     def __init__(self,
         predictor:Predictor # copied to the CPU, in evaluation mode
     ):
@@ -91,7 +91,7 @@ def _alone(predictor, x, n):
     return predictor.task.activation(torch.cat(scores)).numpy() # (batch, classes)
 
 def check_export(
-    run, # function of x (batch, channels, length) float32 and, with `lengths`, of (batch,) int64: -> (batch, classes)
+    run, # function of series (batch, channels, length), and lengths (batch,): -> (batch, classes)
     predictor:Predictor, # the model that it was made from
     lengths:bool=False, # does it take lengths?
     atol:float=1e-4, # largest difference of a probability; of a regression, in deviations of its targets
@@ -119,11 +119,13 @@ def _metadata(predictor, channels, lengths):
     "Facts for a user of the file, as text"
     p,task = predictor.preprocess,predictor.task
     channels = check_channels(channels, p.c_in) or predictor.channels
-    res = dict(xceptiontime=__version__, task=task.settings(), preprocess=p.settings(), lengths=lengths)
+    res = dict(xceptiontime=__version__, task=task.settings(), preprocess=p.settings())
+    res['lengths'] = lengths
     res['channels'] = channels or [f'channel {i}' for i in range(p.c_in)]
     if predictor.rate is not None: res['rate'] = predictor.rate
     if task.vocab is not None: res['labels'] = task.vocab.tolist()
-    return {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k,v in res.items()}
+    def text(v): return v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
+    return {k: text(v) for k,v in res.items()}
 
 # %% ../../nbs/44_runtime.export.ipynb #f9fd33f1
 OPSET = 18 # of ONNX
@@ -132,17 +134,19 @@ def _onnxruntime():
     "ONNX Runtime, or the line that installs it"
     try: return [importlib.import_module(o) for o in ('onnxscript','onnxruntime')][-1]
     except ImportError as e:
-        raise ImportError(f"{e.name} is needed to write and check ONNX: pip install 'xceptiontime[onnx]'") from e
+        raise ImportError(f'{e.name} is needed to write and check ONNX: '
+                          "pip install 'xceptiontime[onnx]'") from e
 
 def _check_onnx(path, predictor, lengths, name):
     session = _onnxruntime().InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    check_export(lambda *args: session.run(None, dict(zip(INPUTS, args)))[0], predictor, lengths, name=name)
+    def run(*args): return session.run(None, dict(zip(INPUTS, args)))[0]
+    check_export(run, predictor, lengths, name=name)
 
 def export_onnx(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace
-    channels:list=None, # names of the channels, for the metadata; those of the model, or numbers, if None
-    lengths:bool|None=None, # a second input, the steps of each padded series? if None, where training had unequal ones
+    channels:list=None, # names of the channels; those of the model, or numbers, if None
+    lengths:bool|None=None, # a second input for the steps of padded series? if None, as in training
 ) -> Path: # `path`
     "Write one ONNX file with preprocessing, network and activation, and check it with ONNX Runtime"
     _onnxruntime()
@@ -150,8 +154,9 @@ def export_onnx(
     lengths = _takes_lengths(learn_or_predictor, predictor, lengths)
     meta = _metadata(predictor, channels, lengths)
     batch,length = _dims()
+    answers = 'values' if predictor.task.vocab is None else 'probabilities'
     onnx = torch.onnx.export(_program(predictor, lengths), opset_version=OPSET, dynamo=True, verbose=False,
-        input_names=INPUTS[:1+lengths], output_names=['values' if predictor.task.vocab is None else 'probabilities'],
+        input_names=INPUTS[:1+lengths], output_names=[answers],
         dynamic_shapes=({0:batch, 2:length}, None)[:1+lengths]) # the names of the dimensions
     onnx.model.metadata_props.update(meta)
     with whole_file(path) as tmp:
@@ -161,22 +166,25 @@ def export_onnx(
 
 # %% ../../nbs/44_runtime.export.ipynb #1839db29
 def _check_program(path, predictor, lengths, name):
-    run = torch.export.load(path).module()
-    check_export(lambda *args: run(*map(torch.from_numpy, args)).numpy(), predictor, lengths, name=name)
+    program = torch.export.load(path).module()
+    def run(*args): return program(*map(torch.from_numpy, args)).numpy()
+    check_export(run, predictor, lengths, name=name)
 
 def export_program(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace; it ends in .pt2
-    channels:list=None, # names of the channels, for the metadata; those of the model, or numbers, if None
-    lengths:bool|None=None, # a second input, the steps of each padded series? if None, where training had unequal ones
+    channels:list=None, # names of the channels; those of the model, or numbers, if None
+    lengths:bool|None=None, # a second input for the steps of padded series? if None, as in training
 ) -> Path: # `path`
     "Write a `torch.export` program with preprocessing, network and activation, and check it"
-    if Path(path).suffix!='.pt2': raise ValueError(f'path: expected a name that ends in .pt2, got {path}')
+    if Path(path).suffix!='.pt2':
+        raise ValueError(f'path: expected a name that ends in .pt2, got {path}')
     predictor = Predictor.of(learn_or_predictor)
     lengths = _takes_lengths(learn_or_predictor, predictor, lengths)
     meta = _metadata(predictor, channels, lengths)
     file = io.BytesIO() # a file saved to a path holds the name of the path
-    torch.export.save(_program(predictor, lengths), file, extra_files={f'{k}.json': v for k,v in meta.items()})
+    extra = {f'{k}.json': v for k,v in meta.items()}
+    torch.export.save(_program(predictor, lengths), file, extra_files=extra)
     with whole_file(path) as tmp:
         tmp.write_bytes(file.getvalue())
         _check_program(tmp, predictor, lengths, str(path))
