@@ -167,11 +167,11 @@ ValueError: X: expected 2 or more series to divide into training and validation,
 
 # a class in validation only
 load(X, np.where(np.arange(40)<30, y, 'wave'), splits)
-ValueError: y (validation split): label 'wave' of series 0 is none of the 2 classes
+ValueError: y (validation split): expected labels among the 2 classes 'fist', 'rest', got 'wave' for series 0
 
 # a new label at prediction
 learn.get_X_preds(X[:1], ['wave'])
-ValueError: y: label 'wave' of series 0 is none of the 2 classes: 'fist', 'rest'
+ValueError: y: expected labels among the 2 classes 'fist', 'rest', got 'wave' for series 0
 
 # targets of another number at prediction
 learn.get_X_preds(X[:3], y[:2])
@@ -228,7 +228,7 @@ ValueError: y: expected 0 and 1 in two dimensions of integers, got 2; task='regr
 
 # a label that training never saw
 load(X, [['a'],['b']]*15+[['c']]*10, splits)
-ValueError: y (validation split): label 'c' of series 0 is none of the 2 classes
+ValueError: y (validation split): expected labels among the 2 labels 'a', 'b', got 'c' for series 0
 
 # labels where columns are fewer
 load(X, labels, splits, vocab=['a','b'])
@@ -246,7 +246,7 @@ ValueError: vocab: expected each class once, got 'rest' 2 times
 
 # a class too few
 load(X, y, splits, vocab=['rest','wave'])
-ValueError: y (training split): label 'fist' of series 1 is none of the 2 classes
+ValueError: y (training split): expected labels among the 2 classes 'rest', 'wave', got 'fist' for series 1
 
 # a single class
 load(X, y, splits, vocab=['rest'])
@@ -254,7 +254,7 @@ ValueError: vocab: expected 2 or more classes, got ['rest']
 
 # classes of another kind
 load(X, y, splits, vocab=[0,1])
-ValueError: ... label 'rest' of series 0 is none of the 2 classes: 0, 1
+ValueError: ... expected labels among the 2 classes 0, 1, got 'rest' for series 0
 
 # classes for numbers
 load(X, numbers, splits, task='regression', vocab=['a','b'])
@@ -272,31 +272,31 @@ ValueError: target_names, units: expected these for a regression only
 
 # splits that overlap
 load(X, y, (np.arange(30), np.arange(29,40)))
-ValueError: train and valid have indices in common: 29
+ValueError: splits: expected no index in both train and valid, got 29
 
 # splits beyond the end
 load(X, y, (np.arange(30), np.arange(30,41)))
-ValueError: ... indices out of the range 0 to 39: 40
+ValueError: valid: expected indices from 0 to 39, got 40
 
 # negative indices
 load(X, y, (np.arange(30), [-1]))
-ValueError: ... indices out of the range 0 to 39: -1
+ValueError: valid: expected indices from 0 to 39, got -1
 
 # masks
 load(X, y, (np.arange(40)<30, np.arange(40)>=30))
-ValueError: ... is a boolean mask and has to be indices
+ValueError: train: expected indices, got a boolean mask
 
 # an empty split
 load(X, y, (np.arange(40), []))
-ValueError: valid is empty
+ValueError: valid: expected one or more indices, got none
 
 # a sample twice
 load(X, y, ([0,1,1,2], [3]))
-ValueError: train has indices more than once: 1
+ValueError: train: expected each index once, got more of 1
 
 # a subject on both sides
 load(X, y, splits, groups=np.arange(40)%4)
-ValueError: train and valid have groups in common
+ValueError: splits: expected no group in both train and valid, got 0, 1, 2, 3
 
 # groups of another number
 load(X, y, splits, groups=[1,2])
@@ -312,7 +312,7 @@ ValueError: valid_size: expected a share between 0 and 1
 
 # a group that is not there
 get_splits(y, groups=np.arange(40)%4, valid_groups=[7])
-ValueError: valid_groups names groups that do not exist: 7
+ValueError: valid_groups: expected some of the groups 0, 1, 2, 3, got 7
 
 # no series in a batch
 load(X, y, splits, bs=0)
@@ -344,7 +344,7 @@ ValueError: weights: expected finite numbers of 0 or more
 
 # a class without weight
 load(X, y, splits, weights={'rest':2})
-ValueError: weights: expected a number for each class, got none for ['fist']
+ValueError: weights: expected a number for each class, got none for 'fist'
 
 # classes to balance where there are none
 load(X, numbers, splits, weights='balanced')

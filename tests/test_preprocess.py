@@ -294,8 +294,9 @@ def test_folder_that_does_not_fit(tmp_path, edit):
 
 # ---------------------------------------------------------------- one graph, and training
 
-@pytest.mark.parametrize('missing', fills)
-@pytest.mark.parametrize('scale', ['channel','sample'])
+quick = [('mean','channel'),('ffill','sample'),('interpolate','channel'),('mask','sample')]
+@pytest.mark.parametrize('missing,scale', [pytest.param(m, s, marks=[pytest.mark.slow]*((m,s) not in quick))
+                                           for m in fills for s in ('channel','sample')])
 def test_one_graph(missing, scale):
     "No step depends on the values: what torch.export records at one size gives the same at others"
     rng = np.random.default_rng(0)
@@ -328,7 +329,7 @@ def test_gunpoint_with_a_tenth_missing(missing):
     dls = TSDataLoaders.from_arrays(X, y, splits, missing=missing, bs=8, seed=0)
     learn = ts_learner(dls, nf=4, seed=0)
     assert learn.model.init_args['c_in']==dls.vars==(2 if missing=='mask' else 1)
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(30, 1e-2)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(15, 1e-2)
     assert np.isfinite(np.array(learn.recorder.losses)).all()
     probs,_,labels = learn.get_X_preds(X[50:])
     majority = max(np.unique(y[50:], return_counts=True)[1])/150

@@ -14,7 +14,8 @@ def names(source):
         if isinstance(node, ast.Name): (read if isinstance(node.ctx, ast.Load) else made).add(node.id)
         if isinstance(node, (ast.FunctionDef,ast.ClassDef)): made.add(node.name)
         if isinstance(node, ast.arg): made.add(node.arg)
-        if isinstance(node, (ast.Import,ast.ImportFrom)): made |= {(a.asname or a.name).split('.')[0] for a in node.names}
+        if isinstance(node, (ast.Import,ast.ImportFrom)):
+            made |= {(a.asname or a.name).split('.')[0] for a in node.names}
         if isinstance(node, ast.ExceptHandler) and node.name: made.add(node.name)
     return made,read
 

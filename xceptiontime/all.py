@@ -10,6 +10,7 @@ from .models.xceptiontime import *
 from .models.inception import *
 from .processing.series import *
 from .processing.preprocess import *
+from .processing.targets import as_targets
 from .processing.tasks import *
 from .processing.conformal import conformal_table, conformal_tables, predict_sets
 from .data.formats import *

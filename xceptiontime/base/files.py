@@ -27,7 +27,7 @@ def whole_file(
     tmp = path.with_name(f".{path.stem}-{'new' if alone else secrets.token_hex(4)}{path.suffix}")
     try:
         yield tmp
-        with open(tmp, 'r+b') as f: os.fsync(f.fileno()) # or a power cut could leave the name without what it stands for
+        with open(tmp, 'r+b') as f: os.fsync(f.fileno()) # or a power cut could leave the name without its content
         os.replace(tmp, path)
     finally: tmp.unlink(missing_ok=True)
 

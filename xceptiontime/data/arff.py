@@ -84,11 +84,12 @@ class ARFFHeader:
     def is_labels(self, name): return isinstance(self.kinds[name], list)
 
     def choose(self,
-        label:str|None, # attribute with the class labels; the last one, if it lists labels and `target` is None too
+        label:str|None, # attribute with the class labels; the last, if it lists labels and both are None
         target:str|None, # attribute with numbers to predict
     ) -> tuple: # (names of the attributes of values, name of the one to predict or None)
         "What is a value, and what is to be predicted"
-        if label is None and target is None and self.is_labels(self.names[-1]): label = self.names[-1]
+        if label is None and target is None and self.is_labels(self.names[-1]):
+            label = self.names[-1]
         values,of = Columns(label, target).values(self.names),label if target is None else target
         kind,words = ('relational','the relational attribute') if self.steps else ('numeric','numbers')
         for o in values:
@@ -97,7 +98,8 @@ class ARFFHeader:
             self._fail('labels for label=, numbers for target=', of)
         return values,of
 
-    def _fail(self, expected, name): self.source.fail(expected, f'attribute {brief(name, 60)}', line=self.line)
+    def _fail(self, expected, name):
+        self.source.fail(expected, f'attribute {brief(name, 60)}', line=self.line)
 
 # %% ../../nbs/32a_data.arff.ipynb #3223207f
 def _arff_target(source, text, kind):
@@ -125,10 +127,12 @@ def read_arff(
         values,of = head.choose(label, target)
         at = {o: i for i,o in enumerate(head.names)}
         pos,width = [at[o] for o in values],head.steps or len(values)
-        nums,y,channels = NumberReader(source),[],1
+        nums,y = NumberReader(source),[]
+        channels = 1
         for text in lines:
             fields = _arff_fields(source, text)
-            if len(fields)!=len(at): source.fail(f'{len(at)} fields, one an attribute', f'{len(fields)}')
+            if len(fields)!=len(at):
+                source.fail(f'{len(at)} fields, one an attribute', f'{len(fields)}')
             if head.steps: rows = fields[pos[0]].strip()[1:-1].split(rb'\n')
             else: rows = [b','.join([fields[i] for i in pos])]
             if source.rows and len(rows)!=channels:

@@ -16,7 +16,7 @@ from fasttransform import DisplayedTransform
 from fastai.callback.mixup import MixHandler,reduce_loss
 from fastai.layers import NoneReduce
 from ..base.checks import check_number,check_whole
-from .dataset import PreprocessBatch,TSLengths
+from .dataset import PreprocessBatch,split_lengths
 from ..models.masks import length_mask
 
 # %% ../../nbs/39a_data.augment.ipynb #21c4d49b
@@ -56,11 +56,11 @@ class SeriesTransform(DisplayedTransform):
 
     def __call__(self, b, split_idx=None, **kwargs): # by hand: a series goes with its length
         if split_idx!=self.split_idx: return b
-        x,*rest = b if isinstance(b, (tuple,list)) else (b,)
-        has_lengths = rest and isinstance(rest[0], TSLengths)
-        lengths = rest[0].as_subclass(torch.Tensor) if has_lengths else None
-        x = self.apply(x.as_subclass(torch.Tensor), lengths).as_subclass(type(x))
-        return (x, *rest) if isinstance(b, (tuple,list)) else x
+        parts = b if isinstance(b, (tuple,list)) else (b,)
+        x,lengths,_ = split_lengths(parts)
+        if lengths is not None: lengths = lengths.as_subclass(torch.Tensor)
+        z = self.apply(x.as_subclass(torch.Tensor), lengths).as_subclass(type(x))
+        return (z, *parts[1:]) if parts is b else z
 
 def _seed(rng=None): return int(torch.randint(2**62, (), generator=rng))
 

@@ -17,13 +17,14 @@ from ..base.files import whole_file
 from .arff import read_arff
 from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
     parse_time, to_float32)
-from .tables import from_frame, read_csv, read_parquet, rows_to_series
+from .tables import from_frame, read_csv, read_parquet, rows_to_series # noqa: F401
 _all_ = ['from_frame', 'read_arff', 'read_csv', 'read_parquet']
 
 # %% ../../nbs/30_data.formats.ipynb #62ea29b4
 _flags = 'timestamps missing univariate equallength targetlabel'.split()
 _counts = 'dimension serieslength'.split()
-_keys = {o.encode(): o for o in ['problemname', *_flags, *_counts, 'classlabel', 'data']} | {b'dimensions': 'dimension'}
+_keys = {o.encode(): o for o in ['problemname', *_flags, *_counts, 'classlabel', 'data']}
+_keys[b'dimensions'] = 'dimension'
 
 class TSHeader:
     "What the header of a `.ts` file promises, and where it says so"
@@ -49,8 +50,10 @@ class TSHeader:
         self.text = text
         key,*vals = text.split()
         key = _keys.get(key[1:].lower()) if text[:1]==b'@' else None
-        if not key: self._fail(f"a header line ({', '.join('@'+o for o in dict.fromkeys(_keys.values()))})")
-        if key in self.said and key!='problemname': self._fail(f'no second @{key} after line {self.said[key][0]}')
+        if not key:
+            self._fail(f"a header line ({', '.join('@'+o for o in dict.fromkeys(_keys.values()))})")
+        if key in self.said and key!='problemname':
+            self._fail(f'no second @{key} after line {self.said[key][0]}')
         return key,vals
 
     def _fail(self, expected): self.source.fail(expected, self.text)
@@ -96,7 +99,8 @@ def _shape(source, text):
     lens = [o.count(b',') for o in text.split(b':')]
     k = lens[0]
     if lens.count(k)!=len(lens):
-        source.fail('channels of one length within a series', f"lengths {', '.join(str(o+1) for o in lens[:9])}")
+        got = ', '.join(str(o+1) for o in lens[:9])
+        source.fail('channels of one length within a series', f'lengths {got}')
     return len(lens),k+1
 
 def _check_shape(
@@ -114,7 +118,8 @@ def _check_shape(
     if channels!=first[1]: fail(f'{first[1]} channels as in line {first[0]}')
     if head.equallength is False: return
     got = _counted(length, 'value')
-    if head.serieslength not in (None, length): fail(f'{head.serieslength} values', 'serieslength', got)
+    if head.serieslength not in (None, length):
+        fail(f'{head.serieslength} values', 'serieslength', got)
     if head.equallength and length!=first[2]:
         fail(f"{first[2]} values as in line {first[0]}, since {head.quote('equallength')}", got=got)
 
@@ -126,7 +131,8 @@ def drop_times(
     text:bytes, # channels of (time,value) pairs, in the line being read
 ) -> bytes: # the channels with values only
     "The line as it would be without time stamps"
-    res,pos,last = [],0,None
+    res,pos = [],0
+    last = None # the time before
     while m := _stamped.match(text, pos):
         time,value,sep = m.groups()
         t = parse_time(time)
@@ -149,7 +155,8 @@ def _split_stamped(line):
 def _split_target(head, text):
     "The line without its target, and the target"
     x,colon,target = _split_stamped(text) if head.timestamps else text.rpartition(b':')
-    if colon!=b':' or not target.strip(): head.source.fail("':' and the target at the end of the line", text)
+    if colon!=b':' or not target.strip():
+        head.source.fail("':' and the target at the end of the line", text)
     target = target.strip()
     if head.labels and target not in head.labels:
         head.source.fail(f"a label from {head.quote('classlabel')}", target)
@@ -174,7 +181,8 @@ def read_ts(
     with source.open() as f:
         lines = source.lines(f, b'#%')
         head,nums = TSHeader(source, lines),NumberReader(source)
-        y,shapes,shape,first = [],[],None,None
+        y,shapes = [],[]
+        shape = first = None
         for text in lines:
             if head.has_target:
                 text,target = _split_target(head, text)
@@ -197,8 +205,10 @@ def read_ts(
 def _as_series(X):
     "`X` as a float32 array or list of series with (channels, length_i), checked"
     def fail(got):
-        raise ValueError(f'X: expected one or more (channels, length) series with as many channels each, got {got}')
-    if isinstance(X, np.ndarray) and X.dtype!=object and X.ndim==2: X = X[:,None] # (samples, 1, length)
+        raise ValueError('X: expected one or more (channels, length) series with as many channels each, '
+                         f'got {got}')
+    if isinstance(X, np.ndarray) and X.dtype!=object and X.ndim==2:
+        X = X[:,None] # (samples, 1, length)
     X = [unmasked(x) for x in X]
     X = [x[None] if x.ndim==1 else x for x in X] # (channels, length_i) each
     if not X: fail('none')
@@ -214,15 +224,16 @@ def _as_series(X):
 def _as_target(y, n):
     "`y` as a list of strings or floats, checked"
     y = np.asarray(y)
-    if y.shape!=(n,): raise ValueError(f'y: expected a target for each of {n} series, got shape {y.shape}')
+    if y.shape!=(n,):
+        raise ValueError(f'y: expected a target for each of {n} series, got shape {y.shape}')
     if y.dtype.kind=='f': return y.tolist()
     if y.dtype.kind not in 'UTO' or not all(isinstance(o, str) for o in y):
         raise TypeError('y: expected labels as strings or targets as floats, '
                         f'got {one_line(y.dtype, 60)}; say y.astype(str) or y.astype(float)')
     for o in dict.fromkeys(y):
         if not o or re.search(r'[ \t\n\r\v\f\0:\ud800-\udfff]', o):
-            raise ValueError('y: expected labels without blanks, colons and broken characters, as .ts needs, '
-                             f'got {brief(str(o))}')
+            raise ValueError('y: expected labels without blanks, colons and broken characters, '
+                             f'as .ts needs, got {brief(str(o))}')
     return [str(o) for o in y]
 
 def _numbers_text(x):
@@ -269,7 +280,8 @@ def write_ts(
 def _fields(source, text, sep):
     "Label and comma-separated values of a line of the UCR archive"
     label,_,rest = (b' '.join(text.split()) if sep==b' ' else text).partition(sep)
-    if not label.strip() or not rest.strip(): source.fail(f'a label, then values separated by {sep.decode()!r}', text)
+    if not label.strip() or not rest.strip():
+        source.fail(f'a label, then values separated by {sep.decode()!r}', text)
     if sep!=b',' and b',' in rest: # a decimal comma must not make two values of one
         source.fail('a number, ? or NaN', next(o for o in rest.split(sep) if b',' in o))
     return source.decode(label.strip()), rest.replace(sep, b',')
@@ -281,12 +293,14 @@ def read_tsv(
     "Read a file of the UCR archive: label first, then the values"
     source = Source(path)
     with source.open() as f:
-        nums,y,width,sep = NumberReader(source),[],None,None
+        nums,y = NumberReader(source),[]
+        width = sep = None
         for text in source.lines(f):
             if sep is None: sep = next((o for o in (b'\t',b',') if o in text), b' ')
             label,text = _fields(source, text, sep)
             n = text.count(b',')+1
-            if width not in (None,n): source.fail(f'{width} values as in line {source.rows[0]}', f'{n}')
+            if width not in (None,n):
+                source.fail(f'{width} values as in line {source.rows[0]}', f'{n}')
             width = n
             y.append(label)
             source.keep()
@@ -296,14 +310,16 @@ def read_tsv(
 
 # %% ../../nbs/30_data.formats.ipynb #b2e44d6c
 def _load_array(source, f, size, name, most):
-    "One array in numpy's own format, if it is as large as its header claims and no more than `most` bytes"
+    "One array in numpy's own format, if it is as large as its header says, at most `most` bytes"
     with f:
         version = np.lib.format.read_magic(f)
-        read = np.lib.format.read_array_header_1_0 if version==(1,0) else np.lib.format.read_array_header_2_0
-        shape,_,dtype = read(f)
+        if version==(1,0): shape,_,dtype = np.lib.format.read_array_header_1_0(f)
+        else: shape,_,dtype = np.lib.format.read_array_header_2_0(f)
         claim = f.tell()+dtype.itemsize*int(np.prod(shape, dtype=object))
-        if dtype.hasobject: source.fail(f'numbers or text in {name}', 'pickled objects, which are not loaded')
-        if claim!=size or claim>most: source.fail(f'{claim} bytes in {name} as its header says', f'{size}')
+        if dtype.hasobject:
+            source.fail(f'numbers or text in {name}', 'pickled objects, which are not loaded')
+        if claim!=size or claim>most:
+            source.fail(f'{claim} bytes in {name} as its header says', f'{size}')
         f.seek(0)
         return np.lib.format.read_array(f, allow_pickle=False)
 
@@ -320,26 +336,31 @@ def _load_arrays(source, keys):
                 f.seek(0)
                 return {keys[0]: _load_array(source, f, size, 'the file', size)}
             with zipfile.ZipFile(f) as z:
-                there = {o.filename.removesuffix('.npy'): o for o in z.infolist() if o.filename.endswith('.npy')}
+                there = {o.filename: o for o in z.infolist()}
+                there = {k: there[f'{k}.npy'] for k in keys if f'{k}.npy' in there}
                 most = 1100*size # deflate packs at most 1032 to 1
-                return {k: _load_array(source, z.open(there[k]), there[k].file_size, brief(k, 40)[1:-1], most)
-                        for k in keys if k in there}
+                return {k: _load_array(source, z.open(o), o.file_size, one_line(k, 40), most)
+                        for k,o in there.items()}
         except _broken as e:
-            if e is source.error: raise
+            if e is source.error:
+                raise
             source.fail('arrays as numpy saves them', str(e))
 
 # %% ../../nbs/30_data.formats.ipynb #44e56f77
 def _check_y(source, y, n, key, kind):
     "The targets `y` of `n` series, whose `kind` is 'label', 'target' or None, as labels or numbers"
     name,many = brief(key, 40),y.dtype.kind
-    if y.ndim not in (1,2) or len(y)!=n: source.fail(f'a value for each of {n} series in {name}', f'shape {y.shape}')
+    if y.ndim not in (1,2) or len(y)!=n:
+        source.fail(f'a value for each of {n} series in {name}', f'shape {y.shape}')
     if y.ndim==2:
         if many=='f' and kind!='label': return y.astype(np.float64)
         if many in 'iub' and kind!='target' and np.isin(y, (0,1)).all(): return y.astype(np.int64)
-        source.fail(f'floats, or zeros and ones for several labels, in two dimensions of {name}', f'{y.dtype}')
+        source.fail(f'floats, or zeros and ones for several labels, in two dimensions of {name}',
+                    f'{y.dtype}')
     if many not in 'Ufiub' or many=='U' and kind=='target':
         source.fail(f"{'numbers' if kind=='target' else 'labels or numbers'} in {name}", f'{y.dtype}')
-    if kind is None and many in 'iub': source.fail("text or floats in 'y' (say label='y' or target='y')", f'{y.dtype}')
+    if kind is None and many in 'iub':
+        source.fail("text or floats in 'y' (say label='y' or target='y')", f'{y.dtype}')
     if kind=='label' and many=='f' and np.isnan(y).any():
         source.fail(f'a label for each series in {name}', f'NaN for series {np.isnan(y).argmax()}')
     return y.astype(str if kind=='label' or many=='U' else np.float64)
@@ -350,7 +371,7 @@ def read_npz(
     x:str='X', # name of the array of series in an .npz
     label:str=None, # name of an array of class labels
     target:str=None, # name of an array of numbers to predict; default for both: `y` by its type, if there is one
-): # X: float32 (samples, channels, length); y: labels, float64 targets (samples,) or (samples, outputs), 0/1 (samples, labels) or None
+): # X: float32 (samples, channels, length); y: labels, float64 targets (of one or several outputs), 0/1 labels or None
     "Series from arrays that numpy saved"
     if label is not None and target is not None:
         raise ValueError(f'label, target: expected one of them, got {brief(label)} and {brief(target)}')
@@ -364,7 +385,8 @@ def read_npz(
         source.fail(f'numbers of shape (samples, channels, length) or (samples, length) in {brief(x, 40)}',
                     f'{one_line(raw.dtype, 30)} of shape {raw.shape}')
     X = np.ascontiguousarray(to_float32(raw))
-    if (big := first_overflow(raw, X)) is not None: source.fail(f'values {FLOAT32} in {brief(x, 40)}', f'{big:g}')
+    if (big := first_overflow(raw, X)) is not None:
+        source.fail(f'values {FLOAT32} in {brief(x, 40)}', f'{big:g}')
     if X.ndim==2: X = X[:,None] # (samples, 1, length)
     return X, None if y is None else _check_y(source, y, len(X), key, kind)
 

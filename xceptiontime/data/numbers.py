@@ -16,11 +16,12 @@ from ..base.checks import brief, one_line
 
 # %% ../../nbs/31_data.numbers.ipynb #0623af52
 class Source:
-    "A file that is read: its path, the line being read, the rows that were kept, and one way to fail"
+    "A file that is read: its path, the line being read, the rows kept so far, and one way to fail"
     def __init__(self,
         path, # the file; or what the data is called, `df` for example
     ):
-        self.path,self.line = path,None # lines count from 1; None before the first, and in a format without lines
+        self.path = path
+        self.line = None # counted from 1; None before the first, and in a format without lines
         self.rows = [] # the line of each row, or series, that was kept
         self.error = None # what `fail` raised
 
@@ -28,7 +29,8 @@ class Source:
         "The file, opened for reading bytes"
         try: return open(self.path, 'rb')
         except FileNotFoundError:
-            raise FileNotFoundError(f'{_end(self.path, 250)}: expected a file, got none there') from None
+            path = _end(self.path, 250)
+            raise FileNotFoundError(f'{path}: expected a file, got none there') from None
 
     def lines(self,
         f, # the open file
@@ -121,10 +123,12 @@ def parse_fixed(
     except ValueError: return # junk before the 0
     if len(m)<=n or (m+2**53).view(np.uint64).max()>2**54: return
     m,text = m[:n],b','+text+b','
-    chars,at = np.frombuffer(text, np.uint8),np.frombuffer(text.translate(_marks), bool).nonzero()[0]
+    chars = np.frombuffer(text, np.uint8)
+    at = np.frombuffer(text.translate(_marks), bool).nonzero()[0] # of commas and points
     commas,dots = at[::2],at[1::2]
     digits = commas[1:]-dots-1 # after the point of each number
-    if digits.max()>22 or chars[dots-1].min()<ord('0'): return # no digit before the point: a lone sign would be 0
+    if digits.max()>22 or chars[dots-1].min()<ord('0'):
+        return # no digit before the point: a lone sign would be 0
     a = m/_powers[digits]
     if b'-0' in text and not m.all(): a[(m==0) & (chars[commas[:-1]+1]==ord('-'))] = -0.
     return a
@@ -218,7 +222,8 @@ class NumberReader:
             a = np.array(a)
         b = to_float32(a)
         for i in np.isinf(b).nonzero()[0]:
-            if _decimal.fullmatch(o := text.split(b',')[i].strip()): self.source.fail(f'a value {FLOAT32}', o, line)
+            if _decimal.fullmatch(o := text.split(b',')[i].strip()):
+                self.source.fail(f'a value {FLOAT32}', o, line)
         if self.missing is None and np.isnan(b).any(): self.missing = line
         return b
 

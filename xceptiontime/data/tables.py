@@ -38,7 +38,8 @@ class Columns:
             if isinstance(o, list):
                 raise ValueError(f'{k}: expected the name of one column, got {brief(o)}')
         if self.label is not None and self.target is not None:
-            raise ValueError(f'label, target: expected one of them, got {brief(self.label)} and {brief(self.target)}')
+            raise ValueError('label, target: expected one of them, '
+                             f'got {brief(self.label)} and {brief(self.target)}')
         if self.time is not None and self.id is None:
             raise ValueError(f'time: expected with id= (a long table), got {brief(self.time)} alone')
         if not isinstance(self.sep, str) or len(self.sep)!=1:
@@ -52,7 +53,8 @@ class Columns:
         _check_different(self.columns)
         for o in (self.label, self.target):
             if o is not None and o in self.columns:
-                raise ValueError(f'columns: expected columns of values, got {brief(o)}, which is what is to be predicted')
+                raise ValueError('columns: expected columns of values, '
+                                 f'got {brief(o)}, which is what is to be predicted')
 
     @property
     def roles(self):
@@ -69,10 +71,13 @@ class Columns:
         _check_different(names)
         known = set(names)
         for k,o in [*roles.items(), *(('columns',o) for o in self.columns or ())]:
-            if o not in known: raise ValueError(f'{k}: expected one of the columns {listed(names, 6)}, got {brief(o)}')
+            if o not in known:
+                raise ValueError(f'{k}: expected one of the columns {listed(names, 20, 120)}, '
+                                 f'got {brief(o)}')
         if self.columns is not None: return self.columns
         res = [o for o in names if o not in roles.values()]
-        if not res: raise ValueError('columns: expected at least one column of values, got none')
+        if not res:
+            raise ValueError('columns: expected at least one column of values, got none')
         for o in res:
             if isinstance(o, str) and (not o.strip() or re.fullmatch(r'Unnamed: \d+', o)):
                 raise ValueError(f'columns: expected names, got {brief(o)}, an index? '
@@ -109,7 +114,8 @@ def rows_to_series(
     if not np.isnan(V[:,:,-1]).any(): return V
     ok = ~np.isnan(V).all(1) # (samples, steps)
     lens = np.where(ok.any(1), ok.shape[1]-ok[:,::-1].argmax(1), 0) # (samples,)
-    if not lens.all(): source.fail('a series with at least one value', 'missing values only', row=lens.argmin())
+    if not lens.all():
+        source.fail('a series with at least one value', 'missing values only', row=lens.argmin())
     if lens.min()==lens.max(): return V[:,:,:lens[0]].copy() # (samples, channels, length)
     return [v[:,:n].copy() for v,n in zip(V, lens)] # (channels, length_i) each
 
@@ -119,7 +125,8 @@ def _order(times, source):
     try:
         for i,t in enumerate(times):
             if t is None or t!=t: source.fail('a time: a number or a date', brief(t), row=i)
-            if isinstance(t, datetime) and t.tzinfo is None: times[i] = t.replace(tzinfo=timezone.utc)
+            if isinstance(t, datetime) and t.tzinfo is None:
+                times[i] = t.replace(tzinfo=timezone.utc)
         rank = {t: i for i,t in enumerate(sorted(set(times)))}
     except TypeError as e: source.fail('times that can be sorted', str(e), row=0)
     return np.array([rank[t] for t in times])
@@ -195,7 +202,8 @@ class _FrameRows:
             a = self.numbers(o)
             self.values[:,j] = to_float32(a)
             if (big := first_overflow(a, self.values[:,j])) is not None:
-                source.fail(f'a value {FLOAT32} in column {brief(o, 30)}', repr(big), row=np.flatnonzero(a==big)[0])
+                row = np.flatnonzero(a==big)[0]
+                source.fail(f'a value {FLOAT32} in column {brief(o, 30)}', repr(big), row=row)
 
     def numbers(self, name):
         "A column as float64"
@@ -211,7 +219,8 @@ class _FrameRows:
     def keys(self, name):
         "A column as a list without missing values and without blanks around text"
         a = np.asarray(self.df[name])
-        a = list(a) if a.dtype.kind in 'Mm' else [o.strip() if isinstance(o, str) else o for o in a.tolist()]
+        if a.dtype.kind in 'Mm': a = list(a)
+        else: a = [o.strip() if isinstance(o, str) else o for o in a.tolist()]
         for i,v in enumerate(a):
             if _is_missing(v) or v!=v or isinstance(v, str) and not v:
                 self.source.fail(f'a value in column {brief(name, 30)}', brief(v), row=i)
@@ -223,7 +232,8 @@ class _FrameRows:
         for i,t in enumerate(res):
             if not isinstance(t, str): continue
             res[i] = parse_time(t.encode())
-            if res[i] is None: self.source.fail(f'a number or a date in column {brief(name, 30)}', brief(t), row=i)
+            if res[i] is None:
+                self.source.fail(f'a number or a date in column {brief(name, 30)}', brief(t), row=i)
         return res
 
 # %% ../../nbs/32_data.tables.ipynb #32140bd9
@@ -263,12 +273,13 @@ class _CSVRows:
             names = _csv_names(source, first, columns.header)
             self.names = columns.values(names, **more)
             self.texts = {o: [] for o in (*columns.roles.values(), *more.values())}
-            nums = self._read(rows if columns.header else chain([first], rows), {o: i for i,o in enumerate(names)})
+            if not columns.header: rows = chain([first], rows)
+            nums = self._read(rows, {o: i for i,o in enumerate(names)})
         if not source.rows: source.fail(least, 'none', line=1)
         self.values = nums.series([(1, len(self.names))]*len(source.rows))[:,0] # (rows, columns)
 
     def _read(self, rows, at):
-        "Take all rows, in which a column is the field `at[name]`; the values are still to be cut into rows"
+        "Take all rows, in which a column is the field `at[name]`; the values, still to be cut into rows"
         nums,pos = NumberReader(self.source),[at[o] for o in self.names]
         texts = [(v, at[o]) for o,v in self.texts.items()]
         for row in rows:
@@ -281,16 +292,17 @@ class _CSVRows:
         return nums
 
     def _check(self, fields):
-        "Numbers in a row that shows whether the columns were named well, or that has a comma in a field"
+        "Raise unless the fields are numbers: in the first row, and where a field has a comma"
         for o,v in zip(self.names, fields):
             if parse_number(v.encode()) is None:
-                self.source.fail(f'a number in column {brief(o, 30)} (label=, target=, id= and time= name columns '
-                                 'that are no values, columns= those that are)', v.encode())
+                advice = '(label=, target=, id= and time= name columns that are no values, columns= those that are)'
+                self.source.fail(f'a number in column {brief(o, 30)} {advice}', v.encode())
 
     def keys(self, name):
         "A column of text"
         for i,s in enumerate(self.texts[name]):
-            if not s: self.source.fail(f'a value in column {brief(name, 30)}', 'an empty field', row=i)
+            if not s:
+                self.source.fail(f'a value in column {brief(name, 30)}', 'an empty field', row=i)
         return self.texts[name]
 
     def _parsed(self, name, parse, kind):
@@ -313,7 +325,8 @@ def _parquet(source, head=False):
     "What a parquet file holds as a DataFrame; only the names of its columns if `head`"
     try: import pandas, pyarrow.parquet # noqa: F401
     except ImportError as e:
-        raise ImportError(f"{e.name}: expected to read parquet, got none; pip install pandas pyarrow") from e
+        raise ImportError(f'{e.name}: expected this package to read parquet, got none; '
+                          'pip install pandas pyarrow') from e
     with source.open() as f:
         try:
             if head: return pyarrow.parquet.read_schema(f).empty_table().to_pandas()
@@ -402,4 +415,5 @@ def value_columns(
 ) -> list|None: # a name a channel; None of a wide table, whose columns are steps
     "The names of the channels in a long table, in their order"
     columns = Columns(**kwargs)
-    if columns.id is not None: return columns.channels(columns.values(column_names(table, columns.header, columns.sep)))
+    if columns.id is not None:
+        return columns.channels(columns.values(column_names(table, columns.header, columns.sep)))

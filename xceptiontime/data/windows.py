@@ -13,7 +13,7 @@ import mmap, os
 from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from ..base.checks import unmasked
+from ..base.checks import brief, check_rate, one_line, unmasked
 
 # %% ../../nbs/33_data.windows.ipynb #23ea5da6
 def to_samples(
@@ -22,16 +22,21 @@ def to_samples(
     name='length' # what the value is called in an error
 ): # int, at least 1
     "`value` as a whole number of samples"
-    n = value
-    if rate is not None:
-        if isinstance(rate, (bool,str)) or not 0<rate<np.inf: raise ValueError(f"rate: expected a number of samples a second above 0, got {rate!r}")
-        if isinstance(value, (bool,str)) or not np.isfinite(value): raise ValueError(f"{name}: expected a number of seconds, got {value!r}")
+    rate = check_rate(rate)
+    if rate is None:
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise TypeError(f'{name}: expected a whole number of samples, got {brief(value)}; '
+                            'give rate= to state it in seconds')
+        n = value
+    else:
+        if isinstance(value, (bool,str)) or not np.isfinite(value):
+            raise ValueError(f'{name}: expected a number of seconds, got {brief(value)}')
         n = round(value*rate)
         if abs(value*rate-n)>1e-6:
-            raise ValueError(f"{name} of {value} s at {rate} Hz is {value*rate:.10g} samples, not a whole number")
-    elif not isinstance(n, Integral) or isinstance(n, bool):
-        raise TypeError(f"{name}: expected a whole number of samples, got {value!r}; give rate= to state it in seconds")
-    if n<1: raise ValueError(f"{name}: expected at least 1 sample, got {value!r}")
+            raise ValueError(f'{name}: expected a whole number of samples, got {value:g} s at {rate:g} Hz, '
+                             f'{value*rate:.10g} samples')
+    if n<1:
+        raise ValueError(f'{name}: expected at least 1 sample, got {brief(value)}')
     return int(n)
 
 # %% ../../nbs/33_data.windows.ipynb #c9802a10
@@ -42,10 +47,11 @@ def window_starts(
     pad=None # None drops the rest at the end; a number keeps it, as one window filled up with that number
 ): # (windows,) int64
     "The first sample of each window of a recording of `n` samples"
-    length, step = to_samples(length), to_samples(length if step is None else step, name='step')
+    length = to_samples(length)
+    step = to_samples(length if step is None else step, name='step')
     if pad is None: return np.arange(0, n-length+1, step, dtype=np.int64)
     if isinstance(pad, bool) or not isinstance(pad, Real):
-        raise TypeError(f"pad: expected None or the number that fills the last window, got {pad!r}")
+        raise TypeError(f'pad: expected None or the number that fills the last window, got {brief(pad)}')
     last = max(0, -(-(n-length)//step)*step) # the first start from which a window reaches the end
     return np.arange(0, min(last+1, n), step, dtype=np.int64)
 
@@ -54,15 +60,29 @@ def _label_array(labels, name='labels'):
     "`labels` as an array, none of them changed in kind on the way (numpy makes '1' of 1 next to 'a')"
     arrays = [np.asarray(l) for l in labels]
     kinds = {'text' if a.dtype.kind in 'US' else 'numbers' for a in arrays if a.size and a.dtype.kind!='O'}
-    if len(kinds)>1: raise TypeError(f"{name}: expected all text or all numbers, got both")
+    if len(kinds)>1:
+        raise TypeError(f'{name}: expected all text or all numbers, got both')
     return np.stack(arrays) if all(a.ndim==0 for a in arrays) else np.concatenate(arrays)
 
-# %% ../../nbs/33_data.windows.ipynb #ec3df3f6
 def _check_label(label):
     if label not in ('majority', 'last', 'pure'):
-        raise ValueError(f"label: expected 'majority', 'last' or 'pure', got {label!r}")
+        raise ValueError(f"label: expected 'majority', 'last' or 'pure', got {brief(label)}")
 
 # %% ../../nbs/33_data.windows.ipynb #aaf72a9f
+def _most_frequent(codes, starts, stops, n):
+    "Of `n` classes the most frequent one in each window, of equals the one seen latest, and how often it comes"
+    best,count = np.zeros_like(starts),np.zeros_like(starts) # (windows,) each
+    seen = np.full_like(starts, -1) # where the best class comes last
+    for k in range(n): # a class at a time, so that memory stays that of one recording
+        hit = codes==k # (time,)
+        total = np.append(0, np.cumsum(hit))
+        times = total[stops]-total[starts] # (windows,)
+        at = np.maximum.accumulate(np.where(hit, np.arange(len(hit)), -1))[stops-1] # (windows,)
+        win = (times>count) | ((times==count) & (at>seen))
+        best[win],count[win] = k,times[win]
+        seen[win] = at[win]
+    return best,count
+
 def window_label(
     labels, # (time,) a label for each sample of one recording
     starts, # (windows,) where windows begin, as from `window_starts`
@@ -71,29 +91,29 @@ def window_label(
 ): # (windows,) labels; (windows,) bool, False where a window has to go
     "The label of each window of a recording that has a label for each sample"
     _check_label(label)
-    labels, starts = np.asarray(labels), np.atleast_1d(np.asarray(starts, dtype=np.int64))
+    labels,starts = np.asarray(labels),np.atleast_1d(np.asarray(starts, dtype=np.int64))
     stops = np.minimum(starts+to_samples(length), len(labels)) # padding has no label
-    if ((starts<0) | (starts>=stops)).any():
-        raise ValueError(f"starts go beyond the recording of {len(labels)} samples")
-    if label=='last': return labels[stops-1], np.ones(len(starts), bool)
+    bad = (starts<0) | (starts>=stops)
+    if bad.any():
+        raise ValueError(f'starts: expected samples of a recording of {len(labels)}, got {starts[bad][0]}')
+    keep = np.ones(len(starts), bool)
+    if label=='last': return labels[stops-1],keep
     if labels.dtype.kind=='f' and (labels%1!=0).any():
-        raise ValueError(f"label={label!r} counts classes, and labels hold fractions or NaN; use label='last'")
-    vocab, codes = np.unique(labels, return_inverse=True)
-    best, count, seen = (np.full(len(starts), i) for i in (0,0,-1))
-    for k in range(len(vocab)): # a class at a time, so that memory stays that of one recording
-        hit = codes==k
-        total = np.append(0, np.cumsum(hit))
-        n = total[stops]-total[starts]
-        at = np.maximum.accumulate(np.where(hit, np.arange(len(hit)), -1))[stops-1]
-        win = (n>count) | ((n==count) & (at>seen))
-        best[win], count[win], seen[win] = k, n[win], at[win]
-    return vocab[best], (count==stops-starts if label=='pure' else np.ones(len(starts), bool))
+        raise ValueError(f"labels: expected classes to count for label={label!r}, got fractions or NaN; "
+                         "label='last' takes them")
+    vocab,codes = np.unique(labels, return_inverse=True)
+    best,count = _most_frequent(codes, starts, stops, len(vocab))
+    return vocab[best],(count==stops-starts if label=='pure' else keep)
 
 # %% ../../nbs/33_data.windows.ipynb #ace55a5f
+def _address(a): return a.__array_interface__['data'][0]
+
 class MappedArray:
     "An array in a file, by its place there: small to keep and to pickle, mapped into memory when it is opened"
     def __init__(self, path, dtype, shape, offset, strides):
-        self.path,self.dtype,self.shape,self.offset,self.strides = path,dtype,shape,offset,strides
+        self.path,self.dtype = path,dtype
+        self.shape,self.strides = shape,strides
+        self.offset = offset # bytes
 
     @classmethod
     def of(cls,
@@ -101,10 +121,13 @@ class MappedArray:
     ): # MappedArray, or None where `a` is not what its file holds
         "Where `a` lies in its file"
         root = a
-        while isinstance(root, np.ndarray) and not (isinstance(root, np.memmap) and isinstance(root.base, mmap.mmap)): root = root.base
-        if not isinstance(root, np.memmap) or root.filename is None or root.mode=='c': return None # 'c': changes stay in memory
-        address = lambda o: o.__array_interface__['data'][0]
-        return cls(os.path.abspath(root.filename), a.dtype, a.shape, root.offset+address(a)-address(root), a.strides)
+        while isinstance(root, np.ndarray):
+            if isinstance(root, np.memmap) and isinstance(root.base, mmap.mmap): break
+            root = root.base
+        if not isinstance(root, np.memmap) or root.filename is None: return None
+        if root.mode=='c': return None # changes stay in memory
+        offset = root.offset+_address(a)-_address(root)
+        return cls(os.path.abspath(root.filename), a.dtype, a.shape, offset, a.strides)
 
     @property
     def ndim(self): return len(self.shape)
@@ -118,23 +141,28 @@ def _map_npy(path, name):
     "The array in a `.npy` file, mapped"
     try: a = np.load(path, mmap_mode='r')
     except ValueError: a = None # objects, or no array at all
-    if not isinstance(a, np.ndarray): raise ValueError(f"{name}: expected the path of a .npy file of numbers, got {os.fspath(path)!r}")
+    if not isinstance(a, np.ndarray):
+        raise ValueError(f'{name}: expected the path of a .npy file of numbers, got {brief(os.fspath(path), 160)}')
     return a
 
 def _recordings(recordings):
     "`recordings` as a list of (channels, time) arrays, all with the same channels; those in files as `MappedArray`"
     recs = list(recordings)
-    if not recs: raise ValueError("recordings: expected at least one (channels, time) array, got none")
+    if not recs:
+        raise ValueError('recordings: expected at least one (channels, time) array, got none')
     for i,r in enumerate(recs):
-        by_path = isinstance(r, (str, os.PathLike))
-        r = _map_npy(r, f'recordings[{i}]') if by_path else unmasked(r)
-        if r.ndim not in (1,2): raise ValueError(f"recordings[{i}]: expected (channels, time) or (time,), got shape {r.shape}")
-        if r.dtype.kind not in 'fiub': raise TypeError(f"recordings[{i}]: expected real numbers, got dtype {r.dtype}")
-        if r.ndim==1: r = r[None]
-        recs[i] = MappedArray.of(r) if by_path else r # closed again: there may be more files than a process may open
-        if len(r)!=len(recs[0]) or not len(r):
-            raise ValueError(f"recordings[{i}] has {len(r)} channels, recordings[0] has {len(recs[0])}: "
-                             "all have the same number, at least 1")
+        name,by_path = f'recordings[{i}]',isinstance(r, (str, os.PathLike))
+        r = _map_npy(r, name) if by_path else unmasked(r)
+        if r.ndim not in (1,2):
+            raise ValueError(f'{name}: expected (channels, time) or (time,), got shape {r.shape}')
+        if r.dtype.kind not in 'fiub':
+            raise TypeError(f'{name}: expected real numbers, got dtype {one_line(r.dtype, 60)}')
+        if r.ndim==1: r = r[None] # (1, time)
+        recs[i] = MappedArray.of(r) if by_path else r # closed again: there may be more files than may be open
+        if not len(r):
+            raise ValueError(f'{name}: expected at least 1 channel, got none')
+        if len(r)!=len(recs[0]):
+            raise ValueError(f'{name}: expected {len(recs[0])} channels as in recordings[0], got {len(r)}')
     return recs
 
 # %% ../../nbs/33_data.windows.ipynb #39ffcd98
@@ -142,43 +170,45 @@ def _recording_labels(labels, recs):
     "`labels` as a list, and whether they are one a sample"
     labels = [l if isinstance(l, str) else np.asarray(l) for l in labels]
     if len(labels)!=len(recs):
-        raise ValueError(f"labels: expected one a recording, got {len(labels)} for {len(recs)} recordings")
+        raise ValueError(f'labels: expected one a recording, got {len(labels)} for {len(recs)} recordings')
     dims = {np.ndim(l) for l in labels}
-    if dims=={0}: return labels, False
+    if dims=={0}: return labels,False
     if dims!={1}:
-        raise ValueError("labels: expected a single label for each recording, or for each a 1-d array with one a sample, got some of either")
+        raise ValueError('labels: expected a single label for each recording, '
+                         'or for each a 1-d array with one a sample, got some of either')
     for i,(l,r) in enumerate(zip(labels, recs)):
         if len(l)!=r.shape[1]:
-            raise ValueError(f"labels[{i}] has {len(l)} labels for a recording of {r.shape[1]} samples")
-    return labels, True
+            raise ValueError(f'labels[{i}]: expected one for each of {r.shape[1]} samples, got {len(l)}')
+    return labels,True
 
-# %% ../../nbs/33_data.windows.ipynb #3174466e
-def _cut(rec, starts, step, out, pad):
-    "Copy the windows of `rec` that begin at `starts` into `out` (windows, channels, length)"
-    length = out.shape[2]
-    whole = starts[starts+length<=rec.shape[1]]
-    if len(whole):
-        view, i = sliding_window_view(rec, length, axis=1).transpose(1,0,2), 0
-        for run in np.split(whole, np.flatnonzero(np.diff(whole)!=step)+1): # a gap is where windows were dropped
-            out[i:i+len(run)] = view[run[0]:run[-1]+1:step]
-            i += len(run)
-    for o,s in zip(out[len(whole):], starts[len(whole):]):
-        n = rec.shape[1]-s
-        o[:,:n], o[:,n:] = rec[:,s:], pad
-
-# %% ../../nbs/33_data.windows.ipynb #fa1c05c1
 def _as_lists(recordings, labels, groups):
     "A single recording, its labels and its group as lists of one"
-    if not isinstance(recordings, (str, os.PathLike)) and (getattr(recordings, 'ndim', 0) not in (1,2) or getattr(recordings, 'dtype', None)==object):
-        return recordings, labels, groups
+    by_path = isinstance(recordings, (str, os.PathLike))
+    is_array = getattr(recordings, 'ndim', 0) in (1,2) and getattr(recordings, 'dtype', None)!=object
+    if not by_path and not is_array: return recordings,labels,groups
     if labels is not None and not (isinstance(labels, list) and len(labels)==1): labels = [labels]
     if groups is not None and np.ndim(groups)==0: groups = [groups]
-    return [recordings], labels, groups
+    return [recordings],labels,groups
+
+# %% ../../nbs/33_data.windows.ipynb #3174466e
+def _cut(rec, starts, step, res, pad):
+    "Copy the windows of `rec` that begin at `starts` into `res` (windows, channels, length)"
+    length = res.shape[2]
+    whole = starts[starts+length<=rec.shape[1]]
+    if len(whole):
+        view,i = sliding_window_view(rec, length, axis=1).transpose(1,0,2),0 # (starts, channels, length)
+        for run in np.split(whole, np.flatnonzero(np.diff(whole)!=step)+1): # a gap is where windows were dropped
+            res[i:i+len(run)] = view[run[0]:run[-1]+1:step]
+            i += len(run)
+    for o,s in zip(res[len(whole):], starts[len(whole):]):
+        n = rec.shape[1]-s
+        o[:,:n],o[:,n:] = rec[:,s:],pad
 
 # %% ../../nbs/33_data.windows.ipynb #65e4625b
 class Windows:
     "Windows (windows, channels, length) that are cut from recordings when they are asked for, as float32"
-    ndim,dtype,max_open = 3,np.dtype(np.float32),256 # files that are open at a time
+    ndim,dtype = 3,np.dtype(np.float32)
+    max_open = 256 # files that are open at a time
     def __init__(self,
         recordings, # list of (channels, time) arrays or `MappedArray`
         rec, # (windows,) the recording of each
@@ -186,7 +216,10 @@ class Windows:
         length, # samples of a window
         pad=None # what fills windows that reach beyond the end
     ):
-        self.recordings,self.rec,self.start,self.length,self.pad,self.maps = recordings,rec,start,length,pad,{}
+        self.recordings = recordings
+        self.rec,self.start = rec,start
+        self.length,self.pad = length,pad
+        self.maps = {} # recordings that are open
 
     @property
     def shape(self): return len(self.rec), len(self.recordings[0]), self.length
@@ -194,19 +227,21 @@ class Windows:
     def __repr__(self): return f'Windows{self.shape} of {len(self.recordings)} recordings'
 
     def __getitem__(self, i): # i: an index, a slice, or an array of indices
-        rec, start = self.rec[i], self.start[i]
-        if np.ndim(rec)>1: raise IndexError(f"windows: expected one index or a list of them, got an index of shape {np.shape(i)}")
-        out = np.empty((np.size(rec), *self.shape[1:]), np.float32)
+        rec,start = self.rec[i],self.start[i]
+        if np.ndim(rec)>1:
+            raise IndexError(f'windows: expected one index or a list of them, got an index of shape {np.shape(i)}')
+        res = np.empty((np.size(rec), *self.shape[1:]), np.float32) # (windows, channels, length)
         with np.errstate(over='ignore'): # what is too large becomes infinite, and is told as that
-            for o,r,s in zip(out, np.atleast_1d(rec).tolist(), np.atleast_1d(start).tolist()):
+            for o,r,s in zip(res, np.atleast_1d(rec).tolist(), np.atleast_1d(start).tolist()):
                 x = (self.maps[r] if r in self.maps else self._open(r))[:,s:s+self.length]
                 if x.shape[1]==self.length: o[:] = x
-                else: o[:,:x.shape[1]], o[:,x.shape[1]:] = x, self.pad
-        return out if np.ndim(rec) else out[0]
+                else: o[:,:x.shape[1]],o[:,x.shape[1]:] = x,self.pad
+        return res if np.ndim(rec) else res[0]
 
     def __array__(self, dtype=None, copy=None): return self[:].astype(dtype or np.float32, copy=False)
     def __getstate__(self): # mapped files go by name, so that a pickle is small
-        return {**self.__dict__, 'maps':{}, 'recordings':[r if isinstance(r, MappedArray) else MappedArray.of(r) or r for r in self.recordings]}
+        recordings = [r if isinstance(r, MappedArray) else MappedArray.of(r) or r for r in self.recordings]
+        return {**self.__dict__, 'maps': {}, 'recordings': recordings}
 
     def _open(self, r):
         "Recording `r` as an array, kept at hand"
@@ -216,8 +251,23 @@ class Windows:
         return self.maps[r]
 
 # %% ../../nbs/33_data.windows.ipynb #4b777d26
+def _check_any(n, recs, length, label):
+    "Raise where there is no window at all"
+    if n: return
+    longest = max((r.shape for r in recs), key=lambda s: s[1])
+    mixed = ', as label=\'pure\' drops windows with mixed labels' if label=='pure' else ''
+    raise ValueError(f'length: expected windows of {brief(length)} samples, got none in {len(recs)} recordings, '
+                     f'the longest of shape (channels, time) {longest}{mixed}')
+
+def _each(labels, recs, starts, length, label):
+    "The label of each window, and the starts of those that stay"
+    labels,by_sample = _recording_labels(labels, recs)
+    if not by_sample: return np.repeat(_label_array(labels), [len(s) for s in starts]),starts
+    pairs = [window_label(l, s, length, label) for l,s in zip(labels, starts)]
+    return _label_array([l[keep] for l,keep in pairs]),[s[keep] for s,(_,keep) in zip(starts, pairs)]
+
 def sliding_windows(
-    recordings, # one (channels, time) array or path of a `.npy` file, or a list of them of any lengths; (time,) is one channel
+    recordings, # one (channels, time) or (time,) array, or path of a `.npy` file, or a list of them of any lengths
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
     labels=None, # a label for each recording, or for each an array with one a sample
@@ -232,31 +282,26 @@ def sliding_windows(
     length = to_samples(length, rate)
     step = length if step is None else to_samples(step, rate, 'step')
     _check_label(label)
-    recs, labels, groups = _as_lists(recordings, labels, groups)
+    recs,labels,groups = _as_lists(recordings, labels, groups)
     recs = _recordings(recs)
     groups = np.arange(len(recs)) if groups is None else _label_array(groups, 'groups')
     if groups.shape!=(len(recs),):
-        raise ValueError(f"groups: expected one a recording, got shape {groups.shape} for {len(recs)} recordings")
+        raise ValueError(f'groups: expected one a recording, got shape {groups.shape} for {len(recs)} recordings')
     starts = [window_starts(r.shape[1], length, step, pad) for r in recs]
-    if labels is not None:
-        labels, by_sample = _recording_labels(labels, recs)
-        if by_sample:
-            found = [window_label(l, s, length, label) for l,s in zip(labels, starts)]
-            labels, starts = [l[keep] for l,keep in found], [s[keep] for s,(_,keep) in zip(starts, found)]
-        labels = _label_array(labels)
-    ns = np.array([len(s) for s in starts])
-    if not ns.any():
-        raise ValueError(f"no window of {length} samples in {len(recs)} recordings: the longest has shape (channels, time) "
-                         f"{max((r.shape for r in recs), key=lambda s: s[1])}"
-                         + (f", and label={label!r} drops windows with mixed labels" if label=='pure' else ''))
-    rec, start = np.repeat(np.arange(len(recs)), ns), np.concatenate(starts)
+    y = None
+    if labels is not None: y,starts = _each(labels, recs, starts, length, label)
+    ns = np.array([len(s) for s in starts]) # windows of each recording
+    _check_any(ns.sum(), recs, length, label)
+    rec,start = np.repeat(np.arange(len(recs)), ns),np.concatenate(starts) # (windows,)
     if lazy: X = Windows(recs, rec, start, length, pad)
     else:
-        X = np.empty((ns.sum(), len(recs[0]), length), np.float32)
-        for r,s,end in zip(recs, starts, np.cumsum(ns)): _cut(r if isinstance(r, np.ndarray) else r.open(), s, step, X[end-len(s):end], pad)
-    res = X, None if labels is None else labels if by_sample else np.repeat(labels, ns), np.repeat(groups, ns)
+        X = np.empty((ns.sum(), len(recs[0]), length), np.float32) # (windows, channels, length)
+        for r,s,end in zip(recs, starts, np.cumsum(ns)):
+            _cut(r if isinstance(r, np.ndarray) else r.open(), s, step, X[end-len(s):end], pad)
+    res = X, y, np.repeat(groups, ns)
     if not with_spans: return res
-    return *res, (rec, start, np.minimum(start+length, np.array([r.shape[1] for r in recs])[rec]))
+    ends = np.array([r.shape[1] for r in recs])[rec] # (windows,)
+    return *res, (rec, start, np.minimum(start+length, ends))
 
 # %% ../../nbs/33_data.windows.ipynb #b9bc7aa8
 from ..processing.series import crop_series,resample_series

@@ -11,11 +11,12 @@ __all__ = ['Importance', 'permutation_importance', 'plot_importance']
 import copy
 from numbers import Integral
 from types import SimpleNamespace
+from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastai.learner import AvgLoss
-from ..base.checks import check_whole
+from ..base.checks import brief,check_whole,listed
 from ..train.learner import TSLearner
 from ..train.metrics import DEFAULT_METRICS,task_metrics
 
@@ -29,86 +30,118 @@ class Importance:
         metric:str, # its name
         confidence:float=.95, # of the intervals
     ):
-        self.names,self.drops,self.base,self.metric,self.confidence = list(names),drops,base,metric,confidence
-        self.mean,n = drops.mean(1),drops.shape[1]
         from scipy.stats import t
-        half = t.ppf((1+confidence)/2, n-1)*drops.std(1, ddof=1)/n**.5
+        self.names,self.drops = list(names),drops
+        self.base,self.metric = base,metric
+        self.confidence = confidence
+        self.mean,n = drops.mean(1),drops.shape[1] # mean (parts,)
+        half = t.ppf((1+confidence)/2, n-1)*drops.std(1, ddof=1)/n**.5 # (parts,)
         self.low,self.high = self.mean-half,self.mean+half
 
     def __repr__(self):
         w = max(len(str(n)) for n in self.names)
-        return '\n'.join([f'{self.metric} {self.base:.4g}, and by how much it is worse without'] +
-                         [f'{n!s:{w}} {m:8.4f}  ({l:.4f} to {h:.4f})' for n,m,l,h in zip(self.names, self.mean, self.low, self.high)])
+        head = f'{self.metric} {self.base:.4g}, and by how much it is worse without'
+        rows = zip(self.names, self.mean, self.low, self.high)
+        return '\n'.join([head, *(f'{n!s:{w}} {m:8.4f}  ({l:.4f} to {h:.4f})' for n,m,l,h in rows)])
 
 # %% ../../nbs/61_explain.importance.ipynb #3b8f856b
-LOWER = {'perplexity','rmse','mae','mse','msle','exp_rmspe','error_rate','hamming_loss','hamming_loss_multi','brier_score_loss','cross_entropy','mse_loss','l1_loss'}
-HIGHER = {'accuracy','accuracy_multi','balanced_accuracy','balanced_accuracy_score','f1_macro','f1_score','roc_auc','roc_auc_score','r2','r2_score','top_k_accuracy','precision_score','recall_score'}
+_lower = '''perplexity rmse mae mse msle exp_rmspe error_rate hamming_loss hamming_loss_multi
+    brier_score_loss cross_entropy mse_loss l1_loss'''
+_higher = '''accuracy accuracy_multi balanced_accuracy balanced_accuracy_score f1_macro f1_score
+    roc_auc roc_auc_score r2 r2_score top_k_accuracy precision_score recall_score'''
+HIGHER_IS_BETTER = dict.fromkeys(_lower.split(), False) | dict.fromkeys(_higher.split(), True)
 
 def _metric(learn, metric, higher_is_better):
     "A function of scores and targets, its name, and the sign that makes it the higher the better"
-    if metric is None: metric = learn.metrics[0] if len(learn.metrics) else DEFAULT_METRICS[learn.dls.task.name][0]
+    if metric is None: metric = [*learn.metrics, *DEFAULT_METRICS[learn.dls.task.name]][0]
     m = copy.deepcopy(task_metrics([metric], learn.dls)[0])
-    of_loss = isinstance(getattr(m, 'metric', m), AvgLoss) # such as fastai's `Perplexity`
+    if higher_is_better is None: higher_is_better = HIGHER_IS_BETTER.get(m.name)
     if higher_is_better is None:
-        if m.name not in LOWER|HIGHER: raise ValueError(f'higher_is_better: expected True or False for the metric {m.name!r}, got None')
-        higher_is_better = m.name in HIGHER
+        raise ValueError(f'higher_is_better: expected True or False for the metric {brief(m.name)}, got None')
+    of_loss,device = isinstance(getattr(m, 'metric', m), AvgLoss),learn.dls.device # such as fastai's `Perplexity`
     def f(scores, y):
         m.reset()
-        loss = learn.loss_func(scores.to(learn.dls.device), y.to(learn.dls.device)) if of_loss else None
-        m.accumulate(SimpleNamespace(pred=scores, y=y, yb=(y,), loss=loss, to_detach=lambda o: o.detach()))
+        loss = learn.loss_func(scores.to(device), y.to(device)) if of_loss else None
+        batch = dict(pred=scores, y=y, yb=(y,), loss=loss)
+        m.accumulate(SimpleNamespace(**batch, to_detach=lambda o: o.detach()))
         return float(m.value)
-    return f,m.name,1 if higher_is_better else -1
+    return f, m.name, 1 if higher_is_better else -1
 
 # %% ../../nbs/61_explain.importance.ipynb #f2c49875
-def _shuffled(ds, rows, others, channel, span):
-    "The series `rows` of `ds`, raw, with some channels, or a span of all channels, from the series `others`"
-    x,o = np.array(ds.X[rows]),ds.X[others]
-    if ds.lengths is None:
-        x[:,channel,span] = o[:,channel,span]
-        return x
-    res = []
-    for xi,oi,n,m in zip(x, o, ds.lengths[rows], ds.lengths[others]):
-        t = np.arange(n)[slice(*(round(f*n) for f in span)) if isinstance(span, tuple) else span]
-        c = np.arange(len(xi))[channel]
-        xi[np.ix_(c, t)] = oi[np.ix_(c, t*m//n)] # the other, stretched to the same length
-        res.append(xi[:,:n])
-    return res
+class Part(NamedTuple):
+    "What is shuffled together"
+    name:object
+    channels:object # their numbers, or a slice
+    span:object # a slice of steps; of series of unequal length (start, stop), shares of the length
+
+def _channel_parts(ds, channels):
+    "A part for each of `channels`: a channel, or a list of them"
+    known = list(ds.channels or range(ds.X.shape[1]))
+    if channels is None: channels = known
+    if np.isscalar(channels) or not len(channels):
+        raise ValueError(f'channels: expected a list with some of {listed(known)}, got {brief(channels)}')
+    parts = [[c] if np.ndim(c)==0 else list(c) for c in channels]
+    for part in parts:
+        for c in part or [part]: # an empty list is none of them
+            if c not in known:
+                raise ValueError(f'channels: expected some of {listed(known)}, or lists of them, got {brief(c)}')
+    return [Part(', '.join(map(str, p)), [known.index(c) for c in p], slice(None)) for p in parts]
+
+def _equal_spans(ds, n):
+    "`n` equal spans: (start, stop) steps, or shares of the length"
+    length = ds.X.shape[2]
+    shortest = length if ds.lengths is None else ds.lengths[ds.idxs].min()
+    if not 1<=n<=shortest:
+        raise ValueError(f'spans: expected 1 to {shortest}, the steps of the shortest series, got {n}')
+    edges = np.linspace(0, 1, n+1) if ds.lengths is not None else [round(i*length/n) for i in range(n+1)]
+    return list(zip(edges[:-1], edges[1:]))
+
+def _span_parts(ds, spans):
+    "A part for each of `spans`: a number of them, or (start, stop) steps"
+    everywhere,n = slice(None),ds.X.shape[2]
+    if isinstance(spans, Integral): spans = _equal_spans(ds, spans)
+    elif ds.lengths is not None:
+        raise ValueError(f'spans: expected a number of equal parts for series of unequal length, got {brief(spans)}')
+    if ds.lengths is not None: return [Part(f'{a:.0%}-{b:.0%}', everywhere, (a,b)) for a,b in spans]
+    def fits(s): return np.shape(s)==(2,) and all(isinstance(o, Integral) for o in s) and 0<=s[0]<s[1]<=n
+    if not np.iterable(spans) or not len(spans) or not all(map(fits, spans)):
+        raise ValueError(f'spans: expected a number, or a list of (start, stop) within 0 to {n}, got {brief(spans)}')
+    return [Part(f'{a}-{b-1}' if b-a>1 else f'{a}', everywhere, slice(a, b)) for a,b in spans]
 
 def _parts(ds, over, channels, spans, names):
     "Name, channels and span of each part to shuffle"
-    if over=='channel':
-        if spans is not None: raise ValueError("spans: expected only with over='time'")
-        known,parts = list(ds.channels or range(ds.X.shape[1])),[]
-        channels = known if channels is None else channels
-        if np.isscalar(channels) or not len(channels): raise ValueError(f'channels: expected a list with some of {known}, got {channels!r}')
-        for part in channels:
-            part = [part] if np.ndim(part)==0 else list(part)
-            for c in part or [part]: # an empty list is none of them
-                if c not in known: raise ValueError(f'channels: expected some of {known}, or lists of them, got {c!r}')
-            parts.append((', '.join(map(str, part)), [known.index(c) for c in part], slice(None)))
-    elif over=='time':
-        if channels is not None: raise ValueError("channels: expected only with over='channel'")
-        spans,n = 10 if spans is None else spans,ds.X.shape[2]
-        if isinstance(spans, Integral):
-            shortest = n if ds.lengths is None else ds.lengths[ds.idxs].min()
-            if not 1<=spans<=shortest: raise ValueError(f'spans: expected 1 to {shortest}, the steps of the shortest series, got {spans}')
-            f = np.linspace(0, 1, spans+1)
-            if ds.lengths is not None: parts = [(f'{a:.0%}-{b:.0%}', slice(None), (a,b)) for a,b in zip(f[:-1], f[1:])]
-            else: spans = [(round(a*n), round(b*n)) for a,b in zip(f[:-1], f[1:])]
-        if not isinstance(spans, Integral):
-            if ds.lengths is not None: raise ValueError('spans: expected a number of equal parts for series of unequal length, got steps')
-            fits = lambda s: np.shape(s)==(2,) and all(isinstance(o, Integral) for o in s) and 0<=s[0]<s[1]<=n
-            if not np.iterable(spans) or not len(spans) or not all(map(fits, spans)): raise ValueError(f'spans: expected a number, or a list of (start, stop) within 0 to {n}, got {spans!r}')
-            parts = [(f'{a}-{b-1}' if b-a>1 else f'{a}', slice(None), slice(a, b)) for a,b in spans]
-    else: raise ValueError(f"over: expected 'channel' or 'time', got {over!r}")
-    if names is not None and len(names)!=len(parts): raise ValueError(f'names: expected one for each of {len(parts)} parts, got {len(names)}')
-    return parts if names is None else [(n,*p[1:]) for n,p in zip(names, parts)]
+    for k,v,of in (('spans',spans,'time'), ('channels',channels,'channel')):
+        if v is not None and over!=of:
+            raise ValueError(f"{k}: expected only with over='{of}', got {brief(v)}")
+    if over=='channel': parts = _channel_parts(ds, channels)
+    elif over=='time': parts = _span_parts(ds, 10 if spans is None else spans)
+    else: raise ValueError(f"over: expected 'channel' or 'time', got {brief(over)}")
+    if names is None: return parts
+    if len(names)!=len(parts):
+        raise ValueError(f'names: expected one for each of {len(parts)} parts, got {len(names)}')
+    return [p._replace(name=n) for n,p in zip(names, parts)]
+
+# %% ../../nbs/61_explain.importance.ipynb #69b2bb47
+def _shuffled(ds, rows, others, part):
+    "The series `rows` of `ds`, raw, with the channels and span of `part` from the series `others`"
+    x,o = np.array(ds.X[rows]),ds.X[others] # (series, channels, length)
+    if ds.lengths is None:
+        x[:,part.channels,part.span] = o[:,part.channels,part.span]
+        return x
+    res = []
+    for xi,oi,n,m in zip(x, o, ds.lengths[rows], ds.lengths[others]):
+        span = slice(*(round(f*n) for f in part.span)) if isinstance(part.span, tuple) else part.span
+        t = np.arange(n)[span]
+        c = np.arange(len(xi))[part.channels]
+        xi[np.ix_(c, t)] = oi[np.ix_(c, t*m//n)] # the other, stretched to the same length
+        res.append(xi[:,:n])
+    return res
 
 # %% ../../nbs/61_explain.importance.ipynb #7e3ab4c4
 def permutation_importance(
     learn:TSLearner, # trained
     over:str='channel', # shuffle each 'channel', or each span of 'time' in all channels at once
-    metric=None, # a name or metric as for `ts_learner`, or a function of scores and targets; the learner's first if None
+    metric=None, # as for `ts_learner`, or a function of scores and targets; the learner's first if None
     *,
     channels=None, # channels, or lists of them to shuffle together; each by itself if None
     spans=None, # a number of equal spans, 10 if None; or (start, stop) steps
@@ -121,20 +154,24 @@ def permutation_importance(
     bs:int=64, # series that are read, and predicted, at a time
 ) -> Importance:
     "How much worse the metric gets when a part of the series is shuffled among them"
-    if not isinstance(learn, TSLearner): raise TypeError(f'learn: expected a TSLearner, got {type(learn).__name__}')
+    if not isinstance(learn, TSLearner):
+        raise TypeError(f'learn: expected a TSLearner, got {type(learn).__name__}')
     check_whole(2, n_repeats=n_repeats)
     check_whole(bs=bs)
-    if not 0<confidence<1: raise ValueError(f'confidence: expected a number between 0 and 1, got {confidence!r}')
-    ds,pred,rng = learn.series_of(dl, targets=True),learn.predictor(),np.random.default_rng(seed)
+    if not 0<confidence<1:
+        raise ValueError(f'confidence: expected a number between 0 and 1, got {brief(confidence)}')
+    ds,pred = learn.series_of(dl, targets=True),learn.predictor()
+    rng = np.random.default_rng(seed)
     f,name,sign = _metric(learn, metric, higher_is_better)
-    parts,n = _parts(ds, over, channels, spans, names),len(ds)
+    parts = _parts(ds, over, channels, spans, names)
     y = torch.from_numpy(ds.y[ds.idxs])
-    def value(order, channel=slice(None), span=slice(None)):
-        at = [slice(i, i+bs) for i in range(0, n, bs)]
-        return f(torch.cat([pred.scores(_shuffled(ds, ds.idxs[s], ds.idxs[order[s]], channel, span), bs) for s in at]), y)
-    base = value(np.arange(n))
-    drops = [[sign*(base-value(rng.permutation(n), *where)) for _ in range(n_repeats)] for _,*where in parts]
-    return Importance([p[0] for p in parts], np.array(drops), base, name, confidence)
+    def value(order, part):
+        at = [slice(i, i+bs) for i in range(0, len(ds), bs)]
+        scores = [pred.scores(_shuffled(ds, ds.idxs[s], ds.idxs[order[s]], part), bs) for s in at]
+        return f(torch.cat(scores), y)
+    base = value(np.arange(len(ds)), Part('all', slice(None), slice(None)))
+    drops = [[sign*(base-value(rng.permutation(len(ds)), p)) for _ in range(n_repeats)] for p in parts]
+    return Importance([p.name for p in parts], np.array(drops), base, name, confidence)
 
 # %% ../../nbs/61_explain.importance.ipynb #5e642119
 def plot_importance(
@@ -149,5 +186,6 @@ def plot_importance(
     ax.hlines(at, imp.low[order], imp.high[order], color='k', lw=2)
     ax.plot(imp.mean[order], at, 'o', color='k', mfc='w')
     ax.axvline(0, color='.5', lw=1, ls=':')
-    ax.set(yticks=at, yticklabels=[imp.names[i] for i in order], xlabel=f'how much worse {imp.metric} gets', ylim=(len(at)-.5, -.5))
+    ax.set(yticks=at, yticklabels=[imp.names[i] for i in order], ylim=(len(at)-.5, -.5),
+           xlabel=f'how much worse {imp.metric} gets')
     return ax

@@ -17,6 +17,12 @@ from ..data.dataset import TSLengths,TSTensor
 from .attribution import axes_for,output_labels,score_indices
 from ..train.learner import TSLearner
 
+# %% ../../nbs/62_explain.plots.ipynb #d0ee639e
+def _in_order(learn, dl, **kwargs):
+    "Predictions for all series of a loader, in their order"
+    dl = (learn.dls.valid if dl is None else dl).in_order()
+    with learn.no_bar(): return learn.get_preds(dl=dl, with_decoded=True, **kwargs)
+
 # %% ../../nbs/62_explain.plots.ipynb #4f835cc0
 def plot_confusion_matrix(
     learn:TSLearner, # of a classification
@@ -31,29 +37,29 @@ def plot_confusion_matrix(
     learn.series_of(dl, targets=True)
     y,answers = _in_order(learn, dl)[1:3]
     vocab = learn.dls.vocab
-    if ax is None: ax = plt.subplots(figsize=(1.8+.5*len(vocab), 1.5+.5*len(vocab)), layout='constrained')[1]
-    ConfusionMatrixDisplay.from_predictions(y, answers, labels=range(len(vocab)), display_labels=vocab, normalize='true' if normalize else None,
-                                            values_format='.2f' if normalize else 'd', cmap=cmap, ax=ax, colorbar=False)
+    size = .5*len(vocab)
+    if ax is None: ax = plt.subplots(figsize=(1.8+size, 1.5+size), layout='constrained')[1]
+    how = dict(normalize='true', values_format='.2f') if normalize else dict(values_format='d')
+    ConfusionMatrixDisplay.from_predictions(y, answers, labels=range(len(vocab)), display_labels=vocab,
+                                            cmap=cmap, ax=ax, colorbar=False, **how)
     return ax
-
-def _in_order(learn, dl, **kwargs):
-    "Predictions for all series of a loader, in their order"
-    dl = (learn.dls.valid if dl is None else dl).in_order()
-    with learn.no_bar(): return learn.get_preds(dl=dl, with_decoded=True, **kwargs)
 
 # %% ../../nbs/62_explain.plots.ipynb #0d53481d
 def _draw_losses(samples, answers, losses, ctxs=None, nrows=None, ncols=None, figsize=None, **kwargs):
+    "A picture a series, with its target, the answer and the loss as title"
     ctxs = axes_for(len(samples), ctxs, nrows=nrows, ncols=ncols, figsize=figsize)
     for ctx,s,answer,loss in zip(ctxs, samples, answers, losses):
         s[0].show(ctx=ctx, **kwargs)
-        for j,line in enumerate(ctx.lines): line.set_color(plt.get_cmap('viridis')(.9*j/max(len(ctx.lines)-1, 1))) # channels by lightness too
+        colors = plt.get_cmap('viridis')(np.linspace(0, .9, len(ctx.lines))) # channels by lightness too
+        for line,c in zip(ctx.lines, colors): line.set_color(c)
         ctx.set_title(f'{s[-1]} → {answer}\nloss {float(loss):.3g}', fontsize='medium')
     return ctxs
 
-@dispatch
-def plot_top_losses(x:TSTensor|tuple[TSTensor,TSLengths], y, samples, outs, raws, losses, **kwargs): return _draw_losses(samples, [o[-1] for o in outs], losses, **kwargs)
-
 # %% ../../nbs/62_explain.plots.ipynb #902853af
+@dispatch
+def plot_top_losses(x:TSTensor|tuple[TSTensor,TSLengths], y, samples, outs, raws, losses, **kwargs):
+    return _draw_losses(samples, [o[-1] for o in outs], losses, **kwargs)
+
 @dispatch
 def plot_top_losses(
     learn:TSLearner, # trained
@@ -70,15 +76,30 @@ def plot_top_losses(
     answers,losses = _in_order(learn, dl, with_loss=True)[2:]
     losses,idxs = losses.topk(min(k, len(losses)), largest=largest)
     samples = [ds.decode(ds[i]) for i in idxs.tolist()]
-    titles = [ds.decode((*ds[i][:-1], a))[-1] for i,a in zip(idxs.tolist(), answers[idxs])]
-    return _draw_losses(samples, titles, losses, ax, **kwargs)
+    return _draw_losses(samples, [ds.task.text(a) for a in answers[idxs]], losses, ax, **kwargs)
 
-# %% ../../nbs/62_explain.plots.ipynb #0b0a3734
 _all_ = ['plot_top_losses']
 
 # %% ../../nbs/62_explain.plots.ipynb #6a1ee1e3
 _markers = 'osD^vP*X<>hd'
 
+def _by_value(ax, points, ds, output, cmap):
+    "Points (series, 2) in the colour of one output of their targets"
+    i, = score_indices(output, ds.task, 1, 'output')
+    values = ds.y[ds.idxs].reshape(len(ds), -1)[:,i] # (series,)
+    drawn = ax.scatter(*points.T, c=values, cmap=cmap, s=18)
+    ax.figure.colorbar(drawn, ax=ax, label=str(output_labels(ds.task)[i]) if ds.task.target_names else 'target')
+
+def _by_class(ax, points, ds, cmap):
+    "Points (series, 2) in a colour and with a marker of each class, or of each set of labels"
+    words = np.array([ds.task.text(y) for y in ds.y[ds.idxs]]) # (series,)
+    groups = [w for w in ds.task.output_names() if w in words] if ds.task.exclusive else sorted(set(words))
+    colors = plt.get_cmap(cmap)(np.linspace(0, .95, len(groups))) # (groups, 4)
+    for j,(w,c) in enumerate(zip(groups, colors)):
+        ax.scatter(*points[words==w].T, color=c, marker=_markers[j%len(_markers)], s=22, lw=.4, ec='k', label=w)
+    ax.legend(ncols=-(-len(groups)//12), fontsize='small')
+
+# %% ../../nbs/62_explain.plots.ipynb #6ec6aea0
 def plot_embedding(
     learn:TSLearner, # trained
     dl=None, # a loader; that of the validation split if None
@@ -86,23 +107,16 @@ def plot_embedding(
     output=None, # of a regression with several outputs, the one to colour by
     cmap:str='viridis', # matplotlib's colours
 ):
-    "A point a series, by the first two principal components of its features: a colour and a marker a class, or colour by value; returns the axes"
+    "A point a series, by the first two principal components of its features, coloured by its target; returns the axes"
     from sklearn.decomposition import PCA
-    ds,task = learn.series_of(dl),learn.dls.task
-    if len(ds)<2: raise ValueError(f'dl: expected 2 or more series, got {len(ds)}')
-    pca = PCA(2)
-    points = pca.fit_transform(learn.features(dl).double().numpy())
+    ds,pca = learn.series_of(dl),PCA(2)
+    if len(ds)<2:
+        raise ValueError(f'dl: expected 2 or more series, got {len(ds)}')
+    points = pca.fit_transform(learn.features(dl).double().numpy()) # (series, 2)
     if ax is None: ax = plt.subplots(figsize=(5,4), layout='constrained')[1]
     if ds.y is None: ax.scatter(*points.T, color='k', s=18)
-    elif task.vocab is None:
-        i = score_indices(output, task, 1, 'output')[0]
-        drawn = ax.scatter(*points.T, c=ds.y[ds.idxs].reshape(len(ds), -1)[:,i], cmap=cmap, s=18)
-        ax.figure.colorbar(drawn, ax=ax, label=str(output_labels(task)[i]) if task.target_names else 'target')
-    else:
-        words = np.array([str(ds.decode(ds[i])[-1]) for i in range(len(ds))])
-        groups = [w for w in map(str, task.vocab) if w in words] if task.exclusive else sorted(set(words))
-        for j,w in enumerate(groups):
-            ax.scatter(*points[words==w].T, color=plt.get_cmap(cmap)(.95*j/max(len(groups)-1, 1)), marker=_markers[j%len(_markers)], s=22, lw=.4, ec='k', label=w)
-        ax.legend(ncols=-(-len(groups)//12), fontsize='small')
-    ax.set(**{f'{d}label': f'component {i+1} ({v:.0%} of the variance)' for i,(d,v) in enumerate(zip('xy', pca.explained_variance_ratio_))})
+    elif ds.task.vocab is None: _by_value(ax, points, ds, output, cmap)
+    else: _by_class(ax, points, ds, cmap)
+    one,two = (f'component {i} ({v:.0%} of the variance)' for i,v in enumerate(pca.explained_variance_ratio_, 1))
+    ax.set(xlabel=one, ylabel=two)
     return ax

@@ -16,9 +16,10 @@ import torch
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
-from fastai.callback import hook,schedule # these give every Learner `summary`, `fit_one_cycle` and `lr_find`
+from fastai.callback import hook,schedule # noqa: F401 - these give every Learner `summary`, `fit_one_cycle`, `lr_find`
 from fastai.callback.core import CancelEpochException,CancelFitException
 from fastai.callback.progress import ProgressCallback
+from fastai.callback.schedule import LRFinder
 from fastai.learner import Learner,defaults
 from fastai.losses import BaseLoss
 from fastai.optimizer import Adam
@@ -30,33 +31,49 @@ from ..data.loaders import TSDataLoaders
 from ..models.xceptiontime import XceptionTime
 from ..processing.series import check_series
 from ..runtime.predictor import Predictor,evaluating
-from .callbacks import KeepFinite,ProgressOrLines
+from .callbacks import KeepFinite,ProgressOrLines,Run
 from .metrics import DEFAULT_METRICS,task_loss,task_metrics
-from .pretrained import go_on_from
+from .pretrained import Pretrained,go_on_from
+
+# %% ../../nbs/50_train.learner.ipynb #e0b1b96c
+def _check_dls(dls):
+    if not isinstance(dls, TSDataLoaders):
+        raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
 
 # %% ../../nbs/50_train.learner.ipynb #7e927f1b
 @delegates(Learner.__init__)
 class TSLearner(Learner):
     "A fastai `Learner` for series: it predicts raw series and saves a model folder"
-    def __init__(self, dls, model, loss_func=None, default_cbs=True, task=None, **kwargs):
-        if not isinstance(dls, TSDataLoaders): raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
-        self.dls,self._task,self.trained = dls,copy(dls.task) if task is None else task,None
-        super().__init__(dls, model, loss_func=self._task.loss_func if loss_func is None else task_loss(loss_func, dls, self._task), default_cbs=default_cbs, **kwargs)
+    def __init__(self,
+        dls:TSDataLoaders, # the data
+        model:nn.Module, # gets a batch, and the lengths of its series where they are unequal
+        loss_func=None, # a loss that fits the task; the task's own if None
+        default_cbs:bool=True, # add fastai's callbacks, lines where there is no terminal, and `KeepFinite`?
+        task=None, # what the scores mean; a copy of the task of `dls` if None
+        **kwargs
+    ):
+        _check_dls(dls)
+        self.dls,self._task = dls,copy(dls.task) if task is None else task
+        self.this_run,self.seed = Run(),None
+        self.trained = None # what is known of the training, for the model folder
+        loss_func = self._task.loss_func if loss_func is None else task_loss(loss_func, dls, self._task)
+        super().__init__(dls, model, loss_func=loss_func, default_cbs=default_cbs, **kwargs)
         if hasattr(self, 'progress'):
             self.remove_cb(ProgressCallback)
             self.add_cb(ProgressOrLines())
         if default_cbs: self.add_cb(KeepFinite())
 
-    def _split(self, b): # fastai goes by the training set, but new series may be of unequal length where those were not, or the other way round
+    def _split(self, b):
         n = 1 + (len(b)>1 and isinstance(b[1], TSLengths))
         self.xb,self.yb = b[:n],b[n:]
 
     @property
     def task(self):
-        "What the scores mean: a copy of the task of the data, as two learners on the same data may each have a temperature of their own"
+        "What the scores mean: a copy of the data's task, as two learners may each have a temperature"
         own,new = self._task,self.dls.task
         if not own.same_as(new):
-            raise ValueError(f'dls: expected data for the task that this learner was made for, {own}, got {new}; ts_learner makes a new learner')
+            raise ValueError('dls: expected data for the task that this learner was made for, '
+                             f'{brief(own, 60)}, got {brief(new, 60)}; ts_learner makes a new learner')
         return own
 
     @property
@@ -67,48 +84,131 @@ class TSLearner(Learner):
     @property
     def loss_func(self): return self._loss_func
     @loss_func.setter
-    def loss_func(self, v): # callbacks such as MixUp put functions of their own here for a while, which stay as they are
-        self._loss_func = task_loss(v, self.dls, self.task) if isinstance(v, (nn.Module,BaseLoss)) else v
+    def loss_func(self, v): # functions that callbacks such as MixUp put here for a while stay as they are
+        fits = not isinstance(v, (nn.Module,BaseLoss))
+        self._loss_func = v if fits else task_loss(v, self.dls, self.task)
+
+# %% ../../nbs/50_train.learner.ipynb #d84d3064
+def body_and_head(
+    model:nn.Module # has a `head`
+) -> L: # two parameter groups
+    "Splits a model into its body and its head, so that `freeze` leaves the head to train"
+    if not hasattr(model, 'head'):
+        raise TypeError('arch: expected a network with a head, the part that freeze leaves to train, '
+                        f'got {type(model).__name__} without')
+    head = params(model.head)
+    ids = {id(p) for p in head}
+    return L([p for p in params(model) if id(p) not in ids], head)
+
+# %% ../../nbs/50_train.learner.ipynb #da5d6b57
+ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # where an architecture's default is the published one
+
+def _sort_out(kwargs, arch):
+    "Arguments of `arch`, and those of `Learner`; one that neither knows raises"
+    of_arch,of_learner = inspect.signature(arch).parameters,inspect.signature(Learner).parameters
+    for k in kwargs:
+        if k not in of_arch and k not in of_learner:
+            names = ', '.join(list(of_arch)[2:])
+            raise TypeError(f'ts_learner: expected arguments of {arch.__name__} ({names}) or of Learner, got {k!r}')
+    own = {k: v for k,v in kwargs.items() if k in of_arch}
+    return own,{k: v for k,v in kwargs.items() if k not in own}
+
+def _check_none_beside_pretrained(arch, arch_kwargs):
+    said = [k for k in arch_kwargs if k!='head'] + ['arch']*(arch is not XceptionTime)
+    if said:
+        raise TypeError(f'{said[0]}: expected none beside pretrained, whose folder says what the network is')
+
+# %% ../../nbs/50_train.learner.ipynb #fe2b8ddc
+@delegates(Learner.__init__, but='model,splitter')
+def ts_learner(
+    dls:TSDataLoaders, # the data
+    arch=XceptionTime, # a class that takes channels and outputs, and has a `head`
+    *,
+    loss_func=None, # cross entropy for classes, binary cross entropy for labels, squared error for numbers if None
+    metrics=None, # names, or metrics of fastai: see [Metrics and losses](train.metrics.html)
+    opt_func=Adam, # fastai's Adam decouples weight decay: it is AdamW
+    lr=defaults.lr, # learning rate when `fit` is given none
+    cbs=None, # callbacks
+    seed:int|None=None, # of initial weights, order and augmentation; the random state stays as it is if None
+    pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
+    **kwargs # arguments of `arch` and of `Learner`
+) -> TSLearner:
+    "A `TSLearner` with a new network that fits `dls`, or with that of a model folder"
+    _check_dls(dls)
+    if not callable(arch):
+        raise TypeError(f'arch: expected a class such as XceptionTime, got {brief(arch)}')
+    arch_kwargs,kwargs = _sort_out(kwargs, arch)
+    if seed is not None:
+        set_seed(seed)
+        dls.train.rng = random.Random(seed)
+    if pretrained is None:
+        start = Pretrained(arch(dls.vars, dls.c, **{**ARCH_DEFAULTS.get(arch, {}), **arch_kwargs}))
+    else:
+        _check_none_beside_pretrained(arch, arch_kwargs)
+        start = go_on_from(pretrained, dls, arch_kwargs.get('head'))
+    body_and_head(start.model)
+    if metrics is None: metrics = DEFAULT_METRICS[dls.task.name]
+    learn = TSLearner(dls, start.model, loss_func=loss_func, metrics=metrics, opt_func=opt_func, lr=lr, cbs=cbs,
+                      splitter=body_and_head, task=start.task, **kwargs)
+    learn.seed,learn.trained = seed,start.training
+    if start.said is not None: print(start.said)
+    return learn
+
+# %% ../../nbs/50_train.learner.ipynb #a6b9c463
+@patch
+@contextmanager
+def running(self:TSLearner,
+    run:Run # what begins
+):
+    "`learn.this_run` is `run` for a while; whatever ends it, the one before comes back"
+    before,self.this_run = self.this_run,run
+    try: yield run
+    finally: self.this_run = before
+
+@patch
+@delegates(Learner.validation_context)
+def validation_context(self:TSLearner, **kwargs):
+    "fastai's, in which the run is a validation"
+    res = super(TSLearner, self).validation_context(**kwargs)
+    res.insert(0, self.running(Run('validation', self.seed)))
+    return res
 
 # %% ../../nbs/50_train.learner.ipynb #78eec3db
 @patch
+def _last_values(self:TSLearner) -> dict:
+    "Loss and metrics of the last epoch, those that are finite numbers"
+    rec = getattr(self, 'recorder', None)
+    if rec is None or not rec.values: return {}
+    last = dict(zip(rec.metric_names[1:-1], rec.values[-1])) # without epoch and time
+    return {k: float(v) for k,v in last.items() if isinstance(v, (int,float)) and math.isfinite(v)}
+
+@patch
 def _do_fit(self:TSLearner):
-    before = (self.trained or {}).get('epochs', 0)
-    if not hasattr(self, 'lr_finder'): self.task.uncalibrate() # it was found for other weights
+    run = self.this_run
+    if run.kind=='training': self.task.uncalibrate() # it was found for other weights
     try:
-        for self.epoch in range(self.first_epoch, self.n_epoch):
+        for self.epoch in range(run.done, self.n_epoch):
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
-            self._note(before+(self.epoch+1)*self.passes)
+            run.done = self.epoch+1
+            if run.kind=='training': self.trained = run.note(self.dls.train_ds, self._last_values())
     except KeyboardInterrupt:
-        self.interrupted = True
+        run.interrupted = True
         raise CancelFitException from None
 
 @patch
 @delegates(Learner.fit)
 def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     "Train for `n_epoch` epochs; see fastai's `Learner.fit`"
-    self.first_epoch,self.passes,self.interrupted = 0,1,False # a `Checkpoint` goes on from a later epoch, a recipe may ask for several passes in one
-    try: super(TSLearner, self).fit(n_epoch, lr, **kwargs)
-    finally: # whatever else goes wrong after a loss of NaN, such as the loading of a best model that was never saved, comes from it
-        keep = getattr(self, 'keep_finite', None)
-        if keep is not None and getattr(keep, 'error', None) is not None:
-            error,keep.error = keep.error,None
-            raise error
-    if self.interrupted: raise KeyboardInterrupt
-
-# %% ../../nbs/50_train.learner.ipynb #b3357a9f
-@patch
-def _note(self:TSLearner,
-    epochs # that training has seen
-):
-    "Keep what is known after an epoch; a search for a learning rate is none"
-    if hasattr(self, 'lr_finder'): return
-    rec = getattr(self, 'recorder', None)
-    last = dict(zip(rec.metric_names[1:-1], rec.values[-1])) if rec is not None and rec.values else {}
-    last = {k: float(v) for k,v in last.items() if isinstance(v, (int,float)) and math.isfinite(v)}
-    ds = self.dls.train_ds
-    n = [ds.X.shape[2]] if ds.lengths is None else ds.lengths[ds.idxs]
-    self.trained = dict(epochs=epochs, series=len(ds), shortest=int(min(n)), longest=int(max(n)), seed=getattr(self, 'seed', None), last=last)
+    search = any(c is LRFinder or isinstance(c, LRFinder) for c in (*self.cbs, *L(kwargs.get('cbs'))))
+    before = (self.trained or {}).get('epochs', 0)
+    run = Run('lr search' if search else 'training', self.seed, before)
+    try:
+        with self.running(run): super(TSLearner, self).fit(n_epoch, lr, **kwargs)
+    finally: # a later error, such as of loading a best model that was never saved, comes from this one
+        if run.error is not None:
+            raise run.error
+    if run.interrupted:
+        raise KeyboardInterrupt
 
 # %% ../../nbs/50_train.learner.ipynb #7d1c0a53
 @patch
@@ -121,59 +221,12 @@ def no_bar(self:TSLearner):
     finally:
         if bar is not None: self.add_cb(bar)
 
-# %% ../../nbs/50_train.learner.ipynb #d84d3064
-def body_and_head(model) -> L: # two parameter groups
-    "Splits a model with a `head` into its body and its head, so that `freeze` leaves the head to train"
-    if not hasattr(model, 'head'): raise TypeError(f'arch: expected a network with a head, the part that freeze leaves to train, got {type(model).__name__} without')
-    head = params(model.head)
-    ids = {id(p) for p in head}
-    return L([p for p in params(model) if id(p) not in ids], head)
-
-# %% ../../nbs/50_train.learner.ipynb #fe2b8ddc
-ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # what `ts_learner` chooses where an architecture's own default is the published one
-
-@delegates(Learner.__init__, but='model,splitter')
-def ts_learner(
-    dls:TSDataLoaders, # the data
-    arch=XceptionTime, # a class that takes channels and outputs, and has a `head`
-    *,
-    loss_func=None, # cross entropy for classes, binary cross entropy for labels, squared error for numbers if None; any other that fits
-    metrics=None, # names, or metrics of fastai; see above for what there is if None
-    opt_func=Adam, # fastai's Adam decouples weight decay: it is AdamW
-    lr=defaults.lr, # learning rate when `fit` is given none
-    cbs=None, # callbacks
-    seed:int|None=None, # for the initial weights, the order of batches and augmentation; leaves the random state alone if None
-    pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
-    **kwargs # arguments of `arch` and of `Learner`
-) -> TSLearner:
-    "A `TSLearner` with a new network that fits `dls`, or with that of a model folder"
-    if not isinstance(dls, TSDataLoaders): raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
-    if not callable(arch): raise TypeError(f'arch: expected a class such as XceptionTime, got {arch!r}')
-    own,arch_args = inspect.signature(Learner).parameters,inspect.signature(arch).parameters
-    for k in kwargs:
-        if k not in own and k not in arch_args:
-            raise TypeError(f"ts_learner: expected arguments of {arch.__name__} ({', '.join(list(arch_args)[2:])}) or of Learner, got {k!r}")
-    if seed is not None:
-        set_seed(seed)
-        dls.train.rng = random.Random(seed)
-    arch_kwargs = {k:v for k,v in kwargs.items() if k in arch_args}
-    if pretrained is None: model,task,trained,line = arch(dls.vars, dls.c, **{**ARCH_DEFAULTS.get(arch, {}), **arch_kwargs}),None,None,None
-    else:
-        said = [k for k in arch_kwargs if k!='head'] + ['arch']*(arch is not XceptionTime)
-        if said: raise TypeError(f'{said[0]}: expected none beside pretrained, whose folder says what the network is')
-        model,task,trained,line = go_on_from(pretrained, dls, arch_kwargs.get('head'))
-    body_and_head(model)
-    learn = TSLearner(dls, model, loss_func=loss_func, metrics=DEFAULT_METRICS[dls.task.name] if metrics is None else metrics,
-                      opt_func=opt_func, lr=lr, cbs=cbs, splitter=body_and_head, task=task, **{k:v for k,v in kwargs.items() if k not in arch_args})
-    learn.seed,learn.trained = seed,trained
-    if line is not None: print(line)
-    return learn
-
 # %% ../../nbs/50_train.learner.ipynb #ed32614d
 @patch
 def predictor(self:TSLearner) -> Predictor:
     "The network with its preprocessing and task, as it stands: training on changes it too"
-    return Predictor(self.model, self.task, self.dls.preprocess, channels=self.dls.channels, rate=self.dls.rate, training=self.trained)
+    dls = self.dls
+    return Predictor(self.model, self.task, dls.preprocess, channels=dls.channels, rate=dls.rate, training=self.trained)
 
 # %% ../../nbs/50_train.learner.ipynb #fe5cc5cc
 @patch
@@ -188,10 +241,12 @@ def get_X_preds(self:TSLearner,
     "Predictions for new series, through the `Predictor`"
     pred = self.predictor()
     targets = None if y is None else torch.from_numpy(pred.task.encode(y))
-    if with_loss and targets is None: raise ValueError('y: expected targets for with_loss=True, got None')
-    scores = pred.scores(X, bs)
-    if targets is not None and len(targets)!=len(scores): raise ValueError(f'y: expected {len(scores)} targets for as many series, got {len(targets)}')
-    probs = pred.task.activation(scores)
+    if with_loss and targets is None:
+        raise ValueError('y: expected targets for with_loss=True, got None')
+    scores = pred.scores(X, bs) # (samples, outputs)
+    if targets is not None and len(targets)!=len(scores):
+        raise ValueError(f'y: expected {len(scores)} targets for as many series, got {len(targets)}')
+    probs = pred.task.activation(scores) # (samples, outputs)
     res = [probs,targets]
     if with_input: res.insert(0, torch.tensor(check_series(X, c_in=pred.preprocess.c_in)[0]))
     if with_decoded: res.append(pred.task.decode(probs))
@@ -207,38 +262,56 @@ def predict(self:TSLearner,
     with_input:bool=False, # return the series too?
 ) -> tuple: # ([input], answer, index of the class, probabilities); of a regression, the value thrice
     "The answer for one series"
-    if np.ndim(item) not in (1,2): raise ValueError(f'item: expected one series, (channels, length) or (length,), got shape {np.shape(item)}')
-    X,probs,_,decoded = self.get_X_preds(item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else [np.asarray(item)], with_input=True)
+    if np.ndim(item) not in (1,2):
+        raise ValueError(f'item: expected one series, (channels, length) or (length,), got shape {np.shape(item)}')
+    batch = item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else [np.asarray(item)] # (1, channels, length)
+    X,probs,_,decoded = self.get_X_preds(batch, with_input=True)
     res = decoded[0],self.task.indices(probs[0]),probs[0]
     return (X[0],*res) if with_input else res
+
+# %% ../../nbs/50_train.learner.ipynb #3f170878
+@patch
+@delegates(Learner.get_preds)
+def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
+    "fastai's, without random transforms; a loader without series has an empty answer"
+    if dl is None: dl = self.dls[ds_idx].in_order()
+    ds = getattr(dl, 'dataset', None)
+    if ds is None or len(ds): return super(TSLearner, self).get_preds(ds_idx=ds_idx, dl=dl, **kwargs)
+    probs = self.task.activation(torch.zeros(0, self.dls.c)) # (0, outputs)
+    res = [probs, None if ds.y is None else torch.from_numpy(ds.y[:0])]
+    if kwargs.get('with_input'): res.insert(0, torch.from_numpy(ds.X[:0]))
+    if kwargs.get('with_decoded'): res.append(self.task.indices(probs))
+    if kwargs.get('with_loss'): res.append(torch.zeros(0))
+    return tuple(res)
 
 # %% ../../nbs/50_train.learner.ipynb #ae91bb97
 @patch
 def _over(self:TSLearner,
     f, # the network or a part of it
     dl # a loader of this learner's, or None for that of the validation split
-) -> tuple: # what `f` gives for each series (samples, numbers), in order, on the CPU; targets, an array, or None
-    "What `f` says of the series of a loader, which are preprocessed already"
-    dl,res,ys = self.dls.valid if dl is None else dl,[],[]
+) -> tuple: # outputs for each series (samples, numbers), in order, on the CPU; targets, an array, or None
+    "Outputs of `f` for the series of a loader, which are preprocessed already"
+    dl = self.dls.valid if dl is None else dl
+    outs,ys = [],[]
     with evaluating(self.model),torch.inference_mode():
         for b in dl.in_order():
             b = [o.as_subclass(torch.Tensor) for o in b]
-            res.append(f(*b[:dl.dataset.n_inp]).cpu().float()) # (batch, numbers)
+            outs.append(f(*b[:dl.dataset.n_inp]).cpu().float()) # (batch, numbers)
             if dl.dataset.y is not None: ys.append(b[-1].cpu())
-    return torch.cat(res),torch.cat(ys).numpy() if ys else None
+    return torch.cat(outs),torch.cat(ys).numpy() if ys else None
 
 @patch
 def scores(self:TSLearner,
     dl=None, # a loader of this learner's; that of the validation split if None
 ) -> tuple: # scores (samples, outputs), a tensor; targets as `task.encode` gives them, an array, or None
-    "What the network says of each series of a loader, before the task's activation, and the series' targets"
+    "Scores for each series of a loader, before the task's activation, and the series' targets"
     return self._over(self.model, dl)
 
 @patch
 def features(self:TSLearner,
     dl=None, # a loader of this learner's; that of the validation split if None
 ) -> torch.Tensor: # (samples, features)
-    "What the network makes of each series of a loader before its last layer"
+    "Outputs of the network before its last layer for each series of a loader"
     if not hasattr(self.model, 'forward_features'):
         raise TypeError(f'learn: expected a network with forward_features, got {type(self.model).__name__}')
     return self._over(self.model.forward_features, dl)[0]
@@ -248,16 +321,18 @@ def features(self:TSLearner,
 def series_of(self:TSLearner,
     dl=None, # a loader; that of the validation split if None
     targets:bool=False, # must they have targets?
-): # a `TSDataset`, of one series or more
-    "The series of a loader, if they are such as the learner was made for; else an error, as what came of them would look right"
+) -> TSDataset: # of one series or more
+    "The series of a loader; if the learner was not made for such, an error, as what came of them would look right"
     ds = getattr(self.dls.valid if dl is None else dl, 'dataset', None)
     if not isinstance(ds, TSDataset):
         raise TypeError(f'dl: expected a loader such as dls.test_dl(X, y), got {type(dl).__name__}')
-    if not len(ds): raise ValueError('dl: expected a loader with series, got an empty one')
-    if targets and ds.y is None: raise ValueError('dl: expected series with targets, got a loader without; test_dl takes a y')
+    if not len(ds):
+        raise ValueError('dl: expected a loader with series, got an empty one')
+    if targets and ds.y is None:
+        raise ValueError('dl: expected series with targets, got a loader without; test_dl takes a y')
     fits = 'learn.dls.test_dl makes a loader that fits'
     if not self.task.same_as(ds.task):
-        raise ValueError(f'dl: expected data for the task that this learner was made for, '
+        raise ValueError('dl: expected data for the task that this learner was made for, '
                          f'{brief(self.task, 60)}, got {brief(ds.task, 60)}; {fits}')
     own,new = self.dls.preprocess,ds.preprocess
     buffers = zip(own.buffers(), new.buffers())
@@ -266,27 +341,12 @@ def series_of(self:TSLearner,
                          f'got a loader with others; {fits}')
     return ds
 
-# %% ../../nbs/50_train.learner.ipynb #3f170878
-@patch
-@delegates(Learner.get_preds)
-def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
-    "fastai's, without random transforms of the training split, and with an empty answer for a loader without series"
-    if dl is None: dl = self.dls[ds_idx].in_order()
-    ds = getattr(dl, 'dataset', None)
-    if ds is None or len(ds): return super(TSLearner, self).get_preds(ds_idx=ds_idx, dl=dl, **kwargs)
-    probs,y = self.task.activation(torch.zeros(0, self.dls.c)),None if ds.y is None else torch.from_numpy(ds.y[:0])
-    res = [probs,y]
-    if kwargs.get('with_input'): res.insert(0, torch.from_numpy(ds.X[:0]))
-    if kwargs.get('with_decoded'): res.append(self.task.indices(probs))
-    if kwargs.get('with_loss'): res.append(torch.zeros(0))
-    return tuple(res)
-
 # %% ../../nbs/50_train.learner.ipynb #024dd06d
 @patch
 def save_pretrained(self:TSLearner,
     folder # a new or empty folder, or a model folder to replace
 ):
-    "Write a model folder: `config.json` and `model.safetensors`, which `Predictor.from_pretrained` opens without fastai"
+    "Write a model folder, `config.json` and `model.safetensors`, for `Predictor.from_pretrained`"
     return self.predictor().save_pretrained(folder)
 
 # %% ../../nbs/50_train.learner.ipynb #b0c666a7

@@ -15,6 +15,7 @@ import torch
 from fastcore.foundation import L
 from fastai.learner import AvgMetric,Metric,mk_metric
 from fastai.metrics import AccumMetric,ActivationType
+from ..base.checks import brief,one_line
 from ..data.dataset import TARGETS
 from ..data.loaders import TSDataLoaders
 from ..processing.tasks import TaskLoss
@@ -50,7 +51,8 @@ _f1_macro = _sklearn('f1_score', average='macro', zero_division=0)
 METRICS = dict( # by task and name: functions of targets, probabilities or values, and answers
     classification=dict(accuracy=_accuracy, balanced_accuracy=_balanced_accuracy, f1_macro=_f1_macro, roc_auc=_roc_auc),
     multilabel=dict(accuracy=_accuracy, f1_macro=_f1_macro, roc_auc=_roc_auc),
-    regression=dict(rmse=_sklearn('root_mean_squared_error'), mae=_sklearn('mean_absolute_error'), r2=_sklearn('r2_score')))
+    regression=dict(rmse=_sklearn('root_mean_squared_error'), mae=_sklearn('mean_absolute_error'),
+                    r2=_sklearn('r2_score')))
 DEFAULT_METRICS = dict(classification=['accuracy'], multilabel=['f1_macro'], regression=['rmse','r2'])
 
 class TaskMetric(Metric):
@@ -104,8 +106,9 @@ def _loss_task(loss):
 
 # %% ../../nbs/51_train.metrics.ipynb #21ce4ef1
 _OF_METRICS = dict( # a name of one of fastai's metrics: the task that it is for
-    accuracy='classification', error_rate='classification', top_k_accuracy='classification', accuracy_multi='multilabel',
-    **dict.fromkeys('mse mae rmse msle exp_rmspe r2_score explained_variance_score pearsonr spearmanr'.split(), 'regression'))
+    **dict.fromkeys(['accuracy','error_rate','top_k_accuracy'], 'classification'), accuracy_multi='multilabel',
+    **dict.fromkeys(['mse','mae','rmse','msle','exp_rmspe','r2_score','explained_variance_score'], 'regression'),
+    **dict.fromkeys(['pearsonr','spearmanr'], 'regression'))
 
 def _metric_task(m):
     "The task that one of fastai's metrics is for, as far as it can be known"
@@ -122,7 +125,8 @@ def _trial(what, task, f):
             warnings.simplefilter('ignore') # made-up scores draw some
             return f()
     except Exception as e:
-        raise ValueError(f'{what} that fits {task.name}, got an error when tried: {type(e).__name__}: {e}') from e
+        raise ValueError(f'{what} that fits {task.name}, got an error when tried: '
+                         f'{type(e).__name__}: {one_line(e, 160)}') from e
 
 def _targets(dls, i, n=None):
     "Targets of split `i` as a batch has them, the first `n` of them; None where there are none"
@@ -142,7 +146,7 @@ def task_loss(
         if loss.task is task: return loss
         loss = loss.loss # of another learner, say
     if not callable(loss) or isinstance(loss, type):
-        raise TypeError(f'loss_func: expected a loss such as nn.CrossEntropyLoss(), got {loss!r}')
+        raise TypeError(f'loss_func: expected a loss such as nn.CrossEntropyLoss(), got {brief(loss)}')
     own = _loss_task(loss)
     if own not in (None,task.name):
         raise ValueError(f'loss_func: expected a loss for {task.name}, got {_loss_name(loss)}, which is for {own}')
@@ -152,7 +156,7 @@ def task_loss(
     def first():
         res = loss(torch.zeros(len(y), task.c_out, requires_grad=True), y)
         if res.ndim or not res.isfinite() or not res.requires_grad:
-            raise ValueError(f'it gave {res.detach().tolist()}, not one finite number with a gradient')
+            raise ValueError(f'it gave {brief(res.detach().tolist())}, not one finite number with a gradient')
     _trial('loss_func: expected a loss', task, first)
     return loss
 
@@ -161,7 +165,8 @@ def _named_metric(name, task, y):
     "A metric by name"
     known = METRICS[task.name]
     if name not in known:
-        raise ValueError(f'metrics: expected for {task.name} some of {list(known)}, or others as objects, got {name!r}')
+        raise ValueError(f'metrics: expected for {task.name} some of {list(known)}, or others as objects, '
+                         f'got {brief(name)}')
     if name=='roc_auc' and y is not None: task.check_roc(y, 'metrics')
     return TaskMetric(name, task)
 
