@@ -345,7 +345,7 @@ def _load_arrays(source, keys):
         except _broken as e:
             if e is source.error:
                 raise
-            source.fail('arrays as numpy saves them', str(e))
+            source.fail('arrays as numpy saves them', e)
 
 # %% ../../nbs/30_data.formats.ipynb #44e56f77
 def _check_y(source, y, n, key, kind):
