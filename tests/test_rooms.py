@@ -20,7 +20,8 @@ FASTAI_DATA = {'data.dataset', 'data.loaders', 'data.blocks', 'data.augment'} # 
 FASTAI_WINGS = {'train', 'explain', 'bench'}
 CORE = {'torch', 'numpy', 'fastcore', 'safetensors'} # the requirements, and what comes with them
 FASTAI = {'fastai', 'fasttransform', 'matplotlib'} # and what comes with fastai
-NUMPY_ONLY = {'base', 'data', 'processing.conformal'} # wings and rooms without torch, but for `FASTAI_DATA`
+NUMPY_ONLY = { # wings and rooms without torch, but for `FASTAI_DATA`
+    'base', 'data', 'processing.series', 'processing.statistics', 'processing.conformal'}
 
 def rooms():
     "(dotted name, path) of each room"
