@@ -12,6 +12,7 @@ import inspect
 from functools import partial
 from textwrap import fill
 import numpy as np
+import pandas as pd
 import torch
 from fastcore.basics import PrettyString,patch,patch_to
 from fastcore.foundation import L
@@ -43,6 +44,12 @@ def _targets(y, n):
     if len(y)!=n:
         raise ValueError(f'y: expected {n} targets for as many series, got {len(y)}')
     return as_targets(y)
+
+def _in_order(y, column, name=lambda o: o):
+    "`y` with the order of the classes in `column`, by their names in `y`, where that is an ordered categorical"
+    order = ordered_classes(column)
+    if order is not None: order = [name(o) for o in order]
+    return y if order is None else pd.Categorical(y, order, ordered=True)
 
 def _take(y, idxs):
     "The targets at `idxs`"
@@ -287,13 +294,14 @@ def from_df(cls,
     column = groups if isinstance(groups, (str,int)) else None
     table = read_table(df, Columns(label, target, id, time, columns), column)
     kwargs.setdefault('channels', table.channels)
-    return cls.from_arrays(table.X, table.y, groups=groups if column is None else table.groups, **kwargs)
+    y = table.y if label is None else _in_order(table.y, df.get(label), lambda o: str(o).strip())
+    return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
 @patch_to(TSDataLoaders, cls_method=True)
 def from_recordings(cls,
     recordings, # one (channels, time) array, `np.memmap` or path of a `.npy` file, or a list of them
-    labels, # a label for each recording, or for each an array with one a sample
+    labels, # one for each recording, or several (numbers or a list of labels); or for each an array with one a sample
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
     splits:tuple|dict|None=None, # index arrays over the windows; or arguments of `get_splits`
@@ -309,6 +317,7 @@ def from_recordings(cls,
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True)
+    y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):
         if (ids==ids[0]).all():
             raise ValueError('splits: expected index arrays where all windows are of one recording or group, '
