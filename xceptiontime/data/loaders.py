@@ -57,11 +57,13 @@ def _take(y, idxs):
 
 def _check_not_steps(y, X, lengths, task, vocab):
     "Raise where targets look like a label for each step"
-    if task is not None or vocab is not None or isinstance(y, np.ndarray) and y.ndim!=2: return
-    if isinstance(y, np.ndarray): n = np.full(len(y), y.shape[1])
+    if task is not None or vocab is not None or isinstance(X, Windows): return
+    rows = isinstance(y, np.ndarray)
+    if y.ndim!=2 if rows else y.sets: return
+    if rows: n = np.full(len(y), y.shape[1])
     else: n = np.array([0 if o is None else len(o) for o in y])
     steps = np.full(len(X), X.shape[2]) if lengths is None else lengths
-    numbers = isinstance(y, np.ndarray) and y.dtype.kind=='f' and not np.isin(y, (0,1)).all()
+    numbers = rows and y.dtype.kind=='f' and not np.isin(y, (0,1)).all()
     if numbers or n.min()<2 or (n!=steps).any(): return
     raise ValueError(f'y: expected a target for each series, got one for each of its {n.max()} steps; '
                      'TSDataLoaders.from_recordings(X, y, length) makes windows with a label each, '
@@ -240,6 +242,17 @@ def summary(self:TSDataLoaders) -> str:
     return PrettyString('\n'.join(_row(*r) for r in rows))
 
 # %% ../../nbs/38_data.loaders.ipynb #26d6897d
+def _new_dl(dl, own, X, y, bs, **kwargs):
+    "A loader like `dl` of new series, checked and encoded as those of the dataset `own`"
+    if bs is None: bs = dl.bs
+    if isinstance(X, TSDataset): return dl.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
+    X,lengths = _series(X, own.preprocess.c_in)
+    own.preprocess.check(X, lengths)
+    codes = None if y is None else own.task.encode(_targets(y, len(X)))
+    ds = TSDataset(X, codes, own.task, own.preprocess, lengths=lengths,
+                   channels=own.channels, rate=own.rate)
+    return dl.new(ds, bs=bs, shuffle=False, **kwargs)
+
 @patch
 def test_dl(self:TSDataLoaders,
     X, # series, in any form that `check_series` takes
@@ -248,15 +261,18 @@ def test_dl(self:TSDataLoaders,
     **kwargs # of `TSDataLoader`
 ):
     "A loader of new series, in order, preprocessed as in training"
-    if bs is None: bs = self.valid.bs
-    if isinstance(X, TSDataset): return self.valid.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
-    train = self.train_ds
-    X,lengths = _series(X, train.preprocess.c_in)
-    train.preprocess.check(X, lengths)
-    codes = None if y is None else train.task.encode(_targets(y, len(X)))
-    ds = TSDataset(X, codes, train.task, train.preprocess, lengths=lengths,
-                   channels=train.channels, rate=train.rate)
-    return self.valid.new(ds, bs=bs, shuffle=False, **kwargs)
+    return _new_dl(self.valid, self.train_ds, X, y, bs, **kwargs)
+
+@patch
+def new_dl(self:TSDataLoader,
+    X, # series, in any form that `check_series` takes
+    y=None, # targets (samples,), if known
+    bs:int|None=None, # series in a batch; as in this loader if None
+    **kwargs # of `TSDataLoader`
+):
+    "The same as `test_dl`, by the name that tsai has for it"
+    return _new_dl(self, self.dataset, X, y, bs, **kwargs)
+
 
 # %% ../../nbs/38_data.loaders.ipynb #b6f2494e
 @patch_to(TSDataLoaders, cls_method=True)

@@ -172,8 +172,8 @@ def _check_labelled(labels):
     "Raise where a recording has no label; a number may be NaN among numbers"
     gone = [i for i,l in enumerate(labels) if is_missing(l)]
     if gone and not all(isinstance(l, Real) for l in labels):
-        raise ValueError(f'labels: expected one for each recording, got {brief(labels[gone[0]])} '
-                         f'for recording {gone[0]}, {len(gone)} such in all')
+        got = f'{brief(labels[gone[0]])} for recording {gone[0]}, {len(gone)} such in all'
+        raise ValueError(f'labels: expected one for each recording, got {got}')
 
 def _are_several(labels, recs):
     "Whether `labels` are several numbers, or a list of labels, for each recording rather than one for each sample"
@@ -185,8 +185,9 @@ def _are_several(labels, recs):
 def _warn_as_long(labels):
     "Say that labels are taken for one a sample where no sample has the label of another"
     if len(labels)<2 or any(l.dtype.kind=='f' or len(l)<2 or len(np.unique(l))<len(l) for l in labels): return
-    warnings.warn(f'labels: {len(labels)} lists as long as their recordings are taken for a label a sample; '
-                  'sets, one for each recording, are taken for several labels of it', stacklevel=4)
+    said = f'{len(labels)} lists as long as their recordings are taken for a label a sample'
+    hint = 'sets, one for each recording, are taken for several labels of it'
+    warnings.warn(f'labels: {said}; {hint}', stacklevel=4)
 
 def _by_sample(labels, recs):
     "`labels` as arrays with one a sample"
@@ -309,14 +310,14 @@ def sliding_windows(
     recordings, # one (channels, time) or (time,) array, or path of a `.npy` file, or a list of them of any lengths
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
-    labels=None, # one for each recording, or several (numbers or a list of labels); or for each an array with one a sample
+    labels=None, # one for each recording, or several (numbers, or labels); or an array with one a sample
     groups=None, # an id for each recording; its place in the list if None
     label='majority', # how samples label a window: 'majority', 'last' or 'pure'
     pad=None, # None drops the rest at the end; a number keeps it, as one window filled up with that number
     rate=None, # samples a second (Hz), to give `length` and `step` in seconds
     with_spans=False, # also return where each window lies: (recording, start, stop)
     lazy=False # return `X` as `Windows`, which cuts them when they are asked for, instead of an array
-): # X (windows, channels, length) float32; y (windows,), (windows, outputs), lists or None; groups (windows,)
+): # X (windows, channels, length) float32; y for each window, or None; groups (windows,)
     "Cut `recordings` into windows, each with its label and the group it belongs to"
     length = to_samples(length, rate)
     step = length if step is None else to_samples(step, rate, 'step')
