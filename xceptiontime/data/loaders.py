@@ -25,7 +25,7 @@ from .tables import Columns,read_table
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
 from ..processing.series import check_channels,check_series
-from ..processing.targets import as_targets
+from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.tasks import class_weights,infer_task
 
 # %% ../../nbs/38_data.loaders.ipynb #0945cc6c
@@ -46,17 +46,29 @@ def _targets(y, n):
 
 def _take(y, idxs):
     "The targets at `idxs`"
-    return [y[i] for i in idxs] if isinstance(y, list) else y[idxs]
+    return y.take(idxs) if isinstance(y, list) else y[idxs]
+
+def _check_not_steps(y, X, lengths, task, vocab):
+    "Raise where targets look like a label for each step"
+    if task is not None or vocab is not None or isinstance(y, np.ndarray) and y.ndim!=2: return
+    if isinstance(y, np.ndarray): n = np.full(len(y), y.shape[1])
+    else: n = np.array([0 if o is None else len(o) for o in y])
+    steps = np.full(len(X), X.shape[2]) if lengths is None else lengths
+    numbers = isinstance(y, np.ndarray) and y.dtype.kind=='f' and not np.isin(y, (0,1)).all()
+    if numbers or n.min()<2 or (n!=steps).any(): return
+    raise ValueError(f'y: expected a target for each series, got one for each of its {n.max()} steps; '
+                     'TSDataLoaders.from_recordings(X, y, length) makes windows with a label each, '
+                     "task='multilabel' labels that are independent")
 
 # %% ../../nbs/38_data.loaders.ipynb #0e514e86
+_leave_out = '; splits= of your own can leave it out'
+
 def _to_stratify(y, task):
     "Targets as whole numbers where they are classes, else not: so `get_splits` tells them apart"
-    if isinstance(y, list): return np.zeros((len(y), 1))
-    name,kind = getattr(task, 'name', task),y.dtype.kind
-    if kind=='f' and np.isnan(y).any():
-        i = np.argwhere(np.isnan(y))[0][0]
-        raise ValueError(f'y: expected a target for each series, got NaN for series {i}; '
-                         'splits= of your own can leave it out')
+    name = getattr(task, 'name', task)
+    check_there(y, hint=_leave_out)
+    if isinstance(y, list): return as_labels(y) if name=='classification' else y
+    kind = y.dtype.kind
     if name=='regression' and kind in 'iu': return y.astype(np.float64)
     if name=='classification' and kind=='f' and (y==np.round(y)).all() and np.isfinite(y).all():
         return y.astype(np.int64)
@@ -160,10 +172,12 @@ class TSDataLoaders(DataLoaders):
         X,lengths = _series(X)
         if not len(X):
             raise ValueError(f'X: expected 1 or more series, got shape {X.shape}')
-        y = _targets(y, len(X))
+        y,order = _targets(y, len(X)),ordered_classes(y)
+        _check_not_steps(y, X, lengths, task, vocab)
         splits = _index_arrays(splits, y, task, groups, seed)
+        check_there(y, series=np.concatenate(splits), hint=_leave_out)
         train,*others = splits
-        task = infer_task(_take(y, train), task, vocab, target_names, units)
+        task = infer_task(_take(y, train), task, vocab, target_names, units, order)
         codes = _encode(y, task, splits)
         weights,strata = _weights(weights, task, codes, train)
         preprocess = Preprocess(missing, scale, mu, resample=resample, crop=crop).fit(X, lengths, train)

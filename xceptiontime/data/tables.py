@@ -72,8 +72,8 @@ class Columns:
         known = set(names)
         for k,o in [*roles.items(), *(('columns',o) for o in self.columns or ())]:
             if o not in known:
-                raise ValueError(f'{k}: expected one of the columns {listed(names, 20, 120)}, '
-                                 f'got {brief(o)}')
+                raise ValueError(f'{k}: expected one of the columns {listed(names, 20, 160)}, '
+                                 f'got {brief(o, 60)}')
         if self.columns is not None: return self.columns
         res = [o for o in names if o not in roles.values()]
         if not res:
@@ -249,7 +249,7 @@ def _csv_rows(source, f, sep):
             width = width or len(row)
             if len(row)!=width: source.fail(f'{width} fields as in the first row', f'{len(row)}')
             yield row
-    except csv.Error as e: source.fail(f'fields separated by {sep!r}', str(e))
+    except csv.Error as e: source.fail(f'fields separated by {sep!r}', e)
 
 def _csv_names(source, row, header):
     "The names of the columns, if the first row looks like names"
@@ -332,7 +332,7 @@ def _parquet(source, head=False):
             if head: return pyarrow.parquet.read_schema(f).empty_table().to_pandas()
             return pyarrow.parquet.read_table(f).to_pandas()
         except (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as e:
-            source.fail('a parquet file', str(e))
+            source.fail('a parquet file', e)
 
 # %% ../../nbs/32_data.tables.ipynb #68b3ae18
 def _is_frame(table): return hasattr(table, 'columns')
