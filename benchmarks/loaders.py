@@ -1,7 +1,9 @@
-"""Loaders beside loops by hand, all in one run: `python benchmarks/loaders.py [arrays] [recordings] [lengths]`, all three if none is named
+"""Loaders beside loops by hand: `python benchmarks/loaders.py [arrays] [recordings] [lengths]`, or all three
 
-- arrays: 100,000 x 3 x 128 beside `torch.from_numpy(X[idx])` and, if tsai is installed, its `get_ts_dls`, whose time hangs on the threads of torch: leave them at their default
-- recordings: an epoch over a temporary file of 4 GB, its windows beside slices made by hand, and the private memory it takes (Linux)
+- arrays: 100,000 x 3 x 128 beside `torch.from_numpy(X[idx])` and, if tsai is installed, its `get_ts_dls`,
+  whose time depends on the threads of torch: leave them at their default
+- recordings: an epoch over a temporary file of 4 GB, its windows beside slices made by hand,
+  and the private memory it takes (Linux)
 - lengths: the share of padding in batches of series of unequal length
 """
 import os, shutil, sys, tempfile, warnings
@@ -27,87 +29,116 @@ def plain(X, y, idxs, bs):
     order = np.random.permutation(idxs)
     for i in range(0, len(order), bs): yield torch.from_numpy(X[order[i:i+bs]]), torch.from_numpy(y[order[i:i+bs]])
 
+def tsai_loaders(X, y, splits, bs):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        from tsai.data.core import get_ts_dls
+        splits = tuple(o.tolist() for o in splits)
+        return get_ts_dls(X, y, splits=splits, bs=bs, num_workers=0, device='cpu')
+
+def ways_to_batches(X, y, splits, bs):
+    "Functions that give the seconds a batch takes, by name"
+    ways = {'by hand': lambda: seconds_a_batch(plain(X, y, splits[0], bs))}
+    for scale in (None,'channel'):
+        dls = TSDataLoaders.from_arrays(X, y, splits, bs=bs, scale=scale, seed=0, device='cpu')
+        ways[f'from_arrays(scale={scale!r})'] = lambda dls=dls: seconds_a_batch(dls.train)
+    if find_spec('tsai'):
+        tdls = tsai_loaders(X, y, splits, bs)
+        ways['tsai get_ts_dls'] = lambda: seconds_a_batch(tdls.train, 100)
+    return ways
+
 def arrays(rounds=7):
     rng = np.random.default_rng(0)
     X,y = rng.normal(size=(100_000,3,128)).astype(np.float32),rng.integers(0, 5, 100_000)
-    splits = np.arange(99_936),np.arange(99_936,100_000)
+    splits = np.arange(99_936), np.arange(99_936, 100_000)
     print(f'threads of torch: {torch.get_num_threads()}')
-    print(f"{'100,000 x 3 x 128':34}" + ''.join(f'{o:>22}' for o in ('ms a batch of 64','ms a batch of 512')))
-    res = {}
+    heads = ('ms a batch of 64','ms a batch of 512')
+    print(f"{'100,000 x 3 x 128':34}" + ''.join(f'{o:>22}' for o in heads))
+    res = {} # {batch size: {way: seconds of each round}}
     for bs in (64,512):
-        ways = {'by hand': lambda: seconds_a_batch(plain(X, y, splits[0], bs))}
-        for scale in (None,'channel'):
-            dls = TSDataLoaders.from_arrays(X, y, splits, bs=bs, scale=scale, seed=0, device='cpu')
-            ways[f'from_arrays(scale={scale!r})'] = lambda dls=dls: seconds_a_batch(dls.train)
-        if find_spec('tsai'):
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')
-                from tsai.data.core import get_ts_dls
-                tdls = get_ts_dls(X, y, splits=tuple(o.tolist() for o in splits), bs=bs, num_workers=0, device='cpu')
-            ways['tsai get_ts_dls'] = lambda: seconds_a_batch(tdls.train, 100)
-        times = {k:[] for k in ways}
+        ways = ways_to_batches(X, y, splits, bs)
+        res[bs] = {k:[] for k in ways}
         for _ in range(rounds):
-            for k,f in ways.items(): times[k].append(f())
-        res[bs] = times
+            for k,f in ways.items(): res[bs][k].append(f())
     for k in res[64]: print(f'{k:34}' + ''.join(f'{median(res[bs][k])*1e3:22.3f}' for bs in res))
     ours,hand = 'from_arrays(scale=None)','by hand'
     def each(bs, a, b, f): return median(f(x, z) for x,z in zip(res[bs][a], res[bs][b]))
-    print(f'over the loop by hand, batches of 64 {each(64, ours, hand, lambda a,b: a-b)*1e3:22.3f} ms  (goal: at most 0.15)')
-    print(f'share of its speed, batches of 512   {each(512, ours, hand, lambda a,b: b/a):22.2f}     (goal: 0.6)')
+    more = each(64, ours, hand, lambda a,b: a-b)*1e3
+    print(f'over the loop by hand, batches of 64 {more:22.3f} ms  (goal: at most 0.15)')
+    share = each(512, ours, hand, lambda a,b: b/a)
+    print(f'share of its speed, batches of 512   {share:22.2f}     (goal: 0.6)')
     if find_spec('tsai'):
-        print(f"times tsai's batches/s, 64            {each(64, ours, 'tsai get_ts_dls', lambda a,b: b/a):21.1f}     (goal: 30)")
+        times = each(64, ours, 'tsai get_ts_dls', lambda a,b: b/a)
+        print(f"times tsai's batches/s, 64            {times:21.1f}     (goal: 30)")
 
 def private_memory():
     "Bytes of this process that no file backs"
     with open('/proc/self/status') as f: return next(int(l.split()[1])*1024 for l in f if l.startswith('RssAnon'))
 
+def write_recordings(folder, gb, c, parts=4):
+    "Paths of recordings of noise that repeats, as the disk should not matter"
+    n = gb*2**30//(4*c)
+    paths = [f'{folder}/{i}.npy' for i in range(parts)]
+    for i,path in enumerate(paths):
+        m = np.lib.format.open_memmap(path, 'w+', np.float32, (c, n//parts))
+        noise = np.random.default_rng(i).normal(size=2**16).astype(np.float32)
+        for row in m:
+            for j in range(0, len(row), len(noise)): row[j:j+len(noise)] = noise[:len(row)-j]
+        m.flush()
+        del m
+    return paths
+
+def windows_by_hand(paths, W, idxs, bs):
+    "Shuffled batches of the windows `idxs`, sliced from the files"
+    files = [np.load(p, mmap_mode='r').view(np.ndarray) for p in paths]
+    order = np.random.permutation(idxs)
+    for i in range(0, len(order), bs):
+        o = order[i:i+bs]
+        at = zip(W.rec[o].tolist(), W.start[o].tolist())
+        yield torch.from_numpy(np.stack([files[r][:,s:s+W.length] for r,s in at]))
+
 def recordings(gb=4, c=8, length=256, rounds=3):
     folder = tempfile.mkdtemp(dir=os.environ.get('TMPDIR'))
     try:
-        if shutil.disk_usage(folder).free<1.5*gb*2**30: return print(f'recordings: skipped, as less than {1.5*gb} GB are free in the temporary folder')
-        n,parts = gb*2**30//(4*c),4
-        for i in range(parts): # four recordings, of noise that repeats, as the disk should not matter
-            m = np.lib.format.open_memmap(f'{folder}/{i}.npy', 'w+', np.float32, (c, n//parts))
-            noise = np.random.default_rng(i).normal(size=2**16).astype(np.float32)
-            for row in m:
-                for j in range(0, len(row), len(noise)): row[j:j+len(noise)] = noise[:len(row)-j]
-            m.flush()
-            del m
-        paths,labels = [f'{folder}/{i}.npy' for i in range(parts)],[0,1,0,1]
+        if shutil.disk_usage(folder).free<1.5*gb*2**30:
+            return print(f'recordings: skipped, as less than {1.5*gb} GB are free in the temporary folder')
+        paths = write_recordings(folder, gb, c)
+        def make(scale):
+            return TSDataLoaders.from_recordings(paths, [0,1,0,1], length, groups=[0,0,1,1], valid_groups=[1],
+                                                 scale=scale, device='cpu', bs=64, seed=0)
         start,t = private_memory(),perf_counter()
-        dls = TSDataLoaders.from_recordings(paths, labels, length, groups=[0,0,1,1], valid_groups=[1], scale='channel', device='cpu', bs=64, seed=0)
-        print(f'{gb} GB in {parts} files, {len(dls.train_ds.X):,} windows of {c} x {length}: {perf_counter()-t:.1f} s until the loaders stand')
+        dls = make('channel')
+        print(f'{gb} GB in {len(paths)} files, {len(dls.train_ds.X):,} windows of {c} x {length}: '
+              f'{perf_counter()-t:.1f} s until the loaders stand')
         top = private_memory()
         for dl in dls:
             for k,b in enumerate(dl):
                 if k%50==0: top = max(top, private_memory())
         print(f'an epoch over both splits: private memory grew by {(top-start)/1e6:.0f} MB  (goal: below 300)')
-        dls = TSDataLoaders.from_recordings(paths, labels, length, groups=[0,0,1,1], valid_groups=[1], scale=None, device='cpu', bs=64, seed=0)
-        W,idxs = dls.train_ds.X,dls.train_ds.idxs
-        files = [np.load(p, mmap_mode='r').view(np.ndarray) for p in paths]
-        def by_hand():
-            order = np.random.permutation(idxs)
-            for i in range(0, len(order), 64):
-                o = order[i:i+64]
-                yield torch.from_numpy(np.stack([files[r][:,s:s+length] for r,s in zip(W.rec[o].tolist(), W.start[o].tolist())]))
+        dls = make(None)
         ratios = []
         for _ in range(rounds):
-            hand,ours = seconds_a_batch(by_hand()),seconds_a_batch(dls.train)
+            hand = seconds_a_batch(windows_by_hand(paths, dls.train_ds.X, dls.train_ds.idxs, 64))
+            ours = seconds_a_batch(dls.train)
             ratios.append(hand/ours)
         print(f'windows/s {64/ours:,.0f}, {median(ratios):.2f} times those of slices by hand  (goal: 0.7)')
     finally: shutil.rmtree(folder)
 
 def lengths(bs=64):
     print(f"{'padding, share of all steps':34}{'to the longest of all':>22}{'shuffled':>12}{'from_arrays':>12}")
-    sets = {'10,000 of 50 to 100 steps': (lambda X,y,_: (X, y))(*make_bumps(10_000, length=(50,100), seed=0))}
+    sets = {'10,000 of 50 to 100 steps': make_bumps(10_000, length=(50,100), seed=0)[:2]}
     if find_spec('aeon'): sets |= {k:get_ucr(k)[:2] for k in ('JapaneseVowels','PickupGestureWiimoteZ')}
     for name,(X,y) in sets.items():
         n = np.array([x.shape[1] for x in X])
-        dls = TSDataLoaders.from_arrays(X, y, (np.arange(len(X)-10), np.arange(len(X)-10, len(X))), vocab=np.unique(y), bs=bs, seed=0)
+        splits = np.arange(len(X)-10), np.arange(len(X)-10, len(X))
+        dls = TSDataLoaders.from_arrays(X, y, splits, vocab=np.unique(y), bs=bs, seed=0)
         order = np.random.default_rng(0).permutation(len(X)-10)
-        loose = 1-n[order].sum()/sum(len(o)*n[o].max() for o in np.split(order, range(bs, len(order), bs)))
-        steps = np.array([(b[1].sum(), b[0][:,0].numel()) for b in dls.train]).sum(0)
-        print(f'{name:34}{1-n.mean()/n.max():22.1%}{loose:12.1%}{1-steps[0]/steps[1]:12.1%}')
+        steps = sum(len(o)*n[o].max() for o in np.split(order, range(bs, len(order), bs)))
+        shuffled = 1-n[order].sum()/steps
+        data,steps = np.array([(b[1].sum(), b[0][:,0].numel()) for b in dls.train]).sum(0)
+        print(f'{name:34}{1-n.mean()/n.max():22.1%}{shuffled:12.1%}{1-data/steps:12.1%}')
+
+PARTS = dict(arrays=arrays, recordings=recordings, lengths=lengths)
 
 if __name__=='__main__':
-    for part in sys.argv[1:] or ('arrays','recordings','lengths'): dict(arrays=arrays, recordings=recordings, lengths=lengths)[part]()
+    for part in sys.argv[1:] or PARTS: PARTS[part]()

@@ -4,7 +4,6 @@
 """
 import json, sys
 from pathlib import Path
-import numpy as np
 import torch
 from torch import nn
 from fastai.callback.core import Callback
@@ -12,9 +11,9 @@ from fastai.torch_core import num_distrib, rank_distrib
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import make_bumps
 from xceptiontime.train.learner import TSLearner, ts_learner
-from xceptiontime.models.xceptiontime import XceptionTime
 
-EPOCHS,LR,BS = 3,3e-3,8
+EPOCHS,BS = 3,8
+LR = 3e-3
 
 class FixedNorm(Callback):
     "BatchNorm keeps to its running statistics"
@@ -34,7 +33,9 @@ class Seen(Callback):
 
 class Halves(nn.Module):
     "One process that normalizes the two halves of a batch apart, as two processes do"
-    def __init__(self, model): super().__init__(); self.model,self.head = model,model.head
+    def __init__(self, model):
+        super().__init__()
+        self.model,self.head = model,model.head
     def forward(self, x): return torch.cat([self.model(o) for o in x.chunk(2)]) if self.training else self.model(x)
 
 def learner(fixed, halves=False, ragged=False):
@@ -49,11 +50,12 @@ def learner(fixed, halves=False, ragged=False):
 
 def result(learn):
     "What came of it, as plain data"
-    return dict(series=learn.seen.series, losses=learn.seen.losses, values=[[float(v) for v in row] for row in learn.recorder.values],
+    values = [[float(v) for v in row] for row in learn.recorder.values]
+    return dict(series=learn.seen.series, losses=learn.seen.losses, values=values,
                 weights=[p.tolist() for p in learn.model.parameters()])
 
 if __name__=='__main__':
-    import xceptiontime.train.distributed
+    import xceptiontime.train.distributed # noqa: F401 - gives learners `to_distributed`
     from xceptiontime.cli import main
     torch.set_num_threads(1)
     out = Path(sys.argv[1])

@@ -143,7 +143,36 @@ TypeError: y: expected a target for each series, got None
 
 # a missing label
 load(X, [None, *y[1:]], splits)
-TypeError: ... labels of one kind, strings, integers or booleans, got NoneType, str
+ValueError: y: expected a target for each series, got None for series 0, 1 such in all; splits= of
+    your own can leave it out
+
+# a missing label, and no splits
+load(X, pd.Series([*y[:-1], None]))
+ValueError: y: expected a target for each series, got nan for series 39, 1 such in all; splits= of
+    your own can leave it out
+
+# a missing label among lists
+load(X, [['rest'], None, ['rest','fist'], ['fist']]*10)
+ValueError: y: expected a target for each series, got None for series 1, 10 such in all
+
+# a missing label to divide by
+get_splits([None, *y[1:]])
+ValueError: y: expected a target for each sample, got None for sample 0, 1 such in all
+
+# lists of one label
+load(X, [[o] for o in y], splits)
+ValueError: y: expected one label a series, or lists of several, got 30 lists of one; [o[0] for o in
+    y] makes classes, task='multilabel' labels
+
+# a label for each step
+load(X, rng.integers(0, 2, (40,50)), splits)
+ValueError: y: expected a target for each series, got one for each of its 50 steps;
+    TSDataLoaders.from_recordings(X, y, length) makes windows with a label each
+
+# bytes that are no text
+load(X, [b'\xff', b'rest']*20, splits)
+ValueError: y: expected text, got bytes that are not UTF-8, b'\xff'; np.char.decode(y, 'latin-1')
+    decodes others
 
 # words and numbers
 load(X, ['rest', 1]*20, splits)
@@ -167,11 +196,11 @@ ValueError: X: expected 2 or more series to divide into training and validation,
 
 # a class in validation only
 load(X, np.where(np.arange(40)<30, y, 'wave'), splits)
-ValueError: y (validation split): label 'wave' of series 0 is none of the 2 classes
+ValueError: y (validation split): expected labels among the 2 classes 'fist', 'rest', got 'wave' for series 0
 
 # a new label at prediction
 learn.get_X_preds(X[:1], ['wave'])
-ValueError: y: label 'wave' of series 0 is none of the 2 classes: 'fist', 'rest'
+ValueError: y: expected labels among the 2 classes 'fist', 'rest', got 'wave' for series 0
 
 # targets of another number at prediction
 learn.get_X_preds(X[:3], y[:2])
@@ -195,11 +224,11 @@ TypeError: y: expected numbers, got <U4
 
 # NaN among numbers
 load(X, np.where(np.arange(40)==3, np.nan, numbers), splits)
-ValueError: y: expected finite numbers, got nan for series 3, 1 such in all
+ValueError: y: expected a target for each series, got nan for series 3, 1 such in all
 
 # NaN among numbers, in validation
 load(X, np.where(np.arange(40)==33, np.nan, numbers), splits)
-ValueError: y (validation split): expected finite numbers, got nan for series 3
+ValueError: y: expected a target for each series, got nan for series 33, 1 such in all
 
 # infinity among numbers
 load(X, np.where(np.arange(40)==3, np.inf, numbers), splits)
@@ -227,8 +256,8 @@ ValueError: y: expected 0 and 1 in two dimensions of integers, got 2; task='regr
     as numbers
 
 # a label that training never saw
-load(X, [['a'],['b']]*15+[['c']]*10, splits)
-ValueError: y (validation split): label 'c' of series 0 is none of the 2 classes
+load(X, [['a'],['b','a']]*15+[['c']]*10, splits)
+ValueError: y (validation split): expected labels among the 2 labels 'a', 'b', got 'c' for series 0
 
 # labels where columns are fewer
 load(X, labels, splits, vocab=['a','b'])
@@ -246,7 +275,7 @@ ValueError: vocab: expected each class once, got 'rest' 2 times
 
 # a class too few
 load(X, y, splits, vocab=['rest','wave'])
-ValueError: y (training split): label 'fist' of series 1 is none of the 2 classes
+ValueError: y (training split): expected labels among the 2 classes 'rest', 'wave', got 'fist' for series 1
 
 # a single class
 load(X, y, splits, vocab=['rest'])
@@ -254,7 +283,7 @@ ValueError: vocab: expected 2 or more classes, got ['rest']
 
 # classes of another kind
 load(X, y, splits, vocab=[0,1])
-ValueError: ... label 'rest' of series 0 is none of the 2 classes: 0, 1
+ValueError: ... expected labels among the 2 classes 0, 1, got 'rest' for series 0
 
 # classes for numbers
 load(X, numbers, splits, task='regression', vocab=['a','b'])
@@ -272,31 +301,31 @@ ValueError: target_names, units: expected these for a regression only
 
 # splits that overlap
 load(X, y, (np.arange(30), np.arange(29,40)))
-ValueError: train and valid have indices in common: 29
+ValueError: splits: expected no index in both train and valid, got 29
 
 # splits beyond the end
 load(X, y, (np.arange(30), np.arange(30,41)))
-ValueError: ... indices out of the range 0 to 39: 40
+ValueError: valid: expected indices from 0 to 39, got 40
 
 # negative indices
 load(X, y, (np.arange(30), [-1]))
-ValueError: ... indices out of the range 0 to 39: -1
+ValueError: valid: expected indices from 0 to 39, got -1
 
 # masks
 load(X, y, (np.arange(40)<30, np.arange(40)>=30))
-ValueError: ... is a boolean mask and has to be indices
+ValueError: train: expected indices, got a boolean mask
 
 # an empty split
 load(X, y, (np.arange(40), []))
-ValueError: valid is empty
+ValueError: valid: expected one or more indices, got none
 
 # a sample twice
 load(X, y, ([0,1,1,2], [3]))
-ValueError: train has indices more than once: 1
+ValueError: train: expected each index once, got more of 1
 
 # a subject on both sides
 load(X, y, splits, groups=np.arange(40)%4)
-ValueError: train and valid have groups in common
+ValueError: splits: expected no group in both train and valid, got 0, 1, 2, 3
 
 # groups of another number
 load(X, y, splits, groups=[1,2])
@@ -312,7 +341,7 @@ ValueError: valid_size: expected a share between 0 and 1
 
 # a group that is not there
 get_splits(y, groups=np.arange(40)%4, valid_groups=[7])
-ValueError: valid_groups names groups that do not exist: 7
+ValueError: valid_groups: expected some of the groups 0, 1, 2, 3, got 7
 
 # no series in a batch
 load(X, y, splits, bs=0)
@@ -344,7 +373,7 @@ ValueError: weights: expected finite numbers of 0 or more
 
 # a class without weight
 load(X, y, splits, weights={'rest':2})
-ValueError: weights: expected a number for each class, got none for ['fist']
+ValueError: weights: expected a number for each class, got none for 'fist'
 
 # classes to balance where there are none
 load(X, numbers, splits, weights='balanced')
@@ -434,7 +463,7 @@ ValueError: y: expected targets for with_loss=True, got None
 
 # no series at a time
 predictor.predict(X, bs=0)
-ValueError: bs: expected 1 or more series at a time, got 0
+ValueError: bs: expected a whole number of 1 or more, got 0
 
 # probabilities of numbers
 regression.predictor().predict_proba(X)
@@ -474,7 +503,7 @@ ValueError: ... or older, got 99, written by xceptiontime
 
 # another architecture
 Predictor.from_pretrained(edit(folder, architecture='os.system'))
-ValueError: ... under 'architecture', got 'os.system'
+ValueError: ... as 'architecture', got 'os.system'
 
 # other arguments
 Predictor.from_pretrained(edit(folder, arguments=dict(c_in=3, c_out=2, nf=8)))
@@ -482,15 +511,15 @@ ValueError: ... as config.json says, got F32
 
 # another task
 Predictor.from_pretrained(edit(folder, task=dict(name='clustering')))
-ValueError: ... as the task's name, got 'clustering'
+ValueError: ... as 'task.name', got 'clustering'
 
 # more classes than scores
 Predictor.from_pretrained(edit(folder, task=dict(name='classification', vocab=['a','b','c'])))
-ValueError: ... expected 3 scores as the task has, got c_out 2
+ValueError: ... expected 3 scores, as the task has, got 2
 
 # settings that are not there
 Predictor.from_pretrained(edit(folder, preprocess=None))
-ValueError: ... expected a dict under 'preprocess', got None
+ValueError: ... expected settings by name as 'preprocess', got None
 
 # a folder that holds something else
 Path('thesis').mkdir(); Path('thesis/chapter.tex').touch()

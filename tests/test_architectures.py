@@ -1,4 +1,4 @@
-"Features, heads and architectures of one's own: the same numbers on either path, and all the way to the file that ships"
+"Features, heads and architectures of one's own: the same numbers on either path, up to the file that ships"
 import copy
 import numpy as np, pytest, torch
 from torch import nn
@@ -16,6 +16,11 @@ from xceptiontime.runtime import Predictor, register_arch
 from xceptiontime.runtime.folder import ARCHS
 from xceptiontime.processing.tasks import Classification
 
+CASES = [*(dict(head=h) for h in models.HEADS), dict(residual=False, adaptive_size=7),
+         dict(bottleneck=False, head='linear')]
+
+def near(a, b, tol=1e-10): torch.testing.assert_close(a, b, rtol=tol, atol=tol)
+
 def network(seed=0, **kw):
     "A network in double precision whose BatchNorms have seen data"
     torch.manual_seed(seed)
@@ -27,46 +32,50 @@ def network(seed=0, **kw):
 def taken(monkeypatch): return counted(monkeypatch, models, 'fast_forward') # how often the fast path was taken
 
 @pytest.mark.parametrize('lengths', [None,[40,3,25,40]], ids=['full','ragged'])
-@pytest.mark.parametrize('kw', [dict(head=h) for h in models.HEADS] + [dict(residual=False, adaptive_size=7), dict(bottleneck=False, head='linear')], ids=str)
+@pytest.mark.parametrize('kw', CASES, ids=str)
 def test_features_are_the_same_on_either_path(kw, lengths, taken):
     for train in (True,False):
         m = network(**kw).train(train)
         p,x = plain(m),torch.randn(4, 3, 40).double()
-        x1,x2,g = x.clone().requires_grad_(),x.clone().requires_grad_(),torch.randn(4, 32).double()
+        x1,x2 = x.clone().requires_grad_(),x.clone().requires_grad_()
         a,b = m.forward_features(x1, lengths),p.forward_features(x2, lengths)
-        (a*g).sum().backward(); (b*g).sum().backward()
-        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(x1.grad, x2.grad, rtol=1e-9, atol=1e-9)
+        g = torch.randn(4, 32).double()
+        for o in (a,b): (o*g).sum().backward()
+        near(a, b)
+        near(x1.grad, x2.grad, 1e-9)
         for (k,s),t in zip(m.named_parameters(), p.parameters()):
             if k.startswith('head.3'): assert s.grad is None and t.grad is None
-            else: torch.testing.assert_close(s.grad, t.grad, rtol=1e-9, atol=1e-9)
-        for s,t in zip(m.buffers(), p.buffers()): torch.testing.assert_close(s, t, rtol=1e-10, atol=1e-10)
+            else: near(s.grad, t.grad, 1e-9)
+        for s,t in zip(m.buffers(), p.buffers()): near(s, t)
     assert len(taken)==4 # each network has seen a batch before
     with torch.no_grad():
         f = m.fuse()
-        for q in (f, plain(f)): torch.testing.assert_close(q.forward_features(x, lengths), a.detach(), rtol=1e-9, atol=1e-9)
+        for q in (f, plain(f)): near(q.forward_features(x, lengths), a.detach(), 1e-9)
         if lengths:
             alone = torch.cat([m.forward_features(x[i:i+1,:,:n]) for i,n in enumerate(lengths)])
-            torch.testing.assert_close(a.detach(), alone, rtol=1e-10, atol=1e-10)
+            near(a.detach(), alone)
     assert not m.training
 
 def test_features_check_their_input():
     m = network()
     with pytest.raises(ValueError, match='x: expected a tensor'): m.forward_features(torch.zeros(2, 4, 9).double())
-    with pytest.raises(ValueError, match='lengths: expected numbers from 1 to 9'): m.forward_features(torch.zeros(2, 3, 9).double(), [9,10])
+    with pytest.raises(ValueError, match='lengths: expected numbers from 1 to 9'):
+        m.forward_features(torch.zeros(2, 3, 9).double(), [9,10])
     x = torch.randn(2, 3, 9).double()
     x[1,:,4:] = float('nan')
     assert m.eval().forward_features(x, [9,4]).isfinite().all()
 
 def test_a_custom_head_is_exact_and_learns():
-    m = network(custom_head=lambda ni,c_out,steps: nn.Sequential(nn.Conv1d(ni, 6, 5), nn.BatchNorm1d(6), nn.Flatten(), nn.Linear(6*(steps-4), c_out)), adaptive_size=9)
+    def head(ni, c_out, steps):
+        return nn.Sequential(nn.Conv1d(ni, 6, 5), nn.BatchNorm1d(6), nn.Flatten(), nn.Linear(6*(steps-4), c_out))
+    m = network(custom_head=head, adaptive_size=9)
     x,n = torch.randn(3, 3, 40).double(),[40,2,17]
     x[1,:,2:],x[2,:,17:] = float('nan'),1e6
     with torch.no_grad():
         m.eval()
-        torch.testing.assert_close(m(x, n), torch.cat([m(x[i:i+1,:,:k]) for i,k in enumerate(n)]), rtol=1e-10, atol=1e-10)
+        near(m(x, n), torch.cat([m(x[i:i+1,:,:k]) for i,k in enumerate(n)]))
         shorter = m.train()(x[...,:40], n)
-        torch.testing.assert_close(m(torch.cat([x, x.new_full((3,3,60), 7.)], 2), n), shorter, rtol=1e-9, atol=1e-9)
+        near(m(torch.cat([x, x.new_full((3,3,60), 7.)], 2), n), shorter, 1e-9)
     m(x, n).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in m.parameters())
 
@@ -76,12 +85,15 @@ def test_a_custom_head_leaves_no_trace_of_its_trial():
     state = copy.deepcopy(head.state_dict())
     m = XceptionTime(3, 2, nf=4, custom_head=head)
     assert m.head[1] is head and head[0].training and not head[1].training
-    assert all(torch.equal(a, b) for a,b in zip(head.state_dict().values(), state.values())) and all(p.grad is None for p in head.parameters())
+    assert all(torch.equal(a, b) for a,b in zip(head.state_dict().values(), state.values()))
+    assert all(p.grad is None for p in head.parameters())
 
 def test_default_network_draws_the_same_numbers():
     "An own head in the signature moves no weight of the published network"
-    torch.manual_seed(3); a = XceptionTime(3, 2, nf=4, head='linear')
-    torch.manual_seed(3); block = models.XceptionBlock(3, 4); last = Conv1d(32, 2, bias=True)
+    torch.manual_seed(3)
+    a = XceptionTime(3, 2, nf=4, head='linear')
+    torch.manual_seed(3)
+    block,last = models.XceptionBlock(3, 4),Conv1d(32, 2, bias=True)
     torch.testing.assert_close(a.head[3].weight, last.weight, rtol=0, atol=0)
     assert all(torch.equal(s, t) for s,t in zip(a.block.parameters(), block.parameters()))
 
@@ -92,7 +104,7 @@ def test_reset_head_takes_the_fast_path(taken):
         m.reset_head(7, head)
         assert m.head[3] is not None and next(m.head.parameters()).dtype==torch.float64
         x = torch.randn(2, 3, 20).double()
-        torch.testing.assert_close(m(x), plain(m)(x), rtol=1e-9, atol=1e-9)
+        near(m(x), plain(m)(x), 1e-9)
     assert len(taken)==3
     m.block.xception[0].convs[0] = nn.Identity() # a body that was changed does not become one that was not
     m.reset_head(2)
@@ -108,30 +120,47 @@ def own():
             self.body = nn.Sequential(Conv1d(c_in, nf, ks[0]), BN1d(nf), nn.ReLU(), Conv1d(nf, nf, ks[1]), GAP1d())
             self.head = nn.Linear(nf, c_out)
         def forward(self, x, lengths=None):
-            with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])): return self.head(self.body(x))
+            mask = None if lengths is None else length_mask(lengths, x.shape[2])
+            with real_steps(mask): return self.head(self.body(x))
     yield Own
     del ARCHS['Own']
 
-def test_own_architecture_from_training_to_onnx(own, tmp_path):
-    onnxruntime = pytest.importorskip('onnxruntime')
+def noise(n=60, lengths=(8,30)):
+    "Series of unequal length, whose mean is their class"
     rng = np.random.default_rng(0)
-    y = np.arange(60)%2
-    X = [rng.normal(size=(2,n)).astype(np.float32)+c for n,c in zip(rng.integers(8, 30, 60), y)]
-    dls = TSDataLoaders.from_arrays(X, np.array(['low','high'])[y], (np.arange(40),np.arange(40,60)), bs=10, device='cpu')
+    y = np.arange(n)%2
+    return [rng.normal(size=(2,k)).astype(np.float32)+c for k,c in zip(rng.integers(*lengths, n), y)],y
+
+def trained(own):
+    X,y = noise()
+    dls = TSDataLoaders.from_arrays(X, np.array(['low','high'])[y], (range(40),range(40,60)), bs=10, device='cpu')
     learn = ts_learner(dls, arch=own, nf=4, ks=(7,3), seed=0)
     with learn.no_bar(), learn.no_logging(): learn.fit(6, 1e-2)
+    return learn,X
+
+def test_own_architecture_from_training_to_folder(own, tmp_path):
+    learn,X = trained(own)
     assert learn.validate()[1]>.9
     learn.freeze()
-    assert [n for n,p in learn.model.named_parameters() if p.requires_grad]==['body.1.weight','body.1.bias','head.weight','head.bias']
+    names = [n for n,p in learn.model.named_parameters() if p.requires_grad]
+    assert names==['body.1.weight','body.1.bias','head.weight','head.bias']
     probs = learn.get_X_preds(X)[0].numpy()
     opened = Predictor.from_pretrained(learn.save_pretrained(tmp_path/'own'))
     assert opened.model.init_args==dict(c_in=2, c_out=2, nf=4, ks=[7,3])
     np.testing.assert_array_equal(opened.predict_proba(X), probs)
-    path = export_onnx(learn, tmp_path/'own.onnx')
-    x,n = np.full((3,2,40), np.nan, np.float32),np.array([len(s[0]) for s in X[:3]])
-    for i,s in enumerate(X[:3]): x[i,:,:n[i]] = s
-    np.testing.assert_allclose(onnxruntime.InferenceSession(path).run(None, {'x':x, 'lengths':n})[0], probs[:3], atol=1e-6)
 
+@pytest.mark.slow
+def test_own_architecture_to_onnx(own, tmp_path):
+    onnxruntime = pytest.importorskip('onnxruntime')
+    learn,X = trained(own)
+    probs = learn.get_X_preds(X)[0].numpy()
+    session = onnxruntime.InferenceSession(export_onnx(learn, tmp_path/'own.onnx'))
+    x = np.full((3,2,40), np.nan, np.float32)
+    for row,s in zip(x, X): row[:,:s.shape[1]] = s
+    lengths = np.array([len(s[0]) for s in X[:3]])
+    np.testing.assert_allclose(session.run(None, {'x':x, 'lengths':lengths})[0], probs[:3], atol=1e-6)
+
+@pytest.mark.slow
 def test_a_class_that_ignores_lengths_is_not_exported_with_them(own, tmp_path):
     pytest.importorskip('onnxruntime')
     @register_arch
@@ -139,8 +168,10 @@ def test_a_class_that_ignores_lengths_is_not_exported_with_them(own, tmp_path):
         def forward(self, x, lengths=None): return self.head(self.body(x))
     try:
         torch.manual_seed(0)
-        p = Predictor(Careless(2, 2), Classification(['a','b']), Preprocess().fit(np.random.default_rng(0).normal(size=(9,2,30))))
-        with pytest.raises(ValueError, match='expected the answers of the Predictor'): export_onnx(p, tmp_path/'c.onnx', lengths=True)
+        preprocess = Preprocess().fit(np.random.default_rng(0).normal(size=(9,2,30)))
+        p = Predictor(Careless(2, 2), Classification(['a','b']), preprocess)
+        with pytest.raises(ValueError, match='expected the answers of the Predictor'):
+            export_onnx(p, tmp_path/'c.onnx', lengths=True)
         assert not (tmp_path/'c.onnx').exists()
     finally: del ARCHS['Careless']
 
@@ -150,5 +181,7 @@ def test_a_learner_wants_a_head(own):
             super().__init__(c_in, c_out)
             self.last = self.head
             del self.head
-    dls = TSDataLoaders.from_arrays(np.random.default_rng(0).normal(size=(20,2,30)), np.arange(20)%2, (np.arange(14),np.arange(14,20)), device='cpu')
-    with pytest.raises(TypeError, match='arch: expected a network with a head, the part that freeze leaves to train, got Headless'): ts_learner(dls, arch=Headless)
+    X = np.random.default_rng(0).normal(size=(20,2,30))
+    dls = TSDataLoaders.from_arrays(X, np.arange(20)%2, (range(14),range(14,20)), device='cpu')
+    no_head = 'arch: expected a network with a head, the part that freeze leaves to train, got Headless'
+    with pytest.raises(TypeError, match=no_head): ts_learner(dls, arch=Headless)

@@ -1,4 +1,4 @@
-"Confidence: one temperature for every way to a probability, calibration by an independent count, and coverage over many draws"
+"Confidence: one temperature for every way to a probability, an independent count, coverage over many draws"
 import json
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,13 +9,13 @@ from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import cdist
 from scipy.special import expit, log_softmax, softmax
 from scipy.stats import betabinom
-from xceptiontime.explain import calibrate
 from xceptiontime.explain.calibrate import Novelty, calibration_error, fit_temperature, plot_reliability
 from xceptiontime.processing.conformal import conformal_table, conformal_tables, predict_sets, threshold
 from xceptiontime.data.augment import Jitter
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.runtime.export import export_onnx
-from xceptiontime.explain.attribution import permutation_importance, plot_confusion_matrix
+from xceptiontime.explain.importance import permutation_importance
+from xceptiontime.explain.plots import plot_confusion_matrix
 from xceptiontime.train.learner import ts_learner
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
@@ -27,13 +27,17 @@ def make(task, c_in=2):
     "A small predictor with scores that differ"
     torch.manual_seed(0)
     X = np.random.default_rng(0).normal(size=(12,c_in,30)).astype(np.float32)
-    return Predictor(XceptionTime(c_in, task.c_out, nf=2, adaptive_size=5, ks=(7,5,3), head='linear').eval(), task, Preprocess().fit(X)), X
+    net = XceptionTime(c_in, task.c_out, nf=2, adaptive_size=5, ks=(7,5,3), head='linear').eval()
+    return Predictor(net, task, Preprocess().fit(X)), X
 
-tempered = [(Classification(['a','b','c']), lambda s: softmax(s, 1)), (MultiLabel(['a','b']), expit)]
+def softmax_of_rows(s): return softmax(s, 1)
 
-@pytest.mark.parametrize('task,activation', tempered, ids=['classification','multilabel'])
+of_both = pytest.mark.parametrize('task,activation', [
+    (Classification(['a','b','c']), softmax_of_rows), (MultiLabel(['a','b']), expit)], ids=['classes','labels'])
+
+@of_both
 def test_temperature_everywhere(tmp_path, task, activation):
-    "Predictor, folder, stream and ONNX file divide the scores by it; the answers stay"
+    "Predictor, folder and stream divide the scores by it; the answers stay"
     predictor,X = make(task)
     before,scores = predictor.predict(X),predictor.scores(X).numpy().astype(np.float64)
     task.temperature = .07
@@ -46,7 +50,15 @@ def test_temperature_everywhere(tmp_path, task, activation):
     np.testing.assert_array_equal(loaded.predict_proba(X), predictor.predict_proba(X))
     live = StreamingPredictor(loaded, 30).push(np.concatenate(list(X), 1))
     np.testing.assert_allclose([o.probs for o in live], want, atol=1e-5)
-    file = export_onnx(loaded, tmp_path/'m.onnx')
+
+@pytest.mark.slow
+@of_both
+def test_temperature_in_onnx(tmp_path, task, activation):
+    "An ONNX file divides the scores by it, and says so"
+    predictor,X = make(task)
+    task.temperature = .07
+    want = activation(predictor.scores(X).numpy().astype(np.float64)/.07)
+    file = export_onnx(predictor, tmp_path/'m.onnx')
     session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
     np.testing.assert_allclose(session.run(None, {'x': X})[0], want, atol=1e-5)
     assert json.loads(session.get_modelmeta().custom_metadata_map['task'])['temperature']==.07
@@ -62,7 +74,8 @@ def test_folder_from_before(tmp_path):
     for bad in (0,-1,'hot',None):
         config['task']['temperature'] = bad
         file.write_text(json.dumps(config))
-        with pytest.raises(ValueError, match='temperature: expected a number above 0'): Predictor.from_pretrained(tmp_path/'m')
+        with pytest.raises(ValueError, match='temperature: expected a number above 0'):
+            Predictor.from_pretrained(tmp_path/'m')
 
 def nll(task, out, y, temperature):
     "Mean cross entropy in float64"
@@ -70,7 +83,9 @@ def nll(task, out, y, temperature):
     if task.name=='classification': return -log_softmax(s, 1)[range(len(y)),y].mean()
     return np.mean(np.logaddexp(0, s)-y*s)
 
-@pytest.mark.parametrize('name,scale', [('binary',5.), ('classes',.2), ('classes',1e3), ('labels',3.), ('labels',1e-3)])
+BY_SCIPY = [('binary',5.), ('classes',.2), ('classes',1e3), ('labels',3.), ('labels',1e-3)]
+
+@pytest.mark.parametrize('name,scale', BY_SCIPY)
 def test_temperature_by_scipy(name, scale):
     "The minimum that scipy finds, and never a loss above the one before"
     rng = np.random.default_rng(0)
@@ -79,10 +94,13 @@ def test_temperature_by_scipy(name, scale):
     if name=='labels': y = (rng.random(z.shape)<expit(z)).astype(int)
     else: y = np.array([rng.choice(task.c_out, p=p) for p in softmax(z, 1)])
     out = torch.tensor(scale*z, dtype=torch.float32)
-    best = minimize_scalar(lambda l: nll(task, out, y, np.exp(l)), bounds=(np.log(scale)-4, np.log(scale)+4), method='bounded', options=dict(xatol=1e-10))
+    def loss(log_t): return nll(task, out, y, np.exp(log_t))
+    around = np.log(scale)-4, np.log(scale)+4
+    best = minimize_scalar(loss, bounds=around, method='bounded', options=dict(xatol=1e-10))
     t = fit_temperature(task, out, y)
     assert abs(t/np.exp(best.x)-1)<1e-4 and .5<t/scale<2 # what the scores were multiplied by
-    for before in (.01,.5,1.,t*1.001,20.,1e4): assert nll(task, out, y, t)<=nll(task, out, y, before)+1e-12
+    for before in (.01,.5,1.,t*1.001,20.,1e4):
+        assert nll(task, out, y, t)<=nll(task, out, y, before)+1e-12
 
 def test_error_by_count():
     rng = np.random.default_rng(1)
@@ -93,13 +111,15 @@ def test_error_by_count():
         if i: want += abs(sum(p[k].argmax()==y[k] for k in i)-sum(p[k].max() for k in i))/500
     assert abs(calibration_error(p, y)-want)<1e-12 and want>.05
     labels = rng.integers(0, 2, p.shape)
-    want = sum(abs(labels[(p>=lo)&(p<lo+.1)].sum()-p[(p>=lo)&(p<lo+.1)].sum()) for lo in np.arange(10)/10)/p.size
+    bins = [(p>=lo)&(p<lo+.1) for lo in np.arange(10)/10]
+    want = sum(abs(labels[b].sum()-p[b].sum()) for b in bins)/p.size
     assert abs(calibration_error(torch.tensor(p), torch.tensor(labels), bins=10)-want)<1e-9
 
 @pytest.mark.parametrize('probs,y,words', [
     ([[3.,-2.],[0.,5.]], [0,1], 'probs: expected numbers between 0 and 1, got 3'),
     ([[.5,np.nan],[.5,.5]], [0,1], 'probs: expected numbers between 0 and 1, got nan'),
-    ([[.9,.05],[.5,.5]], [0,1], 'probs: expected probabilities of classes, which sum to 1 for each series, got 0.95 for series 0'),
+    ([[.9,.05],[.5,.5]], [0,1],
+        'probs: expected probabilities of classes, which sum to 1 for each series, got 0.95 for series 0'),
     ([[.9,.1],[.5,.5]], ['a','b'], "y: expected class indices from 0 to 1, got 'a'"),
     ([[.9,.1],[.5,.5]], ['0','1'], "y: expected class indices from 0 to 1, got '0'"),
     ([[.9,.1],[.5,.5]], [0,2], 'y: expected class indices from 0 to 1, got 2'),
@@ -115,17 +135,23 @@ def test_claims_in_other_forms():
     "Rows that sum to 1 but for rounding, labels that sum to anything, and truths of another kind of number"
     p = softmax(np.random.default_rng(0).normal(size=(50,4)), 1)
     y = np.arange(50)%4
-    for probs in (p.astype(np.float32),torch.tensor(p)): assert abs(calibration_error(probs, y)-calibration_error(p, y))<1e-6
-    for truth in (y.astype(np.float32),y.astype(np.uint8),torch.tensor(y),y.tolist()): assert calibration_error(p, truth)==calibration_error(p, y)
-    assert calibration_error([[.9,.1],[.2,.8]], np.array([True,False]), np.int64(2))==calibration_error([[.9,.1],[.2,.8]], [1,0], 2)
+    want,two = calibration_error(p, y),[[.9,.1],[.2,.8]]
+    for probs in (p.astype(np.float32),torch.tensor(p)): assert abs(calibration_error(probs, y)-want)<1e-6
+    for truth in (y.astype(np.float32),y.astype(np.uint8),torch.tensor(y),y.tolist()):
+        assert calibration_error(p, truth)==want
+    assert calibration_error(two, np.array([True,False]), np.int64(2))==calibration_error(two, [1,0], 2)
 
 def test_temperature_of_targets_that_fit():
     "A column of class indices, or labels without their columns, would be taken for another thing by broadcasting"
     out,y = torch.tensor([[2.,0.],[2.,0.],[2.,0.],[-2.,0.],[0.,1.],[0.,1.]]),np.array([0,0,0,0,1,0])
     two,label = Classification(['a','b']),MultiLabel(['a'])
     assert 0<fit_temperature(two, out, y)==fit_temperature(two, out, torch.tensor(y))<10
-    for task,s,t,words in ((two, out, y[:,None], r'class indices \(6,\), for scores \(6, 2\), got shape \(6, 1\)'), (label, out[:,:1], y, r'0 and 1 \(6, 1\), for scores \(6, 1\), got shape \(6,\)'),
-                           (two, out, y[:5], r'.* got shape \(5,\)'), (two, out[:0], y[:0], r'.* got shape \(0,\)'), (two, out, y+1, 'class indices from 0 to 1, got 2')):
+    for task,s,t,words in (
+        (two, out, y[:,None], r'class indices \(6,\), for scores \(6, 2\), got shape \(6, 1\)'),
+        (label, out[:,:1], y, r'0 and 1 \(6, 1\), for scores \(6, 1\), got shape \(6,\)'),
+        (two, out, y[:5], r'.* got shape \(5,\)'),
+        (two, out[:0], y[:0], r'.* got shape \(0,\)'),
+        (two, out, y+1, 'class indices from 0 to 1, got 2')):
         with pytest.raises(ValueError, match='y: expected '+words): fit_temperature(task, s, t)
     assert 0<fit_temperature(label, out[:,:1], 1-y[:,None])<10
 
@@ -133,7 +159,8 @@ def test_temperature_of_targets_that_fit():
 def test_scores_that_are_all_the_same(value):
     for task in (Classification(range(3)),*([MultiLabel(range(3))] if value==0 else [])):
         y = np.zeros(7, int) if task.name=='classification' else np.ones((7,3))
-        with pytest.warns(UserWarning, match='the scores know nothing of the targets; it stays 1'): assert fit_temperature(task, torch.full((7,3), value), y)==1
+        with pytest.warns(UserWarning, match='the scores know nothing of the targets; it stays 1'):
+            assert fit_temperature(task, torch.full((7,3), value), y)==1
 
 def test_the_alpha_that_is_told_will_do():
     for n in range(1, 1000):
@@ -148,9 +175,11 @@ def draws(task, n, new, seed, per_class=False, alpha=.1):
     def series(m):
         if task.name=='regression':
             y = rng.normal(3, 5, size=(m,*task.mean.shape))
-            return torch.tensor(((y+rng.standard_t(3, size=y.shape)-task.mean)/task.std).reshape(m, -1), dtype=torch.float32),y
+            out = (y+rng.standard_t(3, size=y.shape)-task.mean)/task.std
+            return torch.tensor(out.reshape(m, -1), dtype=torch.float32),y
         z = rng.normal(size=(m,task.c_out))*2
-        if task.name=='multilabel': return torch.tensor(z, dtype=torch.float32),(rng.random(z.shape)<expit(.5*z)).astype(int)
+        if task.name=='multilabel':
+            return torch.tensor(z, dtype=torch.float32),(rng.random(z.shape)<expit(.5*z)).astype(int)
         y = rng.choice(task.c_out, size=m, p=[.6,.3,.1])
         z[np.arange(m),y] += 4-1.5*y # the rare class is the hard one
         return torch.tensor(z, dtype=torch.float32),y
@@ -167,14 +196,17 @@ def sd(n, alpha, new, repeats):
     l = int((n+1)*alpha)
     return betabinom(new, n+1-l, l).std()/new/repeats**.5
 
-@pytest.mark.parametrize('task', [Classification(range(3)), MultiLabel(range(3)), Regression(3., 5.)], ids=['classes','labels','values'])
+TASKS = [Classification(range(3)), MultiLabel(range(3)), Regression(3., 5.)]
+
+@pytest.mark.parametrize('task', TASKS, ids=['classes','labels','values'])
 def test_coverage(task):
-    "On average over 300 draws of 59 held-back series at least 1 - alpha, and of intervals, which have no ties and nothing added, 1 - alpha + at most 1/(n+1)"
+    "Over 300 draws of 59 held-back series at least 1 - alpha; of intervals, without ties, at most 1/(n+1) more"
     hits = np.concatenate([draws(task, 59, 40, s)[0] for s in range(300)])
     slack = 4*sd(59, .1, 40, 300)
     assert hits.mean()>=.9-slack
     if task.name=='regression': assert hits.mean()<=.9+1/60+slack
 
+@pytest.mark.slow
 def test_coverage_per_class():
     "Each class as promised, where one threshold for all gives one too little"
     task,shares = Classification(range(3)),{}
@@ -191,9 +223,11 @@ def test_coverage_per_label_and_output():
         hit = np.concatenate([draws(task, 59, 40, s, per_class)[0] for s in range(200)])
         assert (hit.mean(0)>=.9-4*sd(59, .1, 40, 200)).all()
 
+@pytest.mark.slow
 def test_coverage_by_group():
     "A window of a new recording is covered; where its windows are taken for witnesses of their own, too few are"
-    rng,hits,ids,repeats = np.random.default_rng(0),np.zeros(2),np.repeat(np.arange(12), 30),1500
+    rng,hits = np.random.default_rng(0),np.zeros(2)
+    ids,repeats = np.repeat(np.arange(12), 30),1500
     for _ in range(repeats):
         s = rng.normal(size=13).repeat(30) + .1*rng.normal(size=13*30)
         hits += [s[-1]<=threshold(conformal_table(s[:-30], g), .1) for g in (ids,None)]
@@ -217,32 +251,40 @@ def test_sets_after_reload(tmp_path):
     loaded = Predictor.from_pretrained(predictor.save_pretrained(tmp_path/'m'))
     assert loaded.predict_set(X, .2)==want and loaded.predict_set([])==[]
     assert all(s[0]==p for s,p in zip(want, loaded.predict(X)))
-    with pytest.raises(ValueError, match='alpha: expected 0.077 or more, as 12 series were held back, got 0.05'): loaded.predict_set(X, .05)
+    with pytest.raises(ValueError, match='alpha: expected 0.077 or more, as 12 series were held back, got 0.05'):
+        loaded.predict_set(X, .05)
     file = tmp_path/'m'/'config.json'
     config = json.loads(file.read_text())
-    for bad in ('x', {'all':1,'each':[]}, {**config['task']['conformal'], 'each':[{'series':1}]*3}, {**config['task']['conformal'], 'all':{**config['task']['conformal']['all'], 'scores':[[1]]*12}}):
+    good = config['task']['conformal']
+    lists = {**good['all'], 'scores':[[1]]*12}
+    for bad in ('x', {'all':1,'each':[]}, {**good, 'each':[{'series':1}]*3}, {**good, 'all':lists}):
         file.write_text(json.dumps({**config, 'task':{**config['task'], 'conformal':bad}}))
-        with pytest.raises(ValueError, match='conformal: expected what conformal_tables gives'): Predictor.from_pretrained(tmp_path/'m')
+        with pytest.raises(ValueError, match='conformal: expected what conformal_tables gives'):
+            Predictor.from_pretrained(tmp_path/'m')
 
-def loaders(n=40, **kwargs):
-    X = np.random.default_rng(0).normal(size=(n,2,20)).astype(np.float32)
-    return X,np.arange(n)%2,TSDataLoaders.from_arrays(X, np.arange(n)%2, (np.arange(n//2),np.arange(n//2,n)), device='cpu', **kwargs)
+HALVES = np.arange(20),np.arange(20,40)
+
+def loaders(**kwargs):
+    X = np.random.default_rng(0).normal(size=(40,2,20)).astype(np.float32)
+    y = np.arange(40)%2
+    return X,y,TSDataLoaders.from_arrays(X, y, HALVES, device='cpu', **kwargs)
 
 def test_each_series_with_its_target():
-    "Unequal lengths and a last batch that is not full: scores are those of the Predictor, whatever the order of batches"
+    "Unequal lengths and a last batch that is not full: scores are those of the Predictor, in order"
     X = [x[:,:5+i%13] for i,x in enumerate(loaders()[0])]
-    dls = TSDataLoaders.from_arrays(X, np.arange(40)%2, (np.arange(20),np.arange(20,40)), bs=3, device='cpu')
+    dls = TSDataLoaders.from_arrays(X, np.arange(40)%2, HALVES, bs=3, device='cpu')
     learn = ts_learner(dls, nf=2, seed=0)
-    out,y = learn._over(learn.model, dls.valid)
+    out,y = learn.scores(dls.valid)
     np.testing.assert_allclose(out, learn.predictor().scores(X[20:]), atol=1e-5)
     np.testing.assert_array_equal(y, np.arange(20,40)%2)
     assert learn.calibrate()==fit_temperature(learn.task, out, y)
 
 def test_training_windows_are_refused():
     rec = [np.random.default_rng(i).normal(size=(2,200)).astype(np.float32) for i in range(4)]
-    dls = TSDataLoaders.from_recordings(rec, ['a','b','a','b'], 20, splits=(np.arange(20),np.arange(20,40)), device='cpu')
+    dls = TSDataLoaders.from_recordings(rec, ['a','b','a','b'], 20, splits=HALVES, device='cpu')
     learn = ts_learner(dls, nf=2, seed=0)
-    with pytest.raises(ValueError, match='got 20 of 20 that are in the training split'): learn.calibrate_sets(dls.train)
+    with pytest.raises(ValueError, match='got 20 of 20 that are in the training split'):
+        learn.calibrate_sets(dls.train)
     learn.calibrate_sets(groups=np.repeat([2,3], 10))
     assert learn.task.conformal['all']['groups']==2 and dls.task.conformal is None
 
@@ -251,46 +293,56 @@ def test_training_series_of_unequal_length_are_refused(held_back):
     "However far the others in a loader are padded; held-back series pass"
     X = [x[:,:5+i%13] for i,x in enumerate(loaders()[0])]
     y = np.arange(40)%2
-    learn = ts_learner(TSDataLoaders.from_arrays(X, y, (np.arange(20),np.arange(20,40)), bs=8, device='cpu'), nf=2, seed=0)
+    learn = ts_learner(TSDataLoaders.from_arrays(X, y, HALVES, bs=8, device='cpu'), nf=2, seed=0)
+    def calibrate(X, y): learn.calibrate_sets(learn.dls.test_dl(X, y))
     train = [i for i in range(20) if (X[i].shape[1]<17 if held_back=='ragged' else X[i].shape[1]==9)]
     assert len(train)>1
+    n,known = len(train),learn.dls.test_dl([X[i] for i in train], y[train])
     for f in (learn.calibrate,learn.calibrate_sets):
-        with pytest.raises(ValueError, match=f'got {len(train)} of {len(train)} that are in the training split'): f(learn.dls.test_dl([X[i] for i in train], y[train]))
+        with pytest.raises(ValueError, match=f'got {n} of {n} that are in the training split'):
+            f(known)
     more = [X[i] for i in train]+[np.ones((2,30))]
-    with pytest.raises(ValueError, match=f'got {len(train)} of {len(more)} that'): learn.calibrate_sets(learn.dls.test_dl(more, [0]*len(more)))
-    learn.calibrate_sets(learn.dls.test_dl(X[20:], y[20:]))
-    with pytest.raises(ValueError, match='got 20 of 25 that'): learn.calibrate_sets(learn.dls.test_dl(X[:25], y[:25]))
+    with pytest.raises(ValueError, match=f'got {n} of {n+1} that'): calibrate(more, [0]*(n+1))
+    calibrate(X[20:], y[20:])
+    with pytest.raises(ValueError, match='got 20 of 25 that'): calibrate(X[:25], y[:25])
 
 def test_training_series_among_equal_ones_are_refused():
     "Trained on equal lengths, held back with a longer one"
     X,y,dls = loaders()
     learn = ts_learner(dls, nf=2, seed=0)
-    with pytest.raises(ValueError, match='got 20 of 21 that'): learn.calibrate_sets(dls.test_dl([*X[:20],np.ones((2,30))], [0]*21))
+    with pytest.raises(ValueError, match='got 20 of 21 that'):
+        learn.calibrate_sets(dls.test_dl([*X[:20],np.ones((2,30))], [0]*21))
 
 def test_other_loaders_are_refused():
-    "Of other classes, another task or other preprocessing; what comes from the learner's own loaders passes, and what was made the same way"
+    "Of other classes, another task or other preprocessing; its own loaders pass, and those made the same way"
     X,y,dls = loaders()
     learn = ts_learner(dls, nf=2, seed=0)
-    halves = np.arange(20),np.arange(20,40)
-    def load(X=X, y=y, splits=halves, **kwargs): return TSDataLoaders.from_arrays(X, y, splits, device='cpu', **kwargs).valid
+    def load(X=X, y=y, splits=HALVES, **kwargs):
+        return TSDataLoaders.from_arrays(X, y, splits, device='cpu', **kwargs).valid
     def importance(dl): return permutation_importance(learn, dl=dl, n_repeats=2)
     def confusion(dl): return plot_confusion_matrix(learn, dl)
-    task,other = 'dl: expected data for the task that this learner was made for, Classification','dl: expected series preprocessed as in training'
+    task = 'dl: expected data for the task that this learner was made for, Classification'
+    other = 'dl: expected series preprocessed as in training'
     new = np.random.default_rng(1).normal(size=X.shape)
+    numbers,labels = load(y=y.astype(float), task='regression'),load(y=np.c_[y,1-y], task='multilabel')
+    refused = [(dl,task) for dl in (load(vocab=[1,0]), load(y=y+1), numbers, labels)]
+    refused += [(dl,other) for dl in (load(scale='robust'), load(mu=255), load(X=new), load(splits=HALVES[::-1]))]
+    again = dls.train.new(dls.valid.dataset, shuffle=False)
     for f in (learn.calibrate,learn.calibrate_sets,importance,confusion):
-        for dl,words in ((load(vocab=[1,0]), task), (load(y=y+1), task), (load(y=y.astype(float), task='regression'), task), (load(y=np.c_[y,1-y], task='multilabel'), task),
-                         (load(scale='robust'), other), (load(mu=255), other), (load(X=new), other), (load(splits=halves[::-1]), other)):
+        for dl,words in refused:
             with pytest.raises(ValueError, match=words) as e: f(dl)
             assert len(str(e.value).splitlines())==1
-        for dl in (None, dls.valid, dls.test_dl(X[20:], y[20:]), dls.train.new(dls.valid.dataset, shuffle=False), load()): f(dl)
+        for dl in (None, dls.valid, dls.test_dl(X[20:], y[20:]), again, load()): f(dl)
     plt.close('all')
 
 def test_most_of_novelty():
     dls = loaders()[2]
     learn = ts_learner(dls, nf=2, seed=0)
     for bad in (0,-1,2.5,True):
-        with pytest.raises(ValueError, match=f'most: expected a whole number of 1 or more, got {bad}'): Novelty(learn, most=bad)
-        with pytest.raises(ValueError, match=f'keep: expected a whole number of 1 or more, got {bad}'): conformal_table([1.,2.], keep=bad)
+        with pytest.raises(ValueError, match=f'most: expected a whole number of 1 or more, got {bad}'):
+            Novelty(learn, most=bad)
+        with pytest.raises(ValueError, match=f'keep: expected a whole number of 1 or more, got {bad}'):
+            conformal_table([1.,2.], keep=bad)
     assert len(Novelty(learn, k=np.int64(3), most=np.int64(7)).known)==7
 
 def test_plots_are_headless():
@@ -303,7 +355,7 @@ def test_plots_are_headless():
     plt.close('all')
 
 def test_novelty():
-    "By scipy's neighbours; held-back series have the p-values of ranks; augmentation of training batches has no part in it"
+    "By scipy's neighbours; held-back series have the p-values of ranks; augmentation has no part in it"
     X,y,dls = loaders(batch_tfms=Jitter(p=1.))
     learn = ts_learner(dls, nf=2, seed=0)
     novelty,f = Novelty(learn, k=3),learn.predictor().features(X).numpy().astype(np.float64)

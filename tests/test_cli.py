@@ -1,5 +1,5 @@
-"The command in processes of its own, on real files from aeon's wheel"
-import csv, json, os, pty, re, signal, subprocess, sys, time
+"The command on real files from aeon's wheel, in this process and in processes of its own"
+import csv, os, pty, re, signal, subprocess, sys, time
 from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
@@ -27,26 +27,38 @@ def call(*args):
 def trained(tmp_path_factory):
     "Folders of two models, GunPoint and BasicMotions"
     d = tmp_path_factory.mktemp('cli')
-    for name,epochs in (('GunPoint',2), ('BasicMotions',2)):
-        run('train', ts(name,'TRAIN'), '--valid', ts(name,'TEST'), '--out', name, '--epochs', epochs, cwd=d)
+    for name in ('GunPoint','BasicMotions'):
+        assert call('train', ts(name,'TRAIN'), '--valid', ts(name,'TEST'), '--out', d/name, '--epochs', 2)==0
     return d
 
-@pytest.mark.parametrize('name,channels,classes', [('GunPoint',1,['1','2']), ('BasicMotions',6,['badminton','running','standing','walking'])])
-def test_train_then_predict(trained, name, channels, classes):
-    out = run('predict', name, ts(name,'TEST'), '--out', f'{name}.csv', cwd=trained)
-    assert out.stderr==''
+@pytest.mark.slow
+def test_in_a_process_of_its_own(tmp_path):
+    "No warning of an import is seen, neither of fastai's nor of torch's"
+    args = 'train', ts('GunPoint','TRAIN'), '--valid', ts('GunPoint','TEST'), '--out', 'm', '--epochs', 1
+    assert run(*args, cwd=tmp_path).stderr==''
+    assert run('predict', 'm', ts('GunPoint','TEST'), '--out', 'p.csv', cwd=tmp_path).stderr==''
+    assert 'accuracy' in run('evaluate', 'm', ts('GunPoint','TEST'), cwd=tmp_path).stdout
+
+@pytest.mark.parametrize('name,channels,classes', [
+    ('GunPoint', 1, ['1','2']),
+    ('BasicMotions', 6, ['badminton','running','standing','walking'])])
+def test_train_then_predict(trained, capsys, name, channels, classes):
+    assert call('predict', trained/name, ts(name,'TEST'), '--out', trained/f'{name}.csv')==0
+    assert capsys.readouterr().err==''
     X,y = read_series(ts(name,'TEST'))
     predictor = Predictor.from_pretrained(trained/name)
     assert predictor.preprocess.c_in==channels
     with open(trained/f'{name}.csv', newline='') as f: rows = list(csv.DictReader(f))
-    assert list(rows[0])==['label', *(f'prob_{c}' for c in sorted(np.unique(y)))] and len(rows)==len(y)
+    assert list(rows[0])==['label', *(f'prob_{c}' for c in sorted(np.unique(y)))]
+    assert len(rows)==len(y)
     assert [c.lower() for c in np.unique(y)]==classes
     probs = np.array([[float(r[f'prob_{c}']) for c in predictor.task.vocab] for r in rows])
     np.testing.assert_allclose(probs, predictor.predict_proba(X), atol=1e-6)
     np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
     assert [r['label'] for r in rows]==predictor.predict(X).tolist()
-    evaluated = run('evaluate', name, ts(name,'TEST'), cwd=trained).stdout
-    assert float(re.search(r'accuracy ([\d.]+)', evaluated)[1])==pytest.approx((predictor.predict(X)==y).mean(), abs=1e-4)
+    assert call('evaluate', trained/name, ts(name,'TEST'))==0
+    accuracy = float(re.search(r'accuracy ([\d.]+)', capsys.readouterr().out)[1])
+    assert accuracy==pytest.approx((predictor.predict(X)==y).mean(), abs=1e-4)
     assert not [p for p in trained.rglob('.*')]
 
 def test_predict_to_standard_output(trained, capsys):
@@ -58,21 +70,26 @@ def test_a_column_too_many(trained, tmp_path, capsys):
     "Labels that are numbers and that nobody named would be taken for one more step"
     X,y = read_series(ts('GunPoint','TEST'))
     rows = np.column_stack([X[:5,0], y[:5].astype(int)])
-    np.savetxt(tmp_path/'new.csv', rows, delimiter=',', header=','.join([*(f't{i}' for i in range(150)), 'kind']), comments='')
+    steps = ','.join(f't{i}' for i in range(150))
+    np.savetxt(tmp_path/'new.csv', rows, delimiter=',', header=f'{steps},kind', comments='')
     args = 'predict', trained/'GunPoint', tmp_path/'new.csv'
     assert call(*args)==0
     out,err = capsys.readouterr()
     assert len(out.splitlines())==6 and len(err.splitlines())==1
-    assert 'new.csv has 151 steps a series, and the model was trained on 150; if one of the columns is no step, --label, --target or --columns leaves it out' in err
-    for more in (('--label','kind'), ('--columns',','.join(f't{i}' for i in range(150)))):
+    said = ('new.csv has 151 steps a series, and the model was trained on 150; if one of the columns '
+            'is no step, --label, --target or --columns leaves it out')
+    assert said in err
+    for more in (('--label','kind'), ('--columns',steps)):
         assert call(*args, *more)==0
         assert capsys.readouterr().err==''
 
 def test_info(trained, capsys):
     assert call('info', trained/'BasicMotions')==0
     out = capsys.readouterr().out
-    for words in ('XceptionTime', 'classification', 'Badminton, Running, Standing, Walking', "6 channels, missing='raise', scale='channel'"): assert words in out
+    for words in ('XceptionTime', 'classification', 'Badminton, Running, Standing, Walking',
+                  "6 channels, missing='raise', scale='channel'"): assert words in out
 
+@pytest.mark.slow
 def test_same_seed_same_weights(trained, tmp_path):
     weights = (trained/'GunPoint'/'model.safetensors').read_bytes()
     args = 'train', ts('GunPoint','TRAIN'), '--valid', ts('GunPoint','TEST'), '--epochs', 2, '--out'
@@ -81,19 +98,27 @@ def test_same_seed_same_weights(trained, tmp_path):
     assert call(*args, tmp_path/'other', '--seed', 1)==0
     assert (tmp_path/'other'/'model.safetensors').read_bytes()!=weights
 
+@pytest.mark.slow
 def test_demo_twice_is_the_same(tmp_path):
     res = [run('demo', '--epochs', 1, cwd=tmp_path) for _ in range(2)]
     first,second = (r.stdout for r in res)
-    assert res[0].stderr=='' and all(l.isprintable() for l in first.splitlines()) # plain lines, as there is no terminal
-    def numbers(out): return [l for l in out.splitlines() if not l.startswith('seconds') and 'time' not in l and not re.search(r'\d\d:\d\d$', l)]
+    assert res[0].stderr==''
+    assert all(l.isprintable() for l in first.splitlines()) # plain lines, as there is no terminal
+    def numbers(out):
+        "The lines without a time"
+        lines = [l for l in out.splitlines() if not l.startswith('seconds') and 'time' not in l]
+        return [l for l in lines if not re.search(r'\d\d:\d\d$', l)]
     assert numbers(first)==numbers(second) and 'accuracy' in first
-    assert sorted(p.name for p in (tmp_path/'xceptiontime-demo').iterdir())==['config.json','confusion_matrix.png','model.safetensors']
-    assert (tmp_path/'xceptiontime-demo'/'confusion_matrix.png').read_bytes()[:8]==b'\x89PNG\r\n\x1a\n'
+    folder = tmp_path/'xceptiontime-demo'
+    assert sorted(os.listdir(folder))==['config.json','confusion_matrix.png','model.safetensors']
+    assert (folder/'confusion_matrix.png').read_bytes()[:8]==b'\x89PNG\r\n\x1a\n'
     assert [p.name for p in tmp_path.iterdir()]==['xceptiontime-demo']
 
+@pytest.mark.slow
 def test_progress_in_a_terminal(tmp_path):
     here,there = pty.openpty()
-    p = subprocess.Popen([*command, 'demo', '--epochs', '1'], cwd=tmp_path, stdout=there, stderr=there, stdin=subprocess.DEVNULL)
+    p = subprocess.Popen([*command, 'demo', '--epochs', '1'], cwd=tmp_path,
+                         stdout=there, stderr=there, stdin=subprocess.DEVNULL)
     os.close(there)
     out = b''
     while True:
@@ -133,7 +158,8 @@ def test_wrong_use(trained, tmp_path, monkeypatch, capsys, args, words):
     for name in ('GunPoint','BasicMotions'): (tmp_path/name).symlink_to(trained/name)
     (tmp_path/'notes.docx').write_text('')
     (tmp_path/'taken.csv').write_text('mine')
-    (tmp_path/'full').mkdir(); (tmp_path/'full'/'thesis.tex').write_text('mine')
+    (tmp_path/'full').mkdir()
+    (tmp_path/'full'/'thesis.tex').write_text('mine')
     args = [a(tmp_path) if callable(a) else a for a in args]
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')}
     assert call(*args)==2
@@ -149,11 +175,14 @@ def test_one_length(tmp_path, capsys):
         assert Predictor.from_pretrained(tmp_path/how).preprocess.settings()[how]==steps
     capsys.readouterr()
     assert call(*args, '--resample', 20, '--crop', 7, '--out', tmp_path/'both')==2
-    assert capsys.readouterr().err.endswith('crop: expected None where series are resampled to 20 steps, got 7\n') and not (tmp_path/'both').exists()
+    said = 'crop: expected None where series are resampled to 20 steps, got 7\n'
+    assert capsys.readouterr().err.endswith(said) and not (tmp_path/'both').exists()
 
+@pytest.mark.slow
 def test_interrupted(tmp_path):
-    p = subprocess.Popen([*command, 'demo', '--epochs', '50'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # a shell starts what is in the background deaf to it
+    def listen(): signal.signal(signal.SIGINT, signal.SIG_DFL) # a shell starts what is in the background deaf to it
+    p = subprocess.Popen([*command, 'demo', '--epochs', '50'], cwd=tmp_path, preexec_fn=listen,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert 'train' in p.stdout.readline() # training begins
     time.sleep(1)
     p.send_signal(signal.SIGINT)
@@ -169,18 +198,22 @@ def test_help_has_an_example(name, capsys):
 def test_regression(tmp_path, capsys):
     "Targets that are numbers, from training to figures that numpy works out again from the CSV"
     out = tmp_path/'covid'
-    assert call('train', ts('Covid3Month','TRAIN'), '--valid', ts('Covid3Month','TEST'), '--out', out, '--epochs', 1, '--bs', 16)==0
+    train,test = ts('Covid3Month','TRAIN'),ts('Covid3Month','TEST')
+    assert call('train', train, '--valid', test, '--out', out, '--epochs', 1, '--bs', 16)==0
     assert sorted(p.name for p in out.iterdir())==['config.json','model.safetensors','predictions.png']
-    assert call('predict', out, ts('Covid3Month','TEST'), '--out', tmp_path/'v.csv')==0
-    with open(tmp_path/'v.csv', newline='') as f: v = np.array([float(r['value']) for r in csv.DictReader(f)])
-    X,y = read_series(ts('Covid3Month','TEST'))
+    assert call('predict', out, test, '--out', tmp_path/'v.csv')==0
+    with open(tmp_path/'v.csv', newline='') as f: rows = list(csv.DictReader(f))
+    v = np.array([float(r['value']) for r in rows])
+    X,y = read_series(test)
     np.testing.assert_allclose(v, Predictor.from_pretrained(out).predict(X), rtol=1e-6)
     capsys.readouterr()
-    assert call('evaluate', out, ts('Covid3Month','TEST'))==0
+    assert call('evaluate', out, test)==0
     rmse,mae,r2,mean = map(float, capsys.readouterr().out.splitlines()[1].split()[1:])
-    assert rmse==pytest.approx(np.sqrt(np.mean((v-y)**2)), rel=1e-4) and mae==pytest.approx(np.abs(v-y).mean(), rel=1e-4)
+    assert rmse==pytest.approx(np.sqrt(np.mean((v-y)**2)), rel=1e-4)
+    assert mae==pytest.approx(np.abs(v-y).mean(), rel=1e-4)
     assert r2==pytest.approx(1-((v-y)**2).sum()/((y-y.mean())**2).sum(), abs=1e-4)
-    assert mean==pytest.approx(np.sqrt(np.mean((y-read_series(ts('Covid3Month','TRAIN'))[1].mean())**2)), rel=1e-4)
+    learned = read_series(train)[1]
+    assert mean==pytest.approx(np.sqrt(np.mean((y-learned.mean())**2)), rel=1e-4)
     assert call('evaluate', out, ts('GunPoint','TEST'))==2
     assert 'expected numbers' in capsys.readouterr().err
 
@@ -196,8 +229,10 @@ def test_several_labels(tmp_path, capsys):
     capsys.readouterr()
     assert call('evaluate', tmp_path/'m', tmp_path/'a.npz')==0
     tp,n = ((p>=.5)&(y==1)).sum(0),(p>=.5).sum(0)+y.sum(0)
-    assert float(re.search(r'macro F1 ([\d.]+)', capsys.readouterr().out)[1])==pytest.approx((2*tp/n).mean(), abs=1e-4)
+    f1 = float(re.search(r'macro F1 ([\d.]+)', capsys.readouterr().out)[1])
+    assert f1==pytest.approx((2*tp/n).mean(), abs=1e-4)
 
+@pytest.mark.slow
 def test_killed_training_goes_on(tmp_path):
     args = 'train', ts('GunPoint','TRAIN'), '--valid', ts('GunPoint','TEST'), '--epochs', '3', '--resume', '--out'
     run(*args, 'whole', cwd=tmp_path)
@@ -208,5 +243,6 @@ def test_killed_training_goes_on(tmp_path):
     assert sorted(f.name for f in tmp_path.iterdir())==['cut.checkpoint','whole']
     out = run(*args, 'cut', cwd=tmp_path).stdout
     assert not re.search(r'^ +0 ', out, re.M) # that epoch is not trained again
-    assert (tmp_path/'cut'/'model.safetensors').read_bytes()==(tmp_path/'whole'/'model.safetensors').read_bytes()
+    cut,whole = ((tmp_path/name/'model.safetensors').read_bytes() for name in ('cut','whole'))
+    assert cut==whole
     assert sorted(f.name for f in tmp_path.iterdir())==['cut','whole']

@@ -9,6 +9,7 @@ from xceptiontime.data.windows import sliding_windows
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
 from xceptiontime.runtime.predictor import Predictor
+from xceptiontime.runtime.stream import StreamingPredictor
 from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
 
 command = [sys.executable, '-c', 'import sys; from xceptiontime.cli import main; sys.exit(main())']
@@ -38,8 +39,9 @@ def test_live(model):
     folder,predictor = model
     windows,*_,(_,start,stop) = sliding_windows(signal_, 16, 4, with_spans=True)
     probs,labels = predictor.predict_proba(windows),predictor.predict(windows)
-    p = subprocess.Popen([*command, 'stream', str(folder), '--window', '16', '--hop', '4'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                         env={k:v for k,v in os.environ.items() if k!='PYTHONUNBUFFERED'}) # which would flush by itself
+    env = {k:v for k,v in os.environ.items() if k!='PYTHONUNBUFFERED'} # which would flush by itself
+    p = subprocess.Popen([*command, 'stream', str(folder), '--window', '16', '--hop', '4'],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
     limit = threading.Timer(120, p.kill) # what is never flushed would be waited for without end
     limit.start()
     def read(): return next(csv.reader([p.stdout.readline() or pytest.fail('no line came')]))
@@ -47,7 +49,8 @@ def test_live(model):
     p.stdin.write('a,b,c\n')
     i = 0
     for t,line in enumerate(lines(signal_), 1):
-        p.stdin.write(line+'\n'); p.stdin.flush()
+        p.stdin.write(line+'\n')
+        p.stdin.flush()
         if i<len(stop) and t==stop[i]:
             row = read()
             assert [int(o) for o in row[:2]]==[start[i],stop[i]] and row[2]==labels[i]
@@ -58,22 +61,40 @@ def test_live(model):
 
 def test_seconds_and_smoothing(model, monkeypatch, capsys):
     folder,predictor = model
-    assert call(['stream',folder,'--window','0.16','--hop','.04','--rate','100','--smooth','mean','--last','2'], monkeypatch, '\n'.join(lines(signal_)))==0
+    options = '--window 0.16 --hop .04 --rate 100 --smooth mean --last 2'.split()
+    assert call(['stream',folder,*options], monkeypatch, '\n'.join(lines(signal_)))==0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     probs = predictor.predict_proba(sliding_windows(signal_, 16, 4)[0])
     assert [r['stop'] for r in rows[:3]]==['0.160000','0.200000','0.240000']
     assert float(rows[5]['prob_open'])==pytest.approx(probs[4:6,1].mean(), abs=2e-6)
 
-@pytest.mark.parametrize('task,names', [(MultiLabel(['a','b','c']),['labels','prob_a','prob_b','prob_c']), (Regression(5., 2.),['value']),
-                                        (Regression([5.,0.], [2.,1.], ['angle','force']),['angle','force'])])
+def test_a_majority_has_the_last_word(model, monkeypatch, capsys):
+    "The label is that of most of the last answers, whatever the probabilities beside it say"
+    folder,predictor = model
+    windows = sliding_windows(signal_, 16, 4)[0]
+    args = ['stream',folder,'--window',16,'--hop',4,'--smooth','majority','--last',9]
+    assert call(args, monkeypatch, '\n'.join(lines(signal_)))==0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    live = StreamingPredictor(predictor, 16, 4, smooth='majority', last=9)
+    labels = [p.label for p in live.push(signal_)]
+    assert [r['label'] for r in rows]==labels
+    assert labels!=predictor.predict(windows).tolist()
+
+@pytest.mark.parametrize('task,names', [
+    (MultiLabel(['a','b','c']), ['labels','prob_a','prob_b','prob_c']),
+    (Regression(5., 2.), ['value']),
+    (Regression([5.,0.], [2.,1.], ['angle','force']), ['angle','force'])])
 def test_other_tasks(tmp_path, monkeypatch, capsys, task, names):
     predictor = save(tmp_path/'m', task)
     assert call(['stream',tmp_path/'m','--window',20], monkeypatch, '\n'.join(lines(signal_)))==0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert list(rows[0])==['start','stop',*names]
     want = task.activation(predictor.scores(sliding_windows(signal_, 20)[0])).numpy().reshape(3, -1)
-    np.testing.assert_allclose([[float(r[n]) for n in names if n!='labels'] for r in rows], want, atol=2e-6)
-    if 'labels' in names: assert [r['labels'] for r in rows]==['; '.join(v for v,p in zip('abc', w) if p>=.5) for w in want]
+    got = [[float(r[n]) for n in names if n!='labels'] for r in rows]
+    np.testing.assert_allclose(got, want, atol=2e-6)
+    if 'labels' in names:
+        words = ['; '.join(v for v,p in zip('abc', w) if p>=.5) for w in want]
+        assert [r['labels'] for r in rows]==words
 
 def test_names_of_columns(tmp_path, monkeypatch, capsys):
     "Columns are found by name, and a name that is not there is told; without names they are the channels in order"
@@ -91,7 +112,8 @@ def test_names_of_columns(tmp_path, monkeypatch, capsys):
     assert answers(*lines(signal_[[2,0,1]]))!=plain # the order does count
     for header in ('left,middle,right', 'left,left,mid,right', 'a,b'):
         code,_,err = answers(header, *lines(signal_))
-        assert code==2 and len(err.splitlines())==1 and "line 1: expected a column for each of the channels ['left', 'mid', 'right'], got ['" in err
+        said = "line 1: expected a column for each of the channels ['left', 'mid', 'right'], got ['"
+        assert code==2 and len(err.splitlines())==1 and said in err
     code,_,err = answers('right,clock,left,mid', *lines(signal_))
     assert code==2 and 'line 2: expected 4 values, one a column, got 3' in err
     code,_,err = answers('right,clock,left,mid', '1,2,3,x')
@@ -122,18 +144,24 @@ def test_wrong_arguments(model, monkeypatch, capsys, args, words):
     err = capsys.readouterr().err
     assert code==2 and len(err.splitlines())==1 and words in err
 
+@pytest.mark.slow
 def test_reader_that_leaves(model):
     "`xceptiontime stream ... | head -1` ends without a word"
     text = '\n'.join(lines(np.tile(signal_, 200)))
-    p = subprocess.Popen([*command, 'stream', str(model[0]), '--window', '4'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([*command, 'stream', str(model[0]), '--window', '4'], text=True,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     p.stdout.close()
-    try: p.stdin.write(text); p.stdin.close()
+    try:
+        p.stdin.write(text)
+        p.stdin.close()
     except BrokenPipeError: pass
     assert p.stderr.read()=='' and p.wait(60)==0
 
+@pytest.mark.slow
 def test_interrupted(model):
-    p = subprocess.Popen([*command, 'stream', str(model[0]), '--window', '4'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # a shell starts what is in the background deaf to it
+    def listen(): signal.signal(signal.SIGINT, signal.SIG_DFL) # a shell starts what is in the background deaf to it
+    p = subprocess.Popen([*command, 'stream', str(model[0]), '--window', '4'], text=True, preexec_fn=listen,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     p.stdout.readline() # the names: it is waiting for samples
     time.sleep(.2)
     p.send_signal(signal.SIGINT)
@@ -143,9 +171,14 @@ def test_interrupted(model):
 def test_export_asks_the_model_about_lengths(model, tmp_path, monkeypatch, option, lengths):
     import xceptiontime.runtime.export as export
     got = []
-    monkeypatch.setattr(export, 'export_onnx', lambda p, path, channels, lengths: (got.append(lengths), open(path, 'w').close()))
-    assert main(['export', str(model[0]), '--onnx', str(tmp_path/'m.onnx'), *option])==0 and got==[lengths]
+    def export_onnx(predictor, path, channels, lengths):
+        got.append(lengths)
+        open(path, 'w').close()
+    monkeypatch.setattr(export, 'export_onnx', export_onnx)
+    assert main(['export', str(model[0]), '--onnx', str(tmp_path/'m.onnx'), *option])==0
+    assert got==[lengths]
 
+@pytest.mark.slow
 def test_export(model, tmp_path, capsys):
     folder,predictor = model
     file = tmp_path/'m.onnx'
@@ -154,9 +187,11 @@ def test_export(model, tmp_path, capsys):
     s = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
     assert json.loads(s.get_modelmeta().custom_metadata_map['channels'])==['x','y','z']
     X = signal_[None].astype(np.float32)
-    np.testing.assert_allclose(s.run(None, {'x': X, 'lengths': np.array([40])})[0], predictor.predict_proba(X[:,:,:40]), atol=1e-5)
+    probs = s.run(None, {'x': X, 'lengths': np.array([40])})[0]
+    np.testing.assert_allclose(probs, predictor.predict_proba(X[:,:,:40]), atol=1e-5)
     before = file.read_bytes()
-    for args,words in (([], '--force'), (['--force','--channels','a'], "channels: expected 3 different names, got ['a']")):
+    for args,words in (([], '--force'),
+                       (['--force','--channels','a'], "channels: expected 3 different names, got ['a']")):
         assert main(['export', str(folder), '--onnx', str(file), *args])==2
         err = capsys.readouterr().err
         assert len(err.splitlines())==1 and words in err

@@ -1,13 +1,17 @@
-"One training in two processes on the CPU: each series once an epoch, the numbers of one process, a model that is written once"
-import json, os, subprocess, sys
+"One training in two processes on the CPU: each series once an epoch, one process' numbers, a model written once"
+import json, subprocess
 from pathlib import Path
 import numpy as np
 import pytest
-import torch
 from distributed_script import BS, EPOCHS, LR, learner, result
 from xceptiontime.data.formats import write_ts
 from xceptiontime.data.sets import make_bumps
 from xceptiontime.runtime.predictor import Predictor
+
+pytestmark = pytest.mark.slow # two processes that import all, and the same trainings in one
+
+LAUNCH = ('accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no '
+          '--main_process_port 0').split()
 
 @pytest.fixture(scope='module')
 def two(tmp_path_factory):
@@ -16,8 +20,7 @@ def two(tmp_path_factory):
     X,y,_ = make_bumps(40, 1, 30, noise=.2, seed=2)
     write_ts(out/'bumps.ts', X, np.array(['up','down'])[y])
     script = Path(__file__).with_name('distributed_script.py')
-    res = subprocess.run(['accelerate', 'launch', '--multi_gpu', '--num_processes', '2', '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no',
-                          '--main_process_port', '0', str(script), str(out)], capture_output=True, text=True, timeout=300)
+    res = subprocess.run([*LAUNCH, str(script), str(out)], capture_output=True, text=True, timeout=300)
     assert res.returncode==0, res.stdout+res.stderr
     return out,res.stdout,[json.loads((out/f'{i}.json').read_text()) for i in (0,1)]
 
@@ -39,7 +42,8 @@ def same(pair, ref, exact=1e-5):
     assert len(ref['losses'])==3*EPOCHS
     np.testing.assert_allclose(np.mean([r['losses'] for r in pair], 0), ref['losses'], atol=exact)
     for r in pair:
-        np.testing.assert_allclose([v[1:] for v in r['values']], [v[1:] for v in ref['values']], atol=exact) # loss and accuracy of validation
+        mine,one = [[v[1:] for v in o['values']] for o in (r, ref)] # loss and accuracy of validation
+        np.testing.assert_allclose(mine, one, atol=exact)
         for w,v in zip(r['weights'], ref['weights'], strict=True): np.testing.assert_allclose(w, v, atol=exact)
 
 def test_each_series_once_an_epoch(two):

@@ -1,13 +1,17 @@
 "The estimators against scikit-learn's own checks, and beside a classifier of aeon's"
-import pickle, subprocess, sys
+import inspect, pickle, subprocess, sys
 from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.model_selection import cross_val_score
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 from xceptiontime.data.formats import read_series
+from xceptiontime.processing.preprocess import Preprocess
 from xceptiontime.train.estimator import XceptionTimeClassifier, XceptionTimeRegressor
 
 sets = Path(find_spec('aeon').submodule_search_locations[0])/'datasets'/'data'
@@ -15,42 +19,76 @@ small = dict(lr=1e-2, bs=32, nf=1, ks=4)
 # checks that are known to fail, each with its reason
 failing = {
     XceptionTimeClassifier: {},
-    XceptionTimeRegressor: {'check_regressors_train': 'wants R² of 0.5 on a table whose columns are in no order; convolutions over them get there after some 50 epochs, here are 2'},
+    XceptionTimeRegressor: {'check_regressors_train': 'wants R² of 0.5 on a table whose columns are in no order; '
+                                                      'convolutions get there after some 50 epochs, here are 2'},
 }
 skipped = {'check_array_api_input'} # scikit-learn runs it only where SCIPY_ARRAY_API is set
 
-@pytest.mark.parametrize('estimator', [XceptionTimeClassifier(epochs=5, **small), XceptionTimeRegressor(epochs=2, **small)])
-def test_check_estimator(estimator):
-    res = check_estimator(estimator, on_fail=None, on_skip=None)
-    found = {s: {r['check_name']: r['exception'] for r in res if r['status']==s} for s in ('failed','skipped')}
-    assert len(res)>40 and set(found['failed'])==set(failing[type(estimator)]), found['failed']
-    assert set(found['skipped'])<=skipped
+def made_up(n=20, shape=(30,), seed=0):
+    "Series without meaning, and two classes"
+    return np.random.default_rng(seed).normal(size=(n,*shape)),np.arange(n)%2
 
+def classifier(**kwargs): return XceptionTimeClassifier(**{'epochs':1, 'random_state':0, **small, **kwargs})
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind,epochs', [(XceptionTimeClassifier, 5), (XceptionTimeRegressor, 2)])
+def test_check_estimator(kind, epochs):
+    estimator = kind(epochs=epochs, **small)
+    res = check_estimator(estimator, on_fail=None, on_skip=None)
+    by_status = {s: {r['check_name']: r['exception'] for r in res if r['status']==s} for s in ('failed','skipped')}
+    assert len(res)>40 and set(by_status['failed'])==set(failing[kind]), by_status['failed']
+    assert set(by_status['skipped'])<=skipped
+
+@pytest.mark.parametrize('kind', [XceptionTimeClassifier, XceptionTimeRegressor])
+def test_main_promises(kind):
+    "Those of scikit-learn's checks that a user would miss first; all of them are in the slow part"
+    X,y = made_up()
+    estimator = kind(epochs=1, random_state=0, **small)
+    params = estimator.get_params()
+    assert clone(estimator).get_params()==params
+    assert clone(estimator).set_params(nf=2).get_params()=={**params, 'nf':2}
+    with pytest.raises(NotFittedError): estimator.predict(X)
+    before = X.copy()
+    assert estimator.fit(X, y) is estimator and estimator.get_params()==params
+    np.testing.assert_array_equal(X, before)
+    assert estimator.n_features_in_==30 and estimator.predict(X).shape==(20,)
+    with pytest.raises(ValueError, match='X has 29 features'): estimator.predict(X[:,1:])
+    with pytest.raises(ValueError, match='requires y'): clone(estimator).fit(X, None)
+    with pytest.raises(ValueError, match='inconsistent numbers of samples'): clone(estimator).fit(X, y[1:])
+    first = estimator.predict(X)
+    np.testing.assert_allclose(estimator.fit(X, y).predict(X), first, rtol=1e-5)
+    np.testing.assert_allclose(estimator.predict(X[::-1])[::-1], first, rtol=1e-4) # each series by itself
+    assert np.isfinite(estimator.score(X, y))
+
+@pytest.mark.slow
 def test_beside_aeon():
     "cross_val_score on BasicMotions, six channels"
     from aeon.classification.feature_based import SummaryClassifier
-    X,y = (np.concatenate(o) for o in zip(*(read_series(sets/'BasicMotions'/f'BasicMotions_{part}.ts') for part in ('TRAIN','TEST'))))
+    parts = [read_series(sets/'BasicMotions'/f'BasicMotions_{part}.ts') for part in ('TRAIN','TEST')]
+    X,y = (np.concatenate(o) for o in zip(*parts))
     assert X.shape==(80,6,100)
-    ours = cross_val_score(XceptionTimeClassifier(epochs=15, lr=1e-2, bs=16, nf=2, random_state=0), X, y, cv=2)
+    clf = XceptionTimeClassifier(epochs=15, lr=1e-2, bs=16, nf=2, random_state=0)
+    ours = cross_val_score(clf, X, y, cv=2)
     aeons = cross_val_score(SummaryClassifier(random_state=0), X, y, cv=2)
     assert ours.mean()>.8 and aeons.mean()>.8, (ours,aeons)
 
 def test_unequal_lengths():
     X,y = read_series(sets/'PickupGestureWiimoteZ'/'PickupGestureWiimoteZ_TRAIN.ts')
     assert isinstance(X, list) and len({x.shape[1] for x in X})>5
-    clf = XceptionTimeClassifier(epochs=2, random_state=0, **small).fit(X, y)
+    clf = classifier().fit(X, y)
     probs = clf.predict_proba(X)
     np.testing.assert_allclose(np.concatenate([clf.predict_proba(X[i:i+1]) for i in range(5)]), probs[:5], atol=1e-5)
     assert set(clf.predict(X))<=set(y) and not hasattr(clf, 'n_features_in_')
 
-@pytest.mark.parametrize('y', [[.5,1.5,.5,1.5]*3, [True,False,False,True]*3, np.array(['a','b','c','a']*3, object), [3,-1,3,7]*3])
+@pytest.mark.parametrize('y', [[.5,1.5,.5,1.5]*3, [True,False,False,True]*3,
+                               np.array(['a','b','c','a']*3, object), [3,-1,3,7]*3], ids=str)
 def test_labels_come_back_as_they_were(y):
-    X = np.random.default_rng(0).normal(size=(12,1,20))
+    X,_ = made_up(12, (1,20))
     y = np.asarray(y)
-    if y.dtype.kind=='f':
-        with pytest.raises(ValueError, match='Unknown label type'): XceptionTimeClassifier(epochs=1, **small).fit(X, y) # scikit-learn takes fractions for a regression
-        y = (y*2) # 1.0 and 3.0 are labels to it
-    clf = XceptionTimeClassifier(epochs=1, random_state=0, **small).fit(X, y)
+    if y.dtype.kind=='f': # scikit-learn takes fractions for a regression; 1.0 and 3.0 are labels to it
+        with pytest.raises(ValueError, match='Unknown label type'): classifier().fit(X, y)
+        y = y*2
+    clf = classifier().fit(X, y)
     assert clf.classes_.tolist()==sorted(set(y.tolist())) and clf.predict(X).dtype==y.dtype
     assert clf.predict(X).tolist()==clf.classes_[clf.predict_proba(X).argmax(1)].tolist()
 
@@ -62,33 +100,46 @@ def test_several_outputs():
     np.testing.assert_allclose(reg.predict(X), np.mean([p.predict(X) for p in reg.predictors_], 0), rtol=1e-6)
     np.testing.assert_allclose(clone(reg).fit(X, y).predict(X), reg.predict(X), rtol=1e-5)
 
-def test_pickle_in_another_process(tmp_path):
-    rng = np.random.default_rng(0)
-    X,y = rng.normal(size=(20,30)),np.array(['no','yes']*10)
-    clf = XceptionTimeClassifier(epochs=1, random_state=0, n_estimators=2, **small).fit(X, y)
-    data = pickle.dumps(clf)
+@pytest.fixture(scope='module')
+def pickled():
+    "An estimator of two networks, the series that it was trained on, and its pickle"
+    X,y = made_up()
+    clf = classifier(n_estimators=2).fit(X, np.array(['no','yes'])[y])
+    return clf,X,pickle.dumps(clf)
+
+def test_pickle(pickled):
+    clf,X,data = pickled
     assert b'torch' not in data # the networks are in it as model folders
+    again = pickle.loads(data)
+    np.testing.assert_allclose(again.predict_proba(X), clf.predict_proba(X), atol=1e-6)
+    assert again.get_params()==clf.get_params() and again.predict(X).tolist()==clf.predict(X).tolist()
+
+@pytest.mark.slow
+def test_pickle_in_another_process(pickled, tmp_path):
+    clf,X,data = pickled
     (tmp_path/'clf.pickle').write_bytes(data)
     np.save(tmp_path/'X.npy', X)
-    code = "import pickle, numpy as np; np.save('out.npy', pickle.load(open('clf.pickle','rb')).predict_proba(np.load('X.npy')))"
+    code = ("import pickle, numpy as np\nclf = pickle.load(open('clf.pickle','rb'))\n"
+            "np.save('out.npy', clf.predict_proba(np.load('X.npy')))")
     subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path, check=True)
     np.testing.assert_allclose(np.load(tmp_path/'out.npy'), clf.predict_proba(X), atol=1e-6)
 
 def test_seeds():
     "None follows numpy's global state, as everywhere in scikit-learn; a RandomState moves on"
-    rng = np.random.default_rng(0)
-    X,y = rng.normal(size=(20,30)),np.arange(20)%2
-    def probs(random_state): return XceptionTimeClassifier(epochs=1, random_state=random_state, **small).fit(X, y).predict_proba(X)
+    X,y = made_up()
+    def probs(random_state): return classifier(random_state=random_state).fit(X, y).predict_proba(X)
     def same(a, b): return np.allclose(a, b, atol=1e-6)
-    np.random.seed(3); a,b = probs(None),probs(None)
-    np.random.seed(3); assert same(probs(None), a) and not same(a, b)
+    np.random.seed(3)
+    a,b = probs(None),probs(None)
+    np.random.seed(3)
+    assert same(probs(None), a) and not same(a, b)
     state = np.random.RandomState(3)
     assert same(probs(state), a) and not same(probs(state), a)
     assert same(probs(5), probs(5)) and not same(probs(5), probs(6))
 
 def test_verbose(capfd):
-    X,y = np.random.default_rng(0).normal(size=(12,20)),np.arange(12)%2
-    clf = XceptionTimeClassifier(epochs=2, random_state=0, **small)
+    X,y = made_up(12, (20,))
+    clf = classifier(epochs=2)
     clf.fit(X, y).predict(X)
     assert tuple(capfd.readouterr())==('','')
     clf.set_params(verbose=1).fit(X, y)
@@ -97,55 +148,50 @@ def test_verbose(capfd):
 
 def test_missing_values():
     "NaN where `missing` deals with it, in tables and in collections"
-    rng = np.random.default_rng(0)
-    X,y = rng.normal(size=(24,20)),np.arange(24)%2
-    X[rng.random(X.shape)<.2] = np.nan
+    X,y = made_up(24, (20,))
+    X[np.random.default_rng(1).random(X.shape)<.2] = np.nan
     for missing in ('interpolate','mask'):
-        clf = XceptionTimeClassifier(epochs=2, random_state=0, missing=missing, **small).fit(X, y)
+        clf = classifier(missing=missing).fit(X, y)
         probs = clf.predict_proba(X)
         assert np.isfinite(probs).all()
         np.testing.assert_allclose(clf.predict_proba(X[:,None]), probs, atol=1e-6)
     with pytest.raises(ValueError, match='Input X contains NaN'): clone(clf).set_params(missing='raise').fit(X, y)
 
-def test_every_preprocessing_is_there():
+@pytest.mark.parametrize('kind', [XceptionTimeClassifier, XceptionTimeRegressor])
+def test_every_preprocessing_is_there(kind):
     "Each keyword of Preprocess is one of the estimators, and reaches it"
-    import inspect
-    from xceptiontime.processing.preprocess import Preprocess
     names = set(inspect.signature(Preprocess).parameters)-{'c_in'}
     given = dict(missing='ffill', scale='robust', mu=255., resample=25, crop=None)
     assert set(given)==names
-    X,y = np.random.default_rng(0).normal(size=(20,30)),np.arange(20)%2
-    for estimator in (XceptionTimeClassifier,XceptionTimeRegressor):
-        e = estimator(epochs=1, random_state=0, **small, **given).fit(X, y+X[:,0]*(estimator is XceptionTimeRegressor))
-        assert {k: getattr(e.predictors_[0].preprocess, k) for k in names}==given and e.get_params()['mu']==255.
-        assert estimator(epochs=1, crop=9, **small).fit(X, np.arange(20.) if estimator is XceptionTimeRegressor else y).predictors_[0].preprocess.crop==9
+    X,y = made_up()
+    if kind is XceptionTimeRegressor: y = y+X[:,0]
+    e = kind(epochs=1, random_state=0, **small, **given).fit(X, y)
+    assert {k: getattr(e.predictors_[0].preprocess, k) for k in names}==given and e.get_params()['mu']==255.
+    assert kind(epochs=1, crop=9, **small).fit(X, y).predictors_[0].preprocess.crop==9
 
 def test_ensemble_by_hand():
     "Five networks, each what a single one of its seed is, averaged"
-    from sklearn.utils import check_random_state
-    X,y = np.random.default_rng(0).normal(size=(20,30)),np.array(['a','b'])[np.arange(20)%2]
-    clf = XceptionTimeClassifier(epochs=1, n_estimators=5, random_state=7, **small).fit(X, y)
+    X,y = made_up()
+    clf = classifier(n_estimators=5, random_state=7).fit(X, np.array(['a','b'])[y])
     assert len(clf.predictors_)==5
     single = [p.predict_proba(X).astype(np.float64) for p in clf.predictors_]
     assert min(np.abs(a-b).max() for i,a in enumerate(single) for b in single[:i])>1e-4 # they differ
     np.testing.assert_allclose(clf.predict_proba(X), sum(single)/5, atol=1e-12)
     assert clf.predict(X).tolist()==clf.classes_[(sum(single)/5).argmax(1)].tolist()
-    one = XceptionTimeClassifier(epochs=1, random_state=7, **small).fit(X, y)
+    one = classifier(random_state=7).fit(X, np.array(['a','b'])[y])
     np.testing.assert_allclose(one.predict_proba(X), single[0], atol=1e-6) # the first of the five
 
 def test_searches_and_pipelines():
-    from sklearn.model_selection import GridSearchCV, GroupKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer
-    rng = np.random.default_rng(0)
-    y,groups = np.arange(24)%2,np.arange(24)//4
-    X = rng.normal(size=(24,1,20))+y[:,None,None]*np.sin(np.arange(20))*3
-    clf = XceptionTimeClassifier(epochs=8, random_state=0, **small)
-    scores = cross_val_score(clf, X, y, groups=groups, cv=GroupKFold(3))
-    by_hand = [clone(clf).fit(X[a], y[a]).score(X[b], y[b]) for a,b in GroupKFold(3).split(X, y, groups)]
+    X,y = made_up(24, (1,20))
+    X,groups = X+y[:,None,None]*np.sin(np.arange(20))*3,np.arange(24)//4
+    clf = classifier(epochs=4)
+    folds = GroupKFold(3)
+    scores = cross_val_score(clf, X, y, groups=groups, cv=folds)
+    by_hand = [clone(clf).fit(X[a], y[a]).score(X[b], y[b]) for a,b in folds.split(X, y, groups)]
     np.testing.assert_allclose(scores, by_hand)
-    search = GridSearchCV(clf, dict(epochs=[1,8], scale=['channel','sample']), cv=2).fit(X, y)
-    assert len(search.cv_results_['params'])==4 and search.predict(X).shape==(24,) and search.best_estimator_.epochs in (1,8)
+    search = GridSearchCV(clf, dict(epochs=[1,2], scale=['channel','sample']), cv=2).fit(X, y)
+    assert len(search.cv_results_['params'])==4 and search.predict(X).shape==(24,)
+    assert search.best_estimator_.epochs in (1,2)
     pipe = make_pipeline(FunctionTransformer(lambda x: x*2), clone(clf).set_params(scale=None)).fit(X, y)
     np.testing.assert_allclose(pipe.predict_proba(X), pipe[-1].predict_proba(X*2))
     assert np.abs(pipe[-1].predict_proba(X)-pipe.predict_proba(X)).max()>1e-3

@@ -3,20 +3,24 @@ import subprocess, sys
 from pathlib import Path
 import numpy as np, pytest
 import xceptiontime
-from xceptiontime.data.sets import get_myo, get_myo_recordings, make_bumps
+from xceptiontime.data.sets import get_myo, make_bumps
 
 npz = Path(xceptiontime.__file__).parent/'data'/'files'/'myo.npz'
 
-@pytest.mark.parametrize('length,step,reps', [(40,10,(0,1,2)), (40,40,(3,)), (1,1,(1,)), (600,7,(0,1,2,3)), (37,5,[2,0])])
+@pytest.mark.parametrize('length,step,reps',
+        [(40,10,(0,1,2)), (40,40,(3,)), (1,1,(1,)), (600,7,(0,1,2,3)), (37,5,[2,0])])
 def test_myo_windows_by_hand(length, step, reps):
     with np.load(npz) as d: d = dict(d)
-    X,y,groups,at = [],[],[],0
+    X,y,groups = ([] for _ in range(3))
+    at = 0
     for n,g,r in zip(d['length'].tolist(), d['gesture'].tolist(), d['repetition'].tolist()):
         rec = d['signal'][:,at:at+n]
         at += n
         if r not in reps: continue
         for s in range(0, n-length+1, step):
-            X.append(rec[:,s:s+length]); y.append(g); groups.append(r)
+            X.append(rec[:,s:s+length])
+            y.append(g)
+            groups.append(r)
     assert at==d['signal'].shape[1]
     got = get_myo(length, step, reps)
     np.testing.assert_array_equal(got[0], np.stack(X).astype('float32'))
@@ -25,8 +29,10 @@ def test_myo_windows_by_hand(length, step, reps):
 
 def test_myo_refused():
     for bad in ((), (0,5), -1, 4, ('0',), (.5,)):
-        with pytest.raises(ValueError, match=r'repetitions: expected some of \[0, 1, 2, 3\], got'): get_myo(repetitions=bad)
-    with pytest.raises(ValueError, match='no window of 605 samples'): get_myo(605)
+        with pytest.raises(ValueError, match=r'repetitions: expected some of \[0, 1, 2, 3\], got'):
+            get_myo(repetitions=bad)
+    with pytest.raises(ValueError, match='length: expected windows of 605 samples, got none'):
+        get_myo(605)
     assert set(get_myo(repetitions=3)[2])=={3}
 
 def test_licence_lies_beside_the_data():
@@ -47,17 +53,23 @@ def test_bumps_are_where_they_are_said_to_be():
 
 def test_bumps_seed_lengths_noise():
     X,y,where = make_bumps(50, length=(30,60), seed=3)
-    assert isinstance(X, list) and {x.shape[0] for x in X}=={3} and 30<=min(x.shape[1] for x in X)<max(x.shape[1] for x in X)<=60
+    assert isinstance(X, list) and {x.shape[0] for x in X}=={3}
+    lens = [x.shape[1] for x in X]
+    assert 30<=min(lens)<max(lens)<=60
     assert all(b<=x.shape[1] for x,b in zip(X, where[:,2]))
     again, other = make_bumps(50, length=(30,60), seed=3), make_bumps(50, length=(30,60), seed=4)
     assert all((a==b).all() for a,b in zip(X, again[0])) and (where!=other[2]).any()
     X,_,_ = make_bumps(50, c_in=10, length=200, noise=.5, seed=0)
     assert np.median(X.std(2))==pytest.approx(.5, abs=.02)
-    with pytest.raises(ValueError, match='width: expected between 4 samples a cycle, 8, and the length of the shortest series, 20, got 24'): make_bumps(length=20)
+    with pytest.raises(ValueError,
+            match='width: expected between 4 samples a cycle, 8, and the length of the shortest series, 20, got 24'):
+        make_bumps(length=20)
     with pytest.raises(ValueError, match='width: expected between'): make_bumps(classes=7)
 
 def test_light_imports():
     "numpy is all that the data rooms import of what is not in Python itself"
-    code = "import sys, xceptiontime.data.sets, xceptiontime.data.splits; print(*{m.split('.')[0] for m in sys.modules})"
-    got = set(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split())
-    assert 'numpy' in got and not got & {'torch','fastai','pandas','scipy','sklearn','matplotlib','aeon','IPython'}
+    code = ('import sys, xceptiontime.data.sets, xceptiontime.data.splits\n'
+        "print(*{m.split('.')[0] for m in sys.modules})")
+    got = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
+    assert 'numpy' in got
+    assert not set(got) & {'torch','fastai','pandas','scipy','sklearn','matplotlib','aeon','IPython'}

@@ -1,8 +1,10 @@
 "Windows against slices made by hand, and the arguments that must not pass"
 import numpy as np, pytest
 from collections import Counter
-from hypothesis import given, settings, strategies as st
-from xceptiontime.data.windows import crop_series, resample_series, sliding_windows, window_starts, window_label, to_samples
+from hypothesis import strategies as st
+from searched import searched
+from xceptiontime.data.windows import (crop_series, resample_series, sliding_windows, window_starts, window_label,
+    to_samples)
 
 def by_hand(recs, length, step, pad):
     "(recording, start, window) a sample at a time, in plain Python"
@@ -17,13 +19,15 @@ def by_hand(recs, length, step, pad):
             s += step
     return res
 
-cases = st.tuples(st.lists(st.integers(0,40), min_size=1, max_size=4), st.integers(1,12), st.integers(1,15), st.integers(1,3),
-                  st.sampled_from([None, 0., -7.5, np.nan]), st.sampled_from(['float32','float64','int8','int16','bool']))
+lengths = st.lists(st.integers(0,40), min_size=1, max_size=4)
+cases = st.tuples(lengths, st.integers(1,12), st.integers(1,15), st.integers(1,3),
+                  st.sampled_from([None, 0., -7.5, np.nan]),
+                      st.sampled_from(['float32','float64','int8','int16','bool']))
 
-def make(ns, c, dtype): return [np.random.default_rng(i).integers(-100,100,(c,n)).astype(dtype) for i,n in enumerate(ns)]
+def make(ns, c, dtype):
+    return [np.random.default_rng(i).integers(-100,100,(c,n)).astype(dtype) for i,n in enumerate(ns)]
 
-@settings(max_examples=400, deadline=None)
-@given(cases)
+@searched(cases, quick=40, long=400)
 def test_windows_are_slices(case):
     ns, length, step, c, pad, dtype = case
     recs = make(ns, c, dtype)
@@ -31,7 +35,7 @@ def test_windows_are_slices(case):
     labels, groups = [f'class {i%2}' for i in range(len(ns))], [100-i for i in range(len(ns))]
     call = lambda: sliding_windows(recs, length, step, labels=labels, groups=groups, pad=pad, with_spans=True)
     if not want:
-        with pytest.raises(ValueError, match='no window of'): call()
+        with pytest.raises(ValueError, match='length: expected windows of'): call()
         return
     X,y,g,(rec,start,stop) = call()
     assert X.dtype==np.float32 and X.flags.c_contiguous
@@ -44,9 +48,9 @@ def test_windows_are_slices(case):
     if pad is None: assert len(X)==sum((n-length)//step+1 for n in ns if n>=length)
     elif step<=length: assert len(X)==sum(max(0, -(-(n-length)//step))+1 for n in ns if n)
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.integers(0,3), min_size=1, max_size=40), st.integers(1,8), st.integers(1,6), st.booleans(),
-       st.sampled_from([int, float, str, lambda c: f'class {c}', bool]))
+@searched(st.lists(st.integers(0,3), min_size=1, max_size=40), st.integers(1,8), st.integers(1,6),
+        st.booleans(),
+       st.sampled_from([int, float, str, lambda c: f'class {c}', bool]), quick=40, long=300)
 def test_sample_labels(codes, length, step, pad, kind):
     labels = [kind(c) for c in codes]
     rec, pad = np.arange(len(labels), dtype=np.float32), 0. if pad else None
@@ -66,9 +70,11 @@ def test_sample_labels(codes, length, step, pad, kind):
         X,y,_ = sliding_windows([rec], length, step, labels=[labels], label='pure', pad=pad)
         assert X[:,0,0].tolist()==[s for s,k in zip(starts, pure) if k]
         assert y.tolist()==[p[0] for p,k in zip(parts, pure) if k]
-        for x,s in zip(X, X[:,0,0]): assert x[0,:len(rec)-int(s)].tolist()==rec[int(s):int(s)+length].tolist()
+        for x,s in zip(X, X[:,0,0]):
+            assert x[0,:len(rec)-int(s)].tolist()==rec[int(s):int(s)+length].tolist()
     elif len(starts):
-        with pytest.raises(ValueError, match="drops windows with mixed labels"): sliding_windows(rec, length, step, labels=labels, label='pure', pad=pad)
+        with pytest.raises(ValueError, match="drops windows with mixed labels"):
+            sliding_windows(rec, length, step, labels=labels, label='pure', pad=pad)
 
 def test_float32_is_kept_to_the_bit():
     rec = np.array([[1e-45, -0., np.inf, np.nan, 16777217, .1]], dtype=np.float32)
@@ -86,26 +92,33 @@ def test_recordings_of_every_kind(tmp_path):
     want = [[[0,1,2],[6,7,8]], [[3,4,5],[9,10,11]]]
     mm = np.memmap(tmp_path/'r', dtype=np.float32, mode='w+', shape=a.shape)
     mm[:] = a
-    ragged = np.empty(1, dtype=object); ragged[0] = a
+    ragged = np.empty(1, dtype=object)
+    ragged[0] = a
     for recs in (a, [a], (a,), a[None], mm, [mm], ragged, np.asfortranarray(a), a[::-1][::-1], [a.tolist()]):
         X,_,g = sliding_windows(recs, 3)
         assert X.tolist()==want and g.tolist()==[0,0] and type(X) is np.ndarray
 
-@pytest.mark.parametrize('labels,want', [('a',['a','a']), (['a'],['a','a']), (3,[3,3]), (list('aabbbb'),['a','b']), ([np.array(list('aabbbb'))],['a','b'])])
-def test_labels_of_a_single_recording(labels, want): assert sliding_windows(np.arange(6), 3, labels=labels)[1].tolist()==want
+@pytest.mark.parametrize('labels,want', [('a',['a','a']), (['a'],['a','a']), (3,[3,3]),
+        (list('aabbbb'),['a','b']), ([np.array(list('aabbbb'))],['a','b'])])
+def test_labels_of_a_single_recording(labels, want):
+    assert sliding_windows(np.arange(6), 3, labels=labels)[1].tolist()==want
 
 r = np.zeros((2,9))
 @pytest.mark.parametrize('err,words,kw', [
     (ValueError, 'recordings: expected at least one', dict(recordings=[])),
-    (ValueError, r'recordings\[0\]: expected \(channels, time\)', dict(recordings=np.zeros((1,2,3,4)))),
+    (ValueError, r'recordings\[0\]: expected \(channels, time\)',
+        dict(recordings=np.zeros((1,2,3,4)))),
     (ValueError, r'recordings\[0\]: expected \(channels, time\)', dict(recordings=[1.,2.])),
-    (TypeError, r'recordings\[1\]: expected real numbers, got dtype complex', dict(recordings=[r, r*1j])),
+    (TypeError, r'recordings\[1\]: expected real numbers, got dtype complex',
+        dict(recordings=[r, r*1j])),
     (TypeError, r'recordings\[0\]: expected real numbers', dict(recordings=[np.array(['a','b'])])),
-    (ValueError, r'recordings\[1\] has 3 channels, recordings\[0\] has 2', dict(recordings=[r, np.zeros((3,9))])),
-    (ValueError, 'at least 1', dict(recordings=np.zeros((0,9)))),
+    (ValueError, r'recordings\[1\]: expected 2 channels as in recordings\[0\], got 3',
+        dict(recordings=[r, np.zeros((3,9))])),
+    (ValueError, 'at least 1 channel', dict(recordings=np.zeros((0,9)))),
     (TypeError, 'give rate=', dict(length=.2)),
     (TypeError, 'step: expected a whole number', dict(step=1.5)),
-    (ValueError, 'step of 0.05 s at 10 Hz is 0.5 samples', dict(length=.2, step=.05, rate=10)),
+    (ValueError, 'step: expected a whole number of samples, got 0.05 s at 10 Hz, 0.5 samples',
+        dict(length=.2, step=.05, rate=10)),
     (ValueError, 'rate: expected a number of samples a second', dict(rate='100')),
     (ValueError, 'rate: expected a number of samples a second', dict(rate=np.inf)),
     (ValueError, 'length: expected a number of seconds, got nan', dict(length=np.nan, rate=100)),
@@ -114,12 +127,16 @@ r = np.zeros((2,9))
     (ValueError, 'groups: expected one a recording', dict(groups=np.arange(9))),
     (TypeError, 'groups: expected all text or all numbers', dict(recordings=[r,r], groups=[1,'a'])),
     (TypeError, 'labels: expected all text or all numbers', dict(recordings=[r,r], labels=[1,'a'])),
-    (ValueError, 'labels: expected one a recording, got 3 for 2', dict(recordings=[r,r], labels=[1,2,3])),
+    (ValueError, 'labels: expected one a recording, got 3 for 2',
+        dict(recordings=[r,r], labels=[1,2,3])),
     (ValueError, 'a single label for each recording', dict(recordings=[r,r], labels=[1,[1]*9])),
-    (ValueError, r'labels\[1\] has 8 labels for a recording of 9', dict(recordings=[r,r], labels=[[1]*9,[1]*8])),
+    (ValueError, r'labels\[1\]: expected one for each of 9 samples, got 8',
+        dict(recordings=[r,r], labels=[[1]*9,[1]*8])),
     (ValueError, 'fractions or NaN', dict(labels=[.5]*9)),
-    (ValueError, "label: expected 'majority', 'last' or 'pure', got 'mean'", dict(labels=[1]*9, label='mean')),
-    (ValueError, "label: expected 'majority', 'last' or 'pure', got 'mean'", dict(labels=1, label='mean')),
+    (ValueError, "label: expected 'majority', 'last' or 'pure', got 'mean'",
+        dict(labels=[1]*9, label='mean')),
+    (ValueError, "label: expected 'majority', 'last' or 'pure', got 'mean'",
+        dict(labels=1, label='mean')),
 ])
 def test_refused(err, words, kw):
     with pytest.raises(err, match=words): sliding_windows(**{**dict(recordings=r, length=3), **kw})
@@ -131,9 +148,11 @@ def test_masked_is_missing():
         np.testing.assert_array_equal(crop_series([m], 2)[0], [[np.nan,3]])
 
 @pytest.mark.parametrize('f', [resample_series, crop_series])
-@pytest.mark.parametrize('X', [[np.ones((2,5)),np.ones((1,5))], [np.ones((1,5)),np.ones((2,5))], np.ones((3,5)), [np.ones((1,5)),np.ones((1,0))]])
+@pytest.mark.parametrize('X', [[np.ones((2,5)),np.ones((1,5))], [np.ones((1,5)),np.ones((2,5))],
+        np.ones((3,5)), [np.ones((1,5)),np.ones((1,0))]])
 def test_series_that_are_not_alike(f, X):
-    with pytest.raises(ValueError, match=r'X\[[01]\]: expected a series \(channels, length\)'): f(X, 3)
+    with pytest.raises(ValueError, match=r'X\[[01]\]: expected a series \(channels, length\)'):
+        f(X, 3)
 
 def test_regression_targets():
     assert sliding_windows([r,r], 4, labels=[.25,-1.5])[1].tolist()==[.25,.25,-1.5,-1.5]

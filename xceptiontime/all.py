@@ -1,14 +1,14 @@
-"All that a notebook calls: fastai's own names and those of this project, of which none takes the place of one of fastai's"
+"All that a notebook calls: fastai's own names, and those of this project beside them"
 from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *
-from .base.checks import *
-from .base.files import *
 from .models.layers import (AdaptiveAvgPool1d, Add, BatchNorm1d, BN1d, Concat, Conv1d, ConvBlock, GAP1d, MaxPool1d,
     SeparableConv1d, check_bias, check_weight, count_parameters, get_layers, is_bn, is_conv, is_layer, is_linear)
 from .models.xceptiontime import *
 from .models.inception import *
+from .processing.series import check_channels, check_series, crop_series, resample_series
 from .processing.preprocess import *
+from .processing.targets import as_targets
 from .processing.tasks import *
 from .processing.conformal import conformal_table, conformal_tables, predict_sets
 from .data.formats import *
@@ -25,11 +25,15 @@ from .runtime.hub import model_card, model_folder
 from .runtime.stream import *
 from .runtime.export import export_onnx, export_program
 from .train.learner import *
+from .train.metrics import DEFAULT_METRICS, METRICS, InUnits, TaskMetric, task_loss, task_metrics
+from .train.callbacks import *
 from .train.pretrained import *
 from .train.checkpoint import *
 from .train.recipe import RECIPES, AverageWeights, batch_size, get_recipe, recipe_learner
 from .train.estimator import *
 from .explain.attribution import *
+from .explain.importance import *
+from .explain.plots import plot_confusion_matrix, plot_embedding, plot_top_losses
 from .explain.calibrate import *
 from .bench.benchmark import read_rows, run_benchmark
 from .bench.comparison import ablation, mean_ranks, pairwise, plot_ranks, plot_scatter, published

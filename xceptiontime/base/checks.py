@@ -68,17 +68,20 @@ def check_whole(
 
 # %% ../../nbs/00_base.checks.ipynb #ffc74b30
 def check_number(
-    above:float=0, # what all must exceed
+    above:float=0, # all are larger
     most:float=math.inf, # the largest that will do
     zero:bool=False, # will 0 do too?
+    below:float=math.inf, # all are smaller
     **numbers # by the names of arguments
 ):
     "Raise unless all are finite numbers in that range"
+    want = f"{'0 or ' if zero else ''}a number above {above:g}"
+    if most<math.inf: want += f' and up to {most:g}'
+    if below<math.inf: want += f' and below {below:g}'
     for k,v in numbers.items():
-        fits = _is_number(v) and v!=math.inf and (above<v<=most or zero and v==0)
-        if fits: continue
-        want = f"{'0 or ' if zero else ''}a number above {above:g}{'' if most==math.inf else f' and up to {most:g}'}"
-        raise ValueError(f'{k}: expected {want}, got {brief(v)}')
+        fits = _is_number(v) and v<below and (above<v<=most or zero and v==0)
+        if not fits:
+            raise ValueError(f'{k}: expected {want}, got {brief(v)}')
 
 # %% ../../nbs/00_base.checks.ipynb #ddeb1139
 def check_rate(

@@ -20,12 +20,14 @@ def whole_file(
 ):
     "Yields the path of a temporary file to write, which takes the place of `path` unless there is an error"
     path = Path(path).absolute()
-    if path.is_dir(): raise IsADirectoryError(f'path: expected a file to write, got {path}, which is a folder')
-    if not path.parent.is_dir(): raise FileNotFoundError(f'path: expected a file in a folder that exists, got {path}')
+    if path.is_dir():
+        raise IsADirectoryError(f'path: expected a file to write, got {path}, which is a folder')
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f'path: expected a file in a folder that exists, got {path}')
     tmp = path.with_name(f".{path.stem}-{'new' if alone else secrets.token_hex(4)}{path.suffix}")
     try:
         yield tmp
-        with open(tmp, 'r+b') as f: os.fsync(f.fileno()) # or a power cut could leave the name without what it stands for
+        with open(tmp, 'r+b') as f: os.fsync(f.fileno()) # or a power cut could leave the name without its content
         os.replace(tmp, path)
     finally: tmp.unlink(missing_ok=True)
 
@@ -36,7 +38,8 @@ def whole_folder(
 ):
     "Yields a temporary folder to fill, which then takes the place of `folder`; other files that `folder` held are kept"
     folder = Path(folder).resolve()
-    if folder.exists() and not folder.is_dir(): raise NotADirectoryError(f'folder: expected a folder, or none yet, got the file {folder}')
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f'folder: expected a folder, or none yet, got the file {folder}')
     folder.parent.mkdir(parents=True, exist_ok=True)
     tmp,old = (folder.with_name(f'.{folder.name}-{secrets.token_hex(4)}-{o}') for o in ('new','old'))
     tmp.mkdir()

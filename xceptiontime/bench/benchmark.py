@@ -18,10 +18,11 @@ from fastai import __version__ as fastai_version
 from fastai.torch_core import no_random
 from .. import __version__
 from ..explain.calibrate import calibration_error
-from ..base.checks import check_whole
+from ..base.checks import brief,check_whole
 from ..data.sets import get_ucr
 from ..base.files import whole_file
 from ..models.xceptiontime import XceptionTime
+from ..train.metrics import balanced_accuracy
 from ..train.recipe import DEFAULT,get_recipe,recipe_learner
 
 # %% ../../nbs/70_bench.benchmark.ipynb #ccf98d14
@@ -31,8 +32,8 @@ def scores_of(
 ) -> dict:
     "Accuracy, balanced accuracy, negative log likelihood and calibration error"
     probs = probs.astype(np.float64)
-    right,own = probs.argmax(1)==y,probs[np.arange(len(y)),y]
-    return dict(accuracy=float(right.mean()), balanced_accuracy=float(np.mean([right[y==k].mean() for k in np.unique(y)])),
+    answers,own = probs.argmax(1),probs[np.arange(len(y)),y]
+    return dict(accuracy=float((answers==y).mean()), balanced_accuracy=balanced_accuracy(y, answers),
                 nll=float(-np.log(np.maximum(own, 1e-12)).mean()), ece=calibration_error(probs, y))
 
 # %% ../../nbs/70_bench.benchmark.ipynb #5c889213
@@ -47,17 +48,35 @@ def _train(name, path, arch, recipe, seed):
     "Train on the training part and judge by the test part: results, and the probabilities of the test series"
     X,y,(train,test) = get_ucr(name, path)
     learn = recipe_learner(X, y, (train,), arch, recipe, seed)
-    if learn.dls.task.name!='classification': raise ValueError(f'{name}: expected a classification, got a {learn.dls.task.name}')
-    target = learn.dls.task.encode(y[test], f'{name} (test)')
+    dls = learn.dls
+    dls.task.check_exclusive(name)
+    target = dls.task.encode(y[test], f'{name} (test)')
     start,wall = time.thread_time(),time.perf_counter()
     with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)
-    seconds,wall = time.thread_time()-start,time.perf_counter()-wall
-    probs = torch.softmax(learn.predictor().scores([X[i] for i in test]).double(), 1).numpy()
-    return dict(**scores_of(probs, target), seconds=seconds, wall_seconds=wall, epochs=learn.trained['epochs'], steps=len(learn.recorder.losses),
-                n_train=len(train), n_test=len(test), channels=learn.dls.vars, length=learn.dls.len, classes=learn.dls.c), probs.astype(np.float32)
+    took = dict(seconds=time.thread_time()-start, wall_seconds=time.perf_counter()-wall)
+    probs = torch.softmax(learn.predictor().scores([X[i] for i in test]).double(), 1).numpy() # (series, classes)
+    sizes = dict(n_train=len(train), n_test=len(test), channels=dls.vars, length=dls.len, classes=dls.c)
+    steps = dict(epochs=learn.trained['epochs'], steps=len(learn.recorder.losses))
+    return dict(**scores_of(probs, target), **took, **steps, **sizes), probs.astype(np.float32)
 
 # %% ../../nbs/70_bench.benchmark.ipynb #b6b1c9c2
-_alone = threading.Lock() # random states belong to the process: where an engine has threads, units take turns
+_alone = threading.Lock() # random states belong to the process: units in threads take turns
+
+def _versions():
+    return dict(xceptiontime=__version__, torch=torch.__version__, fastai=fastai_version, numpy=np.__version__,
+                python=platform.python_version())
+
+def _scores(unit, path, out):
+    "Results of a unit in one thread, or its error; the probabilities go to a file"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with no_random(unit['seed']):
+            scores,probs = _train(unit['set'], path, unit['arch'], unit['settings'], unit['seed'])
+        with whole_file(out/f'{unit_name(unit)}.npy') as tmp: np.save(tmp, probs)
+        return scores
+    except Exception as e: return dict(error=f'{type(e).__name__}: {e}')
+    finally: torch.set_num_threads(threads)
 
 def run_unit(
     unit:dict, # see `unit_name`
@@ -69,18 +88,10 @@ def run_unit(
     out,name = Path(out),unit_name(unit)
     result = out/f'{name}.json'
     try:
-        with FileLock(out/'claims'/name, timeout=0), _alone: # a lock of the system's: it goes with the process, however that ends
+        with FileLock(out/'claims'/name, timeout=0), _alone: # a lock that goes with the process, however that ends
             if result.exists(): return
-            row = dict(set=unit['set'], arch=unit['arch'].__name__, recipe=unit['recipe'], seed=unit['seed'], settings=unit['settings'])
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
-            try:
-                with no_random(unit['seed']): scores,probs = _train(unit['set'], path, unit['arch'], unit['settings'], unit['seed'])
-                with whole_file(out/f'{name}.npy') as tmp: np.save(tmp, probs)
-            except Exception as e: scores = dict(error=f'{type(e).__name__}: {e}')
-            finally: torch.set_num_threads(threads)
-            versions = dict(xceptiontime=__version__, torch=torch.__version__, fastai=fastai_version, numpy=np.__version__, python=platform.python_version())
-            row = {**row, **scores, 'versions': versions, 'machine': platform.machine()}
+            row = {**unit, 'arch': unit['arch'].__name__, **_scores(unit, path, out)}
+            row.update(versions=_versions(), machine=platform.machine())
             with whole_file(result) as tmp: tmp.write_text(json.dumps(row, indent=1))
             return name
     except Timeout: return
@@ -89,18 +100,20 @@ def run_unit(
 def _read_row(path):
     try: row = json.loads(path.read_text())
     except ValueError: row = None # no JSON, or not even text
-    if not isinstance(row, dict) or not {'set','arch','recipe','seed','settings'}<=set(row): raise ValueError(f'out: expected results only, got {path}')
+    if not isinstance(row, dict) or not {'set','arch','recipe','seed','settings'}<=set(row):
+        raise ValueError(f'out: expected results only, got {path}')
     return row
 
 def read_rows(
     out, # folder with results
 ) -> list: # of dicts
     "The results that are there, with their settings and versions"
-    if not Path(out).is_dir(): raise NotADirectoryError(f'out: expected a folder with results, got {out}')
+    if not Path(out).is_dir():
+        raise NotADirectoryError(f'out: expected a folder with results, got {out}')
     return [_read_row(p) for p in sorted(Path(out).glob('[!.]*.json'))]
 
 # %% ../../nbs/70_bench.benchmark.ipynb #f02aaeaa
-COLUMNS = ['set','arch','recipe','seed','accuracy','balanced_accuracy','nll','ece','seconds','epochs','steps','error']
+COLUMNS = ['set','arch','recipe','seed', 'accuracy','balanced_accuracy','nll','ece', 'seconds','epochs','steps','error']
 
 def table(
     out, # folder with results
@@ -114,23 +127,34 @@ def table(
 def _named(sets, archs, recipes, seeds):
     "Raise unless all can stand in the name of a file, and in a result"
     for k,v in dict(sets=sets, archs=archs, recipes=recipes, seeds=seeds).items():
-        if isinstance(v, str) or not hasattr(v, '__len__') or not len(v): raise ValueError(f'{k}: expected a list of one or more, got {v!r}')
-    for k,v in dict(sets=sets, recipes=recipes).items():
-        for o in v:
-            if not isinstance(o, str) or not o or re.search(r'[/\\\0]', o): raise ValueError(f'{k}: expected names without / and \\, got {o!r}')
+        if isinstance(v, str) or not hasattr(v, '__len__') or not len(v):
+            raise ValueError(f'{k}: expected a list of one or more, got {brief(v)}')
+    for k,o in [('sets',o) for o in sets]+[('recipes',o) for o in recipes]:
+        if not isinstance(o, str) or not o or re.search(r'[/\\\0]', o):
+            raise ValueError(f'{k}: expected names without / and \\, got {brief(o)}')
     for a in archs:
-        if not isinstance(a, type): raise ValueError(f"archs: expected networks' classes, such as XceptionTime, got {a!r}")
+        if not isinstance(a, type):
+            raise ValueError(f"archs: expected networks' classes, such as XceptionTime, got {brief(a)}")
     for i in seeds: check_whole(0, seeds=i)
 
+def _settings(recipes, recipe, epochs):
+    "The name of a recipe with so many epochs, and all of its settings"
+    changes = {} if epochs is None else dict(epochs=epochs)
+    settings = get_recipe(recipes[recipe] if isinstance(recipes, dict) else recipe, **changes)
+    try: json.dumps(settings)
+    except TypeError as e:
+        raise ValueError(f'recipes: expected settings that a JSON file can hold, got {brief(recipe)}: {e}') from None
+    return recipe if epochs is None else f'{recipe}-{epochs}epochs', settings
+
 def _units(sets, archs, recipes, seeds, epochs):
+    "Each unit once"
     _named(sets, archs, recipes, seeds)
     res = {}
     for recipe,name,arch,seed in product(recipes, sets, archs, seeds):
-        changes,own = {} if epochs is None else dict(epochs=epochs),recipes[recipe] if isinstance(recipes, dict) else recipe
-        u = dict(set=name, arch=arch, recipe=recipe if epochs is None else f'{recipe}-{epochs}epochs', settings=get_recipe(own, **changes), seed=int(seed))
-        try: json.dumps(u['settings'])
-        except TypeError as e: raise ValueError(f'recipes: expected settings that a JSON file can hold, got {recipe!r}: {e}') from None
-        if res.setdefault(unit_name(u), u)['arch'] is not arch: raise ValueError(f'archs: expected classes of different names, got two of {arch.__name__}')
+        label,settings = _settings(recipes, recipe, epochs)
+        u = dict(set=name, arch=arch, recipe=label, settings=settings, seed=int(seed))
+        if res.setdefault(unit_name(u), u)['arch'] is not arch:
+            raise ValueError(f'archs: expected classes of different names, got two of {arch.__name__}')
     return list(res.values())
 
 def _left(units, out):
@@ -138,49 +162,65 @@ def _left(units, out):
     own,done = {u['recipe']: json.loads(json.dumps(u['settings'])) for u in units},set()
     for r in read_rows(out):
         if r['settings']!=own.get(r['recipe'], r['settings']):
-            raise ValueError(f"out: expected a new folder, or another name, for other settings of {r['recipe']!r}, got {unit_name(r)} of {r['settings']}")
+            name = brief(r['recipe'])
+            raise ValueError(f'out: expected a new folder, or another name, for other settings of {name}, '
+                             f'got {unit_name(r)} of {brief(r["settings"], 120)}')
         done.add(unit_name(r))
     return [u for u in units if unit_name(u) not in done]
 
 # %% ../../nbs/70_bench.benchmark.ipynb #9496e570
+def _missing(backend, e):
+    return ImportError(f'backend: expected {backend} to be installed, got none ({e}); '
+                       f"pip install 'xceptiontime[{backend}]'")
+
 @contextmanager
+def _dask(n_jobs, address):
+    "joblib on the cluster at `address`, on that of this process, or on a new one"
+    from joblib import parallel_config
+    try: from distributed import Client,get_client
+    except ImportError as e: raise _missing('dask', e) from e
+    client,own = None,True
+    if address is not None: client = Client(address)
+    else:
+        try: client,own = get_client(),False
+        except ValueError: client = Client(n_workers=n_jobs, threads_per_worker=1)
+    try:
+        with parallel_config('dask', client=client): yield
+    finally:
+        if own: client.close()
+
+@contextmanager
+def _ray(n_jobs, address):
+    "joblib on ray: that of this process, the cluster at `address`, or a new one"
+    from joblib import parallel_config
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError as e: raise _missing('ray', e) from e
+    own = not ray.is_initialized()
+    if own: ray.init(address, **({} if address else dict(num_cpus=n_jobs)))
+    try:
+        register_ray()
+        with parallel_config('ray', n_jobs=n_jobs): yield
+    finally:
+        if own: ray.shutdown()
+
 def _engine(backend, n_jobs, address):
     "joblib, set up for an engine"
     from joblib import parallel_config
-    def missing(e): return ImportError(f"backend={backend!r} needs {backend}: pip install 'xceptiontime[{backend}]' ({e})")
-    if backend is None:
-        with parallel_config('loky', n_jobs=n_jobs): yield
-    elif backend=='dask':
-        try: from distributed import Client,get_client
-        except ImportError as e: raise missing(e) from e
-        client,own = None,True
-        if address is not None: client = Client(address)
-        else:
-            try: client,own = get_client(),False
-            except ValueError: client = Client(n_workers=n_jobs, threads_per_worker=1)
-        try:
-            with parallel_config('dask', client=client): yield
-        finally:
-            if own: client.close()
-    elif backend=='ray':
-        try:
-            import ray
-            from ray.util.joblib import register_ray
-        except ImportError as e: raise missing(e) from e
-        if own := not ray.is_initialized(): ray.init(address, **({} if address else dict(num_cpus=n_jobs)))
-        try:
-            register_ray()
-            with parallel_config('ray', n_jobs=n_jobs): yield
-        finally:
-            if own: ray.shutdown()
-    else: raise ValueError(f"backend: expected None, 'dask' or 'ray', got {backend!r}")
+    if backend is None: return parallel_config('loky', n_jobs=n_jobs)
+    engines = dict(dask=_dask, ray=_ray)
+    if backend not in engines:
+        raise ValueError(f"backend: expected None, 'dask' or 'ray', got {brief(backend)}")
+    return engines[backend](n_jobs, address)
 
 # %% ../../nbs/70_bench.benchmark.ipynb #bdedcd31
 def _bar(done, n, name, left):
     "A line with a bar, which replaces the one before in a terminal"
-    full = 20*done//n
+    full,live = 20*done//n,sys.stderr.isatty()
     line = f'{"█"*full}{"░"*(20-full)} {done} of {n}, about {left/60:.1f} minutes left: {name}'
-    print(f'\r\x1b[K{line}' if sys.stderr.isatty() else line, end='' if sys.stderr.isatty() and done<n else '\n', file=sys.stderr, flush=True)
+    if live: line = f'\r\x1b[K{line}'
+    print(line, end='' if live and done<n else '\n', file=sys.stderr, flush=True)
 
 # %% ../../nbs/70_bench.benchmark.ipynb #d083ba10
 def run_benchmark(
@@ -200,7 +240,8 @@ def run_benchmark(
     from joblib import Parallel,delayed
     from joblib.parallel import get_active_backend
     units = _units(sets, archs, recipes, seeds, epochs)
-    if address is not None and backend is None: raise ValueError(f"address: expected backend='dask' or 'ray' with it, got {address!r} alone")
+    if address is not None and backend is None:
+        raise ValueError(f"address: expected backend='dask' or 'ray' with it, got {brief(address)} alone")
     (Path(out)/'claims').mkdir(parents=True, exist_ok=True)
     start,done = time.perf_counter(),0
     with _engine(backend, n_jobs, address):
@@ -217,5 +258,7 @@ def run_benchmark(
     res = table(out)
     own = {unit_name(u) for u in units} # the folder may hold those of other runs
     failed = [r for r in res[res['error'].notna()].to_dict('records') if unit_name(r) in own]
-    if failed: warnings.warn(f"{len(failed)} of {len(units)} units failed, such as {failed[0]['set']}: {failed[0]['error']}", stacklevel=2)
+    if failed:
+        first = f"{failed[0]['set']}: {failed[0]['error']}"
+        warnings.warn(f'{len(failed)} of {len(units)} units failed, such as {first}', stacklevel=2)
     return res

@@ -12,6 +12,7 @@ __all__ = ['published', 'own_results', 'own_ensembles', 'single_scores', 'ensemb
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
+from ..base.checks import brief,listed
 from .benchmark import read_rows,scores_of,unit_name
 from ..data.sets import get_ucr
 from ..processing.tasks import infer_task
@@ -23,7 +24,7 @@ def _shipped(name, **kwargs):
     with (files('xceptiontime')/'data'/'files'/name).open() as f: return pd.read_csv(f, **kwargs)
 
 def published():
-    "DataFrame: a data set a row, its sizes, and the accuracy of each method; NaN where none was published"
+    "DataFrame: a data set a row, its sizes, and each method's accuracy; NaN where none was published"
     return _shipped('published_accuracy.csv', index_col='dataset')
 
 # %% ../../nbs/71_bench.comparison.ipynb #598f35ad
@@ -42,7 +43,9 @@ def single_scores(
     score='accuracy', # a column of it
 ): # DataFrame: a data set a row, a method a column
     "The mean over seeds: what one network can be expected to reach"
-    return rows.groupby(['set', *([by] if isinstance(by, str) else by)])[score].mean().unstack(by if isinstance(by, str) else list(by)) # a set that failed stays, as NaN
+    by = [by] if isinstance(by, str) else list(by)
+    means = rows.groupby(['set', *by])[score].mean()
+    return means.unstack(by if len(by)>1 else by[0]) # a set that failed stays, as NaN
 
 # %% ../../nbs/71_bench.comparison.ipynb #75a23e08
 def ensemble_scores(
@@ -59,8 +62,10 @@ def ensemble_scores(
         rows = sorted(rows, key=lambda r: r['seed'])[:size]
         if len(rows)<size: continue
         _,y,(train,test) = get_ucr(name, path)
-        probs = np.mean([np.load(Path(out)/f'{unit_name(r)}.npy') for r in rows], 0, dtype=np.float64)
-        res.append(dict(set=name, arch=arch, recipe=recipe, networks=size, **scores_of(probs, infer_task(y[train]).encode(y[test])), seconds=sum(r['seconds'] for r in rows)))
+        probs = [np.load(Path(out)/f'{unit_name(r)}.npy') for r in rows] # each (series, classes)
+        scores = scores_of(np.mean(probs, 0, dtype=np.float64), infer_task(y[train]).encode(y[test]))
+        seconds = sum(r['seconds'] for r in rows)
+        res.append(dict(set=name, arch=arch, recipe=recipe, networks=size, **scores, seconds=seconds))
     return pd.DataFrame(res)
 
 # %% ../../nbs/71_bench.comparison.ipynb #93eaa9c2
@@ -81,28 +86,41 @@ def holm(
 
 # %% ../../nbs/71_bench.comparison.ipynb #ef44b638
 def _digits(scores):
-    "Accuracies as whole numbers of .0001, as they are published: what is equal there is equal, and differences are exact"
+    "Accuracies as whole numbers of .0001, as they are published: their differences are exact"
     return (scores*1e4).round()
+
+def _counts(d): return {k: int(o.sum()) for k,o in dict(wins=d>0, draws=d==0, losses=d<0).items()}
+
+def _beside(ours, other, name):
+    "Ours and another's accuracies on the data sets that both have"
+    import pandas as pd
+    both = pd.concat([ours.rename('ours'), other.rename('other')], axis=1).reindex(ours.index).dropna()
+    if not len(both):
+        sets = listed(ours.index)
+        raise ValueError(f'{name}: expected a number of {other.name} for some of the sets {sets}, got none')
+    return both
 
 def compare(
     ours, # Series: accuracy by data set
-    others, # DataFrame: a data set a row, a method a column, such as `published()[['InceptionTime']]`; or a Series of one
+    others, # DataFrame: a data set a row, a method a column, such as `published()`; or a Series of one
 ): # DataFrame: a method a row; its `attrs['left_out']` names the sets that have no number, by method
-    "Wins, draws and losses against each method, and how likely such a difference is by chance: Wilcoxon's signed-rank test, with Holm's correction over the methods"
+    "Wins, draws and losses against each method, and how likely they are by chance: see `signed_rank`, `holm`"
     import pandas as pd
-    if not isinstance(ours, pd.Series): raise TypeError(f"ours: expected a Series, one method's accuracy by data set, got a {type(ours).__name__}")
-    if ours.index.has_duplicates: raise ValueError(f'ours: expected one number for each data set, got several for {ours.index[ours.index.duplicated()][0]}')
+    if not isinstance(ours, pd.Series):
+        raise TypeError(f"ours: expected a Series, one method's accuracy by data set, got a {type(ours).__name__}")
+    if ours.index.has_duplicates:
+        twice = brief(ours.index[ours.index.duplicated()].tolist()[0])
+        raise ValueError(f'ours: expected one number for each data set, got several for {twice}')
     if isinstance(others, pd.Series): others = others.to_frame()
-    if not others.shape[1]: raise ValueError('others: expected one method or more, got none')
+    if not others.shape[1]:
+        raise ValueError('others: expected one method or more, got none')
     rows,left_out = [],{}
     for method in others:
-        both = pd.concat([ours.rename('ours'), others[method].rename('other')], axis=1).reindex(ours.index).dropna()
-        a,b = both['ours'].to_numpy(),both['other'].to_numpy()
-        if not len(a): raise ValueError(f'others: expected a number of {method} for some of the sets {list(ours.index)}, got none')
-        d = _digits(a)-_digits(b)
+        both = _beside(ours, others[method], 'others')
+        d = _digits(both['ours'])-_digits(both['other'])
         left_out[method] = sorted(set(ours.index)-set(both.index))
-        rows.append(dict(method=method, sets=len(d), wins=int((d>0).sum()), draws=int((d==0).sum()), losses=int((d<0).sum()), ours=a.mean(), other=b.mean(),
-                         difference=(a-b).mean(), p=signed_rank(d)))
+        rows.append(dict(method=method, sets=len(d), **_counts(d), **both.mean(),
+                         difference=(both['ours']-both['other']).mean(), p=signed_rank(d)))
     res = pd.DataFrame(rows).set_index('method')
     res['p_holm'] = holm(res['p'])
     res.attrs['left_out'] = left_out
@@ -113,45 +131,55 @@ def ablation(
     rows, # DataFrame: see `table`, of one network
     reference:str, # the recipe that each other is compared with
 ): # DataFrame: a recipe a row
-    "Each recipe beside `reference`, over the data sets and seeds that both have: one of a data set is the mean over its seeds"
+    "Each recipe beside `reference`, over data sets: the mean over the seeds that both have"
     import pandas as pd
-    if 'arch' in rows and len(archs := rows['arch'].unique())>1: raise ValueError(f'rows: expected results of one network, got those of {sorted(archs)}')
-    if reference not in (names := rows['recipe'].unique()): raise ValueError(f'reference: expected one of {sorted(names)}, got {reference!r}')
+    archs,names = rows['arch'].unique() if 'arch' in rows else [],rows['recipe'].unique()
+    if len(archs)>1:
+        raise ValueError(f'rows: expected results of one network, got those of {listed(sorted(archs))}')
+    if reference not in names:
+        raise ValueError(f'reference: expected one of {listed(sorted(names))}, got {brief(reference)}')
     rows = rows[rows['accuracy'].notna()].set_index(['set','seed'])
     ref,res = rows[rows['recipe']==reference],[]
     for recipe,own in rows.groupby('recipe', sort=False):
         both = own.index.intersection(ref.index)
         if recipe==reference or not len(both): continue
-        d = (own.loc[both,['accuracy','nll']]-ref.loc[both,['accuracy','nll']]).groupby('set').mean()
+        ours,theirs = own.loc[both],ref.loc[both]
+        d = (ours[['accuracy','nll']]-theirs[['accuracy','nll']]).groupby('set').mean()
         acc = _digits(d['accuracy'])
-        res.append(dict(recipe=recipe, sets=len(d), units=len(both), accuracy=d['accuracy'].mean(), nll=d['nll'].mean(), wins=int((acc>0).sum()), draws=int((acc==0).sum()),
-                        losses=int((acc<0).sum()), p=signed_rank(acc), seconds=own.loc[both,'seconds'].sum()/ref.loc[both,'seconds'].sum()))
-    if not res: raise ValueError(f'rows: expected results of another recipe on the data sets and seeds of {reference!r}, got none')
+        res.append(dict(recipe=recipe, sets=len(d), units=len(both), **d.mean(), **_counts(acc),
+                        p=signed_rank(acc), seconds=ours['seconds'].sum()/theirs['seconds'].sum()))
+    if not res:
+        raise ValueError('rows: expected results of another recipe on the data sets and seeds of '
+                         f'{brief(reference)}, got none')
     res = pd.DataFrame(res).set_index('recipe')
     return res.assign(p_holm=holm(res['p'])).sort_values('accuracy', ascending=False)
 
 # %% ../../nbs/71_bench.comparison.ipynb #e1677fab
 def _complete(scores):
     "The sets with a number of each method, in digits that can be compared; the methods' names as text"
-    if scores.columns.nlevels>1: scores = scores.set_axis([' '.join(map(str, o)) for o in scores.columns], axis=1)
+    if scores.columns.nlevels>1:
+        scores = scores.set_axis([' '.join(map(str, o)) for o in scores.columns], axis=1)
     res = _digits(scores.dropna())
-    if not len(res) or res.shape[1]<2: raise ValueError(f'scores: expected data sets with a number of each of two methods or more, got {len(res)} for {list(res.columns)}')
+    if not len(res) or res.shape[1]<2:
+        raise ValueError('scores: expected data sets with a number of each of two methods or more, '
+                         f'got {len(res)} for {listed(res.columns)}')
     return res
 
 def mean_ranks(
     scores, # DataFrame: a data set a row, a method a column; sets with a number missing are left out
 ): # Series: by method, the best first
-    "The mean over data sets of each method's rank, 1 for the most accurate; methods that are equal share their ranks"
+    "The mean over data sets of each method's rank, 1 for the best; methods that are equal share ranks"
     return _complete(scores).rank(axis=1, ascending=False).mean().sort_values()
 
 # %% ../../nbs/71_bench.comparison.ipynb #dd57cfb6
 def pairwise(
     scores, # DataFrame: a data set a row, a method a column; sets with a number missing are left out
 ): # DataFrame: methods by methods
-    "How likely the difference of each pair is by chance: Wilcoxon's signed-rank test, with Holm's correction over the pairs"
+    "How likely the difference of each pair is by chance: see `signed_rank`, and `holm` over the pairs"
     import scikit_posthocs as sp
     wide = _complete(scores)
-    return sp.posthoc_wilcoxon(wide.melt(), val_col='value', group_col=wide.columns.name or 'variable', p_adjust='holm')
+    name = wide.columns.name or 'variable'
+    return sp.posthoc_wilcoxon(wide.melt(), val_col='value', group_col=name, p_adjust='holm')
 
 # %% ../../nbs/71_bench.comparison.ipynb #4e790431
 def plot_ranks(
@@ -159,7 +187,7 @@ def plot_ranks(
     alpha:float=.05, # methods whose difference is more likely by chance than this are joined by a bar
     ax=None, # axes to draw on; new ones if None
 ):
-    "Critical-difference diagram (Demsar 2006, with the tests of Benavoli et al. 2016): mean ranks, the best at the left"
+    "Critical-difference diagram (Demsar 2006; tests of Benavoli et al. 2016): mean ranks, the best at the left"
     import matplotlib.pyplot as plt,scikit_posthocs as sp
     if ax is None: ax = plt.subplots(figsize=(8,2.2), layout='constrained')[1]
     sp.critical_difference_diagram(mean_ranks(scores), pairwise(scores), ax=ax, alpha=alpha)
@@ -172,10 +200,9 @@ def plot_scatter(
     ax=None, # axes to draw on; new ones if None
 ):
     "A point for each data set that both have a number for; above the line `ours` is more accurate"
-    import matplotlib.pyplot as plt,pandas as pd
+    import matplotlib.pyplot as plt
+    both = _beside(ours, other, 'other')
     if ax is None: ax = plt.subplots(figsize=(4,4), layout='constrained')[1]
-    both = pd.concat([ours.rename('ours'), other.rename('other')], axis=1).reindex(ours.index).dropna()
-    if not len(both): raise ValueError(f'other: expected a number for some of the sets {list(ours.index)}, got none')
     lo = both.min().min()-.02
     ax.axline((lo,lo), slope=1, color='grey', lw=1)
     ax.scatter(both['other'], both['ours'], s=20)

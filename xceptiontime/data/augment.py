@@ -12,112 +12,127 @@ __all__ = ['SeriesTransform', 'Jitter', 'Scaling', 'MagnitudeWarp', 'ChannelDrop
 import math
 import numpy as np
 import torch
-from fastcore.basics import patch
 from fasttransform import DisplayedTransform
 from fastai.callback.mixup import MixHandler,reduce_loss
 from fastai.layers import NoneReduce
 from ..base.checks import check_number,check_whole
-from .dataset import PreprocessBatch,TSLengths
+from .dataset import PreprocessBatch,split_lengths
 from ..models.masks import length_mask
 
 # %% ../../nbs/39a_data.augment.ipynb #21c4d49b
-def _fresh(): return int(torch.randint(2**62, ()))
-
 class SeriesTransform(DisplayedTransform):
-    "Base of the random transforms: a subclass gives `change(x, n, rng)`, and this applies it to each series with probability `p`"
+    "Base of the random transforms: a subclass gives `change(x, n, rng)`"
     split_idx,order = 0,10
     def __init__(self,
         p:float=.5 # probability that a series is changed
     ):
-        if not 0<=p<=1: raise ValueError(f'p: expected a probability from 0 to 1, got {p!r}')
-        self.p,self.channels,self.rng = p,None,None
+        check_number(zero=True, most=1, p=p)
+        self.p = p
+        self.channels = None # channels of values; behind them are masks
+        self.rng = None
         super().__init__()
 
     def setups(self, dl):
         fits = [t.preprocess for t in dl.after_batch.fs if isinstance(t, PreprocessBatch)]
-        if fits: self.channels = fits[0].c_in # what is behind them are masks
+        if fits: self.channels = fits[0].c_in
 
     def reseed(self, seed:int):
         "Start from `seed`: the training loader calls this before each epoch"
         self.rng = torch.Generator().manual_seed(seed)
 
-    def __call__(self, b, split_idx=None, **kwargs): # by hand, since it takes the series together with their lengths
-        if split_idx!=self.split_idx: return b
-        x,*rest = b if isinstance(b, (tuple,list)) else (b,)
-        lengths = rest[0].as_subclass(torch.Tensor) if rest and isinstance(rest[0], TSLengths) else None
-        x = self.apply(x.as_subclass(torch.Tensor), lengths).as_subclass(type(x))
-        return (x, *rest) if isinstance(b, (tuple,list)) else x
+    def apply(self,
+        x:torch.Tensor, # series (batch, channels, length)
+        lengths:torch.Tensor|None=None, # steps of each series (batch,), or None if all are equal
+    ) -> torch.Tensor: # the same shape
+        "Change each series with probability `p`"
+        if self.rng is None: self.reseed(_seed())
+        rng = torch.Generator(x.device).manual_seed(_seed(self.rng))
+        if lengths is None: n = torch.full((len(x),1,1), x.shape[2], device=x.device) # (batch, 1, 1)
+        else: n = lengths.to(x.device)[:,None,None] # (batch, 1, 1)
+        chosen = torch.rand(n.shape, generator=rng, device=x.device) < self.p # (batch, 1, 1)
+        if lengths is not None: # the padding stays as it is
+            chosen = chosen & length_mask(n[:,0,0], x.shape[2])[:,None] # (batch, 1, length)
+        return torch.where(chosen, self.change(x, n, rng), x)
 
-# %% ../../nbs/39a_data.augment.ipynb #b19b1b3a
-@patch
-def apply(self:SeriesTransform,
-    x:torch.Tensor, # series (batch, channels, length)
-    lengths:torch.Tensor|None=None, # steps of each series, or None if all are equal
-) -> torch.Tensor: # the same shape
-    "Change each series with probability `p`"
-    if self.rng is None: self.reseed(_fresh())
-    rng = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, (), generator=self.rng)))
-    n = torch.full((len(x),1,1), x.shape[2], device=x.device) if lengths is None else lengths.to(x.device)[:,None,None]
-    do = torch.rand(len(x),1,1, generator=rng, device=x.device)<self.p
-    if lengths is not None: do = do & length_mask(n[:,0,0], x.shape[2])[:,None]
-    return torch.where(do, self.change(x, n, rng), x)
+    def __call__(self, b, split_idx=None, **kwargs): # by hand: a series goes with its length
+        if split_idx!=self.split_idx: return b
+        parts = b if isinstance(b, (tuple,list)) else (b,)
+        x,lengths,_ = split_lengths(parts)
+        if lengths is not None: lengths = lengths.as_subclass(torch.Tensor)
+        z = self.apply(x.as_subclass(torch.Tensor), lengths).as_subclass(type(x))
+        return (z, *parts[1:]) if parts is b else z
+
+def _seed(rng=None): return int(torch.randint(2**62, (), generator=rng))
 
 # %% ../../nbs/39a_data.augment.ipynb #88632838
 class _ValueTransform(SeriesTransform):
     "Changes values and leaves the channels that say what was missing alone"
     def change(self, x, n, rng):
-        values,masks = x.split([self.channels, x.shape[1]-self.channels], 1) if self.channels else (x, x[:,:0])
-        return torch.cat([self.change_values(values, n, rng), masks], 1)
+        c = self.channels or x.shape[1]
+        values = self.change_values(x[:,:c], n, rng) # (batch, c, length)
+        return torch.cat([values, x[:,c:]], 1)
+
+# %% ../../nbs/39a_data.augment.ipynb #bb7d7200
+class _NormalTransform(_ValueTransform):
+    "Draws normal numbers"
+    def __init__(self, std, p):
+        check_number(std=std)
+        self.std = std
+        super().__init__(p)
+
+    def draw(self, x, k, rng): # (batch, channels, k)
+        "`k` numbers of deviation `std` for each channel of each series"
+        return self.std*torch.randn(*x.shape[:2], k, generator=rng, device=x.device, dtype=x.dtype)
 
 # %% ../../nbs/39a_data.augment.ipynb #1634b34c
-class Jitter(_ValueTransform):
+class Jitter(_NormalTransform):
     "Adds noise to every value, as a poor amplifier does"
     def __init__(self,
         std:float=.05, # deviation of the noise, in units of the preprocessed series
         p:float=.5 # probability that a series is changed
-    ):
-        check_number(std=std)
-        self.std = std
-        super().__init__(p)
-    def change_values(self, x, n, rng): return x + self.std*torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+    ): super().__init__(std, p)
+
+    def change_values(self, x, n, rng): return x + self.draw(x, x.shape[2], rng)
 
 # %% ../../nbs/39a_data.augment.ipynb #86106552
-class Scaling(_ValueTransform):
+class Scaling(_NormalTransform):
     "Multiplies each channel by a number around 1, as another electrode or another grip does"
     def __init__(self,
         std:float=.1, # deviation of the factor from 1
         p:float=.5 # probability that a series is changed
-    ):
-        check_number(std=std)
-        self.std = std
-        super().__init__(p)
-    def change_values(self, x, n, rng): return x*(1 + self.std*torch.randn(*x.shape[:2], 1, generator=rng, device=x.device, dtype=x.dtype))
+    ): super().__init__(std, p)
+
+    def change_values(self, x, n, rng): return x*(1 + self.draw(x, 1, rng))
 
 # %% ../../nbs/39a_data.augment.ipynb #b4d62c19
 def _curve(knots, u):
-    "A smooth curve through `knots` (..., k), evenly spaced over 0 to 1, at `u` (..., length): half a cosine from each to the next"
-    at = (u*(knots.shape[-1]-1)).clamp(0, knots.shape[-1]-1)
-    i = at.long().clamp(max=knots.shape[-1]-2)
-    w = (1-torch.cos(math.pi*(at-i)))/2
-    i = i.expand(*knots.shape[:-1], -1)
-    return torch.lerp(knots.gather(-1, i), knots.gather(-1, i+1), w.expand(i.shape).to(knots.dtype))
+    "A curve through `knots` (..., k), even over 0 to 1, at `u` (..., length): half cosines between"
+    last = knots.shape[-1]-1
+    at = (u*last).clamp(0, last)
+    left = at.long().clamp(max=last-1) # the knot before
+    w = (1-torch.cos(math.pi*(at-left)))/2
+    left = left.expand(*knots.shape[:-1], -1)
+    w = w.expand(left.shape).to(knots.dtype)
+    return torch.lerp(knots.gather(-1, left), knots.gather(-1, left+1), w)
 
-def _place(x, n): return torch.arange(x.shape[2], device=x.device)/(n-1).clamp(min=1)
+def _progress(x, n): # (batch, 1, length)
+    "How far each step is into its series: 0 for the first of `n`, 1 for the last"
+    return torch.arange(x.shape[2], device=x.device)/(n-1).clamp(min=1)
 
-class MagnitudeWarp(_ValueTransform):
+# %% ../../nbs/39a_data.augment.ipynb #fb4698d7
+class MagnitudeWarp(_NormalTransform):
     "Multiplies each channel by a smooth curve around 1, as drying skin or a drifting sensor does"
     def __init__(self,
         std:float=.2, # deviation of the curve from 1 at its knots
         knots:int=4, # points over the series that the curve goes through
         p:float=.5 # probability that a series is changed
     ):
-        check_number(std=std)
         check_whole(2, knots=knots)
-        self.std,self.knots = std,knots
-        super().__init__(p)
+        self.knots = knots
+        super().__init__(std, p)
+
     def change_values(self, x, n, rng):
-        knots = 1 + self.std*torch.randn(*x.shape[:2], self.knots, generator=rng, device=x.device, dtype=x.dtype)
-        return x*_curve(knots, _place(x, n))
+        return x*_curve(1 + self.draw(x, self.knots, rng), _progress(x, n))
 
 # %% ../../nbs/39a_data.augment.ipynb #3b36930b
 class ChannelDropout(SeriesTransform):
@@ -129,21 +144,17 @@ class ChannelDropout(SeriesTransform):
         check_number(most=1, share=share)
         self.share = share
         super().__init__(p)
+
     def change(self, x, n, rng):
         c = self.channels or x.shape[1]
-        if c<2: raise ValueError(f'ChannelDropout: expected series of 2 or more channels, got {c}')
-        gone = torch.rand(len(x), c, generator=rng, device=x.device).argsort(1) < min(max(round(self.share*c), 1), c-1)
-        return torch.where(gone.repeat(1, x.shape[1]//c)[:,:,None], 0, x)
+        if c<2:
+            raise ValueError(f'ChannelDropout: expected series of 2 or more channels, got {c}')
+        count = min(max(round(self.share*c), 1), c-1)
+        rank = torch.rand(len(x), c, generator=rng, device=x.device).argsort(1) # (batch, c)
+        gone = (rank<count).repeat(1, x.shape[1]//c) # (batch, channels); masks go with their values
+        return torch.where(gone[:,:,None], 0, x)
 
 # %% ../../nbs/39a_data.augment.ipynb #883e33ae
-def _at(x, place):
-    "`x` at `place` (batch, 1, length), in steps; between two steps on the line that joins them"
-    i = place.floor()
-    w = (place-i).to(x.dtype)
-    i = i.long().clamp(0, x.shape[2]-1)
-    a,b = (x.gather(2, o.expand(x.shape)) for o in (i, (i+1).clamp(max=x.shape[2]-1)))
-    return torch.where(w>0, torch.lerp(a, b, w), a)
-
 class TimeShift(SeriesTransform):
     "Moves a series to the left or right by some whole steps"
     def __init__(self,
@@ -154,13 +165,25 @@ class TimeShift(SeriesTransform):
         check_number(most=1, share=share)
         self.share,self.roll = share,roll
         super().__init__(p)
+
     def change(self, x, n, rng):
-        most = (self.share*n).round().clamp(min=1)
-        u = 2*torch.rand(n.shape, generator=rng, device=x.device)-1
+        most = (self.share*n).round().clamp(min=1) # (batch, 1, 1)
+        u = 2*torch.rand(n.shape, generator=rng, device=x.device)-1 # -1 to 1
         shift = (u.sign()*(u.abs()*most).ceil()).long() # not 0
-        place = torch.arange(x.shape[2], device=x.device)-shift
-        place = place%n if self.roll else torch.minimum(place.clamp(min=0), n-1)
-        return x.gather(2, place.expand(x.shape))
+        source = torch.arange(x.shape[2], device=x.device)-shift # (batch, 1, length)
+        source = source%n if self.roll else torch.minimum(source.clamp(min=0), n-1)
+        return x.gather(2, source.expand(x.shape))
+
+# %% ../../nbs/39a_data.augment.ipynb #13e743f8
+def _values_at(x, at):
+    "`x` at `at` (batch, 1, length), in steps; between two steps on the line that joins them"
+    left = at.floor()
+    w = (at-left).to(x.dtype)
+    left = left.long().clamp(0, x.shape[2]-1)
+    right = (left+1).clamp(max=x.shape[2]-1)
+    a = x.gather(2, left.expand(x.shape)) # (batch, channels, length)
+    b = x.gather(2, right.expand(x.shape)) # (batch, channels, length)
+    return torch.where(w>0, torch.lerp(a, b, w), a)
 
 # %% ../../nbs/39a_data.augment.ipynb #e5a888c0
 class TimeWarp(SeriesTransform):
@@ -174,16 +197,19 @@ class TimeWarp(SeriesTransform):
         check_whole(2, knots=knots)
         self.std,self.knots = std,knots
         super().__init__(p)
+
     def change(self, x, n, rng):
-        knots = (1 + self.std*torch.randn(len(x), 1, self.knots, generator=rng, device=x.device)).clamp(min=.1)
+        noise = torch.randn(len(x), 1, self.knots, generator=rng, device=x.device)
+        knots = (1 + self.std*noise).clamp(min=.1) # (batch, 1, knots)
         t = torch.arange(x.shape[2], device=x.device)
-        speed = torch.where((t>0)&(t<n), _curve(knots, _place(x, n)), 0)
+        speed = torch.where((t>0)&(t<n), _curve(knots, _progress(x, n)), 0) # (batch, 1, length)
         way = speed.cumsum(2)
-        return _at(x, torch.minimum(way*(n-1)/way[:,:,-1:].clamp(min=.1), n-1))
+        scale = (n-1)/way[:,:,-1:].clamp(min=.1) # so that the last step stays the last
+        return _values_at(x, torch.minimum(way*scale, n-1))
 
 # %% ../../nbs/39a_data.augment.ipynb #074ca47a
 class TimeCrop(SeriesTransform):
-    "Takes a random stretch and draws it out to the whole length (window slicing, Le Guennec, Malinowski and Tavenard 2016)"
+    "Draws a random stretch out to the whole length (window slicing, Le Guennec et al. 2016)"
     def __init__(self,
         least:float=.8, # of its length: the shortest stretch
         p:float=.5 # probability that a series is changed
@@ -191,14 +217,16 @@ class TimeCrop(SeriesTransform):
         check_number(most=1, least=least)
         self.least = least
         super().__init__(p)
+
     def change(self, x, n, rng):
-        size,start = torch.rand(2, *n.shape, generator=rng, device=x.device)
+        size,start = torch.rand(2, *n.shape, generator=rng, device=x.device) # (batch, 1, 1) each
         size = (self.least + (1-self.least)*size)*(n-1)
-        return _at(x, torch.minimum(start*(n-1-size) + size*_place(x, n), n-1))
+        at = start*(n-1-size) + size*_progress(x, n) # (batch, 1, length)
+        return _values_at(x, torch.minimum(at, n-1))
 
 # %% ../../nbs/39a_data.augment.ipynb #62b15508
 class TimeMask(SeriesTransform):
-    "Replaces a random stretch by the mean of each channel of the series, and tells the network so with `missing='mask'`"
+    "Replaces a random stretch by each channel's mean; `missing='mask'` tells the network so"
     def __init__(self,
         share:float=.2, # of its length: the longest stretch; at least one step
         p:float=.5 # probability that a series is changed
@@ -206,18 +234,21 @@ class TimeMask(SeriesTransform):
         check_number(most=1, share=share)
         self.share = share
         super().__init__(p)
+
     def change(self, x, n, rng):
-        size,start = torch.rand(2, *n.shape, generator=rng, device=x.device)
+        size,start = torch.rand(2, *n.shape, generator=rng, device=x.device) # (batch, 1, 1) each
         size = (size*self.share*n).ceil().clamp(min=1)
         start = (start*(n-size+1)).floor()
         t = torch.arange(x.shape[2], device=x.device)
-        mean = torch.where(t<n, x, 0).sum(2, keepdim=True)/n
-        if self.channels is not None: mean = torch.where(torch.arange(x.shape[1], device=x.device)[:,None]<self.channels, mean, 0)
+        mean = torch.where(t<n, x, 0).sum(2, keepdim=True)/n # (batch, channels, 1)
+        if self.channels is not None: # nothing is there: a mask of 0
+            values = torch.arange(x.shape[1], device=x.device) < self.channels
+            mean = torch.where(values[:,None], mean, 0)
         return torch.where((t>=start)&(t<start+size), mean, x)
 
 # %% ../../nbs/39a_data.augment.ipynb #cfdd660c
 class TSMix(MixHandler):
-    "Base of both: pairs the series of a batch, and weighs the losses of both targets by `lam`, the share of a series' own"
+    "Pairs the series of a batch and weighs the losses of both targets; a subclass gives `mix`"
     def __init__(self,
         alpha:float # of the Beta distribution of shares: small for mostly one of the two, 1 for any share alike
     ):
@@ -231,21 +262,28 @@ class TSMix(MixHandler):
         self.stack_y = True
 
     def after_train(self):
-        if getattr(self, 'stack_y', False): self.learn.loss_func,self.stack_y = self.old_lf,False
+        if not getattr(self, 'stack_y', False): return
+        self.learn.loss_func = self.old_lf
+        self.stack_y = False
 
     def lf(self, pred, *yb):
+        "The loss of both targets, by the share `lam` that each has in the series"
         if not self.training: return self.old_lf(pred, *yb)
         with NoneReduce(self.old_lf) as lf: own,other = lf(pred, *yb),lf(pred, *self.yb1)
         lam = self.lam.repeat_interleave(own.numel()//len(self.lam)).view_as(own)
-        return reduce_loss(torch.lerp(other, own, lam), getattr(self.old_lf, 'reduction', 'mean'))
+        loss = torch.lerp(other, own, lam)
+        return reduce_loss(loss, getattr(self.old_lf, 'reduction', 'mean'))
 
     def before_batch(self):
         x,*rest = self.xb
         cls,x = type(x),x.as_subclass(torch.Tensor)
-        n = torch.full((len(x),), x.shape[2], device=x.device) if not rest else rest[0].as_subclass(torch.Tensor).to(x.device)
-        def put(a): return torch.from_numpy(a).to(x.device)
-        pair,share = put(self.rng.permutation(len(x))),put(self.rng.beta(self.alpha, self.alpha, len(x)).astype(np.float32))
-        x,self.lam = self.mix(x, x[pair], torch.maximum(share, 1-share), n, torch.minimum(n, n[pair]))
+        bs,_,length = x.shape
+        if rest: n = rest[0].as_subclass(torch.Tensor).to(x.device) # (batch,)
+        else: n = torch.full((bs,), length, device=x.device) # (batch,)
+        pair = torch.from_numpy(self.rng.permutation(bs)).to(x.device) # (batch,)
+        share = self.rng.beta(self.alpha, self.alpha, bs).astype(np.float32)
+        share = torch.from_numpy(np.maximum(share, 1-share)).to(x.device) # (batch,)
+        x,self.lam = self.mix(x, x[pair], share, n, torch.minimum(n, n[pair]))
         self.yb1 = tuple(o[pair] for o in self.yb)
         self.learn.xb = (x.as_subclass(cls), *rest)
 
@@ -263,8 +301,9 @@ class TSMixUp(TSMix):
         n, # steps of each (batch,)
         common # steps that both of a pair have (batch,)
     ) -> tuple: # mixed series, and the share of a series' own in all its steps (batch,)
-        t = torch.arange(x.shape[2], device=x.device)
-        return torch.where(t<common[:,None,None], torch.lerp(x1, x, share[:,None,None]), x), 1-(1-share)*common/n
+        both = torch.arange(x.shape[2], device=x.device) < common[:,None,None] # (batch, 1, length)
+        mixed = torch.lerp(x1, x, share[:,None,None]) # (batch, channels, length)
+        return torch.where(both, mixed, x), 1-(1-share)*common/n
 
 # %% ../../nbs/39a_data.augment.ipynb #02439b1b
 class TSCutMix(TSMix):
@@ -280,9 +319,9 @@ class TSCutMix(TSMix):
         n, # steps of each (batch,)
         common # steps that both of a pair have (batch,)
     ) -> tuple: # mixed series, and the share of a series' own in all its steps (batch,)
-        size = ((1-share)*common).round().long()
-        u = torch.from_numpy(self.rng.random(len(x), dtype=np.float32)).to(x.device)
+        size = ((1-share)*common).round().long() # (batch,)
+        u = torch.from_numpy(self.rng.random(len(x), dtype=np.float32)).to(x.device) # (batch,)
         start = torch.minimum((u*(common-size+1)).long(), common-size)
         t = torch.arange(x.shape[2], device=x.device)
-        cut = (t>=start[:,None])&(t<(start+size)[:,None])
+        cut = (t>=start[:,None]) & (t<(start+size)[:,None]) # (batch, length)
         return torch.where(cut[:,None], x1, x), 1-size/n

@@ -18,23 +18,31 @@ from fastai.data.block import TransformBlock
 from fastai.data.core import show_batch
 from fastai.data.transforms import ToTensor
 from fastai.imports import dispatch
+from ..base.checks import brief,listed
 from .dataset import PreprocessBatch,TSTensor,series_axes
 from .loaders import TSDataLoaders
-from ..processing.preprocess import Preprocess,check_series
+from ..processing.preprocess import Preprocess
+from ..processing.series import check_series
 
 # %% ../../nbs/39_data.blocks.ipynb #ccd2cfd5
 class ToSeries(Transform):
     "An item to a `TSTensor` (channels, length) of float32"
-    def encodes(self, o): return o if isinstance(o, TSTensor) else TSTensor(check_series(np.asarray(o)[None], name='get_x')[0][0])
+    def encodes(self, o):
+        if isinstance(o, TSTensor): return o
+        X,_ = check_series(np.asarray(o)[None], name='get_x') # (1, channels, length)
+        return TSTensor(X[0])
 
+# %% ../../nbs/39_data.blocks.ipynb #3041846a
 class FitPreprocess(PreprocessBatch):
     "`PreprocessBatch` that takes its statistics from the items of the training split"
-    def setup(self, items=None, train_setup=False): # `items` is the loader; not `setups`, whose AttributeErrors are swallowed
-        X,lengths = check_series([np.asarray(o[0]) for o in items.dataset], name='get_x')
-        if lengths is not None:
-            raise ValueError(f'TSBlock: expected series of one length, got {lengths.min()} to {lengths.max()} steps; TSDataLoaders.from_dblock takes such')
-        self.preprocess.fit(X)
+    def setup(self, items=None, train_setup=False): # not `setups`, whose AttributeErrors are swallowed
+        series = [np.asarray(o[0]) for o in items.dataset] # `items` is the loader
+        X,lengths = check_series(series, name='get_x')
+        if lengths is None: return self.preprocess.fit(X)
+        raise ValueError('TSBlock: expected series of one length, '
+                         f'got {lengths.min()} to {lengths.max()} steps; TSDataLoaders.from_dblock takes such')
 
+# %% ../../nbs/39_data.blocks.ipynb #03188bc7
 def TSBlock(
     missing:str='raise', # see `Preprocess`
     scale:str|None='channel', # see `Preprocess`
@@ -53,6 +61,22 @@ def show_batch(x:TSTensor, y, samples, ctxs=None, max_n=9, nrows=None, ncols=Non
     return ctxs
 
 # %% ../../nbs/39_data.blocks.ipynb #40ff1f02
+def _fit_of(dblock):
+    "The `FitPreprocess` of a `DataBlock` of which `from_dblock` can do everything"
+    fits = [t for t in dblock.batch_tfms if isinstance(t, PreprocessBatch)]
+    blocks = len(dblock.type_tfms)
+    if blocks!=2 or len(fits)!=1:
+        raise ValueError('dblock: expected one TSBlock and one block of targets, '
+                         f'got {blocks} blocks with {len(fits)} TSBlock')
+    others = [_name(t) for t in dblock.item_tfms if t is not ToTensor and not isinstance(t, ToTensor)]
+    if others:
+        raise ValueError(f"dblock: expected no item_tfms, which would not be applied, got {listed(others)}")
+    return fits[0]
+
+def _name(tfm):
+    "The name of a transform, of its class, or of a function"
+    return getattr(tfm, '__name__', None) or type(tfm).__name__
+
 @patch_to(TSDataLoaders, cls_method=True)
 def from_dblock(cls,
     dblock, # a `DataBlock` of `TSBlock` and one block of targets
@@ -60,24 +84,44 @@ def from_dblock(cls,
     **kwargs, # of `from_arrays`; the scaling is that of `TSBlock`
 ) -> TSDataLoaders:
     "Loaders of the series that a `DataBlock` finds, all of them read into memory"
-    fits = [t for t in dblock.batch_tfms if isinstance(t, PreprocessBatch)]
-    if len(dblock.type_tfms)!=2 or len(fits)!=1: raise ValueError(f'dblock: expected one TSBlock and one block of targets, got {len(dblock.type_tfms)} blocks with {len(fits)} TSBlock')
-    others = [getattr(t, '__name__', None) or type(t).__name__ for t in dblock.item_tfms if t is not ToTensor and not isinstance(t, ToTensor)]
-    if others: raise ValueError(f"dblock: expected no item_tfms, which would not be applied, got {', '.join(others)}")
+    fit = _fit_of(dblock)
     ds = dblock.datasets(source)
     X,y = zip(*[(np.asarray(x), y) for x,y in ds])
     vocab = getattr(ds, 'vocab', None)
-    if vocab is not None: y = [vocab[int(o)] for o in y]
-    tfms = [t for t in dblock.batch_tfms if not isinstance(t, PreprocessBatch)] + L(kwargs.pop('batch_tfms', None))
-    how = {k:v for k,v in fits[0].preprocess.settings().items() if k!='c_in'}
-    return cls.from_arrays(list(X), y, tuple(np.asarray(list(o)) for o in ds.splits),
-                           **{**how, 'vocab':None if vocab is None else list(vocab), 'batch_tfms':list(tfms), **kwargs})
+    if vocab is not None: y,vocab = [vocab[int(o)] for o in y],list(vocab)
+    tfms = [t for t in dblock.batch_tfms if t is not fit] + L(kwargs.pop('batch_tfms', None))
+    how = fit.preprocess.settings()
+    how.pop('c_in', None)
+    splits = tuple(np.asarray(list(o)) for o in ds.splits)
+    return cls.from_arrays(list(X), y, splits, **{**how, 'vocab':vocab, 'batch_tfms':list(tfms), **kwargs})
 
 # %% ../../nbs/39_data.blocks.ipynb #70713f19
 class TSClassification: "Targets are classes: for `tfms` of `get_ts_dls`"
 class TSRegression: "Targets are numbers: for `tfms` of `get_ts_dls`"
 class TSMultiLabelClassification: "Targets are several labels each: for `tfms` of `get_ts_dls`"
 
+_tasks = dict( # the task that a transform of targets asks for, by the name of its class
+    Categorize='classification', TSClassification='classification',
+    ToFloat='regression', TSRegression='regression',
+    MultiCategorize='multilabel', TSMultiLabelClassification='multilabel')
+
+def _task(tfms):
+    "Task and vocab that tsai's `tfms` ask for; by the names of classes, so that tsai's own will do"
+    tfms = L(tfms)
+    x,y = (*tfms, None, None)[:2] if len(tfms)<3 else (tfms,None)
+    if L(x):
+        raise ValueError(f'tfms: expected [None, transform of the targets], got {brief(tfms)}; '
+                         'change X before get_ts_dls')
+    if not L(y): return None,None
+    names = L(y).map(_class_name)
+    if len(names)>1 or names[0] not in _tasks:
+        raise ValueError(f"tfms: expected one of {', '.join(_tasks)} for the targets, got {listed(names)}")
+    vocab = getattr(L(y)[0], 'vocab', None)
+    return _tasks[names[0]], None if vocab is None else list(vocab)
+
+def _class_name(o): return o.__name__ if inspect.isclass(o) else type(o).__name__
+
+# %% ../../nbs/39_data.blocks.ipynb #10ec8ebe
 class TSStandardize:
     "Scaling to mean 0 and deviation 1: for `batch_tfms` of `get_ts_dls`"
     def __init__(self,
@@ -86,29 +130,49 @@ class TSStandardize:
     ):
         self.by_sample,self.by_var = by_sample,by_var
 
-# %% ../../nbs/39_data.blocks.ipynb #7a942898
-_tasks = dict(Categorize='classification', TSClassification='classification', ToFloat='regression', TSRegression='regression',
-              MultiCategorize='multilabel', TSMultiLabelClassification='multilabel')
-
-def _task(tfms):
-    "Task and vocab that tsai's `tfms` ask for; by the names of classes, so that tsai's own will do"
-    x,y = (*L(tfms), None, None)[:2] if len(L(tfms))<3 else (tfms,None)
-    if L(x): raise ValueError(f'tfms: expected [None, transform of the targets], got {tfms!r}; change X before get_ts_dls')
-    names = [t.__name__ if inspect.isclass(t) else type(t).__name__ for t in L(y)]
-    if len(names)>1 or any(n not in _tasks for n in names): raise ValueError(f"tfms: expected one of {', '.join(_tasks)} for the targets, got {', '.join(names)}")
-    vocab = getattr(L(y)[0], 'vocab', None) if names else None
-    return _tasks[names[0]] if names else None, None if vocab is None else list(vocab)
-
-def _scale(t, channels):
-    "The `scale` that a `TSStandardize` asks for"
+def _scale(tfms, channels):
+    "The `scale` that a `TSStandardize` among `tfms` asks for; None without one"
+    if len(tfms)>1:
+        raise ValueError(f'batch_tfms: expected TSStandardize once, got {len(tfms)}')
+    if not tfms: return
+    t = tfms[0]() if inspect.isclass(tfms[0]) else tfms[0]
     odd = [k for k in ('by_step','exc_vars','mean','std') if getattr(t, k, None) not in (None,False)]
-    if odd or t.by_var not in (True,False): raise ValueError(f"batch_tfms: expected TSStandardize with by_sample and by_var alone, got {', '.join(odd) or f'by_var={t.by_var!r}'}")
-    if not t.by_var and channels>1: raise ValueError('batch_tfms: expected TSStandardize(by_var=True), since channels are not scaled together, got by_var=False')
+    if t.by_var not in (True,False): odd.append(f'by_var={brief(t.by_var)}')
+    if odd:
+        raise ValueError('batch_tfms: expected TSStandardize with by_sample and by_var alone, '
+                         f"got {', '.join(odd)}")
+    if not t.by_var and channels>1:
+        raise ValueError('batch_tfms: expected TSStandardize(by_var=True), '
+                         'since channels are not scaled together, got by_var=False')
     return 'sample' if t.by_sample else 'channel'
 
+# %% ../../nbs/39_data.blocks.ipynb #720e739e
+def _chosen(X, sel_vars, sel_steps):
+    "`X` with the chosen channels and steps alone"
+    for name,sel,axis in (('sel_vars',sel_vars,1), ('sel_steps',sel_steps,2)):
+        if sel is None: continue
+        if not isinstance(X, np.ndarray):
+            raise ValueError(f'{name}: expected X as one array, got a {type(X).__name__}')
+        X = X[:,sel] if axis==1 else X[:,:,sel]
+        if X.ndim!=3:
+            raise ValueError(f'{name}: expected a slice or a list of indices, got {brief(sel)}')
+    return X
+
 # %% ../../nbs/39_data.blocks.ipynb #0c5d01c8
-_refused = dict(inplace='X is never changed', partial_n='take fewer samples into splits', sampler='take the samples into splits',
-                sort='series of similar length come together anyway')
+_refused = dict( # arguments of tsai's, and what to do instead
+    inplace='X is never changed', partial_n='take fewer samples into splits',
+    sampler='take the samples into splits', sort='series of similar length come together anyway')
+
+def _check_call(y, splits, drop_last, others):
+    for k in others:
+        if k in _refused:
+            raise ValueError(f'{k}: expected to be left out ({_refused[k]}), got {brief(others[k])}')
+    if drop_last:
+        raise ValueError('drop_last: expected False, since every sample is seen once an epoch, got True')
+    if y is None:
+        raise ValueError('y: expected targets, got None; dls.test_dl takes series without targets')
+    if splits is None:
+        raise ValueError('splits: expected (train, valid) indices, got None; get_splits(y) makes them')
 
 def get_ts_dls(
     X, # series (samples, channels, length)
@@ -125,23 +189,15 @@ def get_ts_dls(
     **kwargs, # of `TSDataLoaders.from_arrays`
 ) -> TSDataLoaders:
     "Loaders by tsai's call: what can be honoured is, the rest raises"
-    for k in kwargs:
-        if k in _refused: raise ValueError(f'{k}: expected to be left out ({_refused[k]}), got {kwargs[k]!r}')
-    if drop_last: raise ValueError('drop_last: expected False, since every sample is seen once an epoch, got True')
-    if y is None: raise ValueError('y: expected targets, got None; dls.test_dl takes series without targets')
-    if splits is None: raise ValueError('splits: expected (train, valid) indices, got None; get_splits(y) makes them')
-    X = check_series(X)[0] if not isinstance(X, (list,tuple)) else X
-    for name,sel,axis in (('sel_vars',sel_vars,1),('sel_steps',sel_steps,2)):
-        if sel is None: continue
-        if not isinstance(X, np.ndarray): raise ValueError(f'{name}: expected X as one array, got a {type(X).__name__}')
-        X = X[:,sel] if axis==1 else X[:,:,sel]
-        if X.ndim!=3: raise ValueError(f'{name}: expected a slice or a list of indices, got {sel!r}')
+    _check_call(y, splits, drop_last, kwargs)
+    if not isinstance(X, (list,tuple)): X,_ = check_series(X)
+    X = _chosen(X, sel_vars, sel_steps)
+    splits = tuple(np.asarray(list(s)) for s in splits)
     task,vocab = _task(tfms)
-    std = [t for t in L(batch_tfms) if (t.__name__ if inspect.isclass(t) else type(t).__name__)=='TSStandardize']
-    if len(std)>1: raise ValueError(f'batch_tfms: expected TSStandardize once, got {len(std)}')
-    if std: kwargs = {'scale':_scale(std[0]() if inspect.isclass(std[0]) else std[0], len(X[0])), **kwargs}
+    std,others = [],[]
+    for t in L(batch_tfms): (std if _class_name(t)=='TSStandardize' else others).append(t)
     bs,valid_bs = (*L(bs), None)[:2]
-    kwargs = {'scale':None, 'task':task, 'vocab':vocab, 'valid_bs':valid_bs, **kwargs}
-    dls = TSDataLoaders.from_arrays(X, y, tuple(np.asarray(list(s)) for s in splits), path=path, bs=bs, batch_tfms=[t for t in L(batch_tfms) if t not in std], **kwargs)
+    how = dict(scale=_scale(std, len(X[0])), task=task, vocab=vocab, bs=bs, valid_bs=valid_bs)
+    dls = TSDataLoaders.from_arrays(X, y, splits, path=path, batch_tfms=others, **{**how, **kwargs})
     if not shuffle_train: dls.loaders[0] = dls.train.new(shuffle=False)
     return dls

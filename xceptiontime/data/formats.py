@@ -12,106 +12,138 @@ __all__ = ['TSHeader', 'drop_times', 'read_ts', 'write_ts', 'read_tsv', 'read_np
 import os, re, tokenize, zipfile, zlib
 from pathlib import Path
 import numpy as np
-from ..base.checks import unmasked
+from ..base.checks import brief, one_line, unmasked
 from ..base.files import whole_file
-from .numbers import *
-from .tables import from_frame, read_arff, read_csv, read_parquet, rows_to_series
+from .arff import read_arff
+from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
+    parse_time, to_float32)
+from .tables import from_frame, read_csv, read_parquet, rows_to_series # noqa: F401
 _all_ = ['from_frame', 'read_arff', 'read_csv', 'read_parquet']
 
 # %% ../../nbs/30_data.formats.ipynb #62ea29b4
-_keys = {o.encode():o.removesuffix('s') if o=='dimensions' else o for o in
-    'problemname timestamps missing univariate dimension dimensions equallength serieslength classlabel targetlabel data'.split()}
+_flags = 'timestamps missing univariate equallength targetlabel'.split()
+_counts = 'dimension serieslength'.split()
+_keys = {o.encode(): o for o in ['problemname', *_flags, *_counts, 'classlabel', 'data']}
+_keys[b'dimensions'] = 'dimension'
 
 class TSHeader:
     "What the header of a `.ts` file promises, and where it says so"
+    timestamps = missing = univariate = equallength = targetlabel = None # true, false or not said
+    dimension = serieslength = None # numbers, or not said
+    labels = None # {as in the file: as text}
     def __init__(self,
-        path, # the file
-        lines, # iterator of (line number, line); left after `@data`
+        source:Source, # the file
+        lines, # iterator of its lines; left after `@data`
     ):
-        self.path,self.said,n = path,{},0
-        self.timestamps = self.missing = self.univariate = self.equallength = self.targetlabel = None
-        self.dimension = self.serieslength = self.labels = None
-        for n,line in lines:
-            key,*vals = line.split()
-            key = _keys.get(key[1:].lower()) if line[:1]==b'@' else None
-            if not key: raise malformed(path, n, f"a header line ({', '.join('@'+o.decode() for o in _keys)})", line)
-            if key in self.said and key!='problemname':
-                raise malformed(path, n, f'no second @{key} after line {self.said[key][0]}', line)
-            self.said[key] = n,line
-            if   key=='data': return self._end(n, vals)
-            elif key=='classlabel': self.labels = self._labels(n, line, vals)
-            elif key in ('dimension','serieslength'): setattr(self, key, self._count(n, line, vals))
-            elif key!='problemname': setattr(self, key, self._flag(n, line, vals))
-        raise malformed(path, n+1, 'a line @data', 'the end of the file')
+        self.source,self.said = source,{} # key: (line number, line)
+        for text in lines:
+            key,vals = self._key(text)
+            self.said[key] = source.line,text
+            if key=='data': return self._end(vals)
+            elif key=='classlabel': self.labels = self._labels(vals)
+            elif key in _counts: setattr(self, key, self._count(vals))
+            elif key in _flags: setattr(self, key, self._flag(vals))
+        source.fail('a line @data', 'the end of the file', line=(source.line or 0)+1)
 
-    def _flag(self, n, line, vals):
-        v = vals[0].lower() if len(vals)==1 else None
-        if v not in (b'true',b'false'): raise malformed(self.path, n, 'true or false after the key', line)
-        return v==b'true'
+    def _key(self, text):
+        "Key and values of a header line"
+        self.text = text
+        key,*vals = text.split()
+        key = _keys.get(key[1:].lower()) if text[:1]==b'@' else None
+        if not key:
+            self._fail(f"a header line ({', '.join('@'+o for o in dict.fromkeys(_keys.values()))})")
+        if key in self.said and key!='problemname':
+            self._fail(f'no second @{key} after line {self.said[key][0]}')
+        return key,vals
 
-    def _count(self, n, line, vals):
+    def _fail(self, expected): self.source.fail(expected, self.text)
+
+    def _flag(self, vals):
+        flag = vals[0].lower() if len(vals)==1 else None
+        if flag not in (b'true',b'false'): self._fail('true or false after the key')
+        return flag==b'true'
+
+    def _count(self, vals):
         if len(vals)!=1 or not re.fullmatch(rb'[0-9]{1,18}', vals[0]) or int(vals[0])==0:
-            raise malformed(self.path, n, 'a whole number above 0 after the key', line)
+            self._fail('a whole number above 0 after the key')
         return int(vals[0])
 
-    def _labels(self, n, line, vals):
-        if not self._flag(n, line, vals[:1]):
-            if vals[1:]: raise malformed(self.path, n, 'nothing after @classlabel false', line)
+    def _labels(self, vals):
+        if not self._flag(vals[:1]):
+            if vals[1:]: self._fail('nothing after @classlabel false')
             return
-        if not vals[1:]: raise malformed(self.path, n, 'the labels after @classlabel true', line)
-        return {o:decode(self.path, n, o) for o in vals[1:]}
+        if not vals[1:]: self._fail('the labels after @classlabel true')
+        return {o: self.source.decode(o) for o in vals[1:]}
 
-    def _end(self, n, vals):
+    def _end(self, vals):
         self.has_target = bool(self.labels or self.targetlabel)
-        if vals: raise malformed(self.path, n, 'nothing after @data', self.said['data'][1])
+        if vals: self._fail('nothing after @data')
         if self.labels and self.targetlabel:
-            raise malformed(self.path, n, 'class labels or a target',
-                f"both: {self.quote('classlabel')} and {self.quote('targetlabel')}")
+            self.source.fail('class labels or a target',
+                f"both: {self.quote('classlabel', 20)} and {self.quote('targetlabel', 20)}")
 
-    def quote(self, key):
+    def quote(self,
+        key:str, # in small letters
+        most:int=60, # characters
+    ) -> str:
         "The header's words on `key`"
-        n,line = self.said[key]
-        return f"'{line[:60].decode('utf-8', 'replace')}' (line {n})"
+        n,text = self.said[key]
+        return f"'{text[:most].decode('utf-8', 'replace')}' (line {n})"
 
-    def check_shape(self,
-        n:int, # line of the series
-        channels:int, # its number of channels
-        length:int, # its length
-        first:tuple, # line, channels and length of the first series
-    ):
-        "Hold a series against the header and the first series"
-        def fail(expected, found): raise malformed(self.path, n, expected, found)
-        ch,ln = f"{channels} channel{'s'*(channels!=1)}", f"{length} value{'s'*(length!=1)}"
-        if self.dimension not in (None, channels): fail(f"{self.dimension} channels as in {self.quote('dimension')}", ch)
-        if self.univariate is not None and self.univariate!=(channels==1):
-            fail(f"{'one channel' if self.univariate else 'several channels'} as in {self.quote('univariate')}", ch)
-        if channels!=first[1]: fail(f"{first[1]} channels as in line {first[0]}", ch)
-        if self.equallength is False: return
-        if self.serieslength not in (None, length): fail(f"{self.serieslength} values as in {self.quote('serieslength')}", ln)
-        if self.equallength and length!=first[2]:
-            fail(f"{first[2]} values as in line {first[0]}, since {self.quote('equallength')}", ln)
+# %% ../../nbs/30_data.formats.ipynb #5a51d66b
+def _counted(n, noun): return f"{n} {noun}{'s'*(n!=1)}"
+
+def _shape(source, text):
+    "Channels and length of a series"
+    if b':' not in text: return 1,text.count(b',')+1
+    lens = [o.count(b',') for o in text.split(b':')]
+    k = lens[0]
+    if lens.count(k)!=len(lens):
+        got = ', '.join(str(o+1) for o in lens[:9])
+        source.fail('channels of one length within a series', f'lengths {got}')
+    return len(lens),k+1
+
+def _check_shape(
+    head:TSHeader, # of the file
+    shape:tuple, # (channels, length) of the series in the line being read
+    first:tuple, # (line, channels, length) of the first series
+):
+    "Hold a series against the header and the first series"
+    channels,length = shape
+    def fail(expected, key=None, got=_counted(channels, 'channel')):
+        head.source.fail(expected if key is None else f'{expected} as in {head.quote(key)}', got)
+    if head.dimension not in (None, channels): fail(f'{head.dimension} channels', 'dimension')
+    if head.univariate is not None and head.univariate!=(channels==1):
+        fail('one channel' if head.univariate else 'several channels', 'univariate')
+    if channels!=first[1]: fail(f'{first[1]} channels as in line {first[0]}')
+    if head.equallength is False: return
+    got = _counted(length, 'value')
+    if head.serieslength not in (None, length):
+        fail(f'{head.serieslength} values', 'serieslength', got)
+    if head.equallength and length!=first[2]:
+        fail(f"{first[2]} values as in line {first[0]}, since {head.quote('equallength')}", got=got)
 
 # %% ../../nbs/30_data.formats.ipynb #4a9b43c0
 _stamped = re.compile(rb'\s*\(([^(),]*),([^(),]*)\)\s*([,:]|$)')
 
 def drop_times(
-    path, # the file
-    line:int, # line number
-    text:bytes, # channels of (time,value) pairs
-)->bytes: # the channels with values only
+    source:Source, # the file
+    text:bytes, # channels of (time,value) pairs, in the line being read
+) -> bytes: # the channels with values only
     "The line as it would be without time stamps"
-    out,pos,last = [],0,None
+    res,pos = [],0
+    last = None # the time before
     while m := _stamped.match(text, pos):
         time,value,sep = m.groups()
-        if (t := parse_time(time)) is None:
-            raise malformed(path, line, 'a time: a number or a date (2020-01-31 23:59:59)', time)
+        t = parse_time(time)
+        if t is None: source.fail('a time: a number or a date (2020-01-31 23:59:59)', time)
         try: later = last is None or t>last
-        except TypeError: later = False   # a number and a date, or dates with and without a zone
-        if not later: raise malformed(path, line, 'a later time of the same kind than the one before', time)
-        out += (value, sep)
-        if not sep: return b''.join(out)
+        except TypeError: later = False # a number and a date, or dates with and without a zone
+        if not later: source.fail('a later time of the same kind than the one before', time)
+        res += (value, sep)
+        if not sep: return b''.join(res)
         pos,last = m.end(),(t if sep==b',' else None)
-    raise malformed(path, line, 'a pair (time,value) followed by , or :', text[pos:])
+    source.fail('a pair (time,value) followed by , or :', text[pos:])
 
 # %% ../../nbs/30_data.formats.ipynb #54df5c48
 def _split_stamped(line):
@@ -120,87 +152,114 @@ def _split_stamped(line):
     y = y.lstrip()
     return x+end,y[:1],y[1:]
 
-def _targets(path, ys):
-    "Regression targets from (line, text) pairs"
-    out = parse_plain(b','.join([o for _,o in ys]))
-    if out is not None and len(out)==len(ys) and np.isfinite(out).all(): return out
-    out = [parse_number(o) for _,o in ys]
-    for (n,text),y in zip(ys, out):
-        if y is None or (np.isinf(y) and b'n' not in text.lower()): raise malformed(path, n, 'a number as target', text)
-    return out
+def _split_target(head, text):
+    "The line without its target, and the target"
+    x,colon,target = _split_stamped(text) if head.timestamps else text.rpartition(b':')
+    if colon!=b':' or not target.strip():
+        head.source.fail("':' and the target at the end of the line", text)
+    target = target.strip()
+    if head.labels and target not in head.labels:
+        head.source.fail(f"a label from {head.quote('classlabel')}", target)
+    return x,target
 
-def _shape(path, line, text):
-    "Channels and length of a series"
-    if b':' not in text: return 1,text.count(b',')+1
-    lens = [o.count(b',') for o in text.split(b':')]
-    k = lens[0]
-    if lens.count(k)!=len(lens):
-        raise malformed(path, line, 'channels of one length within a series', f"lengths {', '.join(str(o+1) for o in lens[:9])}")
-    return len(lens),k+1
+def _targets(source, ys):
+    "Regression targets of the rows from their texts"
+    res = parse_plain(b','.join(ys))
+    if res is not None and len(res)==len(ys) and np.isfinite(res).all(): return res
+    res = [parse_target(o) for o in ys]
+    if None in res:
+        row = res.index(None)
+        source.fail('a number as target', ys[row], row=row)
+    return res
 
 # %% ../../nbs/30_data.formats.ipynb #11f1ed50
 def read_ts(
     path, # a .ts file
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
     "Read a `.ts` file (sktime's text format, version 1.0)"
-    with open_file(path) as f:
-        lines = text_lines(f, b'#%')
-        head,nums = TSHeader(path, lines),NumberReader(path)
-        y,shapes,shape,first,labels,stamps = [],[],None,None,head.labels,head.timestamps
-        for n,text in lines:
-            if head.has_target:
-                text,colon,target = _split_stamped(text) if stamps else text.rpartition(b':')
-                if not colon==b':' or not (target := target.strip()):
-                    raise malformed(path, n, "':' and the target at the end of the line", text+colon+target)
-                if labels and target not in labels: raise malformed(path, n, f"a label from {head.quote('classlabel')}", target)
-                y.append(labels[target] if labels else (n,target))
-            if stamps: text = drop_times(path, n, text)
-            if (new := _shape(path, n, text))!=shape:
-                shape,first = new,first or (n,*new)
-                head.check_shape(n, *shape, first)
+    source = Source(path)
+    with source.open() as f:
+        lines = source.lines(f, b'#%')
+        head,nums = TSHeader(source, lines),NumberReader(source)
+        y,shapes = [],[]
+        shape = first = None
+        has_target,stamped = head.has_target,head.timestamps
+        for text in lines:
+            if has_target:
+                text,target = _split_target(head, text)
+                y.append(target)
+            if stamped: text = drop_times(source, text)
+            if (new := _shape(source, text))!=shape:
+                shape,first = new,first or (source.line, *new)
+                _check_shape(head, shape, first)
             shapes.append(shape)
-            nums.add(n, text.replace(b':', b','))
-        if not shapes: raise malformed(path, head.said['data'][0], 'a series after @data', 'none')
+            source.keep()
+            nums.add(text.replace(b':', b',') if shape[0]>1 else text)
+        if not shapes: source.fail('a series after @data', 'none', line=head.said['data'][0])
     X = nums.series(shapes)
     if head.missing is False and nums.missing:
-        raise malformed(path, nums.missing, f"no missing value as in {head.quote('missing')}", 'one')
-    return X, np.array(y if labels else _targets(path, y)) if y else None
+        source.fail(f"no missing value as in {head.quote('missing')}", 'one', line=nums.missing)
+    if not y: return X,None
+    return X, np.array([head.labels[o] for o in y] if head.labels else _targets(source, y))
 
 # %% ../../nbs/30_data.formats.ipynb #da9c01d6
 def _as_series(X):
     "`X` as a float32 array or list of series with (channels, length_i), checked"
-    def fail(found): raise ValueError(f'X: expected one or more (channels, length) series with as many channels each, found {found}')
-    if isinstance(X, np.ndarray) and X.dtype!=object and X.ndim==2: X = X[:,None]
+    def fail(got):
+        raise ValueError('X: expected one or more (channels, length) series with as many channels each, '
+                         f'got {got}')
+    if isinstance(X, np.ndarray) and X.dtype!=object and X.ndim==2:
+        X = X[:,None] # (samples, 1, length)
     X = [unmasked(x) for x in X]
-    X = [x[None] if x.ndim==1 else x for x in X]
+    X = [x[None] if x.ndim==1 else x for x in X] # (channels, length_i) each
     if not X: fail('none')
     for i,x in enumerate(X):
         if x.dtype.kind not in 'fiub': fail(f'{x.dtype} in series {i}')
-        if x.ndim!=2 or not x.size or len(x)!=len(X[0]): fail(f'shape {x.shape} in series {i} after {X[0].shape} in series 0')
+        if x.ndim!=2 or not x.size or len(x)!=len(X[0]):
+            fail(f'shape {x.shape} in series {i} after {X[0].shape} in series 0')
         X[i] = to_float32(x)
-        if (np.isinf(X[i])&np.isfinite(x)).any(): raise ValueError(f'X: expected values that float32 can hold, found {np.abs(x).max()} in series {i}')
+        if (big := first_overflow(x, X[i])) is not None:
+            raise ValueError(f'X: expected values {FLOAT32}, got {big:g} in series {i}')
     return X
 
 def _as_target(y, n):
     "`y` as a list of strings or floats, checked"
     y = np.asarray(y)
-    if y.shape!=(n,): raise ValueError(f'y: expected a target for each of {n} series, found shape {y.shape}')
+    if y.shape!=(n,):
+        raise ValueError(f'y: expected a target for each of {n} series, got shape {y.shape}')
     if y.dtype.kind=='f': return y.tolist()
     if y.dtype.kind not in 'UTO' or not all(isinstance(o, str) for o in y):
-        raise TypeError(f'y: expected labels as strings or targets as floats, found {y.dtype}; say y.astype(str) or y.astype(float)')
+        raise TypeError('y: expected labels as strings or targets as floats, '
+                        f'got {one_line(y.dtype, 60)}; say y.astype(str) or y.astype(float)')
     for o in dict.fromkeys(y):
         if not o or re.search(r'[ \t\n\r\v\f\0:\ud800-\udfff]', o):
-            raise ValueError(f'y: expected labels without blanks, colons and broken characters, as .ts needs, found {str(o)!r}')
+            raise ValueError('y: expected labels without blanks, colons and broken characters, '
+                             f'as .ts needs, got {brief(str(o))}')
     return [str(o) for o in y]
 
 def _numbers_text(x):
     "float32 (length,) as text with as few digits as read back to the same bits; nine always do"
-    for d in 6,7,8,9:
+    for d in (6,7,8,9):
         s = ','.join([f'%.{d}g']*len(x)) % tuple(x.tolist())
         if np.array_equal(to_float32(np.array(s.split(','), dtype=float)), x, equal_nan=True): break
     return s.replace('nan', '?')
 
 # %% ../../nbs/30_data.formats.ipynb #1ad46105
+def _header_lines(X, y, name):
+    "The header of a `.ts` file, without `@data`"
+    def flag(o): return str(bool(o)).lower()
+    lens = {x.shape[1] for x in X}
+    yield f"@problemName {'_'.join(name.split())}"
+    yield '@timestamps false'
+    yield f'@missing {flag(any(np.isnan(x).any() for x in X))}'
+    yield f'@univariate {flag(len(X[0])==1)}'
+    if len(X[0])>1: yield f'@dimensions {len(X[0])}'
+    yield f'@equalLength {flag(len(lens)==1)}'
+    if len(lens)==1: yield f'@seriesLength {lens.pop()}'
+    if y is None: yield '@classLabel false'
+    elif isinstance(y[0], str): yield f"@classLabel true {' '.join(sorted(set(y)))}"
+    else: yield '@targetLabel true'
+
 def write_ts(
     path, # the file to write
     X, # array (samples, channels, length) or (samples, length), or list of (channels, length_i)
@@ -210,112 +269,127 @@ def write_ts(
     "Write a `.ts` file that `read_ts` reads back bit for bit"
     path,X = Path(path),_as_series(X)
     if y is not None: y = _as_target(y, len(X))
-    labels = y is not None and isinstance(y[0], str)
-    lens,flag = {x.shape[1] for x in X},lambda o: str(bool(o)).lower()
-    head = [f"@problemName {'_'.join((path.stem if name is None else name).split())}", '@timestamps false',
-        f'@missing {flag(any(np.isnan(x).any() for x in X))}', f'@univariate {flag(len(X[0])==1)}']
-    if len(X[0])>1: head.append(f'@dimensions {len(X[0])}')
-    head.append(f'@equalLength {flag(len(lens)==1)}')
-    if len(lens)==1: head.append(f'@seriesLength {lens.pop()}')
-    if labels: head.append(f"@classLabel true {' '.join(sorted(set(y)))}")
-    else: head.append('@classLabel false' if y is None else '@targetLabel true')
+    head = _header_lines(X, y, path.stem if name is None else name)
     with whole_file(path) as new, open(new, 'x', encoding='utf-8', errors='replace', newline='\n') as f:
-        for line in head+['@data']: f.write(line+'\n')
+        for line in (*head, '@data'): f.write(line+'\n')
         for i,x in enumerate(X):
-            f.write(':'.join([_numbers_text(o) for o in x]))
-            f.write('\n' if y is None else f':{y[i]}\n' if labels else f':{y[i]!r}\n')
+            f.write(':'.join([_numbers_text(o) for o in x])) # the channels
+            if y is not None: f.write(f':{y[i]}') # `str` of a float reads back to the same bits
+            f.write('\n')
 
 # %% ../../nbs/30_data.formats.ipynb #db2d8e47
-def _fields(path, line, text, sep):
+def _fields(source, text, sep):
     "Label and comma-separated values of a line of the UCR archive"
     label,_,rest = (b' '.join(text.split()) if sep==b' ' else text).partition(sep)
-    if not label.strip() or not rest.strip(): raise malformed(path, line, f'a label, then values separated by {sep.decode()!r}', text)
-    if sep!=b',' and b',' in rest:   # a decimal comma must not make two values of one
-        raise malformed(path, line, 'a number, ? or NaN', next(o for o in rest.split(sep) if b',' in o))
-    return decode(path, line, label.strip()), rest.replace(sep, b',')
+    if not label.strip() or not rest.strip():
+        source.fail(f'a label, then values separated by {sep.decode()!r}', text)
+    if sep!=b',' and b',' in rest: # a decimal comma must not make two values of one
+        source.fail('a number, ? or NaN', next(o for o in rest.split(sep) if b',' in o))
+    return source.decode(label.strip()), rest.replace(sep, b',')
 
 # %% ../../nbs/30_data.formats.ipynb #62036031
 def read_tsv(
     path, # a .tsv or .txt file of the UCR archive
 ): # X: float32 (samples, 1, length) or list of (1, length_i); y: labels as strings
     "Read a file of the UCR archive: label first, then the values"
-    with open_file(path) as f:
-        nums,y,rows,width,sep = NumberReader(path),[],[],None,None
-        for n,text in text_lines(f):
+    source = Source(path)
+    with source.open() as f:
+        nums,y = NumberReader(source),[]
+        width = sep = None
+        for text in source.lines(f):
             if sep is None: sep = next((o for o in (b'\t',b',') if o in text), b' ')
-            label,text = _fields(path, n, text, sep)
-            k = text.count(b',')+1
-            if width not in (None,k): raise malformed(path, n, f'{width} values as in line {rows[0]}', f'{k}')
-            width = k
+            label,text = _fields(source, text, sep)
+            n = text.count(b',')+1
+            if width not in (None,n):
+                source.fail(f'{width} values as in line {source.rows[0]}', f'{n}')
+            width = n
             y.append(label)
-            rows.append(n)
-            nums.add(n, text)
-        if not rows: raise malformed(path, 1, 'a label and values', 'an empty file')
-    V = nums.series([(1,width)]*len(rows))
-    return rows_to_series(V, lambda i,*args: malformed(path, rows[i], *args)), np.array(y)
+            source.keep()
+            nums.add(text)
+        if not y: source.fail('a label and values', 'an empty file', line=1)
+    return rows_to_series(nums.series([(1,width)]*len(y)), source), np.array(y)
 
 # %% ../../nbs/30_data.formats.ipynb #b2e44d6c
-def _load_array(path, f, size, name, most):
-    "One array in numpy's own format, if it is as large as its header claims and no more than `most` bytes"
+def _load_array(source, f, size, name, most):
+    "One array in numpy's own format, if it is as large as its header says, at most `most` bytes"
     with f:
         version = np.lib.format.read_magic(f)
-        read = np.lib.format.read_array_header_1_0 if version==(1,0) else np.lib.format.read_array_header_2_0
-        shape,_,dtype = read(f)
+        if version==(1,0): shape,_,dtype = np.lib.format.read_array_header_1_0(f)
+        else: shape,_,dtype = np.lib.format.read_array_header_2_0(f)
         claim = f.tell()+dtype.itemsize*int(np.prod(shape, dtype=object))
-        if dtype.hasobject: raise malformed(path, None, f'numbers or text in {name}', 'pickled objects, which are not loaded')
-        if claim!=size or claim>most: raise malformed(path, None, f'{claim} bytes in {name} as its header says', f'{size}')
+        if dtype.hasobject:
+            source.fail(f'numbers or text in {name}', 'pickled objects, which are not loaded')
+        if claim!=size or claim>most:
+            source.fail(f'{claim} bytes in {name} as its header says', f'{size}')
         f.seek(0)
         return np.lib.format.read_array(f, allow_pickle=False)
 
-def _load_arrays(path, keys):
+# all that numpy and zipfile raise on a broken file
+_broken = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, OverflowError, ValueError, TypeError,
+    LookupError, SyntaxError, tokenize.TokenError)
+
+def _load_arrays(source, keys):
     "The arrays of an .npz or .npy file that are among `keys`"
-    try:
-        with open_file(path) as f:
-            size = os.fstat(f.fileno()).st_size
+    with source.open() as f:
+        size = os.fstat(f.fileno()).st_size
+        try:
             if f.read(4)!=b'PK\3\4':
                 f.seek(0)
-                return {keys[0]: _load_array(path, f, size, 'the file', size)}
+                return {keys[0]: _load_array(source, f, size, 'the file', size)}
             with zipfile.ZipFile(f) as z:
-                return {k: _load_array(path, z.open(o), o.file_size, k, 1100*size)   # deflate packs at most 1032 to 1
-                    for k in keys for o in z.infolist() if o.filename==k+'.npy'}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, OverflowError,
-            ValueError, TypeError, LookupError, SyntaxError, tokenize.TokenError) as e:   # all that numpy and zipfile raise on a broken file
-        if isinstance(e, FileNotFoundError) or str(e).startswith(f'{path}: expected'): raise
-        raise malformed(path, None, 'arrays as numpy saves them', str(e)[:200]) from None
+                there = {o.filename: o for o in z.infolist()}
+                there = {k: there[f'{k}.npy'] for k in keys if f'{k}.npy' in there}
+                most = 1100*size # deflate packs at most 1032 to 1
+                return {k: _load_array(source, z.open(o), o.file_size, one_line(k, 40), most)
+                        for k,o in there.items()}
+        except _broken as e:
+            if e is source.error:
+                raise
+            source.fail('arrays as numpy saves them', e)
 
 # %% ../../nbs/30_data.formats.ipynb #44e56f77
+def _check_y(source, y, n, key, kind):
+    "The targets `y` of `n` series, whose `kind` is 'label', 'target' or None, as labels or numbers"
+    name,many = brief(key, 40),y.dtype.kind
+    if y.ndim not in (1,2) or len(y)!=n:
+        source.fail(f'a value for each of {n} series in {name}', f'shape {y.shape}')
+    if y.ndim==2:
+        if many=='f' and kind!='label': return y.astype(np.float64)
+        if many in 'iub' and kind!='target' and np.isin(y, (0,1)).all(): return y.astype(np.int64)
+        source.fail(f'floats, or zeros and ones for several labels, in two dimensions of {name}',
+                    f'{y.dtype}')
+    if many not in 'Ufiub' or many=='U' and kind=='target':
+        source.fail(f"{'numbers' if kind=='target' else 'labels or numbers'} in {name}", f'{y.dtype}')
+    if kind is None and many in 'iub':
+        source.fail("text or floats in 'y' (say label='y' or target='y')", f'{y.dtype}')
+    if kind=='label' and many=='f' and np.isnan(y).any():
+        source.fail(f'a label for each series in {name}', f'NaN for series {np.isnan(y).argmax()}')
+    return y.astype(str if kind=='label' or many=='U' else np.float64)
+
 def read_npz(
     path, # an .npz or .npy file
     *,
     x:str='X', # name of the array of series in an .npz
     label:str=None, # name of an array of class labels
     target:str=None, # name of an array of numbers to predict; default for both: `y` by its type, if there is one
-): # X: float32 (samples, channels, length); y: labels, float64 targets (samples,) or (samples, outputs), 0/1 (samples, labels) or None
+): # X: float32 (samples, channels, length); y: labels, float64 targets (of one or several outputs), 0/1 labels or None
     "Series from arrays that numpy saved"
-    if label is not None and target is not None: raise ValueError(f'label, target: expected one of them, found {label!r} and {target!r}')
-    key = label or target or 'y'
-    def fail(*args): raise malformed(path, None, *args)
-    arrays = _load_arrays(path, [x,key])
-    for k in [x] + [key]*(key in (label,target)):
-        if k not in arrays: fail(f'an array {k!r}', 'none')
-    X,y = arrays[x],arrays.get(key)
-    if X.dtype.kind not in 'fiub' or X.ndim not in (2,3) or not X.size:
-        fail(f'numbers of shape (samples, channels, length) or (samples, length) in {x!r}', f'{X.dtype} of shape {X.shape}')
-    X,Z = np.ascontiguousarray(to_float32(X)),X
-    if (np.isinf(X) & np.isfinite(Z)).any(): fail(f'values that float32 can hold (up to 3.4e38) in {x!r}', f'{np.abs(Z[np.isfinite(Z)]).max()}')
-    if y is not None:
-        if y.ndim not in (1,2) or len(y)!=len(X): fail(f'a value for each of {len(X)} series in {key!r}', f'shape {y.shape}')
-        kind = y.dtype.kind
-        if y.ndim==2:
-            if kind=='f' and not label: y = y.astype(np.float64)
-            elif kind in 'iub' and not target and np.isin(y, (0,1)).all(): y = y.astype(np.int64)
-            else: fail(f'floats, or zeros and ones for several labels, in two dimensions of {key!r}', f'{y.dtype}')
-            return (X[:,None] if X.ndim==2 else X), y
-        if kind not in 'Ufiub' or kind=='U' and target: fail(f"{'numbers' if target else 'labels or numbers'} in {key!r}", f'{y.dtype}')
-        if not label and not target and kind in 'iub': fail(f"text or floats in 'y' (say label='y' or target='y')", f'{y.dtype}')
-        if label and kind=='f' and np.isnan(y).any(): fail(f'a label for each series in {key!r}', f'NaN for series {np.isnan(y).argmax()}')
-        y = y.astype(str if label or kind=='U' else np.float64)
-    return (X[:,None] if X.ndim==2 else X), y
+    if label is not None and target is not None:
+        raise ValueError(f'label, target: expected one of them, got {brief(label)} and {brief(target)}')
+    source,key = Source(path),label or target or 'y'
+    kind = 'label' if label else 'target' if target else None
+    arrays = _load_arrays(source, [x,key])
+    for k in [x] + [key]*(kind is not None):
+        if k not in arrays: source.fail(f'an array {brief(k, 60)}', 'none')
+    raw,y = arrays[x],arrays.get(key)
+    if raw.dtype.kind not in 'fiub' or raw.ndim not in (2,3) or not raw.size:
+        source.fail(f'numbers of shape (samples, channels, length) or (samples, length) in {brief(x, 40)}',
+                    f'{one_line(raw.dtype, 30)} of shape {raw.shape}')
+    X = np.ascontiguousarray(to_float32(raw))
+    if (big := first_overflow(raw, X)) is not None:
+        source.fail(f'values {FLOAT32} in {brief(x, 40)}', f'{big:g}')
+    if X.ndim==2: X = X[:,None] # (samples, 1, length)
+    return X, None if y is None else _check_y(source, y, len(X), key, kind)
 
 # %% ../../nbs/30_data.formats.ipynb #cae47065
 _readers = {'.ts':read_ts, '.tsv':read_tsv, '.txt':read_tsv, '.arff':read_arff, '.csv':read_csv,
@@ -328,5 +402,5 @@ def read_series(
     "Read a file of time series by its ending"
     end = Path(path).suffix.lower()
     if end not in _readers:
-        raise ValueError(f"{path}: expected a file ending in {', '.join(_readers)}, found {repr(end) if end else 'no ending'}")
+        Source(path).fail(f"a file ending in {', '.join(_readers)}", brief(end) if end else 'no ending')
     return _readers[end](path, **kwargs)

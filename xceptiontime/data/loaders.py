@@ -9,6 +9,7 @@ __all__ = ['TSDataLoaders']
 
 # %% ../../nbs/38_data.loaders.ipynb #b7cdb851
 import inspect
+from functools import partial
 from textwrap import fill
 import numpy as np
 import torch
@@ -16,172 +17,256 @@ from fastcore.basics import PrettyString,patch,patch_to
 from fastcore.foundation import L
 from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
-from ..base.checks import check_rate
+from ..base.checks import brief,check_rate,listed
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
-from .formats import from_frame
 from .sets import read_files
 from .splits import check_splits,get_splits
-from .tables import value_columns
+from .tables import Columns,read_table
 from .windows import Windows,sliding_windows
-from ..processing.preprocess import Preprocess,check_channels,check_series
-from ..processing.tasks import as_targets,class_weights,infer_task
-
-# %% ../../nbs/38_data.loaders.ipynb #e3a8c1c1
-class TSDataLoaders(DataLoaders):
-    "fastai `DataLoaders` of series; they know `vars` (channels), `len` (steps), `c` (outputs), `vocab`, `task` and `preprocess`"
-
-# %% ../../nbs/38_data.loaders.ipynb #8e8ceff1
-def _weights(weights, task, n, train, codes):
-    "Weights of the training samples and, where they are by class, the classes"
-    if weights is None: return None,None
-    if isinstance(weights, (str,dict)):
-        if task.name!='classification': raise ValueError(f'weights: expected a number for each series, as classes have no weights in {task.name}, got {weights!r}')
-        if isinstance(weights, dict):
-            of = np.full(task.c_out, np.nan)
-            of[task.encode(list(weights), 'weights')] = list(weights.values())
-            if np.isnan(of).any(): raise ValueError(f'weights: expected a number for each class, got none for {task.vocab[np.isnan(of)].tolist()}')
-        elif weights=='balanced': of = class_weights(task, codes).numpy()
-        else: raise ValueError(f"weights: expected numbers, a dict by class or 'balanced', got {weights!r}")
-        w,strata = of[codes].astype(np.float64),codes
-    else:
-        w = np.asarray(weights, np.float64)
-        if w.shape!=(n,): raise ValueError(f'weights: expected one for each of {n} series, got shape {w.shape}')
-        w,strata = w[train],None
-    if not (np.isfinite(w).all() and (w>=0).all() and w.any()): raise ValueError('weights: expected finite numbers of 0 or more, not all 0, got others')
-    return w,strata
+from ..processing.preprocess import Preprocess
+from ..processing.series import check_channels,check_series
+from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
+from ..processing.tasks import class_weights,infer_task
 
 # %% ../../nbs/38_data.loaders.ipynb #0945cc6c
 def _series(X, c_in=None):
-    "Series through their one door; `Windows` pass as they are, for what they cut has the right form"
+    "Series and lengths as `check_series` returns them; `Windows` have the right form as they are"
     if not isinstance(X, Windows): return check_series(X, c_in=c_in)
-    if c_in not in (None, X.shape[1]): raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]} in {X}')
+    if c_in not in (None, X.shape[1]):
+        raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]}')
     return X,None
 
-# %% ../../nbs/38_data.loaders.ipynb #79cc1c30
-def _split(y, how, **kwargs):
-    "Splits as `get_splits` makes them; `how` holds further arguments of it, or is None"
-    how = {**kwargs, **(how or {})}
-    if how.get('n_splits', 1)!=1: raise ValueError(f"splits: expected one division into training and validation, got n_splits={how['n_splits']}; get_splits gives the folds, to be taken one by one")
-    return get_splits(y, **how)
+def _targets(y, n):
+    "Targets as `as_targets` returns them, one for each of `n` series"
+    if y is None:
+        raise TypeError('y: expected a target for each series, got None')
+    if len(y)!=n:
+        raise ValueError(f'y: expected {n} targets for as many series, got {len(y)}')
+    return as_targets(y)
+
+def _take(y, idxs):
+    "The targets at `idxs`"
+    return y.take(idxs) if isinstance(y, list) else y[idxs]
+
+def _check_not_steps(y, X, lengths, task, vocab):
+    "Raise where targets look like a label for each step"
+    if task is not None or vocab is not None or isinstance(y, np.ndarray) and y.ndim!=2: return
+    if isinstance(y, np.ndarray): n = np.full(len(y), y.shape[1])
+    else: n = np.array([0 if o is None else len(o) for o in y])
+    steps = np.full(len(X), X.shape[2]) if lengths is None else lengths
+    numbers = isinstance(y, np.ndarray) and y.dtype.kind=='f' and not np.isin(y, (0,1)).all()
+    if numbers or n.min()<2 or (n!=steps).any(): return
+    raise ValueError(f'y: expected a target for each series, got one for each of its {n.max()} steps; '
+                     'TSDataLoaders.from_recordings(X, y, length) makes windows with a label each, '
+                     "task='multilabel' labels that are independent")
 
 # %% ../../nbs/38_data.loaders.ipynb #0e514e86
-def _for_split(y, task):
-    "Targets as `get_splits` stratifies them: whole numbers are classes, unless they are to be learned as numbers, and the other way round"
+_leave_out = '; splits= of your own can leave it out'
+
+def _to_stratify(y, task):
+    "Targets as whole numbers where they are classes, else not: so `get_splits` tells them apart"
     name = getattr(task, 'name', task)
-    if isinstance(y, list): return np.zeros((len(y), 1))
-    if y.dtype.kind=='f' and len(nan := np.argwhere(np.isnan(y))): raise ValueError(f'y: expected a target for each series, got NaN for series {nan[0][0]}; splits= of your own can leave it out')
-    if name=='regression' and y.dtype.kind in 'iu': return y.astype(np.float64)
-    return y.astype(np.int64) if name=='classification' and y.dtype.kind=='f' and np.isfinite(y).all() and (y==np.round(y)).all() else y
+    check_there(y, hint=_leave_out)
+    if isinstance(y, list): return as_labels(y) if name=='classification' else y
+    kind = y.dtype.kind
+    if name=='regression' and kind in 'iu': return y.astype(np.float64)
+    if name=='classification' and kind=='f' and (y==np.round(y)).all() and np.isfinite(y).all():
+        return y.astype(np.int64)
+    return y
+
+def _make_splits(y, task, how, **kwargs):
+    "Splits by `get_splits`; `how` holds arguments of the user's own, or is None"
+    how = {**kwargs, **(how or {})}
+    if how.get('n_splits', 1)!=1:
+        raise ValueError('splits: expected one division into training and validation, '
+                         f"got n_splits={brief(how['n_splits'])}; "
+                         'get_splits gives the folds, to be taken one by one')
+    return get_splits(_to_stratify(y, task), **how)
+
+def _index_arrays(splits, y, task, groups, seed):
+    "`splits` as index arrays, train first; made here if they are None or a dict"
+    if splits is None and len(y)<2:
+        raise ValueError(f'X: expected 2 or more series to divide into training and validation, got {len(y)}')
+    if splits is None or isinstance(splits, dict):
+        splits = _make_splits(y, task, splits, groups=groups, seed=seed)
+    splits = check_splits(splits, len(y), groups=groups)
+    if not isinstance(splits, list): return splits
+    raise ValueError('splits: expected one division into training and validation, '
+                     f'got {len(splits)} folds, to be taken one by one')
+
+# %% ../../nbs/38_data.loaders.ipynb #6a04c581
+def _split_names(n): return ['training','validation','test',*['further']*n][:n]
+
+def _encode(y, task, splits):
+    "The targets of all splits as `task` encodes them; 0 elsewhere"
+    names = [f'y ({name} split)' for name in _split_names(len(splits))]
+    parts = [task.encode(_take(y, idxs), name) for idxs,name in zip(splits, names)]
+    codes = np.zeros((len(y), *parts[0].shape[1:]), parts[0].dtype)
+    for idxs,part in zip(splits, parts): codes[idxs] = part
+    return codes
+
+# %% ../../nbs/38_data.loaders.ipynb #8e8ceff1
+def _class_weights(weights, task, codes):
+    "A weight for each class: for 'balanced' by how often it is in `codes`, else by a dict"
+    if not task.exclusive:
+        raise ValueError('weights: expected a number for each series, as classes have no weights in '
+                         f'{task.name}, got {brief(weights)}')
+    if isinstance(weights, str):
+        if weights=='balanced': return class_weights(task, codes).numpy() # (classes,)
+        raise ValueError(f"weights: expected numbers, a dict by class or 'balanced', got {brief(weights)}")
+    res = np.full(task.c_out, np.nan) # (classes,)
+    res[task.encode(list(weights), 'weights')] = list(weights.values())
+    left_out = task.vocab[np.isnan(res)]
+    if not len(left_out): return res
+    raise ValueError(f'weights: expected a number for each class, got none for {listed(left_out)}')
+
+def _weights(weights, task, codes, train):
+    "Weights of the training samples and, where they are by class, the classes; None without weights"
+    if weights is None: return None,None
+    strata = None
+    if isinstance(weights, (str,dict)):
+        strata = codes[train]
+        w = _class_weights(weights, task, strata)[strata].astype(np.float64) # (training samples,)
+    else:
+        w = np.asarray(weights, np.float64)
+        if w.shape!=(len(codes),):
+            raise ValueError(f'weights: expected one for each of {len(codes)} series, got shape {w.shape}')
+        w = w[train]
+    bad = w[~(np.isfinite(w) & (w>=0))]
+    if len(bad) or not w.any():
+        raise ValueError('weights: expected finite numbers of 0 or more, not all 0, '
+                         f"got {f'{bad[0]:g}' if len(bad) else '0 for all'}")
+    return w,strata
 
 # %% ../../nbs/38_data.loaders.ipynb #bd20617d
-@patch_to(TSDataLoaders, cls_method=True)
-def from_arrays(cls,
-    X, # series, in any form that `check_series` takes; or `Windows`
-    y, # targets (samples,) or (samples, outputs): see `infer_task`
-    splits:tuple|dict|None=None, # index arrays, train first; or arguments of `get_splits`, which makes them if None
-    *,
-    groups=None, # (samples,) subject, session or recording of each; none may be in two splits
-    task:str|None=None, # told from `y` if None: see `infer_task`
-    vocab=None, # classes in the order of the scores; those of the training split, sorted, if None
-    target_names=None, # names of the outputs of a regression
-    units=None, # their units, or one for all
-    weights=None, # how often to draw each in training: (samples,) numbers, a dict by class, or 'balanced' classes; each once if None
-    missing:str='raise', # see `Preprocess`
-    scale:str|None='channel', # see `Preprocess`
-    mu:float|None=None, # see `Preprocess`
-    resample:int|None=None, # stretch or squeeze all series to so many steps: see `Preprocess`
-    crop:int|None=None, # or keep so many in the middle of each
-    channels=None, # names of the channels, which a saved model keeps
-    rate:float|None=None, # samples a second (Hz), which a saved model keeps
-    bs:int=64, # series in a training batch
-    valid_bs:int|None=None, # series in a validation batch; `bs` if None
-    batch_tfms=None, # transform of a batch, or several, after preprocessing, on the batch's device
-    seed:int|None=None, # for the splits if none are given, and for the order of training batches
-    num_workers:int=0, # processes that prepare batches; slicing is so quick that 0 is best for arrays
-    device=None, # where batches go; fastai's default device if None
-    path='.', # where a Learner keeps its files
-) -> TSDataLoaders:
-    "One loader for each split: the first is shuffled in training, the rest are in order"
-    X,lengths = _series(X)
-    if not len(X): raise ValueError(f'X: expected 1 or more series, got shape {X.shape}')
-    if y is None: raise TypeError('y: expected a target for each series, got None')
-    if splits is None and len(X)<2: raise ValueError(f'X: expected 2 or more series to divide into training and validation, got {len(X)}')
-    if len(y)!=len(X): raise ValueError(f'y: expected {len(X)} targets for as many series, got {len(y)}')
-    y = as_targets(y)
-    if splits is None or isinstance(splits, dict): splits = _split(_for_split(y, task), splits, groups=groups, seed=seed)
-    splits = check_splits(splits, len(X), groups=groups)
-    if isinstance(splits, list): raise ValueError(f'splits: expected one division into training and validation, got {len(splits)} folds, to be taken one by one')
-    def take(idxs): return [y[i] for i in idxs] if isinstance(y, list) else y[idxs]
-    task = infer_task(take(splits[0]), task, vocab, target_names, units)
-    parts = [task.encode(take(idxs), f'y ({name} split)') for name,idxs in zip(('training','validation','test',*['further']*len(splits)), splits)]
-    codes = np.zeros((len(X), *parts[0].shape[1:]), parts[0].dtype)
-    for idxs,part in zip(splits, parts): codes[idxs] = part
-    weights,strata = _weights(weights, task, len(X), splits[0], parts[0])
-    preprocess = Preprocess(missing, scale, mu, resample=resample, crop=crop).fit(X, lengths, splits[0])
-    for idxs in splits[1:]: preprocess.check(X, lengths, idxs)
-    tfms = [PreprocessBatch(preprocess), *L(batch_tfms)]
-    channels,rate = check_channels(channels, preprocess.c_in),check_rate(rate)
-    def dataset(i, idxs): return TSDataset(X, codes, task, preprocess, lengths, idxs, *((None,None) if i else (weights,strata)), min(i,1), channels, rate)
-    dls = [TSDataLoader(dataset(i, idxs), bs=valid_bs or bs if i else bs, shuffle=not i, seed=seed, num_workers=num_workers, after_batch=tfms)
-           for i,idxs in enumerate(splits if len(splits)>1 else (*splits, splits[0][:0]))] # fastai wants something to validate on, if only nothing
-    return cls(*dls, path=path, device=default_device() if device is None else torch.device(device))
+class TSDataLoaders(DataLoaders):
+    "fastai `DataLoaders` of series; they have `vars` (channels), `len` (steps), `c` (outputs) and `task`"
+    @classmethod
+    def from_arrays(cls,
+        X, # series, in any form that `check_series` takes; or `Windows`
+        y, # targets (samples,) or (samples, outputs): see `infer_task`
+        splits:tuple|dict|None=None, # index arrays, train first; or arguments of `get_splits`
+        *,
+        groups=None, # (samples,) subject, session or recording; none may be in two splits
+        task:str|None=None, # told from `y` if None: see `infer_task`
+        vocab=None, # classes in the order of the scores; those in training, sorted, if None
+        target_names=None, # names of the outputs of a regression
+        units=None, # their units, or one for all
+        weights=None, # how often to draw: (samples,) numbers, a dict by class, or 'balanced'
+        missing:str='raise', # see `Preprocess`
+        scale:str|None='channel', # see `Preprocess`
+        mu:float|None=None, # see `Preprocess`
+        resample:int|None=None, # stretch or squeeze each to so many steps: see `Preprocess`
+        crop:int|None=None, # or keep so many in the middle of each
+        channels=None, # names of the channels, which a saved model keeps
+        rate:float|None=None, # samples a second (Hz), which a saved model keeps
+        bs:int=64, # series in a training batch
+        valid_bs:int|None=None, # series in a validation batch; `bs` if None
+        batch_tfms=None, # transforms of a preprocessed batch, on its device
+        seed:int|None=None, # of the splits if none are given, and of the order of training batches
+        num_workers:int=0, # processes that prepare batches; 0 is best for arrays
+        device=None, # where batches go; fastai's default device if None
+        path='.', # where a Learner keeps its files
+    ):
+        "One loader for each split: the first is shuffled in training, the rest are in order"
+        X,lengths = _series(X)
+        if not len(X):
+            raise ValueError(f'X: expected 1 or more series, got shape {X.shape}')
+        y,order = _targets(y, len(X)),ordered_classes(y)
+        _check_not_steps(y, X, lengths, task, vocab)
+        splits = _index_arrays(splits, y, task, groups, seed)
+        check_there(y, series=np.concatenate(splits), hint=_leave_out)
+        train,*others = splits
+        task = infer_task(_take(y, train), task, vocab, target_names, units, order)
+        codes = _encode(y, task, splits)
+        weights,strata = _weights(weights, task, codes, train)
+        preprocess = Preprocess(missing, scale, mu, resample=resample, crop=crop).fit(X, lengths, train)
+        for idxs in others: preprocess.check(X, lengths, idxs)
+
+        dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths,
+                          channels=check_channels(channels, preprocess.c_in), rate=check_rate(rate))
+        train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
+        others = others or [train[:0]] # fastai asks for a validation split, if only an empty one
+        other_ds = [dataset(idxs=idxs) for idxs in others]
+        loader = partial(TSDataLoader, seed=seed, num_workers=num_workers,
+                         after_batch=[PreprocessBatch(preprocess), *L(batch_tfms)])
+        dls = [loader(train_ds, bs=bs, shuffle=True), *[loader(ds, bs=valid_bs or bs) for ds in other_ds]]
+        device = default_device() if device is None else torch.device(device)
+        return cls(*dls, path=path, device=device)
 
 # %% ../../nbs/38_data.loaders.ipynb #b83fad41
 @patch
 def class_weights(self:TSDataLoaders) -> torch.Tensor: # (classes,) or (labels,)
-    "What makes up for rarity in the training split, for `nn.CrossEntropyLoss(weight=)` or `nn.BCEWithLogitsLoss(pos_weight=)`"
+    "What makes up for rare classes, for `nn.CrossEntropyLoss(weight=)` or `nn.BCEWithLogitsLoss(pos_weight=)`"
     return class_weights(self.task, self.train_ds.y[self.train_ds.idxs])
 
 # %% ../../nbs/38_data.loaders.ipynb #0b5f8df4
+def _contents(ds):
+    "How many series a split has, and their targets"
+    count = f'{len(ds)} series'
+    if ds.y is None or not len(ds): return count
+    return f'{count}: {ds.task.describe(ds.y[ds.idxs])}'
+
+def _steps(ds):
+    "How many steps the series have, before preprocessing"
+    if ds.lengths is None: return ds.X.shape[2]
+    return f'{ds.lengths.min()} to {ds.lengths.max()}' if len(ds.lengths) else 'none'
+
+def _row(name, text):
+    "A row of the summary, of 94 characters to a line"
+    return fill(f'{name:<15}{text}', 94, subsequent_indent=' '*15,
+                break_long_words=False, break_on_hyphens=False)
+
 @patch
 def summary(self:TSDataLoaders) -> str:
-    "Series in each split, channels, steps, task, classes with their counts or the range of targets, and preprocessing"
+    "Task, series and targets of each split, channels, steps and preprocessing"
     ds,task = self.train_ds,self.task
-    names = ['training','validation','test'][:len(self.loaders)] + ['further']*(len(self.loaders)-3)
-    def words(y):
-        if task.name=='classification': return ', '.join(f'{v} {n}' for v,n in zip(task.vocab, np.bincount(y, minlength=task.c_out)))
-        if task.name=='multilabel': return ', '.join(f'{v} {n:.0f}' for v,n in zip(task.vocab, y.sum(0)))
-        cols = zip(task.target_names or [f'output {i}' if task.c_out>1 else '' for i in range(task.c_out)], y.reshape(len(y), -1).T, task.units or ['']*task.c_out)
-        return ', '.join(f'{n} {c.min():.4g} to {c.max():.4g} {u}'.strip() for n,c,u in cols)
-    rows = [('task', f"{task.name}, {task.c_out} {dict(classification='classes', multilabel='labels', regression='outputs')[task.name] if task.c_out>1 else 'output'}")]
-    rows += [(name, f'{len(dl.dataset)} series' + ('' if dl.dataset.y is None or not len(dl.dataset) else f': {words(dl.dataset.y[dl.dataset.idxs])}')) for name,dl in zip(names, self.loaders)]
-    n = ds.lengths
-    rows += [('channels', ds.preprocess.c_in if ds.channels is None else ', '.join(ds.channels))]
+    rows = [('task', f'{task.name}, {task.count()}')]
+    names = _split_names(len(self.loaders))
+    rows += [(name, _contents(dl.dataset)) for name,dl in zip(names, self.loaders)]
+    rows.append(('channels', ds.preprocess.c_in if ds.channels is None else ', '.join(ds.channels)))
     if ds.rate is not None: rows.append(('rate', f'{ds.rate:g} Hz'))
-    rows += [('steps', ds.X.shape[2] if n is None else f'{n.min()} to {n.max()}' if len(n) else 'none'), ('preprocessing', ds.preprocess.extra_repr())]
-    if ds.weights is not None: rows.append(('batches', 'classes in proportion to their weights' if ds.strata is not None else 'series drawn by weight'))
-    return PrettyString('\n'.join(fill(f'{k:<15}{v}', 94, subsequent_indent=' '*15, break_long_words=False, break_on_hyphens=False) for k,v in rows))
+    rows.append(('steps', _steps(ds)))
+    rows.append(('preprocessing', ds.preprocess.extra_repr()))
+    if ds.strata is not None: rows.append(('batches', 'classes in proportion to their weights'))
+    elif ds.weights is not None: rows.append(('batches', 'series drawn by weight'))
+    return PrettyString('\n'.join(_row(*r) for r in rows))
 
 # %% ../../nbs/38_data.loaders.ipynb #26d6897d
-@patch_to(TSDataLoaders)
-def test_dl(self,
+@patch
+def test_dl(self:TSDataLoaders,
     X, # series, in any form that `check_series` takes
     y=None, # targets (samples,), if known
     bs:int|None=None, # series in a batch; as in validation if None
-    **kwargs
-) -> TSDataLoader:
+    **kwargs # of `TSDataLoader`
+):
     "A loader of new series, in order, preprocessed as in training"
-    if isinstance(X, TSDataset): return self.valid.new(X, bs=bs or self.valid.bs, shuffle=False) # from fastai's Interpretation
-    ds = self.train_ds
-    X,lengths = _series(X, ds.preprocess.c_in)
-    ds.preprocess.check(X, lengths)
-    if y is not None and len(y)!=len(X): raise ValueError(f'y: expected {len(X)} targets for as many series, got {len(y)}')
-    codes = None if y is None else ds.task.encode(y)
-    return self.valid.new(TSDataset(X, codes, ds.task, ds.preprocess, lengths, channels=ds.channels, rate=ds.rate), bs=bs or self.valid.bs, shuffle=False, **kwargs)
+    if bs is None: bs = self.valid.bs
+    if isinstance(X, TSDataset): return self.valid.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
+    train = self.train_ds
+    X,lengths = _series(X, train.preprocess.c_in)
+    train.preprocess.check(X, lengths)
+    codes = None if y is None else train.task.encode(_targets(y, len(X)))
+    ds = TSDataset(X, codes, train.task, train.preprocess, lengths=lengths,
+                   channels=train.channels, rate=train.rate)
+    return self.valid.new(ds, bs=bs, shuffle=False, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #b6f2494e
 @patch_to(TSDataLoaders, cls_method=True)
 def from_file(cls,
     train, # file of series with targets, of any format that `read_series` takes
     valid=None, # file of the series to judge by; if None, `splits` or a part of `train`
-    groups=None, # column of a .csv or .parquet with the subject, session or recording of each series; or an array (samples,)
+    groups=None, # column with the subject, session or recording of each series; or an array (samples,)
     **kwargs, # of `from_arrays`, and of the format's reader: `label`, `target`, `id`, `time`, `columns`...
 ) -> TSDataLoaders:
     "Loaders of the series in one file, or in one for training and one for validation"
-    own = {k:kwargs.pop(k) for k in list(kwargs) if k in inspect.signature(cls.from_arrays).parameters}
+    known = inspect.signature(cls.from_arrays).parameters
+    reader = {k:v for k,v in kwargs.items() if k not in known}
+    own = {k:v for k,v in kwargs.items() if k in known}
     if own.get('splits') is None: own.pop('splits', None)
-    elif valid is not None: raise ValueError(f'splits: expected None where {valid} is the validation split, got both')
-    return cls.from_arrays(**{**read_files(train, valid, groups, **kwargs), **own})
+    elif valid is not None:
+        raise ValueError(f'splits: expected None where {brief(str(valid))} is the validation split, got both')
+    return cls.from_arrays(**{**read_files(train, valid, groups, **reader), **own})
 
 # %% ../../nbs/38_data.loaders.ipynb #ea9f6f0d
 @patch_to(TSDataLoaders, cls_method=True)
@@ -193,18 +278,16 @@ def from_df(cls,
     id=None, # column that names the series: `df` is long
     time=None, # column to sort the steps of a series by
     columns=None, # columns of values; all others if None
-    groups=None, # column of the subject, session or recording of each series; or an array (samples,)
+    groups=None, # column with the subject, session or recording of each series; or an array (samples,)
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the series in a DataFrame"
-    if label is None and target is None: raise ValueError('label, target: expected one of them to name a column, got neither')
-    if isinstance(groups, (str,int)):
-        if groups not in df: raise ValueError(f'groups: expected a column of df or an array, got {groups!r}')
-        own,df = df,(df if groups in (label,target,id,time) else df.drop(columns=groups))
-        groups = from_frame(own[list(dict.fromkeys([groups] if id is None else [groups,id]))].assign(_one=1.), label=groups, id=id, columns=['_one'])[1]
-    X,y = from_frame(df, label=label, target=target, id=id, time=time, columns=columns)
-    if id is not None: kwargs.setdefault('channels', value_columns(df, label=label, target=target, id=id, time=time, columns=columns))
-    return cls.from_arrays(X, y, groups=groups, **kwargs)
+    if label is None and target is None:
+        raise ValueError('label, target: expected one of them to name a column, got neither')
+    column = groups if isinstance(groups, (str,int)) else None
+    table = read_table(df, Columns(label, target, id, time, columns), column)
+    kwargs.setdefault('channels', table.channels)
+    return cls.from_arrays(table.X, table.y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
 @patch_to(TSDataLoaders, cls_method=True)
@@ -213,9 +296,9 @@ def from_recordings(cls,
     labels, # a label for each recording, or for each an array with one a sample
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
-    splits:tuple|dict|None=None, # index arrays over the windows, train first; if None, or arguments of `get_splits`, made so that no group is in two of them
+    splits:tuple|dict|None=None, # index arrays over the windows; or arguments of `get_splits`
     *,
-    groups=None, # subject, session or day of each recording; each recording is a group of its own if None
+    groups=None, # subject, session or day of each recording; each is a group of its own if None
     valid_groups=None, # groups to judge by, if `splits` is None; chosen at random if None
     test_groups=None, # groups for a third split, if `splits` is None
     label:str='majority', # how samples label a window: see `window_label`
@@ -224,11 +307,16 @@ def from_recordings(cls,
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
-    X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate, with_spans=True, lazy=True)
+    X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
+                                    with_spans=True, lazy=True)
     if splits is None or isinstance(splits, dict):
-        if (ids==ids[0]).all(): raise ValueError(f'splits: expected index arrays where all windows are of one recording or group, got None')
-        splits = _split(_for_split(as_targets(y), kwargs.get('task')), splits, groups=ids, valid_groups=valid_groups, test_groups=test_groups, seed=kwargs.get('seed'))
-    elif valid_groups is not None or test_groups is not None: raise ValueError('splits: expected None with valid_groups= or test_groups=, got both')
+        if (ids==ids[0]).all():
+            raise ValueError('splits: expected index arrays where all windows are of one recording or group, '
+                             f'got {brief(splits)}')
+        own = dict(groups=ids, valid_groups=valid_groups, test_groups=test_groups, seed=kwargs.get('seed'))
+        splits = _make_splits(as_targets(y), kwargs.get('task'), splits, **own)
+    elif valid_groups is not None or test_groups is not None:
+        raise ValueError('splits: expected None with valid_groups= or test_groups=, got both')
     elif groups is None: ids = None # one recording may be in two splits, one sample may not
     check_splits(splits, len(X), spans=spans)
     return cls.from_arrays(X, y, splits, groups=ids, rate=rate, **kwargs)

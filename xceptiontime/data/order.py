@@ -18,11 +18,12 @@ def similar_lengths(
 ) -> np.ndarray: # (samples,) each position once; every `bs` of them are a batch
     "A random order in which batches hold series of similar length"
     order,n_batches = rng.permutation(len(lengths)),-(-len(lengths)//bs)
-    size = bs*int(np.ceil(np.sqrt(n_batches)))
+    size = bs*int(np.ceil(np.sqrt(n_batches))) # series in a pool
     pools = [order[i:i+size] for i in range(0, len(order), size)]
-    order = np.concatenate([p[np.argsort(lengths[p], kind='stable')] for p in pools]) if pools else order
-    whole,last = order[:len(order)//bs*bs],order[len(order)//bs*bs:]
-    return np.concatenate([rng.permutation(whole.reshape(-1, bs)).ravel(), last])
+    order = np.concatenate([p[np.argsort(lengths[p], kind='stable')] for p in pools])
+    whole,last = np.split(order, [len(order)//bs*bs])
+    batches = rng.permutation(whole.reshape(-1, bs)) # (batches, bs)
+    return np.concatenate([batches.ravel(), last])
 
 # %% ../../nbs/35_data.order.ipynb #8797806b
 def _shares(shares, m, owed):
@@ -35,6 +36,16 @@ def _shares(shares, m, owed):
     owed[top] -= 1
     return n
 
+# %% ../../nbs/35_data.order.ipynb #8f4f3a9f
+def _dealer(members, rng):
+    "A function that deals so many of a class; its series are shuffled anew when all were dealt"
+    decks = [[] for _ in members]
+    def deal(k, m):
+        while len(decks[k])<m: decks[k] += rng.permutation(members[k]).tolist()
+        res,decks[k] = decks[k][:m],decks[k][m:]
+        return res
+    return deal
+
 def weighted_order(
     weights:np.ndarray, # how often to draw each series, relative to the others (samples,)
     strata:np.ndarray|None, # class of each (samples,), which all have the same weight; or None
@@ -46,12 +57,10 @@ def weighted_order(
     if strata is None: return rng.choice(n, n, p=weights/weights.sum())
     members = [np.flatnonzero(strata==k) for k in range(strata.max()+1)]
     shares = np.array([weights[m].sum() for m in members])/weights.sum()
-    owed,decks,res = rng.permutation(len(members))*1e-6,[[] for _ in members],[]
+    owed,deal = rng.permutation(len(members))*1e-6,_dealer(members, rng)
+    res = []
     for i in range(0, n, bs):
-        batch = []
-        for k,m in enumerate(_shares(shares, min(bs, n-i), owed)):
-            while len(decks[k])<m: decks[k] = [*decks[k], *rng.permutation(members[k]).tolist()] # a class begins anew when all its series were drawn
-            batch += decks[k][:m]
-            decks[k] = decks[k][m:]
+        places = _shares(shares, min(bs, n-i), owed) # (classes,)
+        batch = [o for k,m in enumerate(places) for o in deal(k, m)]
         res += rng.permutation(batch).tolist()
     return np.array(res, np.int64)

@@ -16,8 +16,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 import numpy as np
+from ..base.checks import brief, listed, one_line
 from .formats import read_series
-from .tables import TABLES,choose_columns,column_names,is_table,value_columns
+from .numbers import Source
+from .tables import TABLES, Columns, Table, is_table, read_table
 from .windows import sliding_windows
 
 # %% ../../nbs/36_data.sets.ipynb #aa9e595e
@@ -26,21 +28,24 @@ def get_myo_recordings(
 ): # list of (8, time) float32; gestures 0 to 4 (recordings,) int64; repetitions (recordings,) int64
     "sEMG of a forearm, 8 channels at 200 Hz: a recording for each gesture and repetition"
     with (files('xceptiontime')/'data'/'files'/'myo.npz').open('rb') as f, np.load(f) as d:
-        signal, length, gesture, rep = d['signal'], d['length'], d['gesture'], d['repetition']
-    there, want = np.unique(rep).tolist(), np.atleast_1d(repetitions).tolist()
+        signal,length = d['signal'],d['length'] # (8, time) of all recordings, one after the other; (recordings,)
+        gesture,rep = d['gesture'],d['repetition']
+    there,want = np.unique(rep).tolist(),np.atleast_1d(repetitions).tolist()
     if not want or any(r not in there for r in want):
-        raise ValueError(f"repetitions: expected some of {there}, got {repetitions!r}")
-    recordings, keep = np.split(signal, np.cumsum(length.astype(int))[:-1], axis=1), np.isin(rep, want)
-    return [r.astype(np.float32) for r,k in zip(recordings, keep) if k], gesture[keep].astype(int), rep[keep].astype(int)
+        raise ValueError(f'repetitions: expected some of {there}, got {brief(repetitions)}')
+    keep = np.isin(rep, want)
+    recordings = np.split(signal, np.cumsum(length.astype(int))[:-1], axis=1)
+    recordings = [r.astype(np.float32) for r,k in zip(recordings, keep) if k]
+    return recordings, gesture[keep].astype(int), rep[keep].astype(int)
 
 # %% ../../nbs/36_data.sets.ipynb #43de7817
 def get_myo(
     length=40, # samples of a window: 200 ms
     step=10, # samples from one window to the next
     repetitions=(0,1,2), # which of the 4 repetitions, 0 to 3
-): # X (windows, 8, length) float32; y (windows,) int64, gestures 0 to 4; groups (windows,) int64, the repetition of each
+): # X (windows, 8, length) float32; y (windows,) int64, gestures 0 to 4; groups (windows,) int64, repetitions
     "Windows of the sEMG of a forearm, 8 channels at 200 Hz: 5 gestures"
-    recordings, gesture, rep = get_myo_recordings(repetitions)
+    recordings,gesture,rep = get_myo_recordings(repetitions)
     return sliding_windows(recordings, length, step, labels=gesture, groups=rep)
 
 # %% ../../nbs/36_data.sets.ipynb #99453fc6
@@ -52,57 +57,72 @@ def make_bumps(
     width=24, # samples of a bump
     noise=.3, # standard deviation of the noise; the bump has amplitude 1
     seed=None, # a number makes the series reproducible
-): # X (n, c_in, length) float32, or list of (c_in, length_i); y (n,) int64; where (n, 3) int64: channel, start, stop of each bump
+): # X (n, c_in, length) float32, or list of (c_in, length_i); y (n,) int64; where (n, 3) int64: channel, start, stop
     "Series with a bump of `y+1` cycles somewhere in noise, and where it is"
-    lo, hi = (length, length) if np.ndim(length)==0 else length
+    lo,hi = (length, length) if np.ndim(length)==0 else length
     if not 4*classes<=width<=lo<=hi:
-        raise ValueError(f"width: expected between 4 samples a cycle, {4*classes}, and the length of the shortest series, {lo}, got {width}")
+        raise ValueError(f'width: expected between 4 samples a cycle, {4*classes}, and the length '
+                         f'of the shortest series, {lo}, got {width}')
     rng = np.random.default_rng(seed)
-    y, ns, channel = rng.permutation(np.arange(n)%classes), rng.integers(lo, hi+1, n), rng.integers(0, c_in, n)
+    y = rng.permutation(np.arange(n)%classes)
+    ns = rng.integers(lo, hi+1, n) # steps of each series
+    channel = rng.integers(0, c_in, n)
     start = rng.integers(0, ns-width+1)
-    X = [rng.normal(0, noise, (c_in,m)).astype(np.float32) for m in ns]
+    X = [rng.normal(0, noise, (c_in,m)).astype(np.float32) for m in ns] # (c_in, length_i) each
     for x,k,c,s in zip(X, y, channel, start):
         x[c,s:s+width] += np.sin(2*np.pi*(k+1)*(np.arange(width)+.5)/width)
-    return X if np.ndim(length) else np.stack(X), y, np.stack([channel, start, start+width], axis=1)
+    where = np.stack([channel, start, start+width], axis=1) # (n, 3)
+    return X if np.ndim(length) else np.stack(X), y, where
 
 # %% ../../nbs/36_data.sets.ipynb #83ed3cba
-_endings = '.ts', '.tsv', '.txt', '.arff'
+_endings = '.ts','.tsv','.txt','.arff'
+
+def _names(name, end): return [f'{name}_{part}{end}' for part in ('TRAIN','TEST')]
 
 def _find_pair(folder, name):
     "The training and the test file of `name` in `folder`, or None"
-    parts = [[d/f'{name}_{part}{end}' for part in ('TRAIN','TEST')] for d in (folder/name, folder) for end in _endings]
-    for pair in parts:
+    pairs = [[d/o for o in _names(name, end)] for d in (folder/name, folder) for end in _endings]
+    for pair in pairs:
         if all(p.is_file() for p in pair): return pair
-    for a,b in parts:
+    for a,b in pairs:
         for has,misses in ((a,b), (b,a)):
-            if has.is_file(): raise FileNotFoundError(f"{has} is there, but no {misses.name} beside it")
+            if has.is_file():
+                raise FileNotFoundError(f'path: expected {misses.name} beside {has.name}, '
+                                        f'got {brief(str(has.parent), 120)} without it')
 
 # %% ../../nbs/36_data.sets.ipynb #f7736b3b
+def _one_set(train, a, test, b):
+    "X, y and splits of two `Table`s that were read from the files `train` and `test`"
+    first,source = Path(train).name,Source(test)
+    for path,o in ((train,a), (test,b)):
+        if o.y is None: Source(path).fail('a target for each series', 'none')
+    if (a.y.dtype.kind=='f')!=(b.y.dtype.kind=='f'):
+        source.fail(f'targets like those of {brief(first, 60)}, {a.y.dtype}', f'{b.y.dtype}')
+    if len(a.X[0])!=len(b.X[0]):
+        source.fail(f'{len(a.X[0])} channels as in {brief(first, 60)}', f'{len(b.X[0])}')
+    alike = all(isinstance(o.X, np.ndarray) for o in (a,b)) and a.X.shape[1:]==b.X.shape[1:]
+    X = np.concatenate([a.X, b.X]) if alike else [*a.X, *b.X]
+    n,m = len(a.X),len(b.X)
+    return X, np.concatenate([a.y, b.y]), (np.arange(n), np.arange(n, n+m))
+
+def _read(path, groups=None, **kwargs):
+    "The `Table` of any file of series; what is no table has no names and no groups"
+    if is_table(path): return read_table(path, Columns(**kwargs), groups)
+    return Table(*read_series(path, **kwargs))
+
 def read_pair(
     train, # file of the training part, of any format that `read_series` takes
     test, # file of the other part
     **kwargs, # of the format's reader, for both
 ): # X, y, splits: two index arrays
     "Two files as one set, the training part first, and the splits that tell them apart"
-    (X,y), (X2,y2) = read_series(train, **kwargs), read_series(test, **kwargs)
-    for p,t in ((train,y), (test,y2)):
-        if t is None: raise ValueError(f"{p}: expected a target for each series, found none")
-    if (y.dtype.kind=='f')!=(y2.dtype.kind=='f'):
-        raise ValueError(f"{test}: expected targets like those of {Path(train).name}, {y.dtype}, found {y2.dtype}")
-    if len(X[0])!=len(X2[0]):
-        raise ValueError(f"{test}: expected {len(X[0])} channels as in {Path(train).name}, found {len(X2[0])}")
-    n,m = len(X), len(X2)
-    same = all(isinstance(x, np.ndarray) for x in (X,X2)) and X.shape[1:]==X2.shape[1:]
-    X = np.concatenate([X,X2]) if same else [*X, *X2]
-    return X, np.concatenate([y,y2]), (np.arange(n), np.arange(n,n+m))
+    return _one_set(train, _read(train, **kwargs), test, _read(test, **kwargs))
 
 # %% ../../nbs/36_data.sets.ipynb #655d2aa5
-def _columns_beside(path, column, what, label=None, target=None, id=None, time=None, columns=None, **csv):
-    "The columns of values in a table where `column` is none of them"
-    if not is_table(path): raise ValueError(f"{what}: expected a table, {' or '.join(TABLES)}, to have the column {column!r}, got {path}")
-    names,roles = column_names(path, **csv),(label,target,id,time)
-    if column not in names: raise ValueError(f'{what}: expected one of the columns {names} of {path}, got {column!r}')
-    return columns or choose_columns([o for o in names if o!=column or o in roles], *roles, None)
+def _check_is_table(path, column, name):
+    if is_table(path): return
+    got = f'{brief(column, 60)} of {brief(str(path), 100)}'
+    raise ValueError(f"{name}: expected the column of a table, {' or '.join(TABLES)}, got {got}")
 
 def series_column(
     path, # a .csv or .parquet file
@@ -111,141 +131,178 @@ def series_column(
     **kwargs, # of the reader: `label`, `id`...
 ) -> np.ndarray: # the values as strings (samples,)
     "A column of a table that says something of each series, in the order in which they are read"
-    columns,id = _columns_beside(path, column, what, **kwargs),kwargs.get('id')
-    csv = {k:kwargs[k] for k in ('header','sep') if k in kwargs}
-    return read_series(path, label=column, id=id, columns=columns if id is None else columns[:1], **csv)[1]
+    _check_is_table(path, column, what)
+    return read_table(path, Columns(**kwargs), column, what).groups
 
-def _check_steps(train, valid, label=None, target=None, id=None, time=None, columns=None, header=True, sep=','):
-    "The steps of two wide tables go by their names, and have to come in one order"
-    if id is not None or columns is not None or not header or not (is_table(train) and is_table(valid)): return
-    a,b = (choose_columns(column_names(o, sep=sep), label, target, id, time, None) for o in (train,valid))
-    for s,t in zip(a, b):
-        if s!=t: raise ValueError(f'{valid}: expected the column {s!r} where {train} has it, found {t!r}; columns= names the steps in their order')
+# %% ../../nbs/36_data.sets.ipynb #329f3d79
+def _check_names(train, a, valid, b):
+    "Steps of two wide tables, or channels of two long ones, go by their names and have to come in one order"
+    source,where = Source(valid),f'{brief(Path(train).name, 40)}'
+    if a.channels!=b.channels:
+        source.fail(f'channels {listed(a.channels, 10, 60)} as in {where}', listed(b.channels, 10, 60))
+    for s,t in zip(a.names, b.names):
+        if s!=t:
+            source.fail(f'the column {brief(s, 30)} where {where} has it',
+                f'{brief(t, 25)}; columns= names the steps in their order')
 
 def read_files(
     train, # file of series with targets, of any format that `read_series` takes
     valid=None, # file of the series to judge by
-    groups=None, # column of a .csv or .parquet with the subject, session or recording of each series; or an array (samples,)
+    groups=None, # column of a .csv or .parquet: subject, session or recording of each series; or an array (samples,)
     **kwargs, # of the format's reader: `label`, `target`, `id`, `time`, `columns`...
-) -> dict: # `X`, `y`, `splits`, `groups` and `channels`, as `TSDataLoaders.from_arrays` takes them; None where there are none
+) -> dict: # `X`, `y`, `splits`, `groups` and `channels` for `TSDataLoaders.from_arrays`; None if there are none
     "The series of one file, or of one for training and one for validation, with all that is known of them"
-    if isinstance(groups, (str,int)):
-        columns = _columns_beside(train, groups, 'groups', **kwargs)
-        groups = np.concatenate([series_column(o, groups, 'groups', **kwargs) for o in (train, valid) if o is not None])
-        kwargs['columns'] = columns
-    if valid is None: X,y,splits = *read_series(train, **kwargs),None
+    column = groups if isinstance(groups, (str,int)) else None
+    if column is not None:
+        for path in (train, valid) if valid is not None else (train,):
+            _check_is_table(path, column, 'groups')
+    a = _read(train, column, **kwargs)
+    if valid is None:
+        if a.y is None: Source(train).fail('a target for each series', 'none')
+        X,y = a.X,a.y
+        splits = None
+        if column is not None: groups = a.groups
     else:
-        _check_steps(train, valid, **kwargs)
-        X,y,splits = read_pair(train, valid, **kwargs)
-    if y is None: raise ValueError(f'{train}: expected a target for each series, found none')
-    channels = None
-    if kwargs.get('id') is not None: # a long table, which names its channels
-        channels = value_columns(train, **kwargs)
-        if valid is not None and (other := value_columns(valid, **kwargs))!=channels: raise ValueError(f'{valid}: expected channels {channels} as in {train}, found {other}')
-    return dict(X=X, y=y, splits=splits, groups=groups, channels=channels)
+        if column is not None: kwargs['columns'] = a.names
+        b = _read(valid, column, **kwargs)
+        if a.names and b.names: _check_names(train, a, valid, b)
+        X,y,splits = _one_set(train, a, valid, b)
+        if column is not None: groups = np.concatenate([a.groups, b.groups])
+    return dict(X=X, y=y, splits=splits, groups=groups, channels=a.channels)
 
 # %% ../../nbs/36_data.sets.ipynb #c8a7c825
 def _check_address(url):
     "Raise unless `url` is safe to fetch from"
     u = urlsplit(url)
-    if not (u.scheme=='https' or u.scheme=='http' and u.hostname in ('127.0.0.1','::1','localhost')):
-        raise ValueError(f"expected an address that starts with https://, got {url!r}")
+    local = u.scheme=='http' and u.hostname in ('127.0.0.1','::1','localhost')
+    if u.scheme!='https' and not local:
+        raise ValueError(f'url: expected an address that starts with https://, got {brief(url, 150)}')
 
 class _Redirect(HTTPRedirectHandler):
     "Follows a redirect to a safe address only"
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         _check_address(newurl)
         if newurl.startswith('http:') and req.full_url.startswith('https:'):
-            raise ValueError(f"it redirects to {newurl!r}, without https")
+            raise ValueError(f'url: expected a redirect to https://, got one to {brief(newurl, 150)}')
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 # %% ../../nbs/36_data.sets.ipynb #0282488e
 def _download(url, to, sha256, max_size):
     "Write what is at `url` to the file `to`, all of it"
     _check_address(url)
-    digest, got = hashlib.sha256(), 0
-    with build_opener(_Redirect).open(Request(url, headers={'User-Agent':'xceptiontime'}), timeout=60) as r, open(to, 'wb') as f:
+    request = Request(url, headers={'User-Agent': 'xceptiontime'})
+    digest,got = hashlib.sha256(),0
+    with build_opener(_Redirect).open(request, timeout=60) as r, open(to, 'wb') as f:
         size = r.headers.get('Content-Length')
         while chunk := r.read(1<<20):
             got += len(chunk)
-            if got>max_size: raise ValueError(f"it is larger than max_size={max_size:,} bytes")
+            if got>max_size:
+                raise ValueError(f'max_size: expected at most {max_size:,} bytes, got more')
             digest.update(chunk)
             f.write(chunk)
-    if size is not None and got!=int(size): raise ValueError(f"it broke off after {got:,} of {int(size):,} bytes")
+    if size is not None and got!=int(size):
+        raise ValueError(f'url: expected {int(size):,} bytes, got {got:,}')
     if sha256 is not None and digest.hexdigest()!=sha256.lower():
-        raise ValueError(f"its SHA-256 is {digest.hexdigest()}, not {sha256}")
+        raise ValueError(f'sha256: expected {one_line(sha256, 16)}, got {digest.hexdigest()}')
 
 # %% ../../nbs/36_data.sets.ipynb #7d41a0b1
+def _check_entries(z):
+    "Raise where an archive has what a data set does not need"
+    for i in z.infolist():
+        name,kind = brief(i.filename, 100),stat.S_IFMT(i.external_attr>>16)
+        if '..' in re.split(r'[/\\]', i.filename) or re.match(r'[/\\]|[a-zA-Z]:', i.filename):
+            raise ValueError(f'archive: expected files in its own folder, got one that climbs out: {name}')
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise ValueError(f'archive: expected files and folders, got a link or a device: {name}')
+
+def _pair_in(z, name):
+    "The entries of the training and the test file of `name`, by the names they are written under"
+    there = [i for i in z.infolist() if not i.filename.endswith('/')]
+    for end in _endings:
+        pair = {w: [i for i in there if i.filename.rpartition('/')[2]==w] for w in _names(name, end)}
+        if all(pair.values()): break
+    else: raise ValueError(f"archive: expected {name}_TRAIN and {name}_TEST ({', '.join(_endings)}), got others")
+    if any(len(p)>1 for p in pair.values()):
+        names = [i.filename for p in pair.values() for i in p]
+        raise ValueError(f'archive: expected each file once, got {listed(names)}')
+    return {w: i for w,(i,) in pair.items()}
+
 def _extract_pair(archive, name, to, max_size):
     "Write the training and the test file of `name` in the zip file `archive` into the folder `to`"
     with zipfile.ZipFile(archive) as z:
-        infos = [i for i in z.infolist() if not i.filename.endswith('/')]
-        for i in z.infolist():
-            kind = stat.S_IFMT(i.external_attr>>16)
-            if '..' in re.split(r'[/\\]', i.filename) or re.match(r'[/\\]|[a-zA-Z]:', i.filename):
-                raise ValueError(f"the archive climbs out of its folder: {i.filename!r}")
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise ValueError(f"the archive holds a link or a device: {i.filename!r}")
-        for end in _endings:
-            want = [f'{name}_{part}{end}' for part in ('TRAIN','TEST')]
-            pair = [[i for i in infos if i.filename.rpartition('/')[2]==w] for w in want]
-            if all(pair): break
-        else: raise ValueError(f"the archive holds no {name}_TRAIN and {name}_TEST ({', '.join(_endings)})")
-        if any(len(p)>1 for p in pair):
-            raise ValueError(f"the archive holds a file twice: {[i.filename for p in pair for i in p]}")
-        if any(p[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for p in pair):
-            raise ValueError("the archive is packed in another way than deflate")
-        size = sum(p[0].file_size for p in pair)
-        if size>max_size: raise ValueError(f"the archive unpacks to {size:,} bytes, more than max_size={max_size:,}")
-        for w,(i,) in zip(want, pair):
-            with z.open(i) as src, open(to/w, 'wb') as f:
+        _check_entries(z)
+        pair = _pair_in(z, name)
+        if any(i.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for i in pair.values()):
+            raise ValueError('archive: expected one packed with deflate, got another way')
+        if any(i.flag_bits & 1 for i in pair.values()):
+            raise ValueError('archive: expected one without a password, got an encrypted one')
+        size = sum(i.file_size for i in pair.values())
+        if size>max_size:
+            raise ValueError(f'max_size: expected at most {max_size:,} bytes, got {size:,} unpacked')
+        for new,i in pair.items():
+            with z.open(i) as src, open(to/new, 'wb') as f:
                 while chunk := src.read(1<<20): f.write(chunk) # never more than i.file_size
 
 # %% ../../nbs/36_data.sets.ipynb #4a6ebcc3
 # what the network, and an archive that is broken or locked, raise
-_failures = OSError, ValueError, HTTPException, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error
+_failures = (OSError, ValueError, HTTPException, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
+
+def _fetch(url, name, folder, sha256, max_size):
+    "Download what is at `url` to `folder/name`, whole or not at all; the reason where that fails"
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f'.{name[:60]}-') as tmp:
+        new = Path(tmp)/name
+        new.mkdir()
+        try:
+            _download(url, Path(tmp)/'archive', sha256, max_size)
+            _extract_pair(Path(tmp)/'archive', name, new, max_size)
+        except _failures as e: return str(e) or type(e).__name__
+        try: os.replace(new, folder/name)
+        except OSError:
+            if not _find_pair(folder, name):
+                raise # or else another process was faster
 
 def _fetch_pair(name, folder, urls, sha256, max_size):
-    "Download `name` to `folder/name`, whole or not at all"
-    to, failed = folder/name, []
+    "The training and the test file of `name` in `folder`, downloaded from the first of `urls` that has them"
+    to,failed = folder/name,[]
     folder.mkdir(parents=True, exist_ok=True)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise FileExistsError(f"{to} is in the way: it holds no {name}_TRAIN and {name}_TEST ({', '.join(_endings)}) and is not empty")
+        raise FileExistsError(f'path: expected {name}_TRAIN and {name}_TEST in {brief(str(to), 120)}, '
+                              'or no such folder, got other files')
     for url in urls:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f'.{name}-') as tmp:
-            new = Path(tmp)/name
-            new.mkdir()
-            try:
-                _download(url, Path(tmp)/'archive', sha256, max_size)
-                _extract_pair(Path(tmp)/'archive', name, new, max_size)
-            except _failures as e:
-                failed.append(f"{url} ({' '.join(str(e).split()) or type(e).__name__})")
-                continue
-            try: os.replace(new, to)
-            except OSError:
-                if not _find_pair(folder, name): raise # or else another process was faster
-            return _find_pair(folder, name)
-    more = '' if find_spec('aeon') else '; some sets come with aeon: pip install aeon'
-    raise OSError(f"{name} could not be downloaded from {'; '.join(failed)}{more}")
+        reason = _fetch(url, name, folder, sha256, max_size)
+        if reason is None: return _find_pair(folder, name)
+        failed.append((url, reason))
+    n = min(2, len(failed)) # as many as are told
+    got = '; '.join(f'{one_line(url, 80//n)} ({one_line(reason, 105//n)})' for url,reason in failed[:n])
+    if len(failed)>n: got += f', ... ({len(failed)} in all)'
+    aeon = '' if find_spec('aeon') else '; some sets come with aeon: pip install aeon'
+    raise OSError(f'url: expected {brief(name, 30)}, got {got}{aeon}')
+
+# %% ../../nbs/36_data.sets.ipynb #5682f736
+def _cache():
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'xceptiontime'/'ucr'
+
+def _addresses(name, url=None):
+    "Where `name` may be had"
+    urls = 'https://timeseriesclassification.com/aeon-toolkit' if url is None else url
+    urls = [urls] if isinstance(urls, str) else urls
+    return [u if u.lower().endswith('.zip') else f"{u.rstrip('/')}/{name}.zip" for u in urls]
 
 # %% ../../nbs/36_data.sets.ipynb #7eacfc7b
 def get_ucr(
     name, # of the data set, as the archive spells it
     path=None, # folder with data sets; the user's cache folder if None
-    url=None, # a zip archive or a folder with NAME.zip, or a list of those to be tried in turn; the public archive if None
+    url=None, # a zip archive or a folder with NAME.zip, or a list of those to try in turn; None: the public archive
     sha256=None, # of the zip archive, to be compared if it is downloaded
     max_size=4_000_000_000, # bytes; what is larger, packed or unpacked, is refused
-): # X float32 (samples, channels, length) or list of (channels, length_i); y labels or float64 numbers (samples,); (train, valid)
+): # X float32 (samples, channels, length) or list of (channels, length_i); y (samples,); (train, valid)
     "A data set of the UCR or UEA archive, and its training and test part as splits"
     if not isinstance(name, str) or not re.fullmatch(r'[A-Za-z0-9_-]+', name):
-        raise ValueError(f"name: expected a data set's name of letters, digits, - and _, got {name!r}")
-    if path is None: path = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'xceptiontime'/'ucr'
-    path, aeon = Path(path).expanduser(), find_spec('aeon') # finds the package without importing it
+        raise ValueError(f"name: expected a data set's name of letters, digits, - and _, got {brief(name)}")
+    path = Path(_cache() if path is None else path).expanduser()
     pair = _find_pair(path, name)
-    if not pair and aeon: pair = _find_pair(Path(aeon.submodule_search_locations[0])/'datasets'/'data', name)
-    if not pair:
-        urls = 'https://timeseriesclassification.com/aeon-toolkit' if url is None else url
-        urls = [urls] if isinstance(urls, str) else urls
-        urls = [u if u.lower().endswith('.zip') else f"{u.rstrip('/')}/{name}.zip" for u in urls]
-        pair = _fetch_pair(name, path, urls, sha256, max_size)
+    aeon = find_spec('aeon') # finds the package without importing it
+    if not pair and aeon:
+        pair = _find_pair(Path(aeon.submodule_search_locations[0])/'datasets'/'data', name)
+    if not pair: pair = _fetch_pair(name, path, _addresses(name, url), sha256, max_size)
     return read_pair(*pair)

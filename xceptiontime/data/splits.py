@@ -10,64 +10,74 @@ __all__ = ['check_splits', 'get_splits']
 # %% ../../nbs/34_data.splits.ipynb #79853822
 from numbers import Integral, Real
 import numpy as np
+from ..base.checks import brief, check_whole, listed, one_line
+from ..processing.targets import as_targets, check_there, missing_targets
 
 # %% ../../nbs/34_data.splits.ipynb #ca010a6e
-_parts = ('train', 'valid', 'test')
-def _part(i): return _parts[i] if i<3 else f'part {i}'
+_parts = 'train','valid','test'
+def _part(i, where): return (_parts[i] if i<3 else f'part {i}')+where
 
-def _some(values):
-    "The first of `values`, and how many there are"
-    values = [v.item() if isinstance(v, np.generic) else v for v in values]
-    return ', '.join(map(repr, values[:8])) + (f", ... ({len(values)} in all)" if len(values)>8 else '')
-
-# %% ../../nbs/34_data.splits.ipynb #f1f5d73c
 def _check_part(part, n, name):
     "`part` as an int64 array of different indices below `n`"
+    def fail(expected, got): raise ValueError(f'{name}: expected {expected}, got {got}')
     a = np.asarray(part)
-    if a.ndim!=1: raise ValueError(f"{name}: expected a 1-d array of indices, got shape {a.shape}")
-    if a.dtype==bool:
-        raise ValueError(f"{name} is a boolean mask and has to be indices: np.flatnonzero(mask) gives them")
-    if not len(a): raise ValueError(f"{name} is empty")
-    if a.dtype.kind not in 'iu': raise ValueError(f"{name}: expected integers, the indices of samples, got dtype {a.dtype}")
-    out = a[(a<0) | (a>=n)]
-    if len(out): raise ValueError(f"{name} has indices out of the range 0 to {n-1}: {_some(out)}")
-    found, times = np.unique(a, return_counts=True)
-    if (times>1).any(): raise ValueError(f"{name} has indices more than once: {_some(found[times>1])}")
+    if a.ndim!=1: fail('a 1-d array of indices', f'shape {a.shape}')
+    if a.dtype==bool: fail('indices', 'a boolean mask; np.flatnonzero(mask) gives them')
+    if not len(a): fail('one or more indices', 'none')
+    if a.dtype.kind not in 'iu':
+        fail('integers, the indices of samples', f'dtype {one_line(a.dtype, 60)}')
+    beyond = a[(a<0) | (a>=n)]
+    if len(beyond): fail(f'indices from 0 to {n-1}', listed(beyond))
+    values,times = np.unique(a, return_counts=True)
+    if (times>1).any(): fail('each index once', f'more of {listed(values[times>1])}')
     return a.astype(np.int64)
 
 # %% ../../nbs/34_data.splits.ipynb #d49c060a
-def _check_spans(where, part, spans, names):
+def _first_overlap(start, stop, part, i):
+    "Two windows that overlap, one of them of part `i` and one of another; starts must rise"
+    reach = np.maximum.accumulate(np.where(part==i, stop, -1)) # how far the windows of this part went so far
+    bad = np.flatnonzero((part!=i) & (reach>start))
+    if not len(bad): return
+    b = bad[0]
+    return np.flatnonzero((part[:b]==i) & (stop[:b]>start[b]))[0],b
+
+def _check_spans(part, spans, names):
     "No two windows in different parts share samples of a recording"
-    rec, start, stop = (np.asarray(s) for s in spans)
+    rec,start,stop = (np.asarray(s) for s in spans)
     if not len(rec)==len(start)==len(stop)==len(part):
-        raise ValueError(f"spans: expected (recording, start, stop) of each of the {len(part)} samples, "
-                         f"got {len(rec)}, {len(start)} and {len(stop)} of them")
+        raise ValueError(f'spans: expected (recording, start, stop) of each of the {len(part)} samples, '
+                         f'got {len(rec)}, {len(start)} and {len(stop)} of them')
     order = np.lexsort((start, np.unique(rec, return_inverse=True)[1]))
     order = order[part[order]>=0]
     code = np.unique(rec[order], return_inverse=True)[1]
     shift = code*(stop.max()-start.min()) - start.min() # so that recordings lie one after the other
-    s, e, p = start[order]+shift, stop[order]+shift, part[order]
-    for i,name in enumerate(names):
-        reach = np.maximum.accumulate(np.where(p==i, e, -1)) # how far the windows of this part went so far
-        bad = np.flatnonzero((p!=i) & (reach>s))
-        if len(bad):
-            b = bad[0]
-            a = np.flatnonzero((p[:b]==i) & (e[:b]>s[b]))[0]
-            a,b = sorted((order[a], order[b]), key=lambda j: part[j])
-            lo, hi = max(start[a], start[b]), min(stop[a], stop[b])
-            raise ValueError(f"{where}{names[part[a]]} and {names[part[b]]} share samples {lo} to {hi-1} of recording "
-                             f"{_some([rec[a]])}: windows {a} and {b} overlap")
+    for i in range(len(names)):
+        pair = _first_overlap(start[order]+shift, stop[order]+shift, part[order], i)
+        if pair is None: continue
+        a,b = sorted(order[list(pair)], key=lambda j: part[j])
+        lo,hi = max(start[a], start[b]),min(stop[a], stop[b])
+        recording = brief(np.asarray(rec[a]).item(), 60)
+        raise ValueError(f'splits: expected no samples in both {names[part[a]]} and {names[part[b]]}, '
+                         f'got {lo} to {hi-1} of recording {recording}: windows {a} and {b} overlap')
 
 # %% ../../nbs/34_data.splits.ipynb #295cf652
+def _is_none(group):
+    return group is None or type(group).__name__ in ('NAType','NaTType') or group!=group
+
 def _check_groups(groups, n):
     "`groups` as an array of ids that can be told apart, one for each of `n` samples"
     groups = np.asarray(groups)
-    if groups.shape!=(n,): raise ValueError(f"groups: expected one for each of the {n} samples, got shape {groups.shape}")
-    if groups.dtype.kind=='O': none = np.array([g is None or type(g).__name__ in ('NAType','NaTType') or g!=g for g in groups], bool)
+    if groups.shape!=(n,):
+        raise ValueError(f'groups: expected one for each of the {n} samples, got shape {groups.shape}')
+    if groups.dtype.kind=='O': none = np.array([_is_none(g) for g in groups], bool)
     else: none = groups!=groups # NaN and NaT, which would be in no group, and so on both sides of a split
-    if none.any(): raise ValueError(f"groups: expected an id for each sample, got none for {none.sum()} of {n}, the first is sample {none.argmax()}")
+    if none.any():
+        raise ValueError(f'groups: expected an id for each sample, got none for {none.sum()} of {n}, '
+                         f'the first is sample {none.argmax()}')
     try: np.unique(groups)
-    except TypeError as e: raise TypeError(f"groups: expected ids of one kind, got some that cannot be sorted together ({e})") from None
+    except TypeError as e:
+        raise TypeError('groups: expected ids of one kind, '
+                        f'got some that cannot be sorted together ({one_line(e, 120)})') from None
     return groups
 
 # %% ../../nbs/34_data.splits.ipynb #7be48c0f
@@ -75,33 +85,43 @@ def _is_folds(splits):
     "Whether `splits` are several tuples of index arrays, and not one"
     return len(splits)>0 and all(isinstance(s, (tuple,list)) and len(s) and np.ndim(s[0])>0 for s in splits)
 
+def _check_apart(parts, names, n, groups):
+    "The part of each sample, -1 for none; no index and no group may be in two"
+    def fail(what, i, j, both):
+        raise ValueError(f'splits: expected no {what} in both {names[i]} and {names[j]}, got {listed(both)}')
+    part = np.full(n, -1)
+    for i,a in enumerate(parts):
+        both = a[part[a]>=0]
+        if len(both): fail('index', part[both[0]], i, both)
+        part[a] = i
+    if groups is None: return part
+    groups = _check_groups(groups, n)
+    for i in range(len(parts)):
+        for j in range(i):
+            both = np.intersect1d(groups[parts[i]], groups[parts[j]])
+            if len(both): fail('group', j, i, both)
+    return part
+
 # %% ../../nbs/34_data.splits.ipynb #a2459110
 def check_splits(
     splits, # a tuple of index arrays, the training part first; or a list of such tuples (k-fold)
     n, # how many samples there are
     groups=None, # (n,) ids; no group may be in two parts
     spans=None, # (recording, start, stop), (n,) each, as `sliding_windows` gives; no samples may be in two parts
-    where='' # what an error begins with
+    where='' # what follows the name of a part in an error
 ): # `splits`, the parts as int64 arrays
     "Raise a ValueError that names what is wrong with `splits`, if something is"
     seq = (tuple,list)
-    if not isinstance(splits, seq) or not splits or any(np.ndim(s)==0 for s in splits if not isinstance(s, seq)):
-        raise ValueError(f"splits: expected a tuple of index arrays, the training part first, got {' '.join(repr(splits).split()):.80}")
-    if _is_folds(splits): return [check_splits(s, n, groups, spans, f"fold {i}: ") for i,s in enumerate(splits)]
-    names = [_part(i) for i in range(len(splits))]
-    res = tuple(_check_part(s, n, where+nm) for s,nm in zip(splits, names))
-    part = np.full(n, -1)
-    for i,(a,nm) in enumerate(zip(res, names)):
-        both = a[part[a]>=0]
-        if len(both): raise ValueError(f"{where}{names[part[both[0]]]} and {nm} have indices in common: {_some(both)}")
-        part[a] = i
-    if groups is not None:
-        groups = _check_groups(groups, n)
-        for i in range(len(res)):
-            for j in range(i):
-                both = np.intersect1d(groups[res[i]], groups[res[j]])
-                if len(both): raise ValueError(f"{where}{names[j]} and {names[i]} have groups in common: {_some(both)}")
-    if spans is not None: _check_spans(where, part, spans, names)
+    given = isinstance(splits, seq) and len(splits)>0
+    if not given or any(np.ndim(s)==0 for s in splits if not isinstance(s, seq)):
+        raise ValueError('splits: expected a tuple of index arrays, the training part first, '
+                         f'got {brief(splits)}')
+    if _is_folds(splits):
+        return [check_splits(s, n, groups, spans, f' of fold {i}') for i,s in enumerate(splits)]
+    names = [_part(i, where) for i in range(len(splits))]
+    res = tuple(_check_part(s, n, name) for s,name in zip(splits, names))
+    part = _check_apart(res, names, n, groups)
+    if spans is not None: _check_spans(part, spans, names)
     return res
 
 # %% ../../nbs/34_data.splits.ipynb #b503028d
@@ -115,22 +135,20 @@ def _quota(
     exact = counts*total/counts.sum()
     res = np.clip(np.floor(exact).astype(int), least, counts-spare)
     while res.sum()!=total: # what rounding leaves goes where it is missing most
-        up = res.sum()<total
-        gap = np.where(res<counts-spare, exact-res, -np.inf) if up else np.where(res>least, res-exact, -np.inf)
-        res[gap.argmax()] += 1 if up else -1
+        if res.sum()<total: res[np.where(res<counts-spare, exact-res, -np.inf).argmax()] += 1
+        else: res[np.where(res>least, res-exact, -np.inf).argmax()] -= 1
     return res
 
 # %% ../../nbs/34_data.splits.ipynb #fc1e1fa2
 def _deal_samples(codes, sizes, least, rng):
     "The part of each sample: parts of `sizes`, classes in proportion, at least `least` of each"
-    part, left = np.zeros(len(codes), int), np.arange(len(codes))
+    part,left = np.zeros(len(codes), int),np.arange(len(codes))
     for p in range(len(sizes)-1, 0, -1): # part 0 is what is left
         take = _quota(np.bincount(codes[left]), sizes[p], least, p*least)
         for k,m in enumerate(take): part[rng.permutation(left[codes[left]==k])[:m]] = p
         left = left[part[left]==0]
     return part
 
-# %% ../../nbs/34_data.splits.ipynb #b14d0db4
 def _deal_folds(codes, k, rng):
     "The fold of each sample: `k` folds in which sizes and class counts differ by 1 at most"
     order = rng.permutation(len(codes))
@@ -140,122 +158,171 @@ def _deal_folds(codes, k, rng):
     return fold
 
 # %% ../../nbs/34_data.splits.ipynb #b094435d
+def _deal_in_order(order, counts, target):
+    "The part of each group, taken in `order`: the one that it brings nearest to `target` (parts, classes)"
+    have,total = np.zeros_like(target),counts.sum(0)
+    part,filled = np.zeros(len(order), int),np.zeros(len(target), bool)
+    for i,g in enumerate(order):
+        cost = ((2*(have-target)+counts[g])*counts[g]/total).sum(1) # how the squared distance to target changes
+        if len(order)-i<=(~filled).sum(): cost[filled] = np.inf # no part stays empty
+        p = part[g] = cost.argmin()
+        have[p] += counts[g]
+        filled[p] = True
+    return part,(np.square(have-target)/total).sum() + 1e9*(have==0).sum()
+
 def _deal_groups(codes, unit, sizes, rng):
-    "The part of each sample: whole groups `unit`, parts as near as can be to `sizes` with classes in proportion"
-    counts = np.zeros((unit.max()+1, codes.max()+1))
+    "The part of each sample: whole groups `unit`, parts close to `sizes`, classes in proportion"
+    counts = np.zeros((unit.max()+1, codes.max()+1)) # (groups, classes)
     np.add.at(counts, (unit, codes), 1)
-    G,P = len(counts), len(sizes)
-    if G<P: raise ValueError(f"{G} groups cannot fill {P} parts")
-    target = np.outer(np.array(sizes)/sum(sizes), counts.sum(0))
-    folds, best = len(set(sizes))==1, None
+    if len(counts)<len(sizes):
+        raise ValueError(f'groups: expected {len(sizes)} or more, one a part, got {len(counts)}')
+    target = np.outer(np.array(sizes)/sum(sizes), counts.sum(0)) # (parts, classes)
+    folds,best = len(set(sizes))==1,None
     for _ in range(1 if folds else 10):
-        order = rng.permutation(G)
+        order = rng.permutation(len(counts))
         if folds: order = order[np.argsort(-counts[order].sum(1), kind='stable')]
-        have, part, filled = np.zeros_like(target), np.zeros(G, int), np.zeros(P, bool)
-        for i,g in enumerate(order):
-            cost = ((2*(have-target)+counts[g])*counts[g]/counts.sum(0)).sum(1) # how the squared distance to target changes
-            if G-i<=(~filled).sum(): cost[filled] = np.inf # no part stays empty
-            p = part[g] = cost.argmin()
-            have[p] += counts[g]
-            filled[p] = True
-        loss = (np.square(have-target)/counts.sum(0)).sum() + 1e9*(have==0).sum()
-        if best is None or loss<best[0]: best = loss, part
-    return best[1][unit]
+        part,loss = _deal_in_order(order, counts, target)
+        if best is None or loss<best[1]: best = part,loss
+    return best[0][unit]
 
 # %% ../../nbs/34_data.splits.ipynb #c9a1286f
 def _deal_ordered(unit, sizes):
-    "The part of each sample: whole units one after the other in time, parts as near as can be to `sizes`"
-    ends = np.cumsum(np.bincount(unit))
-    U,P = len(ends), len(sizes)
-    if U<P: raise ValueError(f"{U} {'sample' if U==len(unit) else 'group'}s cannot fill {P} parts")
+    "The part of each sample: whole units one after the other in time, parts close to `sizes`"
+    ends = np.cumsum(np.bincount(unit)) # (units,)
+    n,parts = len(ends),len(sizes)
+    if n<parts:
+        name = 'y' if n==len(unit) else 'groups'
+        raise ValueError(f'{name}: expected {parts} or more, one a part, got {n}')
     cuts = [0]
-    for i,c in enumerate(np.cumsum(sizes)[:-1], 1): cuts.append(np.clip(1+abs(ends-c).argmin(), cuts[-1]+1, U-P+i))
-    return np.searchsorted(cuts[1:], np.arange(U), side='right')[unit]
+    for i,c in enumerate(np.cumsum(sizes)[:-1], 1):
+        cuts.append(np.clip(1+abs(ends-c).argmin(), cuts[-1]+1, n-parts+i))
+    return np.searchsorted(cuts[1:], np.arange(n), side='right')[unit]
 
-# %% ../../nbs/34_data.splits.ipynb #cf63e05d
-def _ordered_folds(i, unit, k):
-    "`i` and the fold of each, -1 for what is training in all: `k` blocks at the end, each after its training part"
-    u = np.unique(unit[i], return_inverse=True)[1]
+def _ordered_folds(unit, k):
+    "The fold of each sample, -1 for those always in training: `k` blocks at the end"
+    u = np.unique(unit, return_inverse=True)[1]
     n = u.max()+1 if len(u) else 0
     block = n//(k+1)
-    if not block: raise ValueError(f"n_splits={k} ordered folds need {k+1} samples or groups, there are {n}")
-    return i, np.maximum((u-(n-k*block))//block, -1)
+    if not block:
+        raise ValueError(f'n_splits: expected fewer than the {n} samples or groups in order, got {brief(k)}')
+    return np.maximum((u-(n-k*block))//block, -1)
 
 # %% ../../nbs/34_data.splits.ipynb #9ac1a7d4
 def _count(size, n, name, least=1):
     "A share of `n`, or a number, as a number of samples"
     if isinstance(size, bool) or not isinstance(size, Real):
-        raise TypeError(f"{name}: expected a share between 0 and 1 or a whole number of samples, got {size!r}")
+        raise TypeError(f'{name}: expected a share between 0 and 1 or a whole number of samples, got {brief(size)}')
     if least<=size<n and isinstance(size, Integral) or size==least==0: return int(size)
     if 0<size<1: return max(1, round(size*n))
-    raise ValueError(f"{name}: expected a share between 0 and 1, or a whole number of samples from {least} to {n-1}, got {size!r}")
+    raise ValueError(f'{name}: expected a share between 0 and 1, or a whole number of samples '
+                     f'from {least} to {n-1}, got {brief(size)}')
 
 # %% ../../nbs/34_data.splits.ipynb #32260ddb
 def _strata(y, stratify, smallest):
-    "The stratum of each sample; whether strata are classes, that all have to be in each part"
-    if not stratify or y.ndim>1: return np.zeros(len(y), int), False
+    "The stratum of each sample, of which none is missing; whether strata are classes, that have to be in each part"
+    if not stratify or y.ndim>1: return np.zeros(len(y), int),False
     if y.dtype.kind=='f':
-        if np.isnan(y).any():
-            raise ValueError(f"y: expected targets without NaN to stratify by, got {np.isnan(y).sum()} NaN; stratify=False does without")
-        return np.unique(np.searchsorted(np.sort(y), y)*max(1, min(10, smallest))//len(y), return_inverse=True)[1], False
-    try: return np.unique(y, return_inverse=True)[1], True
+        bins = max(1, min(10, smallest))
+        return np.unique(np.searchsorted(np.sort(y), y)*bins//len(y), return_inverse=True)[1],False
+    try: return np.unique(y, return_inverse=True)[1],True
     except TypeError as e:
-        raise TypeError(f"y holds labels that cannot be sorted together ({e}); stratify=False does without") from None
+        raise TypeError(f'y: expected labels of one kind, got some that cannot be sorted together '
+                        f'({one_line(e, 120)})') from None
 
 # %% ../../nbs/34_data.splits.ipynb #35d991ef
+_anyway = 'stratify=False splits without regard to classes (of loaders: splits=dict(stratify=False))'
+
+def _check_classes(y, codes, unit, sizes):
+    "Each class can be in each part, as far as numbers go"
+    names,n = np.unique(y, return_counts=True)
+    if unit is not None: n = np.array([len(np.unique(unit[codes==k])) for k in range(len(n))])
+    few,names = np.flatnonzero(n<len(sizes)),names.tolist()
+    if len(few):
+        got = ', '.join(f'{n[k]} of {brief(names[k], 30)}' for k in few[:2])
+        more = f', ... ({len(few)} in all)' if len(few)>2 else ''
+        raise ValueError(f"y: expected {len(sizes)} {'samples' if unit is None else 'groups'} or more of each class, "
+                         f'one a part, got {got}{more}; {_anyway}')
+    if min(sizes)<len(n):
+        raise ValueError(f'splits: expected {len(n)} samples or more in each part, one of each class, '
+                         f'got a part of {min(sizes)}; {_anyway}')
+
 def _deal(y, unit, sizes, stratify, ordered, rng, folds=False):
     "The part of each sample, dealt out by whichever of the ways above applies"
     if sizes[0]<1:
-        raise ValueError(f"no sample is left for training: {sum(sizes[1:])} of {len(y)} or more are in other parts")
+        raise ValueError('valid_size, test_size: expected fewer '
+                         f'than all {len(y)} samples, got {sum(sizes[1:])}')
     if ordered: return _deal_ordered(np.unique(unit, return_inverse=True)[1], sizes)
-    codes, classes = _strata(y, stratify, min(sizes))
+    codes,classes = _strata(y, stratify, min(sizes))
     unit = None if unit is None else np.unique(unit, return_inverse=True)[1]
-    if classes:
-        names, n = np.unique(y, return_counts=True)
-        if unit is not None: n = np.array([len(np.unique(unit[codes==k])) for k in range(len(n))])
-        few = {a: b for a,b in zip(names.tolist(), n.tolist()) if b<len(sizes)}
-        what = 'samples' if unit is None else 'groups'
-        if few: raise ValueError(f"classes with too few {what} to be in each of {len(sizes)} parts: {few}; "
-                                 "stratify=False splits without regard to classes (of loaders: splits=dict(stratify=False))")
-        if min(sizes)<len(n): raise ValueError(f"a part of {min(sizes)} samples cannot hold each of {len(n)} classes; "
-                                               "stratify=False splits without regard to classes (of loaders: splits=dict(stratify=False))")
+    if classes: _check_classes(y, codes, unit, sizes)
     if unit is None:
         return _deal_folds(codes, len(sizes), rng) if folds else _deal_samples(codes, sizes, int(classes), rng)
     part = _deal_groups(codes, unit, sizes, rng)
     if classes:
-        lost = sorted({names[k].item() for p in range(len(sizes)) for k in set(range(len(n)))-set(codes[part==p])})
+        lost = [k for k in range(codes.max()+1) if len(np.unique(part[codes==k]))<len(sizes)]
         if lost:
-            raise ValueError(f"no way was found to have each class in each part with groups kept whole: {_some(lost)} "
-                                  "missing from one; another seed may do, or stratify=False")
+            raise ValueError('groups: expected each class in each part, '
+                             f'got none of {listed(np.unique(y)[lost], 3, 90)} in one; another seed may do, '
+                             'or stratify=False')
     return part
 
 # %% ../../nbs/34_data.splits.ipynb #f1b85850
-def _named(groups, ids, name):
-    "(n,) bool: the samples of the groups `ids`"
-    if groups is None: raise ValueError(f"{name} names groups, and groups is None")
-    there, ids = np.unique(groups), np.atleast_1d(ids)
-    miss = [i for i in ids.tolist() if i not in set(there.tolist())]
-    if miss: raise ValueError(f"{name} names groups that do not exist: {_some(miss)}; there are {_some(there)}")
-    return np.isin(groups, ids)
+def _held_out(groups, named, n):
+    "The part of each of `n` samples by the groups that are `named`: 1 valid, 2 test, 0 for the rest"
+    part = np.zeros(n, int)
+    for p,(name,ids) in enumerate(named.items(), 1):
+        if ids is None: continue
+        if groups is None:
+            raise ValueError(f'groups: expected an id for each sample with {name}=, got None')
+        there,ids = np.unique(groups),np.atleast_1d(ids)
+        known = set(there.tolist())
+        missing = [i for i in ids.tolist() if i not in known]
+        if missing:
+            raise ValueError(f'{name}: expected some of the groups {listed(there, width=100)}, '
+                             f'got {listed(missing, width=100)}')
+        hit = np.isin(groups, ids)
+        if part[hit].any():
+            both = listed(np.unique(groups[hit & (part>0)]))
+            raise ValueError(f'{name}: expected none of valid_groups, got {both}')
+        part[hit] = p
+    return part
 
 # %% ../../nbs/34_data.splits.ipynb #e85cc4b6
 def _check_args(y, groups, named, n_splits, ordered, gap):
     "The arguments of `get_splits` that exclude each other"
-    if y.ndim<1: raise TypeError("y: expected an array with a target for each sample, got a single value")
-    if isinstance(n_splits, bool) or not isinstance(n_splits, Integral) or n_splits<1:
-        raise ValueError(f"n_splits: expected a whole number, 1 for a single split or more for folds, got {n_splits!r}")
+    if y.ndim<1:
+        raise TypeError('y: expected an array with a target for each sample, got a single value')
+    check_whole(n_splits=n_splits)
+    check_whole(0, gap=gap)
     if n_splits>1 and named['valid_groups'] is not None:
-        raise ValueError("n_splits makes each group valid in its turn: leave valid_groups out")
-    if ordered and any(v is not None for v in named.values()):
-        raise ValueError("ordered=True makes the last part valid: leave valid_groups and test_groups out")
-    if isinstance(gap, bool) or not isinstance(gap, Integral) or gap<0:
-        raise ValueError(f"gap: expected a number of samples, got {gap!r}")
+        raise ValueError(f"valid_groups: expected None with n_splits={brief(n_splits)}, which makes each group valid "
+                         f"in its turn, got {brief(named['valid_groups'])}")
+    if ordered:
+        for name,ids in named.items():
+            if ids is not None:
+                raise ValueError(f'{name}: expected None with ordered=True, which makes the last part valid, '
+                                 f'got {brief(ids)}')
     if gap and (not ordered or groups is not None):
-        raise ValueError("gap needs ordered=True, and samples without groups")
+        raise ValueError(f'gap: expected 0 unless samples without groups are ordered, got {brief(gap)}')
+
+# %% ../../nbs/34_data.splits.ipynb #edb7c680
+def _units(n, groups, ordered):
+    "What stays whole: (n,) numbers that rise with the first appearance; None for single samples"
+    if groups is None: return np.arange(n) if ordered else None
+    _,first,of = np.unique(groups, return_index=True, return_inverse=True)
+    return first[of] # a group is known by the place where it first appears
+
+def _to_divide(y):
+    "Targets as an array: lists of labels as rows, a column as the labels in it"
+    if not hasattr(y, '__len__') or isinstance(y, str): return np.asarray(y)
+    y = as_targets(y)
+    if isinstance(y, list): return np.where(missing_targets(y), np.nan, 0.)[:,None] # (n, 1)
+    return y[:,0] if y.shape[1:]==(1,) and y.dtype.kind in 'Uiu' else y
+
 
 # %% ../../nbs/34_data.splits.ipynb #6e04e857
 def get_splits(
-    y, # (n,) labels or numbers, (n, outputs) for several a sample
+    y, # (n,) labels or numbers, (n, outputs) or lists of labels for several a sample
     valid_size=.2, # validation part: a share of all samples, or a number of them
     test_size=0., # test part: likewise, 0 for none
     groups=None, # (n,) ids of subject, session or recording: none is divided among parts
@@ -268,35 +335,31 @@ def get_splits(
     gap=0 # with `ordered`: how many samples to leave out before each later part
 ): # (train, valid) or (train, valid, test), int64 indices in rising order; a list of such tuples where n_splits>1
     "Divide samples into a training, a validation and perhaps a test part"
-    y, named = np.asarray(y), dict(valid_groups=valid_groups, test_groups=test_groups)
+    y,named = _to_divide(y),dict(valid_groups=valid_groups, test_groups=test_groups)
     _check_args(y, groups, named, n_splits, ordered, gap)
-    groups = None if groups is None else _check_groups(groups, len(y))
-    n, folds, rng, part = len(y), n_splits>1, np.random.default_rng(seed), np.zeros(len(y), int)
-    unit = np.arange(n) if ordered else None
-    if groups is not None: # a group is known by the place where it first appears
-        _,first,of = np.unique(groups, return_index=True, return_inverse=True)
-        unit = first[of]
-    for p,(nm,ids) in enumerate(named.items(), 1):
-        if ids is None: continue
-        hit = _named(groups, ids, nm)
-        if part[hit].any():
-            raise ValueError(f"valid_groups and test_groups have groups in common: {_some(np.unique(groups[hit & (part>0)]))}")
-        part[hit] = p
-    v = 0 if folds or valid_groups is not None else _count(valid_size, n, 'valid_size')
+    n,rng = len(y),np.random.default_rng(seed)
+    groups = None if groups is None else _check_groups(groups, n)
+    unit = _units(n, groups, ordered)
+    part = _held_out(groups, named, n)
+    v = 0 if n_splits>1 or valid_groups is not None else _count(valid_size, n, 'valid_size')
     t = 0 if test_groups is not None else _count(test_size, n, 'test_size', least=0)
-    def deal(sizes, **kw):
+    def deal(sizes, **kwargs):
         i = np.flatnonzero(part==0)
-        return i, _deal(y[i], None if unit is None else unit[i], sizes, stratify, ordered, rng, **kw)
-    parts = [0] + [1]*(v>0) + [2]*(t>0)
-    if len(parts)>1:
-        i,dealt = deal([(part==0).sum()-v-t] + [v]*(v>0) + [t]*(t>0))
-        part[i] = np.array(parts)[dealt]
+        if stratify and not ordered and y.ndim==1: check_there(y, series=i, of='sample')
+        return i,_deal(y[i], None if unit is None else unit[i], sizes, stratify, ordered, rng, **kwargs)
+    if v or t:
+        i,dealt = deal([(part==0).sum()-v-t] + [o for o in (v,t) if o])
+        part[i] = np.array([0] + [1]*(v>0) + [2]*(t>0))[dealt]
     cut = lambda a: a[:max(0, len(a)-gap)]
-    train, valid, test = (np.flatnonzero(part==p) for p in range(3))
+    train,valid,test = (np.flatnonzero(part==p) for p in range(3))
     test = (test,) if len(test) else ()
-    if not folds: return check_splits((cut(train), cut(valid) if test else valid, *test), n, groups)
-    if n_splits>len(train): raise ValueError(f"n_splits={n_splits} folds cannot be made of {len(train)} samples")
-    if ordered: i,fold = _ordered_folds(cut(train) if test else train, unit, n_splits)
+    if n_splits==1:
+        return check_splits((cut(train), cut(valid) if test else valid, *test), n, groups)
+    if n_splits>len(train):
+        raise ValueError(f'n_splits: expected at most {len(train)}, one a sample, got {brief(n_splits)}')
+    if ordered:
+        i = cut(train) if test else train
+        fold = _ordered_folds(unit[i], n_splits)
     else: i,fold = deal([len(train)//n_splits]*n_splits, folds=True)
     res = [(cut(i[fold<k]) if ordered else i[fold!=k], i[fold==k], *test) for k in range(n_splits)]
     return check_splits(res, n, groups)

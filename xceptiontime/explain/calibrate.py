@@ -9,52 +9,60 @@ __all__ = ['calibration_error', 'plot_reliability', 'fit_temperature', 'Novelty'
 
 # %% ../../nbs/63_explain.calibrate.ipynb #fd9089e8
 import warnings
-from copy import copy
-from numbers import Integral
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ..base.checks import check_whole
+from fastcore.meta import delegates
+from ..base.checks import brief,check_whole
 from ..processing.conformal import conformal_tables
-from ..data.dataset import TSDataset
 from ..data.windows import Windows
+from ..runtime.predictor import Predictor
 from ..train.learner import TSLearner
 
 # %% ../../nbs/63_explain.calibrate.ipynb #3751e6e8
 def _array(o): return np.asarray(o.detach().cpu() if isinstance(o, torch.Tensor) else o)
 
-def _targets(y, p, what, task=None):
-    "Targets as an array, if they are such of scores or probabilities `p`: class indices, or 0 and 1"
-    y,forms = _array(y),dict(classification=('class indices',p.shape[:1]), multilabel=('0 and 1',p.shape))
-    if task is not None: forms = {task: forms[task]}
-    if p.ndim!=2 or not len(p) or y.shape not in [s for _,s in forms.values()]:
-        raise ValueError(f"y: expected {', or '.join(f'{w} {s}' for w,s in forms.values())}, for {what} {p.shape}, got shape {y.shape}")
-    known = range(p.shape[1]) if y.ndim==1 else (0,1)
+def _targets(y, p, name, exclusive=None):
+    "Targets of scores or probabilities `p` (samples, outputs) as an array: class indices, or 0 and 1"
+    y = _array(y)
+    forms = {True: (f'class indices {p.shape[:1]}',p.shape[:1]), False: (f'0 and 1 {p.shape}',p.shape)}
+    forms = [forms[k] for k in ((True,False) if exclusive is None else (exclusive,))]
+    if p.ndim!=2 or not len(p) or y.shape not in [shape for _,shape in forms]:
+        words = ', or '.join(w for w,_ in forms)
+        raise ValueError(f'y: expected {words}, for {name} {p.shape}, got shape {y.shape}')
+    known,words = (range(p.shape[1]),f'class indices from 0 to {p.shape[1]-1}') if y.ndim==1 else ((0,1),'0 and 1')
     bad = np.flatnonzero(~np.isin(y, known)) if y.dtype.kind in 'biuf' else [0]
-    if len(bad): raise ValueError(f"y: expected {f'class indices from 0 to {p.shape[1]-1}' if y.ndim==1 else '0 and 1'}, got {y.ravel().tolist()[bad[0]]!r}")
+    if len(bad):
+        raise ValueError(f'y: expected {words}, got {brief(y.ravel().tolist()[bad[0]])}')
     return y
 
+# %% ../../nbs/63_explain.calibrate.ipynb #8f4a18a3
 def _claims(probs, y):
-    "What is claimed and whether it came true: of classes the most probable one, of labels each by itself"
+    "Claims, and which came true: of classes the most probable one, of labels each by itself"
     p = _array(probs)
     y = _targets(y, p, 'probabilities')
-    p = p.astype(np.float64)
+    p = p.astype(np.float64) # (samples, classes or labels)
     bad = ~((p>=-1e-3)&(p<=1+1e-3)) # of NaN too
-    if bad.any(): raise ValueError(f'probs: expected numbers between 0 and 1, got {p[bad][0]:g}')
+    if bad.any():
+        raise ValueError(f'probs: expected numbers between 0 and 1, got {p[bad][0]:g}')
+    if y.ndim>1: return p.ravel(),y.ravel()>=.5
     total = p.sum(1)
     bad = np.abs(total-1)>1e-3
-    if y.ndim==1 and bad.any(): raise ValueError(f'probs: expected probabilities of classes, which sum to 1 for each series, got {total[bad][0]:g} for series {bad.argmax()}')
-    return (p.max(1),p.argmax(1)==y) if y.ndim==1 else (p.ravel(),y.ravel()>=.5)
+    if bad.any():
+        raise ValueError('probs: expected probabilities of classes, which sum to 1 for each series, '
+                         f'got {total[bad][0]:g} for series {bad.argmax()}')
+    return p.max(1),p.argmax(1)==y
 
 def _binned(probs, y, bins):
-    "Of each bin that is not empty: how many claims, their mean, and the share that came true"
+    "Of each bin that is not empty: the number of claims, their mean, and the share that came true"
     check_whole(bins=bins)
     claim,true = _claims(probs, y)
     i = np.minimum((claim*bins).astype(int), bins-1)
-    n = np.bincount(i, minlength=bins)
+    n = np.bincount(i, minlength=bins) # (bins,)
     some = n>0
-    return n[some],np.bincount(i, claim, bins)[some]/n[some],np.bincount(i, true, bins)[some]/n[some]
+    means = [np.bincount(i, o, bins)[some]/n[some] for o in (claim,true)]
+    return n[some],*means
 
 # %% ../../nbs/63_explain.calibrate.ipynb #960e9cbb
 def calibration_error(
@@ -62,7 +70,7 @@ def calibration_error(
     y, # class indices (samples,), or 0 and 1 (samples, labels), as `get_X_preds` gives them
     bins:int=15, # of equal width between 0 and 1
 ) -> float: # between 0 and 1
-    "Expected calibration error: how far what is claimed lies from what comes true, the mean over bins, weighted by how many there are"
+    "Expected calibration error: the distance of claims from what comes true, the mean over bins weighted by number"
     n,claim,true = _binned(probs, y, bins)
     return float((n*np.abs(claim-true)).sum()/n.sum())
 
@@ -76,13 +84,15 @@ def plot_reliability(
     color:str='#0072B2', # blue, which everyone can tell from the default orange of 'before'
     marker:str='o', # of the bins
 ): # the axes
-    "Share that came true against what was claimed, a mark a bin, with the 95 % (Wilson) interval of the share; on the diagonal the two agree"
+    "Share that came true against the claim, a mark a bin, with the 95 % (Wilson) interval of the share"
     n,claim,true = _binned(probs, y, bins)
     if ax is None: ax = plt.subplots(figsize=(4,4), layout='constrained')[1]
     if not ax.lines: ax.plot([0,1], [0,1], color='0.6', lw=1, ls='--')
     z2 = 1.96**2
-    mid,half = (true+z2/2/n)/(1+z2/n),np.sqrt(z2*(true*(1-true)/n+z2/4/n**2))/(1+z2/n)
-    ax.errorbar(claim, true, np.stack([np.maximum(true-mid+half, 0),np.maximum(mid+half-true, 0)]), fmt=f'{marker}-', color=color, label=label, lw=1, capsize=2, ms=5)
+    mid = (true+z2/2/n)/(1+z2/n) # (bins,)
+    half = np.sqrt(z2*(true*(1-true)/n+z2/4/n**2))/(1+z2/n)
+    reach = np.maximum([true-mid+half, mid+half-true], 0) # (2, bins): down and up
+    ax.errorbar(claim, true, reach, fmt=f'{marker}-', color=color, label=label, lw=1, capsize=2, ms=5)
     ax.set(xlabel='claimed', ylabel='came true', xlim=(-.03,1.03), ylim=(-.03,1.03), aspect='equal')
     if label is not None: ax.legend(fontsize=8)
     return ax
@@ -93,21 +103,23 @@ def fit_temperature(
     out, # scores of the network (samples, outputs), a tensor
     y, # targets, as `task.encode` gives them
 ) -> float:
-    "The temperature with the smallest cross entropy on these series; where there is none, `task.temperature` and a warning"
-    if task.name=='regression': raise TypeError('calibrate: expected a task with classes or labels, got a regression; calibrate_sets gives its values intervals')
+    "The temperature of the smallest cross entropy on these series; where there is none, the task's own and a warning"
+    task.check_classes('calibrate', 'calibrate_sets gives its values intervals')
     s = torch.as_tensor(out).detach().cpu().double()
-    y = torch.as_tensor(_targets(y, s.numpy(), 'scores', task.name).astype(np.int64))
+    y = _targets(y, s.numpy(), 'scores', task.exclusive).astype(np.int64)
+    plain,there = task.plain(),torch.as_tensor(task.one_hot(y)) # (samples, outputs)
     scale = s.abs().max().clamp(min=1e-300)
     s = s/scale
     def slope(b): # of the cross entropy, which is convex in the inverse b of the temperature
-        if task.name=='multilabel': return (((b*s).sigmoid()-y)*s).mean()
-        return (((b*s).softmax(1)*s).sum(1)-s[range(len(y)),y]).mean()
+        return ((plain.activation(b*s)-there)*s).sum(1).mean()
     lo,hi = -20.,40. # of log b
+    why = None
     if slope(np.exp(lo))>=-1e-12: why = 'the scores know nothing of the targets' # above 0, or 0 but for rounding
-    elif slope(np.exp(hi))<=0: why = 'all of them are answered right, so the surest claims would look best, whatever comes later'
-    else: why = None
+    elif slope(np.exp(hi))<=0:
+        why = 'all of them are answered right, so the surest claims would look best, whatever comes later'
     if why is not None:
-        warnings.warn(f'calibrate: {len(y)} series do not tell the temperature, since {why}; it stays {task.temperature:g}', stacklevel=3)
+        warnings.warn(f'calibrate: {len(y)} series do not tell the temperature, since {why}; '
+                      f'it stays {task.temperature:g}', stacklevel=3)
         return task.temperature
     for _ in range(100):
         mid = (lo+hi)/2
@@ -121,32 +133,32 @@ def _keys(ds, steps):
     "Something to know the same series by, whatever is padded to them, of those with so many steps"
     return [hash(ds.X[i,:,:n].tobytes()) for i,n in zip(ds.idxs, _steps(ds)) if n in steps]
 
+def _seen(ds, train):
+    "How many series of `ds` are in `train`, by their place or by their values"
+    if ds.X is train.X: return np.isin(ds.idxs, train.idxs).sum()
+    if isinstance(ds.X, Windows) or isinstance(train.X, Windows): return 0
+    steps = set(_steps(ds).tolist())
+    known = set(_keys(train, steps))
+    seen = sum(k in known for k in _keys(ds, steps))
+    return seen if seen>len(ds)/2 else 0 # the same values twice can happen, in silence say
+
 def _held_back(learn, dl):
     "`dl`, or the validation loader; one with series of the training split is refused"
-    train = learn.dls.train_ds
     if dl is None: dl = learn.dls.valid if len(learn.dls.loaders)>1 else learn.dls.train
-    ds = getattr(dl, 'dataset', None)
-    if not isinstance(ds, TSDataset): raise TypeError(f'dl: expected a loader such as dls.test_dl(X, y), got {type(dl).__name__}')
-    learn._check_data(ds)
-    if not len(ds) or ds.y is None: raise ValueError(f'dl: expected series with targets that training did not see, got {len(ds)} {"series" if ds.y is not None else "without targets"}')
-    if ds.X is train.X: seen = np.isin(ds.idxs, train.idxs).sum()
-    elif isinstance(ds.X, Windows) or isinstance(train.X, Windows): seen = 0
-    else:
-        steps = set(_steps(ds).tolist())
-        known = set(_keys(train, steps))
-        seen = sum(k in known for k in _keys(ds, steps))
-        if seen<=len(ds)/2: seen = 0 # the same values twice can happen, in silence say
-    if seen: raise ValueError(f'dl: expected series that training did not see, got {seen} of {len(ds)} that are in the training split: on those a network is surer than it will be')
+    ds = learn.series_of(dl, targets=True)
+    if seen := _seen(ds, learn.dls.train_ds):
+        raise ValueError(f'dl: expected series that training did not see, got {seen} of {len(ds)} that are in '
+                         'the training split: on those a network is surer than it will be')
     return dl
 
 # %% ../../nbs/63_explain.calibrate.ipynb #f543ccd6
 @patch
 def calibrate(self:TSLearner,
-    dl=None, # series that training did not see, with targets, such as `dls.test_dl(X, y)`; the validation split if None
+    dl=None, # series with targets that training did not see: `dls.test_dl(X, y)`; the validation split if None
 ) -> float: # the temperature
     "Find the temperature on held-back series; every prediction uses it from now on, until training goes on"
-    if self.task.name=='regression': raise TypeError('calibrate: expected a task with classes or labels, got a regression; calibrate_sets gives its values intervals')
-    out,y = self._over(self.model, _held_back(self, dl))
+    self.task.check_classes('calibrate', 'calibrate_sets gives its values intervals')
+    out,y = self.scores(_held_back(self, dl))
     self.task.temperature = fit_temperature(self.task, out, y)
     return self.task.temperature
 
@@ -158,14 +170,14 @@ def plot_reliability(self:TSLearner,
     ax=None, # axes to draw on; new ones if None
 ): # the axes
     "Reliability with a temperature of 1 and, where it is another, with that"
-    if self.task.name=='regression': raise TypeError('plot_reliability: expected a task with classes or labels, got a regression')
-    out,y = self._over(self.model, _held_back(self, dl))
-    plain = copy(self.task)
-    plain.temperature = 1.
-    for task,name,color,marker in ((plain,'before','#D55E00','s'), (self.task,'after','#0072B2','o'))[:1+(self.task.temperature!=1)]:
+    self.task.check_classes('plot_reliability')
+    out,y = self.scores(_held_back(self, dl))
+    def draw(task, name, ax, **kwargs):
         probs = task.activation(out)
-        ax = plot_reliability(probs, y, bins, ax, f'{name}: error {calibration_error(probs, y):.3f}' if self.task.temperature!=1 else f'error {calibration_error(probs, y):.3f}', color, marker)
-    return ax
+        return plot_reliability(probs, y, bins, ax, f'{name}error {calibration_error(probs, y):.3f}', **kwargs)
+    orange = dict(color='#D55E00', marker='s')
+    if self.task.temperature==1: return draw(self.task, '', ax, **orange)
+    return draw(self.task, 'after: ', draw(self.task.plain(), 'before: ', ax, **orange))
 
 # %% ../../nbs/63_explain.calibrate.ipynb #ad72a9cf
 @patch
@@ -173,21 +185,19 @@ def calibrate_sets(self:TSLearner,
     dl=None, # series that training did not see, with targets; the validation split if None
     groups=None, # recording, session or subject of each series of `dl`, where some are of the same one
 ) -> TSLearner:
-    "Keep what `predict_set` needs: how badly the network fits each held-back series; in the model folder too, until training goes on"
+    "Keep how badly the network fits each held-back series, for `predict_set`, until training goes on"
     dl = _held_back(self, dl)
-    if groups is not None and len(groups)!=len(dl.dataset): raise ValueError(f'groups: expected one for each of {len(dl.dataset)} series, got {len(groups)}')
-    self.task.conformal = conformal_tables(self.task, *self._over(self.model, dl), groups)
+    n = len(dl.dataset)
+    if groups is not None and len(groups)!=n:
+        raise ValueError(f'groups: expected one for each of {n} series, got {len(groups)}')
+    self.task.conformal = conformal_tables(self.task, *self.scores(dl), groups)
     return self
 
 @patch
-def predict_set(self:TSLearner,
-    X, # series, in any form that `check_series` takes
-    alpha:float=.1, # share of new series whose truth may be left out, between 0 and 1
-    per_class:bool=False, # keep the promise for each class or label by itself?
-    bs:int=64, # series at a time
-): # of classes, a list of labels for each series, the most probable first; of labels and values, what is surely there and what may be, or lower and upper ends
-    "What the truth is among, with probability 1 - `alpha` or more: see `Predictor.predict_set`"
-    return self.predictor().predict_set(X, alpha, per_class, bs)
+@delegates(Predictor.predict_set)
+def predict_set(self:TSLearner, X, alpha:float=.1, **kwargs):
+    "`Predictor.predict_set` of this network: sets that hold the truth with probability 1 - `alpha` or more"
+    return self.predictor().predict_set(X, alpha, **kwargs)
 
 # %% ../../nbs/63_explain.calibrate.ipynb #643b5d92
 class Novelty:
@@ -198,18 +208,22 @@ class Novelty:
         k:int=10, # the nearest training series to measure the distance to
         most:int=10_000, # training series to compare with, at most, spread evenly
     ):
-        self.predictor,ds = learn.predictor(),learn.dls.train_ds
-        check_whole(most=most)
-        ds = ds.part(np.linspace(0, len(ds)-1, min(len(ds), most)).round().astype(int))
-        if isinstance(k, bool) or not isinstance(k, Integral) or not 1<=k<=len(ds): raise ValueError(f'k: expected a whole number from 1 to {len(ds)}, the training series, got {k!r}')
+        self.predictor,train = learn.predictor(),learn.dls.train_ds
+        check_whole(k=k, most=most)
+        picked = np.linspace(0, len(train)-1, min(len(train), most)).round().astype(int)
+        if k>len(picked):
+            raise ValueError(f'k: expected a whole number from 1 to {len(picked)}, the training series, got {k}')
         self.k,dl = int(k),_held_back(learn, dl)
-        self.known = self._unit(learn._features(dl.new(ds)))
-        self.held_back = np.sort(self._distance(learn._features(dl)))
+        self.known = self._unit(learn.features(dl.new(train.part(picked)))) # (training series, features)
+        self.held_back = np.sort(self._distance(learn.features(dl)))        # (held-back series,)
 
     @staticmethod
     def _unit(f): return f/f.norm(dim=1, keepdim=True).clamp(min=1e-12)
+
     def _distance(self, f):
-        return torch.cat([torch.cdist(b, self.known).kthvalue(self.k, 1).values for b in self._unit(f).split(256)]).numpy() if len(f) else np.zeros(0, np.float32)
+        "Of features (series, features), each to its `k`-th nearest training series"
+        parts = [torch.cdist(b, self.known).kthvalue(self.k, 1).values for b in self._unit(f).split(256) if len(b)]
+        return torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)
 
     def score(self,
         X, # series, in any form that `check_series` takes

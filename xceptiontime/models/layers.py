@@ -37,7 +37,8 @@ class Conv1d(nn.Conv1d):
         groups:int=1, # groups of channels that do not mix; `ni` for a depthwise convolution
         bias:bool=False, # add a bias?
     ):
-        if ks<1 or ks%2==0: raise ValueError(f'ks: expected an odd kernel size of 1 or more, got {ks}')
+        if ks<1 or ks%2==0:
+            raise ValueError(f'ks: expected an odd kernel size of 1 or more, got {ks}')
         super().__init__(ni, nf, ks, padding=ks//2, groups=groups, bias=bias)
 
     def forward(self, x): return super().forward(x if self.kernel_size==(1,) else fill_padding(x))
@@ -57,7 +58,7 @@ class MaxPool1d(nn.MaxPool1d):
 
 # %% ../../nbs/10_models.layers.ipynb #d70d47b5
 class SeparableConv1d(Module):
-    "A depthwise convolution over time, then a pointwise (1x1) one across channels; [Chollet 2017](https://arxiv.org/abs/1610.02357)"
+    "A depthwise convolution over time, then a pointwise (1x1) one across channels"
     def __init__(self,
         ni:int, # channels in
         nf:int, # channels out
@@ -133,10 +134,13 @@ def pool_matrix(
     dtype:torch.dtype=torch.float32, # of the result
     device=None, # of the result, if `lengths` is a number
 ) -> torch.Tensor: # (batch, `n`, `size`), or (`n`, `size`) if `lengths` is a number
-    "The matrix that averages over time: column i is the mean of the steps from floor(i L/size) up to ceil((i+1) L/size)"
-    if isinstance(lengths, torch.Tensor) and lengths.dim(): lengths,device = lengths[:,None,None],lengths.device
-    i,t = torch.arange(size, device=device),torch.arange(n, device=device)[:,None]
-    start,end = (i*lengths).div(size, rounding_mode='floor'),((i+1)*lengths + size-1).div(size, rounding_mode='floor')
+    "The matrix that averages over time: column i has the mean of steps floor(i L/size) up to ceil((i+1) L/size)"
+    if isinstance(lengths, torch.Tensor) and lengths.dim():
+        lengths,device = lengths[:,None,None],lengths.device # (batch, 1, 1)
+    i = torch.arange(size, device=device) # (size,)
+    t = torch.arange(n, device=device)[:,None] # (n, 1)
+    start = (i*lengths).div(size, rounding_mode='floor') # (size,), or (batch, 1, size)
+    end = ((i+1)*lengths + size-1).div(size, rounding_mode='floor')
     return ((t>=start) & (t<end)).to(dtype) / (end-start)
 
 # %% ../../nbs/10_models.layers.ipynb #92a0c621

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/runtime.folder.html.md"""
 __all__ = ['FORMAT', 'ARCHS', 'register_arch']
 
 # %% ../../nbs/41_runtime.folder.ipynb #f36f687e
-import inspect,json,math,reprlib
+import inspect,json,math
 from pathlib import Path
 import torch
 from fastcore.basics import patch,patch_to
@@ -16,50 +16,53 @@ from safetensors import SafetensorError,safe_open
 from safetensors.torch import save_file
 from torch import nn
 from .. import __version__
-from ..base.checks import check_rate
+from ..base.checks import brief,listed,one_line
 from ..base.files import whole_folder
 from ..models.inception import InceptionTime
 from ..models.xceptiontime import XceptionTime
-from ..processing.preprocess import STATS,Preprocess,check_channels
+from ..processing.preprocess import STATS,Preprocess
 from ..processing.tasks import TASKS
 from .hub import FILES,model_folder
-from .predictor import Predictor,_short
+from .predictor import Predictor
 
 # %% ../../nbs/41_runtime.folder.ipynb #5f1fae63
-FORMAT = 1 # of the model folder; what is newer is refused
-ARCHS = {'XceptionTime': XceptionTime, 'InceptionTime': InceptionTime} # what a model folder may hold, by name
+FORMAT = 1 # of the model folder; a newer one is refused
+ARCHS = {'XceptionTime': XceptionTime, 'InceptionTime': InceptionTime} # networks by name
 
+# %% ../../nbs/41_runtime.folder.ipynb #7e62f827
 def _check_args(name, args):
     for k,v in args.items():
         try: json.dumps(v)
         except (TypeError,ValueError):
-            raise TypeError(f"{name}: expected arguments that JSON can hold, got {type(v).__name__} as '{k}'; build it inside a class of your own and give that to register_arch") from None
+            got = f'{type(v).__name__} as {brief(k)}'
+            raise TypeError(f'{name}: expected arguments that JSON can hold, got {got}; '
+                            'build it inside a class of your own and give that to register_arch') from None
 
 @patch
-def config(self:Predictor) -> dict: # what `config.json` holds
-    "All that it takes to rebuild this predictor, but for the numbers; and what is known of its input and its training"
+def config(self:Predictor) -> dict: # the content of `config.json`
+    "All that rebuilds this predictor, except its weights; and known facts of its input and training"
     name = type(self.model).__name__
-    if ARCHS.get(name) is not type(self.model): raise ValueError(f'model: expected one of {list(ARCHS)} to save, got {name}; a class of your own goes through register_arch first')
+    if ARCHS.get(name) is not type(self.model):
+        raise ValueError(f'model: expected one of {list(ARCHS)} to save, got {name}; '
+                         'a class of your own goes through register_arch first')
     _check_args(name, self.model.init_args)
     known = {k: v for k in ('channels','rate','training') if (v := getattr(self, k)) is not None}
-    return dict(format=FORMAT, xceptiontime=__version__, architecture=name, arguments=self.model.init_args,
+    return dict(format=FORMAT, xceptiontime=__version__,
+                architecture=name, arguments=self.model.init_args,
                 task=self.task.settings(), preprocess=self.preprocess.settings(), **known)
 
-def _state(model, preprocess):
-    return {f'{k}.{n}': t for k,m in dict(model=model, preprocess=preprocess).items() for n,t in m.state_dict().items()}
-
 # %% ../../nbs/41_runtime.folder.ipynb #62a5474f
-MAX_CONFIG,MAX_HEADER = 2**22,2**20 # bytes of config.json, and of the list of tensors in model.safetensors
-MAX_CLASSES,MAX_TEXT = 100_000,256 # classes, and characters of a name
-MAX_SIZE,MAX_LIST,MAX_POOL = 2**24,100,10_000 # a size of a network, a list of them, steps that its head pools to
+def _refuse(path, want, got): raise ValueError(f'{path}: expected {want}, got {got}')
 
-def _short(s):
-    "Text from a file as one line that can be shown"
-    s = ' '.join(str(s).split())
-    s = ''.join(c if c.isprintable() else repr(c)[1:-1] for c in s[:300])
-    return s if len(s)<300 else s[:297]+'...'
+MAX_TEXT = 256 # characters of a name
 
-def _got(o): return _short(reprlib.repr(o))
+def _is_plain_number(o): return abs(o)<2**63 if isinstance(o, int) else math.isfinite(o)
+def _is_plain_text(o): return len(o)<=MAX_TEXT and not any('\ud800'<=c<='\udfff' for c in o)
+
+def _inside(o):
+    "What a dictionary or a list holds, names too"
+    if isinstance(o, dict): return [*o, *o.values()]
+    return o if isinstance(o, list) else []
 
 def _check_plain(config, path):
     "Refuse what JSON can hold and no model needs; a walk by levels, which no nesting exhausts"
@@ -67,91 +70,181 @@ def _check_plain(config, path):
     for _ in range(16):
         if not level: return
         for o in level:
-            if isinstance(o, float) and not math.isfinite(o) or isinstance(o, int) and abs(o)>=2**63: raise ValueError(f'{path}: expected numbers, got {_got(o)}')
-            if isinstance(o, str) and (len(o)>MAX_TEXT or any('\ud800'<=c<='\udfff' for c in o)): raise ValueError(f'{path}: expected text of at most {MAX_TEXT} characters, got {_got(o)}')
-        level = [p for o in level if isinstance(o, (dict,list)) for p in ([*o, *o.values()] if isinstance(o, dict) else o)]
-    raise ValueError(f'{path}: expected settings, got lists in lists in lists without end')
+            if isinstance(o, (int,float)) and not _is_plain_number(o):
+                _refuse(path, 'finite numbers below 2**63', brief(o))
+            if isinstance(o, str) and not _is_plain_text(o):
+                _refuse(path, f'text of at most {MAX_TEXT} characters', brief(o))
+        level = [p for o in level for p in _inside(o)]
+    _refuse(path, 'settings', 'lists in lists in lists without end')
+
+# %% ../../nbs/41_runtime.folder.ipynb #6a6c58bc
+MAX_SIZE,MAX_LIST = 2**24,100 # a size of a network, and a list of them
+MAX_POOL = 10_000 # steps that a network's head pools to
+MAX_CLASSES = 100_000
+
+def _is(*kinds): return lambda o: isinstance(o, kinds)
+def _is_whole(o): return isinstance(o, int) and not isinstance(o, bool)
+def _is_count(o): return o is None or _is_whole(o) and o>=0
+def _all(o): return o if isinstance(o, list) else [o]
+def _is_flat(o): return not any(isinstance(p, (dict,list)) for p in _all(o))
+def _has_at_most(n): return lambda o: not isinstance(o, list) or len(o)<=n
+def _is_at_most(n): return lambda o: not any(isinstance(p, int) and abs(p)>n for p in _all(o))
+def _is_no_list(o): return not isinstance(o, list)
+
+# %% ../../nbs/41_runtime.folder.ipynb #49df3ca0
+# a place, what is expected there, a function that tells whether it is; a part before what is in it
+RULES = (
+    ('architecture',            'a name',                          _is(str)),
+    ('arguments',               'settings by name',                _is(dict)),
+    ('arguments.*',             f'a size of at most {MAX_SIZE}',   _is_at_most(MAX_SIZE)),
+    ('arguments.*',             f'at most {MAX_LIST} numbers',     _has_at_most(MAX_LIST)),
+    ('arguments.adaptive_size', f'a size of at most {MAX_POOL}',   _is_at_most(MAX_POOL)),
+    ('preprocess',              'settings by name',                _is(dict)),
+    ('preprocess.*',            f'a size of at most {MAX_SIZE}',   _is_at_most(MAX_SIZE)),
+    ('preprocess.*',            f'at most {MAX_LIST} numbers',     _has_at_most(MAX_LIST)),
+    ('task',                    'settings by name',                _is(dict)),
+    ('task.*',                  'text or numbers',                 _is_flat),
+    ('task.*',                  f'at most {MAX_CLASSES} entries',  _has_at_most(MAX_CLASSES)),
+    ('task.vocab',              'a list',                          _is(list)),
+    ('channels',                'a list of names',                 _is(list)),
+    ('training',                'numbers by name',                 _is(dict)),
+    ('training.*',              'no list',                         _is_no_list),
+    ('training.epochs',         'a whole number',                  _is_count),
+    ('training.series',         'a whole number',                  _is_count),
+    ('training.shortest',       'a whole number',                  _is_count),
+    ('training.longest',        'a whole number',                  _is_count),
+    ('training.last',           'numbers by name',                 _is(dict)),
+    ('training.last.*',         'a number',                        _is(int, float)),
+)
+
+# %% ../../nbs/41_runtime.folder.ipynb #f4fd5756
+PARTS = ('architecture','arguments','task','preprocess') # that each model has
+FREE = {'task.conformal'} # tables, which the task checks
+
+def _settings_at(config, place):
+    "The settings at `place` by their full names"
+    found = {'': config}
+    for key in place.split('.'):
+        def names(o): return o if key=='*' else [key]
+        there = [(name, o, k) for name,o in found.items() for k in names(o) if k in o]
+        found = {f'{name}.{k}'.lstrip('.'): o[k] for name,o,k in there}
+    return {name: o for name,o in found.items() if name not in FREE}
+
+def _check_format(config, path):
+    if not isinstance(config, dict):
+        _refuse(path, 'the settings of an xceptiontime model', brief(config))
+    n = config.get('format')
+    if not _is_whole(n): _refuse(path, "a whole number as 'format'", brief(n))
+    if not 1<=n<=FORMAT:
+        by = brief(config.get('xceptiontime'))
+        _refuse(path, f'format {FORMAT} or older', f'{n}, written by xceptiontime {by}')
 
 def _check_config(config, path):
-    "The settings of a model folder, each of its kind and of a size that can be"
+    "The settings of a model folder, if each is of its kind and of a size that can be"
     _check_plain(config, path)
-    def refuse(what, got, more=''): raise ValueError(f'{path}: expected {what}, got {_got(got)}{more}')
-    if not isinstance(config, dict) or not isinstance(config.get('format'), int): raise ValueError(f"{path}: expected the settings of an xceptiontime model, got no number under 'format'")
-    if not 1<=config['format']<=FORMAT: refuse(f'format {FORMAT} or older', config['format'], f", written by xceptiontime {_got(config.get('xceptiontime'))}")
-    for k,t in dict(architecture=str, arguments=dict, task=dict, preprocess=dict).items():
-        if not isinstance(config.get(k), t): refuse(f"a {t.__name__} under '{k}'", config.get(k))
-    for part in ('arguments','preprocess'):
-        for k,v in config[part].items():
-            for o in v if isinstance(v, list) else [v]:
-                if isinstance(o, int) and not abs(o)<=MAX_SIZE: refuse(f"a size of at most {MAX_SIZE} as '{_short(k)}'", o)
-            if isinstance(v, list) and len(v)>MAX_LIST: refuse(f"at most {MAX_LIST} numbers as '{_short(k)}'", v)
-    if isinstance(n := config['arguments'].get('adaptive_size'), int) and n>MAX_POOL: refuse(f"at most {MAX_POOL} as 'adaptive_size'", n)
-    for k,v in config['task'].items():
-        if k=='conformal': continue # tables, which the task checks
-        if isinstance(v, dict) or isinstance(v, list) and any(isinstance(o, (dict,list)) for o in v): refuse(f"text or numbers as '{_short(k)}' of the task", v)
-        if isinstance(v, list) and len(v)>MAX_CLASSES: refuse(f"at most {MAX_CLASSES} entries as '{_short(k)}' of the task", len(v))
-    if not isinstance(config['task'].get('vocab', []), list): refuse('a list as the vocab', config['task']['vocab'])
-    if not isinstance(config.get('channels', []), list): refuse('a list of names as channels', config['channels'])
-    training = config.get('training', {})
-    if not isinstance(training, dict) or any(isinstance(v, list) for v in training.values()): refuse('numbers by name under training', training)
-    for k in ('epochs','series','shortest','longest'):
-        v = training.get(k)
-        if v is not None and (isinstance(v, bool) or not isinstance(v, int) or v<0): refuse(f"a whole number as '{k}' under training", v)
-    if not (isinstance(training.get('last', {}), dict) and all(isinstance(o, (int,float)) for o in training.get('last', {}).values())): refuse('numbers by name under last', training['last'])
+    _check_format(config, path)
+    for place,want,fits in RULES:
+        for name,o in _settings_at({**dict.fromkeys(PARTS), **config}, place).items():
+            if not fits(o): _refuse(path, f'{want} as {brief(name)}', brief(o))
     return config
+
+# %% ../../nbs/41_runtime.folder.ipynb #bbcb95cb
+MAX_CONFIG = 2**22 # bytes of config.json
 
 def _read_config(path):
     with open(path, 'rb') as f: text = f.read(MAX_CONFIG+1)
-    if len(text)>MAX_CONFIG: raise ValueError(f'{path}: expected at most {MAX_CONFIG} bytes, got more')
+    if len(text)>MAX_CONFIG: _refuse(path, f'at most {MAX_CONFIG} bytes', 'more')
     def constant(o): raise ValueError(f'{o} is no number')
     try: config = json.loads(text.decode('utf-8'), parse_constant=constant)
-    except (ValueError, RecursionError) as e: raise ValueError(f'{path}: expected JSON, got a file that is none ({_short(e)})') from None
+    except (ValueError, RecursionError) as e:
+        _refuse(path, 'JSON', f'a file that is none ({one_line(e, 120)})')
     return _check_config(config, path)
 
-def _build(config, path):
-    "The parts that `config` describes, on the meta device, which costs no memory whatever sizes it claims"
-    name,task = config['architecture'],dict(config['task'])
-    if name not in ARCHS: raise ValueError(f"{path}: expected one of {list(ARCHS)} under 'architecture', got {_got(name)}; if it is one of yours, first import what registers it")
-    task_name = task.pop('name', None)
-    if task_name not in list(TASKS): raise ValueError(f"{path}: expected one of {list(TASKS)} as the task's name, got {_got(task_name)}")
+# %% ../../nbs/41_runtime.folder.ipynb #4b1a2f90
+def _known(name, names, place, path, more=''):
+    "What `names` holds under `name`"
+    if isinstance(name, str) and name in names: return names[name]
+    _refuse(path, f'one of {list(names)} as {place!r}', f'{brief(name)}{more}')
+
+def _build(config, path, cls=Predictor):
+    "The Predictor that `config` describes, without its numbers"
+    yours = '; if it is one of yours, first import what registers it'
+    arch = _known(config['architecture'], ARCHS, 'architecture', path, yours)
+    task = dict(config['task'])
+    kind = _known(task.pop('name', None), TASKS, 'task.name', path)
+    known = {k: config.get(k) for k in ('channels','rate','training')}
     try:
         with torch.device('meta'):
-            model = ARCHS[name](**config['arguments'])
-            preprocess = Preprocess(**{'c_in': model.init_args['c_in'], **config['preprocess']}) # the first format did not hold its channels
-        task = TASKS[task_name](**task)
-        known = dict(channels=check_channels(config.get('channels'), preprocess.c_in), rate=check_rate(config.get('rate')), training=config.get('training'))
-    except Exception as e: raise ValueError(f'{path}: expected arguments that fit, got an error: {_short(e)}') from e
-    if preprocess.c_out!=model.init_args['c_in']:
-        raise ValueError(f"{path}: expected a network of {preprocess.c_out} channels for what preprocessing gives, got c_in {model.init_args['c_in']}")
-    if task.c_out!=model.init_args['c_out']: raise ValueError(f"{path}: expected {task.c_out} scores as the task has, got c_out {model.init_args['c_out']}")
-    return model,task,preprocess,known
+            model = arch(**config['arguments'])
+            args = model.init_args
+            # the first folders did not hold `c_in` of preprocessing
+            preprocess = Preprocess(**{'c_in': args['c_in'], **config['preprocess']})
+        predictor = cls(model, kind(**task), preprocess, **known)
+    except Exception as e:
+        _refuse(path, 'arguments that fit', f'an error: {one_line(e, 160)}')
+    given,scores = preprocess.c_out,predictor.task.c_out
+    if args['c_in']!=given:
+        _refuse(path, f'a network of {given} channels, as preprocessing gives', args['c_in'])
+    if args['c_out']!=scores:
+        _refuse(path, f'{scores} scores, as the task has', args['c_out'])
+    return predictor
 
-# %% ../../nbs/41_runtime.folder.ipynb #8d499453
-_TYPES = dict(float64='F64', float32='F32', float16='F16', bfloat16='BF16', int64='I64', int32='I32', int16='I16', int8='I8', uint8='U8', bool='BOOL') # names in safetensors
-SPREADS = {'std', *(s for _,s in STATS.values())} # statistics that are divided by
+# %% ../../nbs/41_runtime.folder.ipynb #5a763d5f
+_TYPES = {torch.float64:'F64', torch.float32:'F32', torch.float16:'F16', torch.bfloat16:'BF16', # in safetensors
+          torch.int64:'I64', torch.int32:'I32', torch.int16:'I16', torch.int8:'I8', torch.uint8:'U8',
+          torch.bool:'BOOL'}
 
-def _check_weights(f, expected, path):
-    "Compare the list of tensors at the beginning of a safetensors file with what the network has"
-    def form(t): return 'nothing' if t is None else f'{t[0]} {tuple(t[1])}'
-    found = {k: (s.get_dtype(),s.get_shape()) for k in f.keys() for s in [f.get_slice(k)]}
-    wanted = {k: (_TYPES.get(o := str(t.dtype).removeprefix('torch.'), o),tuple(t.shape)) for k,t in expected.items()}
-    for k in {**wanted, **found}:
-        want,got = form(wanted.get(k)),form(found.get(k))
-        if want!=got: raise ValueError(f"{path}: expected {want} as '{_short(k)}', as config.json says, got {got}")
+def _parts(predictor):
+    "Network and preprocessing as one module"
+    return nn.ModuleDict(dict(model=predictor.model, preprocess=predictor.preprocess))
+
+def _check_tensors(f, expected, path):
+    "Compare the list of tensors at the beginning of a safetensors file with those of the network"
+    def form(dtype, shape): return f'{dtype} {tuple(shape)}'
+    there = {k: f.get_slice(k) for k in f.keys()}
+    got = {k: form(s.get_dtype(), s.get_shape()) for k,s in there.items()}
+    want = {k: form(_TYPES.get(t.dtype, t.dtype), t.shape) for k,t in expected.items()}
+    for k in {**want, **got}:
+        w,g = want.get(k, 'nothing'),got.get(k, 'nothing')
+        if w!=g: _refuse(path, f'{w} as {brief(k)}, as config.json says', g)
+
+# %% ../../nbs/41_runtime.folder.ipynb #92daa812
+MAX_HEADER = 2**20 # bytes of the list of tensors in model.safetensors
+SPREADS = {f'preprocess.{k}' for k in ('std', *(s for _,s in STATS.values()))} # divided by
+
+def _check_numbers(state, path):
+    for k,t in state.items():
+        if not t.isfinite().all(): _refuse(path, f"finite numbers as '{k}'", 'NaN or infinity')
+        if k.endswith('running_var') and (t<0).any(): _refuse(path, f"variances of 0 or more as '{k}'", 'others')
+        if k in SPREADS and (t<=0).any(): _refuse(path, f"numbers above 0 as '{k}'", 'others')
 
 def _read_weights(path, expected):
+    "The tensors of a safetensors file, if they are those of `expected`"
     with open(path, 'rb') as f: n = int.from_bytes(f.read(8), 'little')
-    if n>MAX_HEADER: raise ValueError(f'{path}: expected a whole safetensors file, got one whose list of tensors takes {n} bytes')
+    whole = 'a whole safetensors file'
+    if n>MAX_HEADER: _refuse(path, whole, f'one whose list of tensors takes {n} bytes')
     try:
         with safe_open(path, 'pt') as f:
-            _check_weights(f, expected, path)
+            _check_tensors(f, expected, path)
             state = {k: f.get_tensor(k) for k in expected}
-    except (SafetensorError, OSError) as e: raise ValueError(f'{path}: expected a whole safetensors file, got an error: {_short(e)}') from None
-    for k,t in state.items():
-        if not t.isfinite().all(): raise ValueError(f"{path}: expected finite numbers as '{k}', got NaN or infinity")
-        if k.endswith('running_var') and (t<0).any(): raise ValueError(f"{path}: expected variances of 0 or more as '{k}', got others")
-        if k.startswith('preprocess.') and k.split('.')[1] in SPREADS and (t<=0).any(): raise ValueError(f"{path}: expected numbers above 0 as '{k}', got others")
+    except (SafetensorError, OSError) as e: _refuse(path, whole, f'an error: {one_line(e, 160)}')
+    _check_numbers(state, path)
     return state
+
+# %% ../../nbs/41_runtime.folder.ipynb #c3bc0794
+def _config_text(predictor):
+    "`config.json` of a predictor that it rebuilds"
+    text = json.dumps(predictor.config(), indent=2, ensure_ascii=False, allow_nan=False)+'\n'
+    if (n := len(text.encode()))>MAX_CONFIG: _refuse('config.json', f'at most {MAX_CONFIG} bytes', n)
+    rebuilt = _build(_check_config(json.loads(text), 'config.json'), 'config.json')
+    want,got = (_parts(o).state_dict() for o in (rebuilt,predictor))
+    def form(t): return t is not None and (t.shape,t.dtype)
+    for k in {**want, **got}:
+        if form(want.get(k))==form(got.get(k)): continue
+        name = type(predictor.model).__name__
+        _refuse('model', f'the weights of a {name} with its arguments',
+                f"others at '{k}'; of a changed or fused network, save the original")
+    return text
 
 # %% ../../nbs/41_runtime.folder.ipynb #b10f36d9
 @patch
@@ -160,77 +253,108 @@ def save_pretrained(self:Predictor,
 ) -> Path: # the folder
     "Write `config.json` and `model.safetensors`, both or neither"
     folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and ((folder/'config.json').exists() or not any(folder.iterdir()))):
-        raise FileExistsError(f'folder: expected a new or empty folder or one that holds a model, got {folder}, which holds something else')
-    text = json.dumps(self.config(), indent=2, ensure_ascii=False, allow_nan=False)+'\n'
-    if len(text.encode())>MAX_CONFIG: raise ValueError(f'config.json: expected at most {MAX_CONFIG} bytes, got {len(text.encode())}')
-    built,want = _state(*_build(_check_config(json.loads(text), 'config.json'), 'config.json')[:3:2]),_state(self.model, self.preprocess)
-    for k in {**built, **want}:
-        if k not in built or k not in want or (built[k].shape,built[k].dtype)!=(want[k].shape,want[k].dtype):
-            raise ValueError(f"model: expected the weights of a {type(self.model).__name__} with its arguments, got others at '{k}'; of a changed or fused network, save the original")
+    fits = folder.is_dir() and ((folder/'config.json').exists() or not any(folder.iterdir()))
+    if folder.exists() and not fits:
+        raise FileExistsError('folder: expected a new or empty folder or one that holds a model, '
+                              f'got {folder}, which holds something else')
+    text = _config_text(self)
     with whole_folder(folder) as tmp:
         (tmp/'config.json').write_text(text, encoding='utf-8')
-        save_file({k: t.contiguous() for k,t in want.items()}, tmp/'model.safetensors', {'format': 'pt'})
+        state = {k: t.contiguous() for k,t in _parts(self).state_dict().items()}
+        save_file(state, tmp/'model.safetensors', {'format': 'pt'})
     return folder
 
 # %% ../../nbs/41_runtime.folder.ipynb #40c0df2b
-RUNS = ('.bin','.ckpt','.dill','.dll','.joblib','.pickle','.pkl','.pt','.pth','.py','.pyc','.pyd','.sh','.so','.dylib') # pickles and programs
+PICKLES = ('.bin','.ckpt','.dill','.joblib','.pickle','.pkl','.pt','.pth')
+PROGRAMS = ('.dll','.dylib','.py','.pyc','.pyd','.sh','.so')
 
 def _check_files(folder):
-    "Is it a folder with a model's two files, which lie in it, and nothing beside them that could run?"
-    if not folder.is_dir(): raise FileNotFoundError(f'folder: expected a model folder, got {folder}, which is none')
+    "Raise unless a model's two files lie in the folder, and nothing beside them that could run"
+    if not folder.is_dir():
+        raise FileNotFoundError(f'folder: expected a model folder, got {folder}, which is none')
     home = folder.resolve()
     homes = [home, home.parent.parent/'blobs'] if home.parent.name=='snapshots' else [home]
     for f in FILES:
-        if not (folder/f).is_file(): raise FileNotFoundError(f'folder: expected {f} in the model folder, got {folder} without it')
-        if (folder/f).resolve().parent not in homes: raise ValueError(f'folder: expected {f} itself in the model folder, got {folder}, where it is a link that leads out of it')
+        if not (folder/f).is_file():
+            raise FileNotFoundError(f'folder: expected {f} in the model folder, got {folder} without it')
+        if (folder/f).resolve().parent not in homes:
+            raise ValueError(f'folder: expected {f} itself in the model folder, got {folder}, '
+                             'where it is a link that leads out of it')
     for f in folder.iterdir():
-        if f.suffix.lower() in RUNS: raise ValueError(f'folder: expected no file beside a model that can run code when it is opened, got {_short(f.name)} in {folder}')
+        if f.suffix.lower() not in PICKLES+PROGRAMS: continue
+        want = 'no file beside a model that can run code when it is opened'
+        raise ValueError(f'folder: expected {want}, got {one_line(f.name, 80)} in {folder}')
 
 # %% ../../nbs/41_runtime.folder.ipynb #01860db3
 @patch_to(Predictor, cls_method=True)
 def from_pretrained(cls,
-    folder, # a folder that `save_pretrained` wrote, or the name of a model on the Hugging Face Hub, 'user/model'
+    folder, # of `save_pretrained`, or the name of a model on the Hugging Face Hub, 'user/model'
     device=None, # where to compute; the CPU if None
     revision:str|None=None, # of a model on the Hub: a branch, a tag or a commit
 ) -> Predictor:
-    "Open a model folder; what it holds is checked, and nothing in it is run"
+    "Open a model folder; its content is checked, and nothing in it is run"
     folder = model_folder(folder, revision)
     _check_files(folder)
-    model,task,preprocess,known = _build(_read_config(folder/'config.json'), folder/'config.json')
-    state = _read_weights(folder/'model.safetensors', _state(model, preprocess))
-    for name,m in dict(model=model, preprocess=preprocess).items():
-        m.load_state_dict({k.removeprefix(f'{name}.'): t for k,t in state.items() if k.startswith(f'{name}.')}, assign=True)
-        m.eval().to(device)
-    return cls(model, task, preprocess, **known)
+    predictor = _build(_read_config(folder/'config.json'), folder/'config.json', cls)
+    parts = _parts(predictor)
+    state = _read_weights(folder/'model.safetensors', parts.state_dict())
+    parts.load_state_dict(state, assign=True)
+    parts.eval().to(device)
+    return predictor
 
 # %% ../../nbs/41_runtime.folder.ipynb #fe43496c
-def _check_arch(cls, name):
-    params,forward = inspect.signature(cls).parameters,inspect.signature(cls.forward)
-    named = {k:p for k,p in params.items() if p.kind not in (p.VAR_POSITIONAL,p.VAR_KEYWORD)}
-    if list(named)[:2]!=['c_in','c_out'] or any(p.default is p.empty for p in list(named.values())[2:]):
-        raise TypeError(f'{name}: expected a constructor that takes c_in, c_out and arguments with defaults, got ({", ".join(map(str, params.values()))})')
-    if len(p := list(forward.parameters.values()))<3 or p[2].name!='lengths' or p[2].default is not None:
+def _arguments(cls):
+    "The named parameters of the constructor"
+    params = inspect.signature(cls).parameters
+    return {k: p for k,p in params.items() if p.kind not in (p.VAR_POSITIONAL,p.VAR_KEYWORD)}
+
+def _check_signatures(cls, name):
+    named = _arguments(cls)
+    must = [k for k,p in named.items() if p.default is p.empty]
+    if list(named)[:2]!=['c_in','c_out'] or not set(must)<={'c_in','c_out'}:
+        given = ', '.join(map(str, inspect.signature(cls).parameters.values()))
+        want = 'a constructor that takes c_in, c_out and arguments with defaults'
+        raise TypeError(f'{name}: expected {want}, got ({given})')
+    forward = inspect.signature(cls.forward)
+    params = list(forward.parameters.values())
+    if len(params)<3 or params[2].name!='lengths' or params[2].default is not None:
         raise TypeError(f'{name}: expected forward(self, x, lengths=None), got forward{forward}')
+
+def _check_init_args(model, name, named):
+    args = getattr(model, 'init_args', None)
+    if not isinstance(args, dict) or (args.get('c_in'),args.get('c_out'))!=(2,3):
+        want = "init_args, a dictionary with 'c_in' and 'c_out' as given"
+        raise TypeError(f'{name}: expected {want}, got {brief(args)}')
+    if lost := [k for k in named if k not in args]:
+        raise TypeError(f'{name}: expected all arguments in init_args, got none for {listed(lost)}')
+    _check_args(name, args)
+
+def _check_arch(cls, name):
+    _check_signatures(cls, name)
     try:
         with torch.device('meta'): model = cls(2, 3)
-    except Exception as e: raise ValueError(f'{name}: expected a class that {name}(2, 3) can build, also on the meta device, got an error: {e}') from e
-    args = getattr(model, 'init_args', None)
-    if not isinstance(args, dict) or (args.get('c_in'),args.get('c_out'))!=(2,3): raise TypeError(f"{name}: expected init_args, a dictionary with 'c_in' and 'c_out' as given, got {args!r}")
-    if lost := [k for k in named if k not in args]: raise TypeError(f'{name}: expected all arguments in init_args, got none for {lost}')
-    _check_args(name, args)
-    if not isinstance(getattr(model, 'head', None), nn.Module): raise TypeError(f'{name}: expected a head, the module that gives the scores, got {getattr(model, "head", None)!r}')
-    if lost := {k for k,_ in model.named_buffers()}-set(model.state_dict()): raise ValueError(f'{name}: expected buffers that are saved with the weights, got persistent=False for {sorted(lost)}')
+    except Exception as e:
+        want = f'a class that {name}(2, 3) can build, also on the meta device'
+        raise ValueError(f'{name}: expected {want}, got an error: {one_line(e, 120)}') from e
+    _check_init_args(model, name, _arguments(cls))
+    if not isinstance(head := getattr(model, 'head', None), nn.Module):
+        want = 'a head, the module that gives the scores'
+        raise TypeError(f'{name}: expected {want}, got {brief(head)}')
+    if lost := {k for k,_ in model.named_buffers()}-set(model.state_dict()):
+        raise ValueError(f'{name}: expected buffers that are saved with the weights, '
+                         f'got persistent=False for {listed(sorted(lost))}')
 
 # %% ../../nbs/41_runtime.folder.ipynb #47019b1b
 def register_arch(
     cls:type # a class of networks
 ) -> type: # itself, so that it can stand above a class as a decorator
     "Let model folders hold networks of this class, under its name"
-    if not (isinstance(cls, type) and issubclass(cls, nn.Module)): raise TypeError(f'cls: expected a class of modules, got {cls!r}')
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise TypeError(f'cls: expected a class of modules, got {brief(cls)}')
+    def place(cls): return f'{cls.__module__}.{cls.__qualname__}'
     name,there = cls.__name__,ARCHS.get(cls.__name__)
-    if there is not None and (there.__module__,there.__qualname__)!=(cls.__module__,cls.__qualname__): # but a cell may run again
-        raise ValueError(f'{name}: expected a name that no other class has, got that of {there.__module__}.{there.__qualname__}')
+    if there is not None and place(there)!=place(cls): # but a cell may run again
+        raise ValueError(f'{name}: expected a name that no other class has, got that of {place(there)}')
     _check_arch(cls, name)
     ARCHS[name] = cls
     return cls

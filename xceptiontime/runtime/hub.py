@@ -11,63 +11,74 @@ __all__ = ['FILES', 'model_folder', 'model_card']
 import html,re,tempfile
 from pathlib import Path
 from fastcore.basics import patch
-from .predictor import Predictor,_short
+from ..base.checks import one_line
+from .predictor import Predictor
 
 # %% ../../nbs/42_runtime.hub.ipynb #11d36853
 FILES = ('config.json','model.safetensors') # of a model folder
 
 def _hub():
-    "What reaches the Hugging Face Hub, or the line that installs it"
+    "The package that reaches the Hugging Face Hub, or the line that installs it"
     try: import huggingface_hub
-    except ImportError as e: raise ImportError(f"{e.name} is needed for models on the Hugging Face Hub: pip install 'xceptiontime[hub]'") from e
+    except ImportError as e:
+        raise ImportError(f'{e.name} is needed for models on the Hugging Face Hub: '
+                          "pip install 'xceptiontime[hub]'") from e
     return huggingface_hub
 
 def model_folder(
     folder, # a folder, or the name of a model on the Hugging Face Hub, 'user/model'
     revision:str|None=None, # of a model on the Hub: a branch, a tag or a commit
-) -> Path: # a folder here
-    "The folder itself if it is here, else where the two files of the model on the Hub are, downloaded if they have to be"
-    if Path(folder).exists() or not isinstance(folder, str) or not re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', folder):
-        if revision is not None: raise ValueError(f"revision: expected one with the name of a model on the Hugging Face Hub, got {revision!r} with {folder}")
-        return Path(folder)
+) -> Path: # a folder on this computer
+    "The folder itself if it is on this computer, else that of the model on the Hub, downloaded where it has to be"
+    is_name = isinstance(folder, str) and re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', folder)
+    if not is_name or Path(folder).exists():
+        if revision is None: return Path(folder)
+        raise ValueError('revision: expected one with the name of a model on the Hugging Face Hub, '
+                         f'got {revision!r} with {folder}')
     try: return Path(_hub().snapshot_download(folder, revision=revision, allow_patterns=list(FILES)))
     except (OSError, ValueError) as e:
-        raise FileNotFoundError(f'folder: expected a model folder or a model on the Hugging Face Hub, got {folder}, which is no folder here, and from the Hub came: {_short(e)}') from e
+        raise FileNotFoundError('folder: expected a model folder or a model on the Hugging Face Hub, '
+                                f'got {folder}, which is no folder here; the Hub says: {one_line(e, 120)}') from e
 
 # %% ../../nbs/42_runtime.hub.ipynb #5080e300
-def model_card(
-    predictor:Predictor,
-    repo:str, # its name on the Hub
-) -> str: # the text of README.md
-    "What the model is and how to load it, for its page on the Hub"
-    def cell(s): return html.escape(s, quote=False).replace('|', '&#124;')
-    facts = '\n'.join(f'| {k} | {cell(v)} |' for k,v in predictor.facts().items())
-    said = '' if not predictor.training else """
-Losses and metrics under *training* are of its last epoch, on the data it was trained and validated with. How it does on other data is not known.
-"""
-    return f"""---
+_card = """---
 library_name: xceptiontime
 tags:
 - time-series
 - xceptiontime
 ---
 
-# {repo.split('/')[-1]}
+# {title}
 
-A network for {predictor.task.name} of time series, trained with [xceptiontime](https://pypi.org/project/xceptiontime/).
+A network for {task} of time series, trained with [xceptiontime](https://pypi.org/project/xceptiontime/).
 
 |  |  |
 |---|---|
 {facts}
-{said}
+{note}
 ```python
 from xceptiontime.runtime import Predictor  # pip install 'xceptiontime[hub]'
 
 predictor = Predictor.from_pretrained('{repo}')
-predictor.predict(X)  # X: raw series (series, {predictor.preprocess.c_in} channels, steps)
+predictor.predict(X)  # X: raw series (series, {c_in} channels, steps)
 ```
 """
+_note = """
+Losses and metrics under *training* are of its last epoch, on the data it was trained and validated with.
+How it does on other data is not known.
+"""
 
+def model_card(
+    predictor:Predictor,
+    repo:str, # its name on the Hub
+) -> str: # the text of README.md
+    "Facts of the model and how to load it, for its page on the Hub"
+    def cell(s): return html.escape(s, quote=False).replace('|', '&#124;')
+    facts = '\n'.join(f'| {k} | {cell(v)} |' for k,v in predictor.facts().items())
+    return _card.format(title=repo.split('/')[-1], task=predictor.task.name, facts=facts, repo=repo,
+                        note=_note if predictor.training else '', c_in=predictor.preprocess.c_in)
+
+# %% ../../nbs/42_runtime.hub.ipynb #99b02ece
 @patch
 def push_to_hub(self:Predictor,
     repo:str, # name on the Hub, 'user/model'; made if there is none
@@ -81,5 +92,6 @@ def push_to_hub(self:Predictor,
     with tempfile.TemporaryDirectory() as d:
         folder = self.save_pretrained(Path(d)/'model')
         repo = api.create_repo(repo, private=private, exist_ok=True).repo_id
-        if not api.file_exists(repo, 'README.md'): (folder/'README.md').write_text(model_card(self, repo), encoding='utf-8')
+        if not api.file_exists(repo, 'README.md'):
+            (folder/'README.md').write_text(model_card(self, repo), encoding='utf-8')
         return api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message).commit_url

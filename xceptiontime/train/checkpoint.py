@@ -12,16 +12,18 @@ import pickle,random
 from pathlib import Path
 import numpy as np
 import torch
-from fastcore.basics import patch
 from fastcore.foundation import L
 from fastai.callback.core import Callback
+from ..base.checks import brief,one_line
 from ..base.files import whole_file
 
 # %% ../../nbs/55_train.checkpoint.ipynb #98074093
 def _random_state(learn):
+    "All random states that a training draws from"
     kind,keys,*rest = np.random.get_state()
     return dict(python=random.getstate(), numpy=(kind, keys.tolist(), *rest), torch=torch.get_rng_state(),
-                cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [], loaders=[dl.rng.getstate() for dl in learn.dls.loaders])
+                cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                loaders=[dl.rng.getstate() for dl in learn.dls.loaders])
 
 def _set_random_state(learn, s):
     kind,keys,*rest = s['numpy']
@@ -39,17 +41,22 @@ def _plain(v):
     if isinstance(v, (list,tuple,L)): return [_plain(o) for o in v]
     return v
 
-_counted = 'best','new_best','wait','hps' # what trackers and schedules remember from epoch to epoch
+_COUNTED = 'best','new_best','wait','hps' # what trackers and schedules remember from epoch to epoch
+
+def _counters(cb): return _plain({k: vars(cb)[k] for k in _COUNTED if k in vars(cb)})
 
 def _progress(learn):
+    "What the recorder and the callbacks have counted"
     rec = learn.recorder
-    return dict(lrs=_plain(rec.lrs), iters=_plain(rec.iters), losses=[o.item() for o in rec.losses], values=_plain(rec.values),
-                smooth=(rec.smooth_loss.count, rec.smooth_loss.val), train_iter=learn.train_iter,
-                callbacks=[_plain({k: vars(cb)[k] for k in _counted if k in vars(cb)}) for cb in learn.cbs])
+    return dict(lrs=_plain(rec.lrs), iters=_plain(rec.iters), losses=[o.item() for o in rec.losses],
+                values=_plain(rec.values), smooth=(rec.smooth_loss.count, rec.smooth_loss.val),
+                train_iter=learn.train_iter, callbacks=[_counters(cb) for cb in learn.cbs])
 
 def _set_progress(learn, s):
     rec = learn.recorder
-    rec.lrs,rec.iters,rec.losses,rec.values = s['lrs'],s['iters'],[torch.tensor(o) for o in s['losses']],[L(v) for v in s['values']]
+    for k in ('lrs','iters'): setattr(rec, k, s[k])
+    rec.losses = [torch.tensor(o) for o in s['losses']]
+    rec.values = [L(v) for v in s['values']]
     rec.smooth_loss.count,rec.smooth_loss.val = s['smooth']
     learn.train_iter,learn.final_record = s['train_iter'],rec.values[-1]
     for cb,state in zip(learn.cbs, s['callbacks']): vars(cb).update(state)
@@ -66,45 +73,51 @@ class Checkpoint(Callback):
         folder, # where `checkpoint.pt` is or will be; each run has a folder of its own
     ): self.path = Path(folder)/'checkpoint.pt'
 
+    @property
+    def idle(self):
+        "Only a training has a checkpoint: a search for a learning rate, a validation and a prediction have none"
+        return self.this_run.kind!='training'
+
     def _settings(self):
         "What must be the same for a run to go on"
-        return dict(epochs=self.n_epoch, batches=len(self.dls.train), passes=self.passes, series=len(self.dls.train_ds), callbacks=[cb.name for cb in self.learn.cbs],
+        return dict(epochs=self.n_epoch, batches=len(self.dls.train), passes=self.this_run.passes,
+                    series=len(self.dls.train_ds), callbacks=[cb.name for cb in self.learn.cbs],
                     weights={k: list(v.shape) for k,v in self.model.state_dict().items()})
 
+    def _check_settings(self, saved):
+        for k,v in self._settings().items():
+            if saved.get(k)==v: continue
+            what = '' if k=='weights' else f' {brief(v)}, got {brief(saved.get(k))}'
+            raise ValueError(f'{self.path}: expected the run that is now started, with the same {k}{what}; '
+                             'another run needs another folder')
+
     def before_fit(self):
-        self.idle = hasattr(self.learn, 'lr_finder') or hasattr(self.learn, 'gather_preds')
         if self.idle or not self.path.exists(): return
         s = self.load()
-        for k,v in self._settings().items():
-            if s['settings'].get(k)!=v:
-                what = '' if k=='weights' else f' {v}, got {s["settings"].get(k)}'
-                raise ValueError(f'{self.path}: expected the run that is now started, with the same {k}{what}; another run needs another folder')
+        self._check_settings(s['settings'])
         self.model.load_state_dict(s['model'])
         _set_optimizer(self.learn, s['optimizer'])
         _set_progress(self.learn, s['progress'])
         _set_random_state(self.learn, s['random'])
-        self.learn.first_epoch = s['epoch']+1
+        self.this_run.done = s['epoch']+1
 
     def after_epoch(self):
         if not self.idle: self.save()
 
-# %% ../../nbs/55_train.checkpoint.ipynb #afb440af
-@patch
-def save(self:Checkpoint):
-    "Write the state of the run; the one of the epoch before stays until this is whole"
-    learn = self.learn
-    state = dict(settings=self._settings(), epoch=self.epoch, model=self.model.state_dict(), optimizer=_optimizer(learn), progress=_progress(learn),
-                 random=_random_state(learn))
-    try:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(self.path, alone=True) as tmp: torch.save(state, tmp)
-    except (OSError, RuntimeError) as e: # torch wraps a full disk in a RuntimeError
-        raise OSError(f'{self.path}: expected room and leave to write {self.path.name}, got an error ({e}); what stood there before is kept') from e
+    def save(self):
+        "Write the state of the run; the one of the epoch before stays until this is whole"
+        learn = self.learn
+        state = dict(settings=self._settings(), epoch=self.epoch, model=self.model.state_dict(),
+                     optimizer=_optimizer(learn), progress=_progress(learn), random=_random_state(learn))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(self.path, alone=True) as tmp: torch.save(state, tmp)
+        except (OSError, RuntimeError) as e: # torch wraps a full disk in a RuntimeError
+            raise OSError(f'{self.path}: expected room and leave to write {self.path.name}, '
+                          f'got an error ({one_line(e, 100)}); what stood there before is kept') from e
 
-# %% ../../nbs/55_train.checkpoint.ipynb #288c9eb3
-@patch
-def load(self:Checkpoint) -> dict: # the state that `save` wrote
-    "Read the state of a run: numbers and tensors only, no code is run"
-    try: return torch.load(self.path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as e:
-        raise ValueError(f'{self.path}: expected a checkpoint, got a file that is none ({str(e).splitlines()[0]})') from e
+    def load(self) -> dict: # the state that `save` wrote
+        "Read the state of a run: numbers and tensors only, no code is run"
+        try: return torch.load(self.path, map_location='cpu', weights_only=True)
+        except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as e:
+            raise ValueError(f'{self.path}: expected a checkpoint, got a file that is none ({one_line(e, 100)})') from e

@@ -9,7 +9,8 @@ __all__ = ['TSDistributedDL', 'TSDistributedTrainer']
 
 # %% ../../nbs/56_train.distributed.ipynb #bc93f316
 from importlib.util import find_spec
-if find_spec('accelerate') is None: raise ImportError("distributed: expected the package accelerate, got none; pip install 'xceptiontime[distributed]'")
+if find_spec('accelerate') is None:
+    raise ImportError("distributed: expected the package accelerate, got none; pip install 'xceptiontime[distributed]'")
 
 # %% ../../nbs/56_train.distributed.ipynb #77d9cb16
 import torch
@@ -23,19 +24,20 @@ from .learner import TSLearner
 class TSDistributedDL(DistributedDL):
     "fastai's, which agrees on the order of series on a GPU, on a CPU too"
     def _broadcast(self, t, rank):
-        t = torch.as_tensor(t, dtype=torch.int64, device=self.device)
+        t = torch.as_tensor(t, dtype=torch.int64, device=self.device) # (series,)
         torch.distributed.broadcast(t, rank)
         return t.tolist()
 
 # %% ../../nbs/56_train.distributed.ipynb #6201a462
 class TSDistributedTrainer(DistributedTrainer):
     "fastai's `DistributedTrainer` with loaders of series"
-    def _wrap_dl(self, dl): return dl if isinstance(dl, DistributedDL) else TSDistributedDL(dl, device=self.learn.model.device)
+    def _wrap_dl(self, dl):
+        return dl if isinstance(dl, DistributedDL) else TSDistributedDL(dl, device=self.learn.model.device)
 
 # %% ../../nbs/56_train.distributed.ipynb #9e25a1b0
 @patch
 def to_distributed(self:TSLearner,
-    sync_bn:bool=True, # statistics of BatchNorm over all processes, where that can be: on GPUs, with series of equal length
+    sync_bn:bool=True, # BatchNorm's statistics over all processes, where that can be: on GPUs, series of equal length
     **kwargs # of accelerate's `Accelerator`
 ):
     "Add the callback that trains in several processes"

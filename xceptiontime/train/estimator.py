@@ -17,10 +17,10 @@ from sklearn.base import BaseEstimator,ClassifierMixin,RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array,check_consistent_length,check_is_fitted,column_or_1d,validate_data
-from ..base.checks import check_whole
+from ..base.checks import brief,check_whole
 from ..data.loaders import TSDataLoaders
 from .learner import ts_learner
-from ..processing.preprocess import check_series
+from ..processing.series import check_series
 from .recipe import batch_size,get_recipe
 from ..runtime.predictor import Predictor
 from ..processing.tasks import Classification,Regression
@@ -28,11 +28,13 @@ from ..processing.tasks import Classification,Regression
 # %% ../../nbs/57_train.estimator.ipynb #8b427f68
 def _is_table(X):
     "Is `X` (samples, steps), which scikit-learn can validate, rather than a collection of series?"
-    if isinstance(X, (list,tuple)): return len({np.shape(o) for o in X})<=1 and np.ndim(X[0] if len(X) else X)<=1
-    return getattr(X, 'ndim', 2)<3
+    if not isinstance(X, (list,tuple)): return getattr(X, 'ndim', 2)<3
+    return len({np.shape(o) for o in X})<=1 and np.ndim(X[0] if len(X) else X)<=1
 
 def _to_bytes(predictor):
-    with tempfile.TemporaryDirectory() as d: return {f.name: f.read_bytes() for f in predictor.save_pretrained(Path(d)/'model').iterdir()}
+    "The files of a model folder"
+    with tempfile.TemporaryDirectory() as d:
+        return {f.name: f.read_bytes() for f in predictor.save_pretrained(Path(d)/'model').iterdir()}
 
 def _from_bytes(files):
     with tempfile.TemporaryDirectory() as d:
@@ -54,26 +56,33 @@ class XceptionTimeEstimator(BaseEstimator):
         resample:int|None=None, # stretch or squeeze all series to so many steps
         crop:int|None=None, # or keep so many in the middle of each
         n_estimators:int=1, # networks, whose answers are averaged; 5 is usual
-        random_state=None, # a number, numpy's `RandomState`, or None for numpy's global one; leaves torch's random state alone
+        random_state=None, # a number, a `RandomState`, or None for numpy's global one; torch's own is left alone
         verbose:int=0, # 0 is silent, 1 prints a line an epoch
     ):
-        self.epochs,self.lr,self.bs,self.nf,self.ks,self.scale,self.missing,self.mu = epochs,lr,bs,nf,ks,scale,missing,mu
+        self.epochs,self.lr = epochs,lr
+        self.bs = bs
+        self.nf,self.ks = nf,ks
+        self.scale,self.missing = scale,missing
+        self.mu = mu
         self.resample,self.crop = resample,crop
-        self.n_estimators,self.random_state,self.verbose = n_estimators,random_state,verbose
+        self.n_estimators,self.random_state = n_estimators,random_state
+        self.verbose = verbose
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array,tags.input_tags.allow_nan = True,self.missing!='raise'
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = self.missing!='raise'
         return tags
 
     def __sklearn_is_fitted__(self): return hasattr(self, 'predictors_')
 
-    def __getstate__(self):
-        state = super().__getstate__()
-        return {**state, 'predictors_': [_to_bytes(p) for p in state['predictors_']]} if 'predictors_' in state else state
+    def _with_predictors(self, state, f):
+        "`state` with `f` of each predictor, if it is that of a fitted estimator"
+        if 'predictors_' not in state: return state
+        return {**state, 'predictors_': [f(p) for p in state['predictors_']]}
 
-    def __setstate__(self, state):
-        super().__setstate__({**state, 'predictors_': [_from_bytes(b) for b in state['predictors_']]} if 'predictors_' in state else state)
+    def __getstate__(self): return self._with_predictors(super().__getstate__(), _to_bytes)
+    def __setstate__(self, state): super().__setstate__(self._with_predictors(state, _from_bytes))
 
 # %% ../../nbs/57_train.estimator.ipynb #71386d08
 @patch
@@ -85,28 +94,43 @@ def _forget(self:XceptionTimeEstimator):
 def _series(self:XceptionTimeEstimator, X, reset=False):
     "`X` in a form that `check_series` takes; a table is validated by scikit-learn, to which its columns are features"
     if _is_table(X):
-        return validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite=True if self.missing=='raise' else 'allow-nan', ensure_min_samples=1+reset)
-    if reset and len(X)<2: raise ValueError(f'X: expected 2 or more series to train on, got {len(X)}')
+        finite = True if self.missing=='raise' else 'allow-nan'
+        return validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite=finite,
+                             ensure_min_samples=1+reset)
+    if reset and len(X)<2:
+        raise ValueError(f'X: expected 2 or more series to train on, got {len(X)}')
     check_series(X)
     return X
+
+@patch
+def _targets(self:XceptionTimeEstimator, y):
+    "scikit-learn's own words where there are none"
+    if y is None:
+        raise ValueError(f'{type(self).__name__} requires y to be passed, but the target y is None')
+    return y
+
+# %% ../../nbs/57_train.estimator.ipynb #197f93be
+@patch
+def _train(self:XceptionTimeEstimator, X, y, task, seed) -> Predictor:
+    "One network"
+    recipe = get_recipe(**{k: getattr(self, k) for k in ('epochs','lr','bs') if getattr(self, k) is not None})
+    with no_random(seed):
+        dls = TSDataLoaders.from_arrays(
+            X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, mu=self.mu,
+            resample=self.resample, crop=self.crop, bs=batch_size(recipe['bs'], len(X)), seed=seed)
+        learn = ts_learner(dls, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed)
+        if self.verbose: learn.fit_recipe(recipe)
+        else:
+            with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)
+    learn.model.eval()
+    return learn.predictor()
 
 @patch
 def _fit(self:XceptionTimeEstimator, X, y, task):
     "Train the networks on series and targets that were checked"
     check_whole(n_estimators=self.n_estimators)
-    recipe = get_recipe(**{k: v for k in ('epochs','lr','bs') if (v := getattr(self, k)) is not None})
-    predictors = []
-    for seed in check_random_state(self.random_state).randint(2**31-1, size=self.n_estimators).tolist():
-        with no_random(seed):
-            dls = TSDataLoaders.from_arrays(X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, mu=self.mu,
-                                             resample=self.resample, crop=self.crop, bs=batch_size(recipe['bs'], len(X)), seed=seed)
-            learn = ts_learner(dls, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed)
-            if self.verbose: learn.fit_recipe(recipe)
-            else:
-                with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)
-        learn.model.eval()
-        predictors.append(learn.predictor())
-    self.predictors_ = predictors
+    seeds = check_random_state(self.random_state).randint(2**31-1, size=self.n_estimators).tolist()
+    self.predictors_ = [self._train(X, y, task, seed) for seed in seeds]
     return self
 
 # %% ../../nbs/57_train.estimator.ipynb #6a706887
@@ -119,14 +143,15 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
         "Train on all of `X`; `classes_` are the labels in the order of the probabilities"
         self._forget()
         X = self._series(X, reset=True)
-        if y is None: raise ValueError(f'{type(self).__name__} requires y to be passed, but the target y is None')
-        y = column_or_1d(y, warn=True)
+        y = column_or_1d(self._targets(y), warn=True)
         check_classification_targets(y)
         check_consistent_length(X, y)
         self.classes_,codes = np.unique(y, return_inverse=True)
-        if len(self.classes_)<2: raise ValueError(f'y: expected 2 or more classes, got one class, {self.classes_[0]!r}')
+        if len(self.classes_)<2:
+            raise ValueError(f'y: expected 2 or more classes, got one class, {brief(self.classes_[0])}')
         try: task = Classification(self.classes_)
-        except (TypeError, ValueError): task = Classification(range(len(self.classes_))) # labels that a model folder cannot hold, such as fractions
+        except (TypeError, ValueError): # labels that a model folder cannot hold, such as fractions
+            task = Classification(range(len(self.classes_)))
         return self._fit(X, task.vocab[codes], task)
 
     def predict_proba(self,
@@ -154,8 +179,7 @@ class XceptionTimeRegressor(RegressorMixin, XceptionTimeEstimator):
         "Train on all of `X`, on targets of mean 0 and deviation 1; answers are in the units of `y`"
         self._forget()
         X = self._series(X, reset=True)
-        if y is None: raise ValueError(f'{type(self).__name__} requires y to be passed, but the target y is None')
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name='y')
+        y = check_array(self._targets(y), ensure_2d=False, dtype=np.float64, input_name='y')
         if y.ndim==2 and y.shape[1]==1: y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         return self._fit(X, y, Regression.fit(y))

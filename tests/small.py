@@ -1,0 +1,25 @@
+"Small series of every kind of target, and small learners for them"
+import numpy as np, torch
+from torch import nn
+from xceptiontime.data.loaders import TSDataLoaders
+from xceptiontime.train.learner import ts_learner
+
+X = np.random.default_rng(0).normal(size=(24,2,40)).astype(np.float32)
+ragged = [x[:,:20+i%5*4] for i,x in enumerate(X)]
+splits = np.arange(12), np.arange(12, 24)
+classes = np.arange(24)%3
+two_labels = np.c_[classes==0, classes<2].astype(int)
+
+def learner(X=X, y=classes, **kwargs):
+    arch = {k: kwargs.pop(k) for k in ('arch','adaptive_size','head') if k in kwargs}
+    return ts_learner(TSDataLoaders.from_arrays(X, y, splits, device='cpu', **kwargs), nf=2, seed=0, **arch)
+
+class Linear(nn.Module):
+    "As simple as a network with known importances gets"
+    def __init__(self, c_in, c_out):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.,0.,-2.,.5]))
+        self.head = nn.Identity()
+    def forward(self, x, lengths=None): return (x[:,0,:4]*self.weight).sum(1, keepdim=True)
+
+def close(a, b, atol): np.testing.assert_allclose(a, b, rtol=0, atol=atol)
