@@ -12,7 +12,6 @@ import inspect
 from functools import partial
 from textwrap import fill
 import numpy as np
-import pandas as pd
 import torch
 from fastcore.basics import PrettyString,patch,patch_to
 from fastcore.foundation import L
@@ -37,19 +36,24 @@ def _series(X, c_in=None):
         raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]}')
     return X,None
 
-def _targets(y, n):
-    "Targets as `as_targets` returns them, one for each of `n` series"
+def _check_count(y, n):
+    "Raise unless there is a target for each of `n` series"
     if y is None:
         raise TypeError('y: expected a target for each series, got None')
     if len(y)!=n:
         raise ValueError(f'y: expected {n} targets for as many series, got {len(y)}')
+
+def _targets(y, n):
+    "Targets as `as_targets` returns them, one for each of `n` series"
+    _check_count(y, n)
     return as_targets(y)
 
 def _in_order(y, column, name=lambda o: o):
     "`y` with the order of the classes in `column`, by their names in `y`, where that is an ordered categorical"
     order = ordered_classes(column)
-    if order is not None: order = [name(o) for o in order]
-    return y if order is None else pd.Categorical(y, order, ordered=True)
+    if order is None: return y
+    from pandas import Categorical # of which `column` is one
+    return Categorical(y, [name(o) for o in order], ordered=True)
 
 def _take(y, idxs):
     "The targets at `idxs`"
@@ -248,7 +252,8 @@ def _new_dl(dl, own, X, y, bs, **kwargs):
     if isinstance(X, TSDataset): return dl.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
     X,lengths = _series(X, own.preprocess.c_in)
     own.preprocess.check(X, lengths)
-    codes = None if y is None else own.task.encode(_targets(y, len(X)))
+    if y is not None: _check_count(y, len(X))
+    codes = None if y is None else own.task.encode(y)
     ds = TSDataset(X, codes, own.task, own.preprocess, lengths=lengths,
                    channels=own.channels, rate=own.rate)
     return dl.new(ds, bs=bs, shuffle=False, **kwargs)
