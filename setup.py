@@ -17,9 +17,13 @@ setup(
     author=cfg['author'],
     license_expression=cfg['license'],
     keywords=cfg['keywords'].split(),
-    classifiers=[f"Development Status :: {cfg['status']}", f"Intended Audience :: {cfg['audience']}", 'Programming Language :: Python :: 3 :: Only'],
+    classifiers=[f"Development Status :: {cfg['status']}", f"Intended Audience :: {cfg['audience']}",
+                 'Programming Language :: Python :: 3 :: Only'],
     packages=find_packages(include=[lib, f'{lib}.*']),
     install_requires=cfg['requirements'].split(),
-    extras_require={k.removesuffix('_requirements'): v.split() for k,v in cfg.items() if k.endswith('_requirements')},
-    entry_points=dict(console_scripts=[f'{lib}={lib}.cli:main'], nbdev=[f'{lib}={lib}._modidx:d']),
+    extras_require={k.removesuffix('_requirements'): v.split()
+                    for k,v in cfg.items() if k.endswith('_requirements')},
+    entry_points=dict(
+        console_scripts=[f'{lib}={lib}.cli:main'],
+        nbdev=[f'{lib}={lib}._modidx:d']),
 )

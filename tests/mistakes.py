@@ -143,7 +143,36 @@ TypeError: y: expected a target for each series, got None
 
 # a missing label
 load(X, [None, *y[1:]], splits)
-TypeError: ... labels of one kind, strings, integers or booleans, got NoneType, str
+ValueError: y: expected a target for each series, got None for series 0, 1 such in all; splits= of
+    your own can leave it out
+
+# a missing label, and no splits
+load(X, pd.Series([*y[:-1], None]))
+ValueError: y: expected a target for each series, got nan for series 39, 1 such in all; splits= of
+    your own can leave it out
+
+# a missing label among lists
+load(X, [['rest'], None, ['rest','fist'], ['fist']]*10)
+ValueError: y: expected a target for each series, got None for series 1, 10 such in all
+
+# a missing label to divide by
+get_splits([None, *y[1:]])
+ValueError: y: expected a target for each sample, got None for sample 0, 1 such in all
+
+# lists of one label
+load(X, [[o] for o in y], splits)
+ValueError: y: expected one label a series, or lists of several, got 30 lists of one; [o[0] for o in
+    y] makes classes, task='multilabel' labels
+
+# a label for each step
+load(X, rng.integers(0, 2, (40,50)), splits)
+ValueError: y: expected a target for each series, got one for each of its 50 steps;
+    TSDataLoaders.from_recordings(X, y, length) makes windows with a label each
+
+# bytes that are no text
+load(X, [b'\xff', b'rest']*20, splits)
+ValueError: y: expected text, got bytes that are not UTF-8, b'\xff'; np.char.decode(y, 'latin-1')
+    decodes others
 
 # words and numbers
 load(X, ['rest', 1]*20, splits)
@@ -195,11 +224,11 @@ TypeError: y: expected numbers, got <U4
 
 # NaN among numbers
 load(X, np.where(np.arange(40)==3, np.nan, numbers), splits)
-ValueError: y: expected finite numbers, got nan for series 3, 1 such in all
+ValueError: y: expected a target for each series, got nan for series 3, 1 such in all
 
 # NaN among numbers, in validation
 load(X, np.where(np.arange(40)==33, np.nan, numbers), splits)
-ValueError: y (validation split): expected finite numbers, got nan for series 3
+ValueError: y: expected a target for each series, got nan for series 33, 1 such in all
 
 # infinity among numbers
 load(X, np.where(np.arange(40)==3, np.inf, numbers), splits)
@@ -227,7 +256,7 @@ ValueError: y: expected 0 and 1 in two dimensions of integers, got 2; task='regr
     as numbers
 
 # a label that training never saw
-load(X, [['a'],['b']]*15+[['c']]*10, splits)
+load(X, [['a'],['b','a']]*15+[['c']]*10, splits)
 ValueError: y (validation split): expected labels among the 2 labels 'a', 'b', got 'c' for series 0
 
 # labels where columns are fewer
@@ -313,6 +342,10 @@ ValueError: valid_size: expected a share between 0 and 1
 # a group that is not there
 get_splits(y, groups=np.arange(40)%4, valid_groups=[7])
 ValueError: valid_groups: expected some of the groups 0, 1, 2, 3, got 7
+
+# series instead of a dataset
+dls.valid.new(X)
+TypeError: dataset: expected a TSDataset, got 'ndarray'; dls.test_dl(X) makes a loader of series
 
 # no series in a batch
 load(X, y, splits, bs=0)

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+from searched import searched
 from xceptiontime.data.windows import crop_series, resample_series
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing import series
@@ -51,18 +52,6 @@ def by_pandas(s, how, mean):
     if how=='ffill': s = s.ffill()
     if how=='interpolate': s = s.interpolate('linear', limit_direction='both')
     return s.fillna(mean).to_numpy()
-
-def searched(*strategies, quick=25, long=150, first=()):
-    "A property test in two runs, of which the long one is marked slow"
-    def two(check):
-        def test(n):
-            f = given(*strategies)(check)
-            for e in first: f = example(*e)(f)
-            settings(max_examples=n, deadline=None)(f)()
-        test.__doc__ = check.__doc__
-        runs = [pytest.param(quick, id='quick'), pytest.param(long, id='long', marks=pytest.mark.slow)]
-        return pytest.mark.parametrize('n', runs)(test)
-    return two
 
 def check_channel(got, x, seen, how, mean):
     "One channel of one series: as pandas fills it, and what was there is not touched"

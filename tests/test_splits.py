@@ -198,7 +198,7 @@ def test_regression_targets_have_small_and_large_in_each_part():
     for part in get_splits(y, .1, .1, seed=0)[1:]: assert np.bincount(q[part]).tolist()==[2]*10
     for _,v in get_splits(y, n_splits=5, seed=0): assert np.bincount(q[v]).tolist()==[4]*10
     assert np.ptp(np.bincount(q[get_splits(y, .1, stratify=False, seed=0)[1]], minlength=10))>0
-    with pytest.raises(ValueError, match='got 1 NaN'): get_splits([1.,np.nan,2.,3.])
+    with pytest.raises(ValueError, match='got nan for sample 1, 1 such'): get_splits([1.,np.nan,2.,3.])
     assert len(get_splits([1.,np.nan,2.,3.], stratify=False)[1])==1
     assert len(get_splits(np.array([0.,1.]*5), 2, seed=0)[1])==2
 
@@ -261,7 +261,8 @@ def test_a_missing_group_cannot_hide_a_leak(none):
     (ValueError, 'groups: expected an id for each sample, got none for 1 of 10',
         dict(groups=np.array(['2020-01-01']*9+['NaT'], 'M8[D]'))),
     (TypeError, 'groups: expected ids of one kind', dict(groups=np.array([1,'a']*5, dtype=object))),
-    (TypeError, 'cannot be sorted together', dict(y=np.array([None,'a']*5, dtype=object))),
+    (TypeError, 'cannot be sorted together', dict(y=np.array([1,'a']*5, dtype=object))),
+    (ValueError, 'got None for sample 0, 5 such', dict(y=np.array([None,'a']*5, dtype=object))),
 ])
 def test_refused(err, words, kw):
     with pytest.raises(err, match=words): get_splits(**{**dict(y=[0,1]*5), **kw})

@@ -5,7 +5,7 @@ import pytest
 
 root = Path(__file__).parent.parent
 NOTEBOOKS = sorted((root/'nbs').rglob('[0-9]*.ipynb'))
-FILES = sorted([*(root/'tests').glob('*.py'), *(root/'benchmarks').glob('*.py'), *(root/'tools').glob('*.py')])
+FILES = sorted(p for d in ('tests','benchmarks','tools') for p in (root/d).glob('*.py'))
 WIDTH = 100 # characters that nine in ten lines keep to; `ruff check` holds the limit of 120
 LONGEST, MOST = 30, 7 # lines of a function's body, parameters of a function that no user calls
 

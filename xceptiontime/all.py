@@ -1,14 +1,12 @@
-"All that a notebook calls: fastai's own names and those of this project, of which none takes the place of one of fastai's"
+"All that a notebook calls: fastai's own names, and those of this project beside them"
 from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *
-from .base.checks import *
-from .base.files import *
 from .models.layers import (AdaptiveAvgPool1d, Add, BatchNorm1d, BN1d, Concat, Conv1d, ConvBlock, GAP1d, MaxPool1d,
     SeparableConv1d, check_bias, check_weight, count_parameters, get_layers, is_bn, is_conv, is_layer, is_linear)
 from .models.xceptiontime import *
 from .models.inception import *
-from .processing.series import *
+from .processing.series import check_channels, check_series, crop_series, resample_series
 from .processing.preprocess import *
 from .processing.targets import as_targets
 from .processing.tasks import *
@@ -35,7 +33,7 @@ from .train.recipe import RECIPES, AverageWeights, batch_size, get_recipe, recip
 from .train.estimator import *
 from .explain.attribution import *
 from .explain.importance import *
-from .explain.plots import *
+from .explain.plots import plot_confusion_matrix, plot_embedding, plot_top_losses
 from .explain.calibrate import *
 from .bench.benchmark import read_rows, run_benchmark
 from .bench.comparison import ablation, mean_ranks, pairwise, plot_ranks, plot_scatter, published

@@ -183,17 +183,18 @@ def read_ts(
         head,nums = TSHeader(source, lines),NumberReader(source)
         y,shapes = [],[]
         shape = first = None
+        has_target,stamped = head.has_target,head.timestamps
         for text in lines:
-            if head.has_target:
+            if has_target:
                 text,target = _split_target(head, text)
                 y.append(target)
-            if head.timestamps: text = drop_times(source, text)
+            if stamped: text = drop_times(source, text)
             if (new := _shape(source, text))!=shape:
                 shape,first = new,first or (source.line, *new)
                 _check_shape(head, shape, first)
             shapes.append(shape)
             source.keep()
-            nums.add(text.replace(b':', b','))
+            nums.add(text.replace(b':', b',') if shape[0]>1 else text)
         if not shapes: source.fail('a series after @data', 'none', line=head.said['data'][0])
     X = nums.series(shapes)
     if head.missing is False and nums.missing:
@@ -344,7 +345,7 @@ def _load_arrays(source, keys):
         except _broken as e:
             if e is source.error:
                 raise
-            source.fail('arrays as numpy saves them', str(e))
+            source.fail('arrays as numpy saves them', e)
 
 # %% ../../nbs/30_data.formats.ipynb #44e56f77
 def _check_y(source, y, n, key, kind):

@@ -58,12 +58,13 @@ class Source:
 
     def fail(self,
         expected:str, # what should have stood there
-        got, # what stood there: bytes as in the file, or a description
+        got, # what stood there: bytes as in the file, a description, or another library's error
         line:int|None=None, # where, if not in the line being read
         row:int|None=None, # or in which row, counted from 0
     ):
         "Raise the error for a file that cannot be read"
         if isinstance(got, bytes): got = brief(got[:400].decode('utf-8', 'replace'), 63)
+        if isinstance(got, Exception): got = str(got) or type(got).__name__
         if row is not None and self.rows: line = self.rows[row]
         elif row is not None: got = f'{one_line(got, 60)} in row {row}'
         else: line = line or self.line

@@ -11,6 +11,7 @@ __all__ = ['check_splits', 'get_splits']
 from numbers import Integral, Real
 import numpy as np
 from ..base.checks import brief, check_whole, listed, one_line
+from ..processing.targets import as_targets, check_there, missing_targets
 
 # %% ../../nbs/34_data.splits.ipynb #ca010a6e
 _parts = 'train','valid','test'
@@ -218,18 +219,15 @@ def _count(size, n, name, least=1):
 
 # %% ../../nbs/34_data.splits.ipynb #32260ddb
 def _strata(y, stratify, smallest):
-    "The stratum of each sample; whether strata are classes, that all have to be in each part"
+    "The stratum of each sample, of which none is missing; whether strata are classes, that have to be in each part"
     if not stratify or y.ndim>1: return np.zeros(len(y), int),False
     if y.dtype.kind=='f':
-        if np.isnan(y).any():
-            raise ValueError(f'y: expected targets without NaN to stratify by, got {np.isnan(y).sum()} NaN; '
-                             'stratify=False does without')
         bins = max(1, min(10, smallest))
         return np.unique(np.searchsorted(np.sort(y), y)*bins//len(y), return_inverse=True)[1],False
     try: return np.unique(y, return_inverse=True)[1],True
     except TypeError as e:
         raise TypeError(f'y: expected labels of one kind, got some that cannot be sorted together '
-                        f'({one_line(e, 120)}); stratify=False does without') from None
+                        f'({one_line(e, 120)})') from None
 
 # %% ../../nbs/34_data.splits.ipynb #35d991ef
 _anyway = 'stratify=False splits without regard to classes (of loaders: splits=dict(stratify=False))'
@@ -314,9 +312,17 @@ def _units(n, groups, ordered):
     _,first,of = np.unique(groups, return_index=True, return_inverse=True)
     return first[of] # a group is known by the place where it first appears
 
+def _to_divide(y):
+    "Targets as an array: lists of labels as rows, a column as the labels in it"
+    if not hasattr(y, '__len__') or isinstance(y, str): return np.asarray(y)
+    y = as_targets(y)
+    if isinstance(y, list): return np.where(missing_targets(y), np.nan, 0.)[:,None] # (n, 1)
+    return y[:,0] if y.shape[1:]==(1,) and y.dtype.kind in 'Uiu' else y
+
+
 # %% ../../nbs/34_data.splits.ipynb #6e04e857
 def get_splits(
-    y, # (n,) labels or numbers, (n, outputs) for several a sample
+    y, # (n,) labels or numbers, (n, outputs) or lists of labels for several a sample
     valid_size=.2, # validation part: a share of all samples, or a number of them
     test_size=0., # test part: likewise, 0 for none
     groups=None, # (n,) ids of subject, session or recording: none is divided among parts
@@ -329,7 +335,7 @@ def get_splits(
     gap=0 # with `ordered`: how many samples to leave out before each later part
 ): # (train, valid) or (train, valid, test), int64 indices in rising order; a list of such tuples where n_splits>1
     "Divide samples into a training, a validation and perhaps a test part"
-    y,named = np.asarray(y),dict(valid_groups=valid_groups, test_groups=test_groups)
+    y,named = _to_divide(y),dict(valid_groups=valid_groups, test_groups=test_groups)
     _check_args(y, groups, named, n_splits, ordered, gap)
     n,rng = len(y),np.random.default_rng(seed)
     groups = None if groups is None else _check_groups(groups, n)
@@ -339,6 +345,7 @@ def get_splits(
     t = 0 if test_groups is not None else _count(test_size, n, 'test_size', least=0)
     def deal(sizes, **kwargs):
         i = np.flatnonzero(part==0)
+        if stratify and not ordered and y.ndim==1: check_there(y, series=i, of='sample')
         return i,_deal(y[i], None if unit is None else unit[i], sizes, stratify, ordered, rng, **kwargs)
     if v or t:
         i,dealt = deal([(part==0).sum()-v-t] + [o for o in (v,t) if o])

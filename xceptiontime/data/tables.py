@@ -72,8 +72,8 @@ class Columns:
         known = set(names)
         for k,o in [*roles.items(), *(('columns',o) for o in self.columns or ())]:
             if o not in known:
-                raise ValueError(f'{k}: expected one of the columns {listed(names, 20, 120)}, '
-                                 f'got {brief(o)}')
+                raise ValueError(f'{k}: expected one of the columns {listed(names, 20, 160)}, '
+                                 f'got {brief(o, 60)}')
         if self.columns is not None: return self.columns
         res = [o for o in names if o not in roles.values()]
         if not res:
@@ -191,9 +191,16 @@ def _as_table(rows, columns, groups):
 def _is_missing(v):
     return v is None or type(v).__name__ in ('NAType','NaTType') or isinstance(v, Real) and v!=v
 
+def _with_index(df, columns, more):
+    "`df` with the levels of its index that `columns` name as columns"
+    named = {*columns.roles.values(), *more.values(), *(columns.columns or ())}-set(df.columns)
+    levels = [o for o in getattr(df.index, 'names', ()) if o is not None and o in named]
+    return df.reset_index(levels) if levels else df
+
 class _FrameRows:
     "The rows of a DataFrame"
     def __init__(self, source, df, columns, **more):
+        df = _with_index(df, columns, more)
         self.source,self.df = source,df
         self.names = columns.values(df.columns, **more)
         if not len(df): source.fail('at least one row', 'none')
@@ -220,7 +227,8 @@ class _FrameRows:
         "A column as a list without missing values and without blanks around text"
         a = np.asarray(self.df[name])
         if a.dtype.kind in 'Mm': a = list(a)
-        else: a = [o.strip() if isinstance(o, str) else o for o in a.tolist()]
+        else: a = [o.decode(errors='replace') if isinstance(o, bytes) else o for o in a.tolist()]
+        a = [o.strip() if isinstance(o, str) else o for o in a]
         for i,v in enumerate(a):
             if _is_missing(v) or v!=v or isinstance(v, str) and not v:
                 self.source.fail(f'a value in column {brief(name, 30)}', brief(v), row=i)
@@ -249,7 +257,7 @@ def _csv_rows(source, f, sep):
             width = width or len(row)
             if len(row)!=width: source.fail(f'{width} fields as in the first row', f'{len(row)}')
             yield row
-    except csv.Error as e: source.fail(f'fields separated by {sep!r}', str(e))
+    except csv.Error as e: source.fail(f'fields separated by {sep!r}', e)
 
 def _csv_names(source, row, header):
     "The names of the columns, if the first row looks like names"
@@ -332,7 +340,7 @@ def _parquet(source, head=False):
             if head: return pyarrow.parquet.read_schema(f).empty_table().to_pandas()
             return pyarrow.parquet.read_table(f).to_pandas()
         except (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as e:
-            source.fail('a parquet file', str(e))
+            source.fail('a parquet file', e)
 
 # %% ../../nbs/32_data.tables.ipynb #68b3ae18
 def _is_frame(table): return hasattr(table, 'columns')

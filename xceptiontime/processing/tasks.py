@@ -16,7 +16,8 @@ from torch import nn
 from fastcore.basics import patch,patch_to
 from ..base.checks import brief,check_number,listed
 from .conformal import check_tables
-from .targets import are_whole,as_labels,as_numbers,as_targets,as_vocab,label_codes
+from xceptiontime.processing.targets import (LabelLists,are_whole,as_labels,as_numbers,as_targets,as_vocab,check_there,
+    label_codes,ordered_classes)
 
 # %% ../../nbs/24_processing.tasks.ipynb #53f09604
 class TaskLoss(nn.Module):
@@ -216,7 +217,9 @@ def encode(self:MultiLabel,
 ) -> np.ndarray: # 0/1 (samples, labels), float32
     "Targets to zeros and ones; a label that is not in the vocabulary raises"
     if not len(y): return np.zeros((0, self.c_out), np.float32)
-    y = as_targets(y)
+    own = self.lists and self.vocab.dtype.kind!='U' and isinstance(y, (list,tuple)) # 0 and 1 may be labels
+    y = LabelLists(y) if own else as_targets(y)
+    check_there(y, name)
     if isinstance(y, list): return self._encode_lists(y, name)
     if y.shape[1:]!=(self.c_out,):
         raise ValueError(f'{name}: expected 0 and 1 as (samples, {self.c_out} labels), got shape {y.shape}')
@@ -466,6 +469,7 @@ def _kind_2d(y):
         said = 'floats that are all 0 or 1 are learned as labels (multi-label)'
         return 'multilabel',f"{said}; task='regression' learns them as numbers"
     if binary: return 'multilabel',None
+    if y.shape[1]==1 and y.dtype.kind!='f': return _kind_1d(y[:,0]) # a column
     if y.dtype.kind in 'iu':
         got = f"{y[(y!=0)&(y!=1)][0]}; task='regression' learns them as numbers"
         raise ValueError(f'y: expected 0 and 1 in two dimensions of integers, got {got}')
@@ -482,16 +486,38 @@ def _kind_1d(y):
     said = f'{n} different integers in {len(y)} series are learned as classes'
     return 'classification',f"{said}; task='regression' learns them as numbers"
 
+def _kind_of_lists(y, vocab):
+    "What is said of lists of labels that may be rows of a table"
+    lens = {len(o) for o in y}
+    if y.sets or len(lens)!=1 or len(y)<2 or lens=={0}: return 'multilabel',None
+    n = lens.pop()
+    if n==1:
+        hint = "[o[0] for o in y] makes classes, task='multilabel' labels"
+        raise ValueError(f'y: expected one label a series, or lists of several, got {len(y)} lists of one; {hint}')
+    if vocab is not None: return 'multilabel',None
+    said = f'lists of {n} for each of {len(y)} series are learned as labels, of which each has {n} (multi-label)'
+    if isinstance(y[0][0], str): return 'multilabel',f'{said}; [o[0] for o in y] takes the first as classes'
+    return 'multilabel',f"{said}; task='regression' learns them as numbers"
+
 def _kind(y, vocab):
     "The name of the task that `y` looks like, and what to warn of"
-    if isinstance(y, list): return 'multilabel',None
-    if vocab is not None: return ('multilabel' if y.ndim==2 else 'classification'),None
+    if isinstance(y, list): return _kind_of_lists(y, vocab)
+    several = y.ndim==2 and (vocab is None or y.shape[1]>1 or len(vocab)==1)
+    if vocab is not None: return ('multilabel' if several else 'classification'),None
     return _kind_2d(y) if y.ndim==2 else _kind_1d(y)
 
 # %% ../../nbs/24_processing.tasks.ipynb #73e27d71
-def _classification(y, vocab):
+_as_missing = '','nan','NaN','<NA>','NaT','None' # as `str` and `astype(str)` write it
+
+def _classification(y, vocab, order=None):
     if vocab is not None: return Classification(vocab)
-    vocab = np.unique(as_labels(y))
+    labels = as_labels(y)
+    vocab = np.unique(labels)
+    for v in vocab:
+        if v not in _as_missing: continue
+        said = f'{(labels==v).sum()} of {len(y)} training series have the label {str(v)!r}, a missing one?'
+        warnings.warn(f'y: {said} splits= of your own can leave them out, vocab= says that it is a class', stacklevel=3)
+    if order is not None: vocab = np.array([v for v in order if v in set(vocab.tolist())])
     if len(vocab)<2:
         raise ValueError(f'y: expected 2 or more classes in the training series, got [{listed(vocab)}]')
     return Classification(vocab)
@@ -516,6 +542,7 @@ def infer_task(
     vocab=None, # classes or labels in the order of the scores; those in `y`, sorted, if None
     target_names=None, # names of the outputs of a regression
     units=None, # their units, or one for all
+    order=None, # classes in their order, of which those in `y` are taken; that of an ordered categorical if None
 ):
     "The task that fits `y`; what is ambiguous is decided as above, with a warning"
     if isinstance(task, _Task):
@@ -523,7 +550,9 @@ def infer_task(
         return task
     if task not in (None, *TASKS):
         raise ValueError(f'task: expected one of {list(TASKS)}, got {brief(task)}')
+    if order is None: order = ordered_classes(y)
     y = as_targets(y)
+    check_there(y)
     if task is None:
         task,ambiguous = _kind(y, vocab)
         if ambiguous: warnings.warn(f'y: {ambiguous}', stacklevel=2)
@@ -534,7 +563,7 @@ def infer_task(
         return Regression.fit(y, target_names, units)
     if target_names is not None or units is not None:
         raise ValueError(f'target_names, units: expected these for a regression only, got them for {task}')
-    return _multilabel(y, vocab) if task==MultiLabel.name else _classification(y, vocab)
+    return _multilabel(y, vocab) if task==MultiLabel.name else _classification(y, vocab, order)
 
 # %% ../../nbs/24_processing.tasks.ipynb #e316a81e
 def class_weights(

@@ -27,29 +27,33 @@ from .predictor import Predictor
 
 # %% ../../nbs/41_runtime.folder.ipynb #5f1fae63
 FORMAT = 1 # of the model folder; a newer one is refused
-ARCHS = {'XceptionTime': XceptionTime, 'InceptionTime': InceptionTime} # the networks of model folders, by name
+ARCHS = {'XceptionTime': XceptionTime, 'InceptionTime': InceptionTime} # networks by name
 
 # %% ../../nbs/41_runtime.folder.ipynb #7e62f827
 def _check_args(name, args):
     for k,v in args.items():
         try: json.dumps(v)
         except (TypeError,ValueError):
-            want = f'{name}: expected arguments that JSON can hold, got {type(v).__name__} as {brief(k)}'
-            raise TypeError(f'{want}; build it inside a class of your own and give that to register_arch') from None
+            got = f'{type(v).__name__} as {brief(k)}'
+            raise TypeError(f'{name}: expected arguments that JSON can hold, got {got}; '
+                            'build it inside a class of your own and give that to register_arch') from None
 
 @patch
 def config(self:Predictor) -> dict: # the content of `config.json`
-    "All that it takes to rebuild this predictor, except its weights; and the known facts of its input and training"
+    "All that rebuilds this predictor, except its weights; and known facts of its input and training"
     name = type(self.model).__name__
     if ARCHS.get(name) is not type(self.model):
         raise ValueError(f'model: expected one of {list(ARCHS)} to save, got {name}; '
                          'a class of your own goes through register_arch first')
     _check_args(name, self.model.init_args)
     known = {k: v for k in ('channels','rate','training') if (v := getattr(self, k)) is not None}
-    return dict(format=FORMAT, xceptiontime=__version__, architecture=name, arguments=self.model.init_args,
+    return dict(format=FORMAT, xceptiontime=__version__,
+                architecture=name, arguments=self.model.init_args,
                 task=self.task.settings(), preprocess=self.preprocess.settings(), **known)
 
 # %% ../../nbs/41_runtime.folder.ipynb #62a5474f
+def _refuse(path, want, got): raise ValueError(f'{path}: expected {want}, got {got}')
+
 MAX_TEXT = 256 # characters of a name
 
 def _is_plain_number(o): return abs(o)<2**63 if isinstance(o, int) else math.isfinite(o)
@@ -67,11 +71,11 @@ def _check_plain(config, path):
         if not level: return
         for o in level:
             if isinstance(o, (int,float)) and not _is_plain_number(o):
-                raise ValueError(f'{path}: expected finite numbers below 2**63, got {brief(o)}')
+                _refuse(path, 'finite numbers below 2**63', brief(o))
             if isinstance(o, str) and not _is_plain_text(o):
-                raise ValueError(f'{path}: expected text of at most {MAX_TEXT} characters, got {brief(o)}')
+                _refuse(path, f'text of at most {MAX_TEXT} characters', brief(o))
         level = [p for o in level for p in _inside(o)]
-    raise ValueError(f'{path}: expected settings, got lists in lists in lists without end')
+    _refuse(path, 'settings', 'lists in lists in lists without end')
 
 # %% ../../nbs/41_runtime.folder.ipynb #6a6c58bc
 MAX_SIZE,MAX_LIST = 2**24,100 # a size of a network, and a list of them
@@ -81,14 +85,15 @@ MAX_CLASSES = 100_000
 def _is(*kinds): return lambda o: isinstance(o, kinds)
 def _is_whole(o): return isinstance(o, int) and not isinstance(o, bool)
 def _is_count(o): return o is None or _is_whole(o) and o>=0
-def _is_flat(o): return not any(isinstance(p, (dict,list)) for p in (o if isinstance(o, list) else [o]))
+def _all(o): return o if isinstance(o, list) else [o]
+def _is_flat(o): return not any(isinstance(p, (dict,list)) for p in _all(o))
 def _has_at_most(n): return lambda o: not isinstance(o, list) or len(o)<=n
-def _is_at_most(n):
-    def fits(o): return not any(isinstance(p, int) and abs(p)>n for p in (o if isinstance(o, list) else [o]))
-    return fits
+def _is_at_most(n): return lambda o: not any(isinstance(p, int) and abs(p)>n for p in _all(o))
+def _is_no_list(o): return not isinstance(o, list)
 
 # %% ../../nbs/41_runtime.folder.ipynb #49df3ca0
-RULES = ( # place, what is expected there, and a function that tells whether it is; a part before what is in it
+# a place, what is expected there, a function that tells whether it is; a part before what is in it
+RULES = (
     ('architecture',            'a name',                          _is(str)),
     ('arguments',               'settings by name',                _is(dict)),
     ('arguments.*',             f'a size of at most {MAX_SIZE}',   _is_at_most(MAX_SIZE)),
@@ -103,7 +108,7 @@ RULES = ( # place, what is expected there, and a function that tells whether it 
     ('task.vocab',              'a list',                          _is(list)),
     ('channels',                'a list of names',                 _is(list)),
     ('training',                'numbers by name',                 _is(dict)),
-    ('training.*',              'no list',                         lambda o: not isinstance(o, list)),
+    ('training.*',              'no list',                         _is_no_list),
     ('training.epochs',         'a whole number',                  _is_count),
     ('training.series',         'a whole number',                  _is_count),
     ('training.shortest',       'a whole number',                  _is_count),
@@ -120,18 +125,19 @@ def _settings_at(config, place):
     "The settings at `place` by their full names"
     found = {'': config}
     for key in place.split('.'):
-        there = [(name, o, k) for name,o in found.items() for k in (o if key=='*' else [key]) if k in o]
+        def names(o): return o if key=='*' else [key]
+        there = [(name, o, k) for name,o in found.items() for k in names(o) if k in o]
         found = {f'{name}.{k}'.lstrip('.'): o[k] for name,o,k in there}
     return {name: o for name,o in found.items() if name not in FREE}
 
 def _check_format(config, path):
     if not isinstance(config, dict):
-        raise ValueError(f'{path}: expected the settings of an xceptiontime model, got {brief(config)}')
+        _refuse(path, 'the settings of an xceptiontime model', brief(config))
     n = config.get('format')
-    if not _is_whole(n): raise ValueError(f"{path}: expected a whole number as 'format', got {brief(n)}")
+    if not _is_whole(n): _refuse(path, "a whole number as 'format'", brief(n))
     if not 1<=n<=FORMAT:
         by = brief(config.get('xceptiontime'))
-        raise ValueError(f'{path}: expected format {FORMAT} or older, got {n}, written by xceptiontime {by}')
+        _refuse(path, f'format {FORMAT} or older', f'{n}, written by xceptiontime {by}')
 
 def _check_config(config, path):
     "The settings of a model folder, if each is of its kind and of a size that can be"
@@ -139,7 +145,7 @@ def _check_config(config, path):
     _check_format(config, path)
     for place,want,fits in RULES:
         for name,o in _settings_at({**dict.fromkeys(PARTS), **config}, place).items():
-            if not fits(o): raise ValueError(f'{path}: expected {want} as {brief(name)}, got {brief(o)}')
+            if not fits(o): _refuse(path, f'{want} as {brief(name)}', brief(o))
     return config
 
 # %% ../../nbs/41_runtime.folder.ipynb #bbcb95cb
@@ -147,18 +153,18 @@ MAX_CONFIG = 2**22 # bytes of config.json
 
 def _read_config(path):
     with open(path, 'rb') as f: text = f.read(MAX_CONFIG+1)
-    if len(text)>MAX_CONFIG: raise ValueError(f'{path}: expected at most {MAX_CONFIG} bytes, got more')
+    if len(text)>MAX_CONFIG: _refuse(path, f'at most {MAX_CONFIG} bytes', 'more')
     def constant(o): raise ValueError(f'{o} is no number')
     try: config = json.loads(text.decode('utf-8'), parse_constant=constant)
     except (ValueError, RecursionError) as e:
-        raise ValueError(f'{path}: expected JSON, got a file that is none ({one_line(e, 120)})') from None
+        _refuse(path, 'JSON', f'a file that is none ({one_line(e, 120)})')
     return _check_config(config, path)
 
 # %% ../../nbs/41_runtime.folder.ipynb #4b1a2f90
 def _known(name, names, place, path, more=''):
     "What `names` holds under `name`"
     if isinstance(name, str) and name in names: return names[name]
-    raise ValueError(f'{path}: expected one of {list(names)} as {place!r}, got {brief(name)}{more}')
+    _refuse(path, f'one of {list(names)} as {place!r}', f'{brief(name)}{more}')
 
 def _build(config, path, cls=Predictor):
     "The Predictor that `config` describes, without its numbers"
@@ -171,22 +177,26 @@ def _build(config, path, cls=Predictor):
         with torch.device('meta'):
             model = arch(**config['arguments'])
             args = model.init_args
-            preprocess = Preprocess(**{'c_in': args['c_in'], **config['preprocess']}) # early folders do not hold `c_in`
+            # the first folders did not hold `c_in` of preprocessing
+            preprocess = Preprocess(**{'c_in': args['c_in'], **config['preprocess']})
         predictor = cls(model, kind(**task), preprocess, **known)
     except Exception as e:
-        raise ValueError(f'{path}: expected arguments that fit, got an error: {one_line(e, 160)}') from e
+        _refuse(path, 'arguments that fit', f'an error: {one_line(e, 160)}')
     given,scores = preprocess.c_out,predictor.task.c_out
     if args['c_in']!=given:
-        raise ValueError(f"{path}: expected a network of {given} channels, as preprocessing gives, got {args['c_in']}")
+        _refuse(path, f'a network of {given} channels, as preprocessing gives', args['c_in'])
     if args['c_out']!=scores:
-        raise ValueError(f"{path}: expected {scores} scores, as the task has, got {args['c_out']}")
+        _refuse(path, f'{scores} scores, as the task has', args['c_out'])
     return predictor
 
 # %% ../../nbs/41_runtime.folder.ipynb #5a763d5f
-def _parts(predictor): return nn.ModuleDict(dict(model=predictor.model, preprocess=predictor.preprocess))
+_TYPES = {torch.float64:'F64', torch.float32:'F32', torch.float16:'F16', torch.bfloat16:'BF16', # in safetensors
+          torch.int64:'I64', torch.int32:'I32', torch.int16:'I16', torch.int8:'I8', torch.uint8:'U8',
+          torch.bool:'BOOL'}
 
-_TYPES = {torch.float64:'F64', torch.float32:'F32', torch.float16:'F16', torch.bfloat16:'BF16', torch.int64:'I64',
-          torch.int32:'I32', torch.int16:'I16', torch.int8:'I8', torch.uint8:'U8', torch.bool:'BOOL'} # in safetensors
+def _parts(predictor):
+    "Network and preprocessing as one module"
+    return nn.ModuleDict(dict(model=predictor.model, preprocess=predictor.preprocess))
 
 def _check_tensors(f, expected, path):
     "Compare the list of tensors at the beginning of a safetensors file with those of the network"
@@ -196,30 +206,28 @@ def _check_tensors(f, expected, path):
     want = {k: form(_TYPES.get(t.dtype, t.dtype), t.shape) for k,t in expected.items()}
     for k in {**want, **got}:
         w,g = want.get(k, 'nothing'),got.get(k, 'nothing')
-        if w!=g: raise ValueError(f'{path}: expected {w} as {brief(k)}, as config.json says, got {g}')
+        if w!=g: _refuse(path, f'{w} as {brief(k)}, as config.json says', g)
 
 # %% ../../nbs/41_runtime.folder.ipynb #92daa812
 MAX_HEADER = 2**20 # bytes of the list of tensors in model.safetensors
-SPREADS = {f'preprocess.{k}' for k in ('std', *(s for _,s in STATS.values()))} # statistics that are divided by
+SPREADS = {f'preprocess.{k}' for k in ('std', *(s for _,s in STATS.values()))} # divided by
 
 def _check_numbers(state, path):
     for k,t in state.items():
-        if not t.isfinite().all(): raise ValueError(f"{path}: expected finite numbers as '{k}', got NaN or infinity")
-        if k.endswith('running_var') and (t<0).any():
-            raise ValueError(f"{path}: expected variances of 0 or more as '{k}', got others")
-        if k in SPREADS and (t<=0).any():
-            raise ValueError(f"{path}: expected numbers above 0 as '{k}', got others")
+        if not t.isfinite().all(): _refuse(path, f"finite numbers as '{k}'", 'NaN or infinity')
+        if k.endswith('running_var') and (t<0).any(): _refuse(path, f"variances of 0 or more as '{k}'", 'others')
+        if k in SPREADS and (t<=0).any(): _refuse(path, f"numbers above 0 as '{k}'", 'others')
 
 def _read_weights(path, expected):
     "The tensors of a safetensors file, if they are those of `expected`"
     with open(path, 'rb') as f: n = int.from_bytes(f.read(8), 'little')
-    whole = f'{path}: expected a whole safetensors file, got'
-    if n>MAX_HEADER: raise ValueError(f'{whole} one whose list of tensors takes {n} bytes')
+    whole = 'a whole safetensors file'
+    if n>MAX_HEADER: _refuse(path, whole, f'one whose list of tensors takes {n} bytes')
     try:
         with safe_open(path, 'pt') as f:
             _check_tensors(f, expected, path)
             state = {k: f.get_tensor(k) for k in expected}
-    except (SafetensorError, OSError) as e: raise ValueError(f'{whole} an error: {one_line(e, 160)}') from None
+    except (SafetensorError, OSError) as e: _refuse(path, whole, f'an error: {one_line(e, 160)}')
     _check_numbers(state, path)
     return state
 
@@ -227,16 +235,15 @@ def _read_weights(path, expected):
 def _config_text(predictor):
     "`config.json` of a predictor that it rebuilds"
     text = json.dumps(predictor.config(), indent=2, ensure_ascii=False, allow_nan=False)+'\n'
-    if len(text.encode())>MAX_CONFIG:
-        raise ValueError(f'config.json: expected at most {MAX_CONFIG} bytes, got {len(text.encode())}')
+    if (n := len(text.encode()))>MAX_CONFIG: _refuse('config.json', f'at most {MAX_CONFIG} bytes', n)
     rebuilt = _build(_check_config(json.loads(text), 'config.json'), 'config.json')
-    def forms(predictor): return {k: (t.shape,t.dtype) for k,t in _parts(predictor).state_dict().items()}
-    want,got = forms(rebuilt),forms(predictor)
+    want,got = (_parts(o).state_dict() for o in (rebuilt,predictor))
+    def form(t): return t is not None and (t.shape,t.dtype)
     for k in {**want, **got}:
-        if want.get(k)==got.get(k): continue
+        if form(want.get(k))==form(got.get(k)): continue
         name = type(predictor.model).__name__
-        raise ValueError(f"model: expected the weights of a {name} with its arguments, got others at '{k}'; "
-                         'of a changed or fused network, save the original')
+        _refuse('model', f'the weights of a {name} with its arguments',
+                f"others at '{k}'; of a changed or fused network, save the original")
     return text
 
 # %% ../../nbs/41_runtime.folder.ipynb #b10f36d9
@@ -262,8 +269,9 @@ PICKLES = ('.bin','.ckpt','.dill','.joblib','.pickle','.pkl','.pt','.pth')
 PROGRAMS = ('.dll','.dylib','.py','.pyc','.pyd','.sh','.so')
 
 def _check_files(folder):
-    "Raise unless it is a folder with a model's two files, which lie in it, and nothing beside them that could run"
-    if not folder.is_dir(): raise FileNotFoundError(f'folder: expected a model folder, got {folder}, which is none')
+    "Raise unless a model's two files lie in the folder, and nothing beside them that could run"
+    if not folder.is_dir():
+        raise FileNotFoundError(f'folder: expected a model folder, got {folder}, which is none')
     home = folder.resolve()
     homes = [home, home.parent.parent/'blobs'] if home.parent.name=='snapshots' else [home]
     for f in FILES:
@@ -274,13 +282,13 @@ def _check_files(folder):
                              'where it is a link that leads out of it')
     for f in folder.iterdir():
         if f.suffix.lower() not in PICKLES+PROGRAMS: continue
-        raise ValueError('folder: expected no file beside a model that can run code when it is opened, '
-                         f'got {one_line(f.name, 80)} in {folder}')
+        want = 'no file beside a model that can run code when it is opened'
+        raise ValueError(f'folder: expected {want}, got {one_line(f.name, 80)} in {folder}')
 
 # %% ../../nbs/41_runtime.folder.ipynb #01860db3
 @patch_to(Predictor, cls_method=True)
 def from_pretrained(cls,
-    folder, # a folder that `save_pretrained` wrote, or the name of a model on the Hugging Face Hub, 'user/model'
+    folder, # of `save_pretrained`, or the name of a model on the Hugging Face Hub, 'user/model'
     device=None, # where to compute; the CPU if None
     revision:str|None=None, # of a model on the Hub: a branch, a tag or a commit
 ) -> Predictor:
@@ -289,7 +297,8 @@ def from_pretrained(cls,
     _check_files(folder)
     predictor = _build(_read_config(folder/'config.json'), folder/'config.json', cls)
     parts = _parts(predictor)
-    parts.load_state_dict(_read_weights(folder/'model.safetensors', parts.state_dict()), assign=True)
+    state = _read_weights(folder/'model.safetensors', parts.state_dict())
+    parts.load_state_dict(state, assign=True)
     parts.eval().to(device)
     return predictor
 
@@ -301,10 +310,11 @@ def _arguments(cls):
 
 def _check_signatures(cls, name):
     named = _arguments(cls)
-    if list(named)[:2]!=['c_in','c_out'] or any(p.default is p.empty for p in list(named.values())[2:]):
+    must = [k for k,p in named.items() if p.default is p.empty]
+    if list(named)[:2]!=['c_in','c_out'] or not set(must)<={'c_in','c_out'}:
         given = ', '.join(map(str, inspect.signature(cls).parameters.values()))
-        raise TypeError(f'{name}: expected a constructor that takes c_in, c_out and arguments with defaults, '
-                        f'got ({given})')
+        want = 'a constructor that takes c_in, c_out and arguments with defaults'
+        raise TypeError(f'{name}: expected {want}, got ({given})')
     forward = inspect.signature(cls.forward)
     params = list(forward.parameters.values())
     if len(params)<3 or params[2].name!='lengths' or params[2].default is not None:
@@ -313,7 +323,8 @@ def _check_signatures(cls, name):
 def _check_init_args(model, name, named):
     args = getattr(model, 'init_args', None)
     if not isinstance(args, dict) or (args.get('c_in'),args.get('c_out'))!=(2,3):
-        raise TypeError(f"{name}: expected init_args, a dictionary with 'c_in' and 'c_out' as given, got {brief(args)}")
+        want = "init_args, a dictionary with 'c_in' and 'c_out' as given"
+        raise TypeError(f'{name}: expected {want}, got {brief(args)}')
     if lost := [k for k in named if k not in args]:
         raise TypeError(f'{name}: expected all arguments in init_args, got none for {listed(lost)}')
     _check_args(name, args)
@@ -323,11 +334,12 @@ def _check_arch(cls, name):
     try:
         with torch.device('meta'): model = cls(2, 3)
     except Exception as e:
-        raise ValueError(f'{name}: expected a class that {name}(2, 3) can build, also on the meta device, '
-                         f'got an error: {one_line(e, 160)}') from e
+        want = f'a class that {name}(2, 3) can build, also on the meta device'
+        raise ValueError(f'{name}: expected {want}, got an error: {one_line(e, 120)}') from e
     _check_init_args(model, name, _arguments(cls))
     if not isinstance(head := getattr(model, 'head', None), nn.Module):
-        raise TypeError(f'{name}: expected a head, the module that gives the scores, got {brief(head)}')
+        want = 'a head, the module that gives the scores'
+        raise TypeError(f'{name}: expected {want}, got {brief(head)}')
     if lost := {k for k,_ in model.named_buffers()}-set(model.state_dict()):
         raise ValueError(f'{name}: expected buffers that are saved with the weights, '
                          f'got persistent=False for {listed(sorted(lost))}')

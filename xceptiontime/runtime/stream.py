@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
 from numpy.lib.stride_tricks import sliding_window_view
+from ..base.checks import brief,check_whole
 from ..data.windows import to_samples
 from ..processing.series import check_series
 from .predictor import Predictor
@@ -24,7 +25,7 @@ class Prediction(NamedTuple):
     start:float # of the window, counted from the first sample pushed
     stop:float # of the window: the answer is known once this much has come in
     label:object # the answer, as `Predictor.predict` gives it: a label, several, or the values of a regression
-    probs:np.ndarray # probabilities (classes,) in the order of the vocabulary; of a regression the values, (outputs,) or a number
+    probs:np.ndarray # probabilities (classes,); of a regression the values, (outputs,) or a number
 
 # %% ../../nbs/43_runtime.stream.ipynb #11b91d50
 class StreamingPredictor:
@@ -34,52 +35,80 @@ class StreamingPredictor:
         window, # samples of a window; seconds where `rate` is given
         hop=None, # samples, or seconds, from one window to the next; `window`, so no overlap, if None
         rate=None, # samples a second (Hz), to give `window` and `hop` and get times in seconds
-        smooth:str|None=None, # over the last answers: 'majority' of the labels, 'mean' of the probabilities, or None
+        smooth:str|None=None, # over the last answers: 'majority' of labels, 'mean' of probabilities, or None
         last:int=5, # answers to smooth over, this one among them
         bs:int=64, # windows at a time, where one chunk fills several
     ):
-        if smooth not in (None,'majority','mean'): raise ValueError(f"smooth: expected 'majority', 'mean' or None, got {smooth!r}")
-        if smooth=='majority' and not predictor.task.exclusive:
-            raise ValueError(f"smooth: expected 'mean' or None for a {predictor.task.name} task, got 'majority'")
-        if None not in (rate,predictor.rate) and rate!=predictor.rate: raise ValueError(f'rate: expected {predictor.rate:g} Hz, as of the series that the model was trained on, got {rate:g}')
-        if bs<1: raise ValueError(f'bs: expected 1 or more windows at a time, got {bs}')
-        self.predictor,self.rate,self.smooth,self.last,self.bs = predictor,rate,smooth,to_samples(last, name='last'),bs
+        check_whole(bs=bs)
+        self.predictor = predictor
+        self.rate = self._check_rate(rate)
+        self.smooth = self._check_smooth(smooth)
+        self.last,self.bs = to_samples(last, name='last'),bs
         self.window = to_samples(window, rate, 'window')
-        if self.window<(predictor.preprocess.crop or 1): raise ValueError(f'window: expected {predictor.preprocess.crop} samples or more, of which the model keeps so many, got {self.window}')
-        if predictor.lengths is not None:
-            lo,hi = predictor.lengths
-            if not lo/2<=self.window<=hi*2:
-                warnings.warn(f'window: {self.window} samples are far from the series that the model was trained on, of {lo} to {hi} steps', stacklevel=2)
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
+        self._check_window()
         self.reset()
 
     def reset(self):
         "Forget the signal so far: a new recording begins"
         self.n = self.start = 0 # samples that came in; where the next window begins
-        self.tail = np.zeros((self.predictor.preprocess.c_in,0), np.float32) # samples that a later window needs
+        self.tail = np.zeros((self.predictor.preprocess.c_in,0), np.float32) # (channels, steps) for a later window
         self.recent = deque(maxlen=self.last)
         return self
 
-    def __repr__(self): return f'StreamingPredictor(window={self.window}, hop={self.hop}, smooth={self.smooth!r}, {self.n} samples so far)'
+    def __repr__(self):
+        return (f'StreamingPredictor(window={self.window}, hop={self.hop}, smooth={self.smooth!r}, '
+                f'{self.n} samples so far)')
+
+    def _check_rate(self, rate):
+        known = self.predictor.rate
+        if None in (rate,known) or rate==known: return rate
+        raise ValueError(f'rate: expected {known:g} Hz, as of the series that the model was trained on, got {rate:g}')
+
+    def _check_smooth(self, smooth):
+        task = self.predictor.task
+        if smooth not in (None,'majority','mean'):
+            raise ValueError(f"smooth: expected 'majority', 'mean' or None, got {brief(smooth)}")
+        if smooth=='majority' and not task.exclusive:
+            raise ValueError(f"smooth: expected 'mean' or None for a {task.name} task, got 'majority'")
+        return smooth
+
+    def _check_window(self):
+        crop,lengths = self.predictor.preprocess.crop,self.predictor.lengths
+        if self.window<(crop or 1):
+            raise ValueError(f'window: expected {crop} samples or more, of which the model keeps so many, '
+                             f'got {self.window}')
+        if lengths is None: return
+        lo,hi = lengths
+        if lo/2<=self.window<=hi*2: return
+        warnings.warn(f'window: {self.window} samples are far from the series that the model was trained on, '
+                      f'of {lo} to {hi} steps', stacklevel=3)
 
 # %% ../../nbs/43_runtime.stream.ipynb #bb0c4b84
 @patch
-def _chunk(self:StreamingPredictor, chunk):
-    "`chunk` as (channels, steps) float32; what no window will cover becomes 0, as nothing looks at it"
+def _as_steps(self:StreamingPredictor, chunk):
+    "`chunk` as (channels, steps) float32, or one sentence about its shape or numbers"
     shape,c_in = np.shape(chunk),self.predictor.preprocess.c_in
     if len(shape)==1 and c_in==1: shape = (1,*shape)
     if len(shape)!=2 or shape[0]!=c_in:
-        hint = '; if that is (steps, channels), chunk.T turns it' if len(shape)==2 and shape[1]==c_in else ''
+        turned = len(shape)==2 and shape[1]==c_in
+        hint = '; if that is (steps, channels), chunk.T turns it' if turned else ''
         raise ValueError(f'chunk: expected samples as ({c_in} channels, steps), got shape {np.shape(chunk)}{hint}')
     if not shape[1]: return self.tail[:,:0]
-    x = check_series(chunk, name='chunk')[0][:,0] # in two dimensions it takes channels for samples, and their numbers through the one door
-    x = x.reshape(shape)
-    if self.hop>self.window: x = np.where((self.n+np.arange(shape[1]))%self.hop<self.window, x, 0)
-    bad = np.isinf(x)|(np.isnan(x) if self.predictor.preprocess.missing=='raise' else False)
-    if bad.any():
-        step,c = np.argwhere(bad.T)[0]
-        raise ValueError(f'chunk: expected finite numbers, got {bad.sum()} others, the first is {x[c,step]} in channel {c} at sample {self.n+step} of the stream')
-    return x
+    X,_ = check_series(chunk, name='chunk') # (channels, 1, steps): in two dimensions it takes channels for samples
+    return X.reshape(shape)
+
+@patch
+def _chunk(self:StreamingPredictor, chunk):
+    "`chunk` as (channels, steps) float32 without what the model cannot deal with; 0 where no window will be"
+    x = self._as_steps(chunk)
+    at = self.n+np.arange(x.shape[1]) # (steps,) in the stream
+    if self.hop>self.window: x = np.where(at%self.hop<self.window, x, 0)
+    bad = np.isinf(x)|(np.isnan(x) & (self.predictor.preprocess.missing=='raise')) # (channels, steps)
+    if not bad.any(): return x
+    step,c = np.argwhere(bad.T)[0]
+    raise ValueError(f'chunk: expected finite numbers, got {bad.sum()} others, the first is {x[c,step]} '
+                     f'in channel {c} at sample {at[step]} of the stream')
 
 # %% ../../nbs/43_runtime.stream.ipynb #a8df652e
 @patch
@@ -96,23 +125,31 @@ def _smoothed(self:StreamingPredictor, label, probs, recent):
 
 # %% ../../nbs/43_runtime.stream.ipynb #652c33d2
 @patch
+def _answers(self:StreamingPredictor, windows):
+    "(label, probabilities) of each window, (windows, channels, steps), one after another"
+    task = self.predictor.task
+    for i in range(0, len(windows), self.bs):
+        probs = task.activation(self.predictor.scores(windows[i:i+self.bs], self.bs)).numpy() # (windows, classes)
+        yield from zip(task.decode(probs), probs)
+
+@patch
 def push(self:StreamingPredictor,
     chunk, # the next samples (channels, steps), any number of steps, none too; (steps,) where there is one channel
 ) -> list: # a `Prediction` for each window that is now full, the oldest first
     "Take the next samples; a push that raises leaves the stream as it was"
     chunk = self._chunk(chunk)
-    n,first = self.n+chunk.shape[1],self.n-self.tail.shape[1] # `first` is the place of the tail's first sample in the stream
-    x = np.concatenate([self.tail, chunk], 1)
+    x = np.concatenate([self.tail, chunk], 1) # (channels, steps)
+    first = self.n-self.tail.shape[1] # place in the stream of the first sample of `x`
+    n = self.n+chunk.shape[1]
     starts = np.arange(self.start, n-self.window+1, self.hop)
-    task,recent,res = self.predictor.task,self.recent.copy(),[]
-    for i in range(0, len(starts), self.bs):
-        s = starts[i:i+self.bs]
-        X = sliding_window_view(x, self.window, axis=1)[:,s-first].transpose(1,0,2)
-        probs = task.activation(self.predictor.scores(X, self.bs)).numpy()
-        for start,label,p in zip(s.tolist(), task.decode(probs), probs):
-            label,p = self._smoothed(label, p, recent)
-            span = (start,start+self.window) if self.rate is None else (start/self.rate,(start+self.window)/self.rate)
-            res.append(Prediction(*span, label, p))
+    recent,res = self.recent.copy(),[]
+    if len(starts):
+        views = sliding_window_view(x, self.window, axis=1) # (channels, steps, window)
+        windows = views[:,starts-first].transpose(1,0,2) # (windows, channels, window)
+        for start,(label,probs) in zip(starts.tolist(), self._answers(windows)):
+            span = np.array([start,start+self.window])
+            span = (span if self.rate is None else span/self.rate).tolist()
+            res.append(Prediction(*span, *self._smoothed(label, probs, recent)))
     self.start += len(starts)*self.hop
     self.n,self.recent = n,recent
     self.tail = x[:,max(0, self.start-first):].copy() # a view would keep the whole chunk
