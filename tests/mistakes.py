@@ -477,6 +477,11 @@ TypeError: predict_proba: expected a task with classes or labels, got regression
 Predictor.from_pretrained('nowhere')
 FileNotFoundError: folder: expected a model folder, got nowhere, which is none
 
+# two folders
+Predictor.from_pretrained(['m1','m1'])
+TypeError: folder: expected one model folder or the name of one model on the Hugging Face Hub, got
+    ['m1', 'm1']
+
 # another folder
 Predictor.from_pretrained('.')
 FileNotFoundError: ... expected config.json in the model folder
