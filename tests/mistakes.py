@@ -66,6 +66,10 @@ ValueError: ... X.transpose(0, 2, 1) turns it
 dls.test_dl(X.transpose(0,2,1))
 ValueError: X: expected 3 channels, got 50
 
+# channels last, with their names
+load(X.transpose(0,2,1), y, splits, channels=['x','y','z'])
+ValueError: ... if X is (samples, length, channels), X.transpose(0, 2, 1) turns it
+
 # another number of channels
 learn.get_X_preds(X[:,:2])
 ValueError: X: expected 3 channels, got 2
@@ -74,9 +78,13 @@ ValueError: X: expected 3 channels, got 2
 learn.predict(X[0,0])
 ValueError: X: expected 3 channels, got 1
 
-# an array of objects
-load(X.astype(object), y, splits)
-TypeError: X: expected real numbers, got object values
+# words in an array of objects
+load(np.where(X>4, 'high', X.astype(object)), y, splits)
+TypeError: X: expected real numbers, got str values
+
+# a series too few among objects
+load(pd.Series([*X[:39], None]), y, splits)
+ValueError: X[39]: expected a series, got None
 
 # words among the numbers
 predictor.predict(X.astype(str))
@@ -540,6 +548,10 @@ ValueError: series.xyz
 read_series(written('a.tsv', 'rest\t1\t2\nrest\t1\tfast\n'))
 ValueError: a.tsv
 
+# a recording turned the wrong way round
+sliding_windows(X[0].T, 10)
+ValueError: ... if that is (time, channels), x.T turns it
+
 # windows longer than every recording
 sliding_windows([X[0]], 51)
 ValueError: ... 51
@@ -574,8 +586,9 @@ def namespace():
     "What the calls see"
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
     import xceptiontime.all as xt
+    import pandas as pd
     from torch import nn
-    res = {**vars(xt), **globals(), 'nn': nn}
+    res = {**vars(xt), **globals(), 'nn': nn, 'pd': pd}
     exec(setup, res)
     class Spoil(xt.Callback):
         def before_batch(self):

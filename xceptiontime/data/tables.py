@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.meta import delegates
 from ..base.checks import brief, listed
+from ..processing.series import as_numbers, series_list
 from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_number, parse_target,
     parse_time, to_float32)
 
@@ -177,7 +178,11 @@ def _as_table(rows, columns, groups):
     if columns.label is not None: each['label'] = [str(o) for o in rows.keys(columns.label)]
     if columns.target is not None: each['target'] = list(map(float, rows.numbers(columns.target)))
     if groups is not None: each['group'] = [str(o) for o in rows.keys(groups)]
-    if columns.id is None: X = rows_to_series(rows.values[:,None], rows.source)
+    names = columns.channels(rows.names)
+    if getattr(rows, 'series', None) is not None:
+        X = rows.series
+        if len(rows.names)==len(X[0]): names = [str(o) for o in rows.names]
+    elif columns.id is None: X = rows_to_series(rows.values[:,None], rows.source)
     else:
         each['id'] = [str(o) for o in rows.keys(columns.id)]
         times = None if columns.time is None else rows.times(columns.time)
@@ -185,7 +190,7 @@ def _as_table(rows, columns, groups):
         each = {k: _one_each(v, members, k, rows.source) for k,v in each.items()}
     each = {k: np.array(v, dtype=np.float64 if k=='target' else str) for k,v in each.items()}
     y = each.get('label', each.get('target'))
-    return Table(X, y, each.get('group'), columns.channels(rows.names), each.get('id'), rows.names)
+    return Table(X, y, each.get('group'), names, each.get('id'), rows.names)
 
 # %% ../../nbs/32_data.tables.ipynb #9f99ce57
 def _is_missing(v):
@@ -197,6 +202,23 @@ class _FrameRows:
         self.source,self.df = source,df
         self.names = columns.values(df.columns, **more)
         if not len(df): source.fail('at least one row', 'none')
+        self.series = None if columns.id is not None else self._series()
+        if self.series is None: self._read()
+
+    def _series(self):
+        "The series that the columns keep as arrays, a channel each; None of columns of numbers"
+        values = self.df[self.names]
+        if (held := series_list(values)) is values: return
+        X = [as_numbers(x, f'X[{i}]') for i,x in enumerate(held)]
+        X = [to_float32(x[None] if x.ndim==1 else x) for x in X] # (channels, length_i) each
+        for i,x in enumerate(X):
+            if x.ndim==2 and x.size and len(x)==len(X[0]): continue
+            self.source.fail(f'a series of {len(X[0])} channels', f'shape {x.shape}', row=i)
+        return np.stack(X) if len({x.shape for x in X})==1 else X
+
+    def _read(self):
+        "All columns of values"
+        source,df = self.source,self.df
         self.values = np.empty((len(df), len(self.names)), np.float32)
         for j,o in enumerate(self.names):
             a = self.numbers(o)

@@ -29,7 +29,7 @@ from ..base.checks import brief
 from ..data.dataset import TSDataset,TSLengths
 from ..data.loaders import TSDataLoaders
 from ..models.xceptiontime import XceptionTime
-from ..processing.series import check_series
+from ..processing.series import check_series,series_list
 from ..runtime.predictor import Predictor,evaluating
 from .callbacks import KeepFinite,ProgressOrLines,Run
 from .metrics import DEFAULT_METRICS,task_loss,task_metrics
@@ -264,7 +264,7 @@ def predict(self:TSLearner,
     "The answer for one series"
     if np.ndim(item) not in (1,2):
         raise ValueError(f'item: expected one series, (channels, length) or (length,), got shape {np.shape(item)}')
-    batch = item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else [np.asarray(item)] # (1, channels, length)
+    batch = item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else series_list([item]) # (1, channels, length)
     X,probs,_,decoded = self.get_X_preds(batch, with_input=True)
     res = decoded[0],self.task.indices(probs[0]),probs[0]
     return (X[0],*res) if with_input else res
