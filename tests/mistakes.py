@@ -79,7 +79,7 @@ learn.predict(X[0,0])
 ValueError: X: expected 3 channels, got 1
 
 # words in an array of objects
-load(np.where(X>4, 'high', X.astype(object)), y, splits)
+load(np.where(X>2, 'high', X.astype(object)), y, splits)
 TypeError: X: expected real numbers, got str values
 
 # a series too few among objects
