@@ -343,6 +343,10 @@ ValueError: valid_size: expected a share between 0 and 1
 get_splits(y, groups=np.arange(40)%4, valid_groups=[7])
 ValueError: valid_groups: expected some of the groups 0, 1, 2, 3, got 7
 
+# series instead of a dataset
+dls.valid.new(X)
+TypeError: dataset: expected a TSDataset, got 'ndarray'; dls.test_dl(X) makes a loader of series
+
 # no series in a batch
 load(X, y, splits, bs=0)
 ValueError: bs: expected a whole number of 1 or more, got 0
