@@ -246,3 +246,26 @@ def test_killed_training_goes_on(tmp_path):
     cut,whole = ((tmp_path/name/'model.safetensors').read_bytes() for name in ('cut','whole'))
     assert cut==whole
     assert sorted(f.name for f in tmp_path.iterdir())==['cut','whole']
+
+def test_another_seed_is_another_run(tmp_path, capsys, monkeypatch):
+    "`--resume` goes on with the run that was cut short, and refuses the checkpoint of another"
+    from xceptiontime.data.sets import make_bumps
+    from xceptiontime.train.checkpoint import Checkpoint
+    X,y,_ = make_bumps(40, c_in=1, length=30, seed=0)
+    np.savez(tmp_path/'a.npz', X=X, y=np.array(['a','b'])[y])
+    args = 'train', tmp_path/'a.npz', '--epochs', 2, '--bs', 16, '--resume', '--out', tmp_path/'m'
+    class Cut(Checkpoint):
+        def after_epoch(self):
+            super().after_epoch()
+            raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr('xceptiontime.train.checkpoint.Checkpoint', Cut)
+        assert call(*args, '--seed', 0)==130
+    capsys.readouterr()
+    for other,told in (('--seed',7),'seed (0, now 7)'),(('--lr',.5),'lr ('),(('--scale','sample'),"'sample'"):
+        assert call(*args, *other)==2
+        err = capsys.readouterr().err
+        assert told in err and 'another run needs another folder' in err and err.count('\n')==1
+        assert not (tmp_path/'m').exists()
+    assert call(*args, '--seed', 0)==0
+    assert not re.search(r'^ +0 ', capsys.readouterr().out, re.M) # that epoch is not trained again

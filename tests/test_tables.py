@@ -475,3 +475,18 @@ def test_npz_label_that_is_missing(tmp_path):
     with pytest.raises(ValueError,
             match="expected a label for each series in 'y', got NaN for series 1"):
         read_series(tmp_path/'a.npz', label='y')
+
+def test_id_in_the_index(tmp_path):
+    "As `set_index` and `groupby` leave it, in a frame and in a parquet file"
+    df = pd.DataFrame(dict(walk=[0,0,0,1,1,1], t=[2,1,0,0,1,2], v=[3.,2,1,4,5,6], how=['a']*3+['b']*3))
+    want = from_frame(df, id='walk', time='t', label='how')
+    assert want[0].tolist()==[[[1,2,3]],[[4,5,6]]]
+    for keys in ('walk', ['walk','t'], ['how','walk']):
+        f = df.set_index(keys)
+        f.to_parquet(tmp_path/'f.parquet')
+        for X,y in (from_frame(f, id='walk', time='t', label='how'),
+                    read_parquet(tmp_path/'f.parquet', id='walk', time='t', label='how')):
+            np.testing.assert_array_equal(X, want[0])
+            assert y.tolist()==['a','b']
+    with pytest.raises(ValueError, match="id: expected one of the columns .*, got 'walks'"):
+        from_frame(df.set_index('walk'), id='walks', columns=['v'])

@@ -191,9 +191,16 @@ def _as_table(rows, columns, groups):
 def _is_missing(v):
     return v is None or type(v).__name__ in ('NAType','NaTType') or isinstance(v, Real) and v!=v
 
+def _with_index(df, columns, more):
+    "`df` with the levels of its index that `columns` name as columns"
+    named = {*columns.roles.values(), *more.values(), *(columns.columns or ())}-set(df.columns)
+    levels = [o for o in getattr(df.index, 'names', ()) if o is not None and o in named]
+    return df.reset_index(levels) if levels else df
+
 class _FrameRows:
     "The rows of a DataFrame"
     def __init__(self, source, df, columns, **more):
+        df = _with_index(df, columns, more)
         self.source,self.df = source,df
         self.names = columns.values(df.columns, **more)
         if not len(df): source.fail('at least one row', 'none')
@@ -220,7 +227,8 @@ class _FrameRows:
         "A column as a list without missing values and without blanks around text"
         a = np.asarray(self.df[name])
         if a.dtype.kind in 'Mm': a = list(a)
-        else: a = [o.strip() if isinstance(o, str) else o for o in a.tolist()]
+        else: a = [o.decode(errors='replace') if isinstance(o, bytes) else o for o in a.tolist()]
+        a = [o.strip() if isinstance(o, str) else o for o in a]
         for i,v in enumerate(a):
             if _is_missing(v) or v!=v or isinstance(v, str) and not v:
                 self.source.fail(f'a value in column {brief(name, 30)}', brief(v), row=i)
