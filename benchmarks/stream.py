@@ -1,42 +1,51 @@
-"""Eight channels at 200 Hz for two hours through a `StreamingPredictor`, on one core: times faster than real time, and how long a push takes.
-A line for each chunk size and hop, all with the network that `ts_learner` makes and windows of 200 ms. Run: python benchmarks/stream.py [minutes]
+"""Eight channels at 200 Hz for two hours through a `StreamingPredictor`, on one core: times faster than real time, and
+the time of a push. A line for each chunk size and hop, with the network that `ts_learner` makes and windows of 200 ms.
+Run: python benchmarks/stream.py [minutes]
 
-On a machine that other work shares, the time of the process (cpu) says what the stream costs, and that of the clock (wall) what a user would have seen there."""
+On a machine that other work shares, the time of the process (cpu) says what the stream costs, and that of the clock
+(wall) what a user would have seen there."""
 import sys, time
 import numpy as np
 import torch
-from xceptiontime.data.sets import get_myo,get_myo_recordings
+from xceptiontime.data.sets import get_myo, get_myo_recordings
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
-from xceptiontime.runtime.predictor import Predictor
-from xceptiontime.runtime.stream import StreamingPredictor
 from xceptiontime.processing.tasks import Classification
+from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.stream import StreamingPredictor
 
 rate,window = 200,40
 
 def run(predictor, signal, minutes, hop, chunk):
-    "Seconds of wall and processor time a push, over `minutes` of `signal` again and again"
-    stream,wall,cpu,n = StreamingPredictor(predictor, window, hop),[],[],0
-    for i in range(minutes*60*rate//chunk):
+    "Seconds of wall and processor time a push, over `minutes` of `signal` again and again; windows"
+    stream,pushes = StreamingPredictor(predictor, window, hop),minutes*60*rate//chunk
+    times,n = [],0
+    for i in range(pushes):
         at = i*chunk%(signal.shape[1]-chunk)
-        w,c = time.perf_counter(),time.process_time()
+        wall,cpu = time.perf_counter(),time.process_time()
         n += len(stream.push(signal[:,at:at+chunk]))
-        wall.append(time.perf_counter()-w); cpu.append(time.process_time()-c)
-    assert n==(minutes*60*rate//chunk*chunk-window)//hop+1
-    return np.array(wall),np.array(cpu),n
+        times.append((time.perf_counter()-wall, time.process_time()-cpu))
+    assert n==(pushes*chunk-window)//hop+1
+    wall,cpu = np.array(times).T
+    return wall, cpu, n
 
 def main(minutes=120):
     torch.set_num_threads(1)
     X,_,_ = get_myo()
-    predictor = Predictor(XceptionTime(8, 5, head='linear').eval(), Classification(range(5)), Preprocess().fit(X))
-    signal = np.concatenate(get_myo_recordings()[0], 1)
+    model = XceptionTime(8, 5, head='linear').eval()
+    predictor = Predictor(model, Classification(range(5)), Preprocess().fit(X))
+    signal = np.concatenate(get_myo_recordings()[0], 1) # (channels, steps)
     run(predictor, signal, 1, 40, 200) # warm
-    print(f'{minutes} minutes of 8 channels at {rate} Hz, windows of {window}, one core; limits: 50 times real time, 25 ms for the 99th percentile of a push')
-    print(f"{'chunk':>6}{'hop':>5}{'windows':>9} | {'times real time: cpu':>20}{'wall':>7} | {'push ms: median':>15}{'99%':>7}{'largest':>9}{'99% cpu':>9}")
+    print(f'{minutes} minutes of 8 channels at {rate} Hz, windows of {window}, one core; '
+          'limits: 50 times real time, 25 ms for the 99th percentile of a push')
+    print(f"{'chunk':>6}{'hop':>5}{'windows':>9} | {'times real time: cpu':>20}{'wall':>7} | "
+          f"{'push ms: median':>15}{'99%':>7}{'largest':>9}{'99% cpu':>9}")
     for hop,chunk in ((40,40),(40,80),(20,40),(10,20),(10,160)):
         wall,cpu,n = run(predictor, signal, minutes, hop, chunk)
         speed = [minutes*60/t.sum() for t in (cpu,wall)]
-        print(f'{chunk:6}{hop:5}{n:9} | {speed[0]:20.0f}{speed[1]:7.0f} | {np.median(wall)*1e3:15.1f}{np.quantile(wall, .99)*1e3:7.1f}{wall.max()*1e3:9.1f}'
-              f'{np.quantile(cpu, .99)*1e3:9.1f}', flush=True)
+        ms = [np.median(wall), np.quantile(wall, .99), wall.max(), np.quantile(cpu, .99)]
+        ms = [o*1e3 for o in ms]
+        print(f'{chunk:6}{hop:5}{n:9} | {speed[0]:20.0f}{speed[1]:7.0f} | '
+              f'{ms[0]:15.1f}{ms[1]:7.1f}{ms[2]:9.1f}{ms[3]:9.1f}', flush=True)
 
 if __name__=='__main__': main(*map(int, sys.argv[1:]))

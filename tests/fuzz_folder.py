@@ -1,6 +1,6 @@
 """Damages the files of a model folder again and again and opens it, in little memory and time.
 Run by test_folder.py: python fuzz_folder.py FOLDER ROUNDS"""
-import json, random, resource, shutil, sys, tempfile
+import copy, json, random, resource, shutil, sys, tempfile
 from pathlib import Path
 from xceptiontime.runtime import Predictor
 from xceptiontime.runtime.folder import _build, _parts, _read_config, _read_weights
@@ -12,6 +12,8 @@ VALUES = [0, 1, -1, 2**31, 2**62, 10**40, 1.5, -1e308, 1e-320, True, None, '', '
     [True,False], list(range(200)), {str(i): i for i in range(50)}]
 NAMES = ['x','path','nf','c_in','vocab','name','mean','custom_head','channels','rate','training']
 BYTES = [b'9', b'-', b'0', b'"', b'1e99', b'null', b'[', b'{', b'99999999999999999999', b'\xff']
+
+def value(): return copy.deepcopy(rng.choice(VALUES)) # which later damage may change
 
 def nodes(o):
     "(parent, key) of all that is in `o`"
@@ -38,10 +40,10 @@ def by_parts(text):
         if not at: break
         parent,k = rng.choice(at)
         how = rng.random()
-        if how<.7: parent[k] = rng.choice(VALUES)
+        if how<.7: parent[k] = value()
         elif how<.85: del parent[k]
-        elif isinstance(parent, dict): parent[rng.choice(NAMES)] = rng.choice(VALUES)
-        else: parent.append(rng.choice(VALUES))
+        elif isinstance(parent, dict): parent[rng.choice(NAMES)] = value()
+        else: parent.append(value())
     return json.dumps(o).encode()
 
 def run(f, folder):

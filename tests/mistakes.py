@@ -351,6 +351,10 @@ ValueError: valid_size: expected a share between 0 and 1
 get_splits(y, groups=np.arange(40)%4, valid_groups=[7])
 ValueError: valid_groups: expected some of the groups 0, 1, 2, 3, got 7
 
+# series instead of a dataset
+dls.valid.new(X)
+TypeError: dataset: expected a TSDataset, got 'ndarray'; dls.test_dl(X) makes a loader of series
+
 # no series in a batch
 load(X, y, splits, bs=0)
 ValueError: bs: expected a whole number of 1 or more, got 0
@@ -552,6 +556,16 @@ ValueError: a.tsv
 sliding_windows(X[0].T, 10)
 ValueError: ... if that is (time, channels), x.T turns it
 
+# trials that are counted anew for each subject
+from_frame(pd.DataFrame({'trial': [1,1,2,2,1,1,2,2], 'emg': rng.normal(size=8)}), id='trial')
+UserWarning: id: expected the rows of a series side by side, got 1 in 2 places, 2 of 2 series so; they were joined. If
+    ids repeat, id=['subject', 'trial'] tells them apart by several columns; else time= sorts the rows
+
+# the same with times
+from_frame(pd.DataFrame({'trial': [1,1,1,1], 't': [0,1,0,1], 'emg': rng.normal(size=4)}), id='trial', time='t')
+ValueError: df: expected one row a time within a series (where ids repeat, id= takes several columns), got 0 twice in
+    row 2
+
 # windows longer than every recording
 sliding_windows([X[0]], 51)
 ValueError: ... 51
@@ -599,12 +613,14 @@ def namespace():
     return {**res, 'spoil': Spoil()}
 
 def told(call, ns):
-    "The error that `call` raises, in a folder of its own that holds a model"
-    with tempfile.TemporaryDirectory() as d:
+    "The error that `call` raises, or the warning that it gives, in a folder of its own that holds a model"
+    with tempfile.TemporaryDirectory() as d, warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter('always', UserWarning)
         was = os.getcwd()
         os.chdir(d)
         try:
             ns = {**ns, 'folder': ns['learn'].save_pretrained(Path('model'))}
             exec(call, ns)
+            return next((w.message for w in given if w.category is UserWarning), None)
         except Exception as e: return e
         finally: os.chdir(was)

@@ -9,7 +9,10 @@ def seasoned(arch, c_in, c_out, seed=0, dtype=torch.float64, **kwargs):
     m = arch(c_in, c_out, **kwargs)
     for l in m.modules():
         if isinstance(l, nn.BatchNorm1d):
-            for t,lo,hi in ((l.running_mean,-.5,.5), (l.running_var,.5,2.), (l.weight.data,.5,2.), (l.bias.data,-.3,.5)): t.uniform_(lo, hi)
+            l.running_mean.uniform_(-.5, .5)
+            l.running_var.uniform_(.5, 2.)
+            l.weight.data.uniform_(.5, 2.)
+            l.bias.data.uniform_(-.3, .5)
     return m.to(dtype)
 
 def plain(m):
@@ -20,7 +23,9 @@ def plain(m):
 
 def counted(monkeypatch, module, name):
     "A list that grows by one with each call of a function that `module` uses"
-    calls,f = [],getattr(module, name)
-    def spy(*args): calls.append(1); return f(*args)
+    calls,f = [], getattr(module, name)
+    def spy(*args, **kwargs):
+        calls.append(1)
+        return f(*args, **kwargs)
     monkeypatch.setattr(module, name, spy)
     return calls

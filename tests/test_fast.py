@@ -5,11 +5,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 from networks import counted, plain, seasoned
-from xceptiontime.models.fast import door as fast
-from xceptiontime.models.fast import infer
 from xceptiontime.models import xceptiontime as models
-from xceptiontime.models.fast import small
-from xceptiontime.models.fast.door import Join, Stage, Stats, applies, plain_stage
+from xceptiontime.models.fast import pieces, train
+from xceptiontime.models.fast.door import applies
+from xceptiontime.models.fast.pieces import internals
+from xceptiontime.models.fast.plain import Setup, plain_stage
+from xceptiontime.models.fast.weights import NO_SHORTCUT, Shortcut, Stats, Weights, fixed_stats, grouped
 from xceptiontime.models.layers import Conv1d, SeparableConv1d
 from xceptiontime.models.xceptiontime import XceptionTime
 
@@ -20,31 +21,49 @@ def taken(monkeypatch): return counted(monkeypatch, models, 'fast_forward') # ho
 
 @pytest.fixture(params=['whole','pieces'])
 def piece(request, monkeypatch):
-    if request.param=='pieces':
-        monkeypatch.setattr(fast, 'PIECE', 1)
-        monkeypatch.setattr(small, 'WHOLE', 0)
+    if request.param=='pieces': monkeypatch.setattr(pieces, 'PIECE', 1)
 
 def close(a, b, eps): torch.testing.assert_close(a, b, rtol=eps, atol=eps)
-def nearly(a, b, eps): assert (a-b).abs().max() <= eps*b.abs().max(), ((a-b).abs().max()/b.abs().max()).item()
+def nearly(a, b, eps):
+    "The largest difference beside the largest number"
+    assert (a-b).abs().max() <= eps*b.abs().max(), ((a-b).abs().max()/b.abs().max()).item()
 
-OPTIONS = [dict(bottleneck=False), dict(residual=False), dict(ks=(41,21,11), head='linear'), dict(nf=3, adaptive_size=7), dict(nf=1, head='bn', c_in=1, c_out=1)]
-ids = lambda kw: ','.join(f'{k}={v}' for k,v in kw.items()) or 'default'
+def nearly_or_small(a, b, eps):
+    "The same, where all of `b` may be 0 but for rounding"
+    assert a.shape==b.shape and (a-b).abs().max() <= eps*max(1, b.abs().max())
+
+OPTIONS = [dict(bottleneck=False), dict(residual=False), dict(ks=(41,21,11), head='linear'),
+           dict(nf=3, adaptive_size=7), dict(nf=1, head='bn', c_in=1, c_out=1)]
+def ids(kw): return ','.join(f'{k}={v}' for k,v in kw.items()) or 'default'
+
+def same_step(m, x, lengths=None, eps=1e-12):
+    "Scores, gradients and statistics of `m` and of its plain copy, and scores without gradients"
+    p = plain(m)
+    x1,x2 = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out,ref = m(x1, lengths), p(x2, lengths)
+    g = torch.randn_like(ref)
+    (out*g).sum().backward()
+    (ref*g).sum().backward()
+    close(out, ref, eps)
+    nearly(x1.grad, x2.grad, eps)
+    for a,b in zip(m.parameters(), p.parameters()): nearly_or_small(a.grad, b.grad, eps)
+    for a,b in zip(m.buffers(), p.buffers()): close(a, b, eps)
+    with torch.no_grad(): close(m.eval()(x, lengths), p.eval()(x, lengths), eps)
 
 @pytest.mark.parametrize('lengths', [None, [64,3,50,17,1]], ids=['full','ragged'])
 @pytest.mark.parametrize('kw', OPTIONS, ids=ids)
 def test_same_numbers_in_double(kw, lengths, piece, taken):
     for n in (37,) if lengths is None else (64,90):
         for train in (True,False):
-            m = network(**kw).train(train)
-            p,x = plain(m),torch.randn(5, kw.get('c_in',3), n).double()
-            x1,x2,g = x.clone().requires_grad_(),x.clone().requires_grad_(),torch.randn(5, kw.get('c_out',5)).double()
-            out,ref = m(x1, lengths),p(x2, lengths)
-            (out*g).sum().backward(); (ref*g).sum().backward()
-            close(out, ref, 1e-12); nearly(x1.grad, x2.grad, 1e-12)
-            for a,b in zip(m.parameters(), p.parameters()): assert a.grad.shape==b.shape and (a.grad-b.grad).abs().max() <= 1e-12*max(1, b.grad.abs().max())
-            for a,b in zip(m.buffers(), p.buffers()): close(a, b, 1e-12)
-            with torch.no_grad(): close(m.eval()(x, lengths), p.eval()(x, lengths), 1e-12)
+            x = torch.randn(5, kw.get('c_in', 3), n).double()
+            same_step(network(**kw).train(train), x, lengths)
     assert len(taken)==(4 if lengths is None else 8)
+
+@pytest.mark.parametrize('train', [True,False])
+@pytest.mark.parametrize('c_in,nf', [(33,2), (306,4), (1345,4)])
+def test_any_number_of_channels(c_in, nf, train, piece, taken):
+    for B,L in ((1,9), (4,30)): same_step(network(c_in, nf=nf).train(train), torch.randn(B, c_in, L).double(), eps=1e-11)
+    assert len(taken)==4
 
 def test_same_numbers_in_single(piece, taken):
     m = network(dtype=torch.float32, nf=16)
@@ -56,69 +75,53 @@ def test_same_numbers_in_single(piece, taken):
     close(m.block.shortcut[0][1].running_var, p.block.shortcut[0][1].running_var, 1e-5)
     assert len(taken)==4
 
-def stage_inputs(join, dtype, B=3, L=12, C=5, nf=2, bottleneck=True, batch=True, pool=None, mask=None):
+def stage_inputs(dtype, shortcut=True, B=3, L=12, C=5, nf=2, bottleneck=True, batch=True, pool=None):
+    "The arguments of `plain_stage`"
     torch.manual_seed(1)
-    r = lambda *s: torch.randn(*s, dtype=dtype, requires_grad=True)
-    ws = [r(nf,C,1) if bottleneck else None] + [r(nf if bottleneck else C,1,k) for k in (7,5,3)] + [r(nf,nf if bottleneck else C,1) for _ in range(3)] + [r(nf,C,1)]
-    x = r(B,L,C)
-    if not join: return x,None,None,[*ws,None,None,None]
-    res,w,gamma,beta = r(B,L,4),r(4*nf,4,1),r(4*nf),r(4*nf)
-    norm = nn.BatchNorm1d(4*nf, dtype=dtype).train(batch)
-    with torch.no_grad():
-        norm.running_mean.normal_(); norm.running_var.uniform_(.5, 2)
-        stats = fast.batch_stats(res.detach(), w[:,:,0].detach(), norm, mask) if batch else fast.fixed_stats(norm)
-    return x,res,Join(stats, pool),[*ws,w,gamma,beta]
+    def new(*shape): return torch.randn(*shape, dtype=dtype, requires_grad=True)
+    width = nf if bottleneck else C
+    ws = Weights(new(nf, C, 1) if bottleneck else None, *(new(width, 1, k) for k in (7,5,3)),
+                 *(new(nf, width, 1) for _ in range(3)), new(nf, C, 1))
+    if not shortcut: return new(B, L, C), None, ws, NO_SHORTCUT, Setup(pool=pool)
+    x,res = new(B, L, C), new(B, L, 4)
+    short,norm = Shortcut(new(4*nf, 4, 1), new(4*nf), new(4*nf)), nn.BatchNorm1d(4*nf, dtype=dtype).train(batch)
+    norm.running_mean.normal_(), norm.running_var.uniform_(.5, 2)
+    return x, res, ws, short, Setup(stats=stats_of(res, short, norm), pool=pool)
 
-STAGES = [dict(join=False), dict(join=False, bottleneck=False), dict(join=True), dict(join=True, batch=False), dict(join=True, pool=5), dict(join=True, pool=20, batch=False)]
+@torch.no_grad()
+def stats_of(res, short, norm):
+    return train.batch_stats(res, short.weight[:,:,0], norm) if norm.training else fixed_stats(norm, short.beta)
+
+STAGES = [dict(shortcut=False), dict(shortcut=False, bottleneck=False), dict(), dict(batch=False), dict(pool=5),
+          dict(pool=20, batch=False), dict(pool=5, shortcut=False)]
+
+def tensors(x, res, ws, short): return [t for t in (x, res, *ws, *short) if t is not None]
 
 @pytest.mark.parametrize('kw', STAGES, ids=ids)
 def test_gradcheck(kw, piece):
-    x,res,_,ws = stage_inputs(dtype=torch.float64, B=2, L=4, C=2, nf=1, **kw)
+    x,res,ws,short,setup = stage_inputs(torch.float64, B=2, L=4, C=2, nf=1, **kw)
     norm = nn.BatchNorm1d(4, dtype=torch.float64).train(kw.get('batch', True))
-    def f(x, res, *ws):
-        if not kw['join']: return Stage.apply(x, None, None, None, True, *ws)
-        with torch.no_grad(): stats = fast.batch_stats(res, ws[8][:,:,0], norm, None) if norm.training else fast.fixed_stats(norm)
-        return Stage.apply(x, res, None, Join(stats, kw.get('pool')), True, *ws)
-    assert torch.autograd.gradcheck(f, (x,res,*ws))
-    assert torch.autograd.gradgradcheck(f, (x,res,*ws))
+    def f(x, res, *rest):
+        ws,short = grouped(rest, Weights, Shortcut)
+        if setup.stats is None: return train.stage(x, None, ws, short, setup)
+        return train.stage(x, res, ws, short, setup._replace(stats=stats_of(res, short, norm)))
+    args = x, res, *ws, *short
+    assert torch.autograd.gradcheck(f, args, fast_mode=True)
+    assert torch.autograd.gradgradcheck(f, args, fast_mode=True)
 
 @pytest.mark.parametrize('kw', STAGES, ids=ids)
 def test_gradients_of_a_layer_in_single(kw, piece):
-    x,res,join,ws = stage_inputs(dtype=torch.float32, B=8, L=60, C=24, nf=8, **kw)
-    ins = [t for t in (x,res,*ws) if t is not None]
-    out = Stage.apply(x, res, None, join, True, *ws)
+    x,res,ws,short,setup = stage_inputs(torch.float32, B=8, L=60, C=24, nf=8, **kw)
+    out = train.stage(x, res, ws, short, setup)
     g = torch.randn_like(out)
-    got = torch.autograd.grad(out, ins, g)
-    d = lambda t: None if t is None else t.detach().double().requires_grad_()
-    x2,res2,*ws2 = map(d, (x,res,*ws))
-    if join: join = join._replace(stats=Stats(*(t.double() if isinstance(t, torch.Tensor) else t for t in join.stats)))
-    ref = plain_stage(x2, res2, None, join, ws2[:8], *ws2[8:])
+    got = torch.autograd.grad(out, tensors(x, res, ws, short), g)
+    def double(t): return t.detach().double() if isinstance(t, torch.Tensor) else t
+    def leaf(t): return None if t is None else double(t).requires_grad_()
+    args = leaf(x), leaf(res), Weights(*map(leaf, ws)), Shortcut(*map(leaf, short))
+    if setup.stats: setup = setup._replace(stats=Stats(*map(double, setup.stats)))
+    ref = plain_stage(*args, setup)
     nearly(out, ref, 1e-5)
-    for a,b in zip(got, torch.autograd.grad(ref, [t for t in (x2,res2,*ws2) if t is not None], g.double())): nearly(a, b, 1e-5)
-
-def test_gradients_of_a_small_batch_in_single():
-    "Those of each layer, from the same gradient at its output: the parts of `Whole` beside double precision"
-    new,dim = torch.empty,lambda t: t.detach().double().requires_grad_()
-    m = network(dtype=torch.float32, nf=8, c_in=24)
-    layer,norm,x = m.block.xception[0],m.block.shortcut[0],torch.randn(8, 60, 24)
-    f,a,rows = infer.Formula.of(layer),infer.Affine.of(norm),x.view(480, 24)
-    place = small.ModulePlace(x, new(8, 60, 32), f.widths, new, new)
-    with torch.no_grad():
-        for to,w in zip(place.weights, place.formula_weights(f)): to.copy_(w)
-        place.forward(f)
-    d,xd,g = copy.deepcopy(layer).double(),dim(x),torch.randn(8, 60, 32)
-    ref = d(xd.transpose(1, 2)).transpose(1, 2)
-    nearly(place.out.view_as(ref), ref, 1e-5)
-    with torch.no_grad(): got = place.backward(f, g.view(480, 32), True, True)
-    for b,w in zip([place.gx.view_as(xd), *got], torch.autograd.grad(ref, [xd,*infer.weights_of(d)], g.double())): nearly(b, w, 1e-5)
-    place = small.AffinePlace(rows, 8, 60, 64, new)
-    d,xd,g = copy.deepcopy(norm).double(),dim(x),torch.randn(8, 60, 64)
-    with torch.no_grad(): place.forward(a, True, True)
-    ref = d(xd.transpose(1, 2)).transpose(1, 2)
-    nearly(place.z.view_as(ref), ref, 1e-5)
-    for k in ('running_mean','running_var'): close(getattr(norm[1], k).double(), getattr(d[1], k), 1e-5)
-    with torch.no_grad(): got = place.backward(a, g.view(480, 64), True, True)
-    for b,w in zip([place.gx.view_as(xd), *got], torch.autograd.grad(ref, [xd,d[0].weight,d[1].weight,d[1].bias], g.double())): nearly(b, w, 1e-5)
+    for a,b in zip(got, torch.autograd.grad(ref, tensors(*args), g.double())): nearly(a, b, 1e-5)
 
 def test_between_forward_and_backward(monkeypatch):
     "What happens there does not count: another mode, another batch, a batch in the middle of a backward"
@@ -130,26 +133,26 @@ def test_between_forward_and_backward(monkeypatch):
     with torch.no_grad(): m(xs[1])
     m(xs[1])
     m.train()
-    kept = m(xs[2]) # at a place of its own
+    kept = m(xs[2])
     m.eval()
     for a,b in zip(torch.autograd.grad(out.square().sum(), list(m.parameters()), retain_graph=True), want): close(a, b, 1e-11)
     again = torch.autograd.grad(kept.square().sum(), list(m.parameters()))
     moved = copy.deepcopy(m.state_dict())
-    for a,b in zip(torch.autograd.grad(out.square().sum(), list(m.parameters())), want): close(a, b, 1e-11) # computed again
+    for a,b in zip(torch.autograd.grad(out.square().sum(), list(m.parameters())), want): close(a, b, 1e-11) # again
     for a,b in zip(m.state_dict().values(), moved.values()): assert torch.equal(a, b)
     m.load_state_dict(before)
     m.train()
     p.load_state_dict(before)
     ref = torch.autograd.grad(p(xs[2]).square().sum(), list(p.parameters()))
     for a,b in zip(again, ref): close(a, b, 1e-11)
-    out,real,calls = m(xs[0]),small.ModulePlace.backward,[]
+    out,real,calls = m(xs[0]), train.StageGradient.piece, []
     def interrupted(*args):
         calls.append(1)
         if len(calls)==3:
             with torch.enable_grad(): got = torch.autograd.grad(m(xs[2]).square().sum(), list(m.parameters()))
             for a,b in zip(got, ref): close(a, b, 1e-11)
         return real(*args)
-    monkeypatch.setattr(small.ModulePlace, 'backward', interrupted)
+    monkeypatch.setattr(train.StageGradient, 'piece', interrupted)
     for a,b in zip(torch.autograd.grad(out.square().sum(), list(m.parameters())), want): close(a, b, 1e-11)
     assert len(calls)==8
     m.eval()
@@ -157,20 +160,22 @@ def test_between_forward_and_backward(monkeypatch):
     m.head[1][1].running_var.mul_(2)
     with pytest.raises(RuntimeError, match='modified by an inplace operation'): out.sum().backward()
 
-def test_many_short_series_are_no_small_batch(monkeypatch):
-    "The head has as many steps of each as it pools to, so memory goes by these too"
-    calls = counted(monkeypatch, fast, 'whole')
-    for B,L,small in ((16,24,True), (20,50,True), (21,50,False), (21,2,False), (1024,2,False), (1,1024,True), (1,1025,False)):
-        calls.clear()
-        XceptionTime(1, 2)(torch.randn(B, 1, L))
-        assert len(calls)==small, (B,L)
+def test_statistics_that_change_before_the_gradient():
+    "A BatchNorm in evaluation takes the statistics that it had in the forward pass"
+    m,x = network().eval(),torch.randn(3, 3, 40).double()
+    want = torch.autograd.grad(m(x).sum(), list(m.block.parameters()))
+    out = m(x)
+    for t in m.block.shortcut.buffers(): t.mul_(2)
+    for a,b in zip(torch.autograd.grad(out.sum(), list(m.block.parameters())), want): close(a, b, 1e-12)
 
 def test_scores_that_nobody_keeps_hold_nothing():
     m,x = network(),torch.randn(4, 3, 40).double()
     out = m(x)
-    seen = weakref.ref(out.grad_fn.work)
+    node = out.grad_fn
+    while not isinstance(node, train.StageFunction._backward_cls): node = node.next_functions[0][0]
+    seen = weakref.ref(node)
     gc.disable()
-    try: del out
+    try: del out,node
     finally: gc.enable()
     assert seen() is None
 
@@ -181,7 +186,8 @@ def test_gradcheck_of_the_network(train, lengths, piece, taken):
     for p in m.parameters(): p.requires_grad_(False)
     x = torch.randn(2, 2, 5).double().requires_grad_()
     def f(x): return copy.deepcopy(m)(x, lengths) # running statistics move
-    assert torch.autograd.gradcheck(f, (x,)) and torch.autograd.gradgradcheck(f, (x,)) and taken
+    assert torch.autograd.gradcheck(f, (x,), fast_mode=True)
+    assert torch.autograd.gradgradcheck(f, (x,), fast_mode=True) and taken
 
 @pytest.mark.parametrize('lengths', [None, [40,40,9,40]], ids=['full','ragged'])
 def test_gradient_penalty(lengths, piece, taken):
@@ -192,8 +198,9 @@ def test_gradient_penalty(lengths, piece, taken):
         g, = torch.autograd.grad(m(xr, lengths).sum(), xr, create_graph=True)
         (g**2).sum().backward()
         return [q.grad for q in m.parameters()]
-    # the BatchNorm behind the last convolution makes some of these 0
-    for a,b in zip(penalty(m), penalty(p)): assert (a is None)==(b is None) and (a is None or (a-b).abs().max() <= 1e-10*max(1, b.abs().max()))
+    for a,b in zip(penalty(m), penalty(p)):
+        assert (a is None)==(b is None)
+        if a is not None: nearly_or_small(a, b, 1e-10) # the BatchNorm behind the last convolution makes some 0
     assert len(taken)==1
 
 def test_backward_twice_and_weights_changed_between():
@@ -209,11 +216,13 @@ def test_backward_twice_and_weights_changed_between():
 
 def test_frozen_parts(taken):
     x = torch.randn(4, 3, 40).double()
-    for freeze in (lambda m: m.block, lambda m: m.head, lambda m: m.block.xception[1], lambda m: m.block.shortcut, lambda m: nn.ModuleList(l for l in m.modules() if isinstance(l, nn.BatchNorm1d))):
+    def norms(m): return nn.ModuleList(l for l in m.modules() if isinstance(l, nn.BatchNorm1d))
+    parts = (lambda m: m.block), (lambda m: m.head), (lambda m: m.block.xception[1]), (lambda m: m.block.shortcut), norms
+    for freeze in parts:
         m = network()
         freeze(m).requires_grad_(False).eval()
         p = plain(m)
-        m(x).square().sum().backward(); p(x).square().sum().backward()
+        for net in (m,p): net(x).square().sum().backward()
         for a,b in zip(m.parameters(), p.parameters()):
             assert (a.grad is None)==(b.grad is None)
             if a.grad is not None: close(a.grad, b.grad, 1e-11)
@@ -234,14 +243,18 @@ def test_hooks_see_every_layer(taken):
         if n: hooks.append(l.register_forward_hook(show(n)))
     n = len(taken)
     close(m(x), ref, 1e-12)
-    assert len(taken)==n and set(seen)=={n for n,l in m.named_modules() if n and not isinstance(l, nn.ModuleList)}
+    called = {n for n,l in m.named_modules() if n and not isinstance(l, nn.ModuleList)}
+    assert len(taken)==n and set(seen)==called
     b = F.conv1d(x, m.block.xception[0].bottleneck.weight)
     conv = m.block.xception[0].convs[0]
     d = F.conv1d(b, conv.depthwise_conv.weight, padding=19, groups=4)
     pre = 'block.xception.0.'
-    for name,inp,out in ((pre+'bottleneck',x,b), (pre+'convs.0.depthwise_conv',b,d), (pre+'convs.0.pointwise_conv',d,F.conv1d(d, conv.pointwise_conv.weight)),
-                         (pre+'convs.0',b,F.conv1d(d, conv.pointwise_conv.weight)), (pre+'maxconvpool.0',x,F.max_pool1d(x, 3, 1, 1))):
-        close(seen[name][0][0], inp, 1e-12); close(seen[name][1], out, 1e-12)
+    mixed = F.conv1d(d, conv.pointwise_conv.weight)
+    expected = {'bottleneck':(x,b), 'convs.0.depthwise_conv':(b,d), 'convs.0.pointwise_conv':(d,mixed), 'convs.0':(b,mixed),
+                'maxconvpool.0':(x,F.max_pool1d(x, 3, 1, 1))}
+    for name,(inp,out) in expected.items():
+        close(seen[pre+name][0][0], inp, 1e-12)
+        close(seen[pre+name][1], out, 1e-12)
     parts = seen[pre+'concat'][0][0]
     assert len(parts)==4
     close(torch.cat(parts, 1), seen[pre+'concat'][1], 0)
@@ -250,8 +263,9 @@ def test_hooks_see_every_layer(taken):
     m(x)
     assert len(taken)==n+1
 
-@pytest.mark.parametrize('get', [lambda m: m.block.xception[2].convs[1].depthwise_conv, lambda m: m.block.xception[0].concat, lambda m: m.head[1][1], lambda m: m.block.add,
-                                 lambda m: m.block.xception[3].maxconvpool, lambda m: m.block, lambda m: m.head[0]])
+@pytest.mark.parametrize('get', [
+    lambda m: m.block.xception[2].convs[1].depthwise_conv, lambda m: m.block.xception[0].concat, lambda m: m.head[1][1],
+    lambda m: m.block.add, lambda m: m.block.xception[3].maxconvpool, lambda m: m.block, lambda m: m.head[0]])
 def test_a_hook_that_changes_the_output_counts(get):
     m,x = network().eval(),torch.randn(2, 3, 40).double()
     ref = m(x)
@@ -259,7 +273,8 @@ def test_a_hook_that_changes_the_output_counts(get):
     assert (m(x)-ref).abs().max() > 1e-3
     h.remove()
     close(m(x), ref, 1e-12)
-    h = get(m).register_forward_pre_hook(lambda l, i: ([t*2 for t in i[0]],) if isinstance(i[0], list) else (i[0]*2, *i[1:]))
+    def doubled(l, i): return ([t*2 for t in i[0]],) if isinstance(i[0], list) else (i[0]*2, *i[1:])
+    h = get(m).register_forward_pre_hook(doubled)
     assert (m(x)-ref).abs().max() > 1e-3
     h.remove()
 
@@ -292,20 +307,24 @@ def test_changed_layers_are_called():
     def bias(m): m.block.xception[0].bottleneck.bias = nn.Parameter(torch.ones(4).double())
     class Twice(nn.Module):
         def forward(self, w): return w*2
-    for f in (replace, dilate, override, identity, bias,
-              lambda m: prune.l1_unstructured(m.block.xception[0].bottleneck, 'weight', .5),
-              lambda m: nn.utils.parametrize.register_parametrization(m.block.xception[3].maxconvpool[1], 'weight', Twice()),
-              lambda m: setattr(m.block.xception[2].maxconvpool[0], 'kernel_size', 5), lambda m: setattr(m.block, 'act', nn.Tanh()),
-              lambda m: setattr(m.block.xception[1], 'bottleneck', nn.Sequential(m.block.xception[1].bottleneck, nn.ReLU()))): check(f)
+    def pruned(m): prune.l1_unstructured(m.block.xception[0].bottleneck, 'weight', .5)
+    def parametrized(m):
+        nn.utils.parametrize.register_parametrization(m.block.xception[3].maxconvpool[1], 'weight', Twice())
+    def wider_pool(m): m.block.xception[2].maxconvpool[0].kernel_size = 5
+    def other_act(m): m.block.act = nn.Tanh()
+    def more(m): m.block.xception[1].bottleneck = nn.Sequential(m.block.xception[1].bottleneck, nn.ReLU())
+    for f in (replace, dilate, override, identity, bias, pruned, parametrized, wider_pool, other_act, more): check(f)
     check(lambda m: parametrizations.weight_norm(m.block.xception[0].convs[0].pointwise_conv), same=True)
     def pruned_for_good(m):
         c = m.block.xception[0].bottleneck
-        prune.l1_unstructured(c, 'weight', .5); prune.remove(c, 'weight')
+        prune.l1_unstructured(c, 'weight', .5)
+        prune.remove(c, 'weight')
     check(pruned_for_good)
 
 def test_batchnorm_settings_count():
     x = torch.randn(4, 3, 40).double()
-    for change in (dict(momentum=None), dict(momentum=.7), dict(eps=.1), dict(track_running_stats=False, running_mean=None, running_var=None, num_batches_tracked=None)):
+    untracked = dict(track_running_stats=False, running_mean=None, running_var=None, num_batches_tracked=None)
+    for change in (dict(momentum=None), dict(momentum=.7), dict(eps=.1), untracked):
         m = network()
         for bn in (m.block.shortcut[0][1], m.head[1][1]):
             for k,v in change.items(): setattr(bn, k, v)
@@ -359,9 +378,11 @@ def test_transforms(taken):
     y = m(xr)
     for i in range(2):
         for k in range(5): close(torch.autograd.grad(y[i,k], xr, retain_graph=True)[0], J[i,k], 1e-12)
-    close(torch.einsum('ikbcl,bcl->ik', J, x[1]), jvp, 1e-12); close(dual, jvp, 1e-12)
+    close(torch.einsum('ikbcl,bcl->ik', J, x[1]), jvp, 1e-12)
+    close(dual, jvp, 1e-12)
     for i,t in enumerate(x):
-        m.zero_grad(); m(t).square().sum().backward()
+        m.zero_grad()
+        m(t).square().sum().backward()
         for k,p in m.named_parameters(): close(gs[k][i], p.grad, 1e-11)
 
 def test_functional_call_takes_the_given_weights(taken):
@@ -375,23 +396,28 @@ def test_functional_call_takes_the_given_weights(taken):
     assert all(p.grad is not None for p in params.values()) and len(taken)==2
 
 def test_compile(taken):
-    m = network(dtype=torch.float32).eval()
+    m,x,l = network(dtype=torch.float32, nf=1).eval(),torch.randn(3, 3, 20),torch.tensor([20,4,9])
+    with torch.no_grad(): nearly(torch.compile(m, backend='eager', fullgraph=True)(x, l), m(x, l), 1e-5)
+    assert len(taken)==1 # by m(x, l) alone
+
+@pytest.mark.slow
+def test_compile_with_gradients(taken):
+    m,x = network(dtype=torch.float32).eval(),torch.randn(3, 3, 20)
     c = torch.compile(m, backend='aot_eager', fullgraph=True, dynamic=True)
     for n in (20,33): nearly(c(torch.ones(2, 3, n)), m(torch.ones(2, 3, n)), 1e-5)
-    k = len(taken)
-    x,l = torch.randn(3, 3, 20),torch.tensor([20,4,9])
-    with torch.no_grad(): nearly(torch.compile(m, backend='eager', fullgraph=True)(x, l), m(x, l), 1e-5)
-    assert len(taken)==k+1 # by m(x, l) alone
+    assert len(taken)==2
     m.train()
     t,p = torch.compile(m, backend='aot_eager'),plain(m)
-    t(x).square().sum().backward(); p(x).square().sum().backward()
-    for a,b in zip(m.parameters(), p.parameters()): assert (a.grad-b.grad).abs().max() <= 1e-3*max(1, b.grad.abs().max())
+    t(x).square().sum().backward()
+    p(x).square().sum().backward()
+    for a,b in zip(m.parameters(), p.parameters()): nearly_or_small(a.grad, b.grad, 1e-3)
 
 def test_export(taken):
-    m,n = network(dtype=torch.float32).eval(),len(taken)
+    m,n = network(dtype=torch.float32, nf=1).eval(),len(taken)
     B,L = torch.export.Dim('B'),torch.export.Dim('L')
     one = torch.export.export(m, (torch.randn(3, 3, 40),), dynamic_shapes=({0:B,2:L},)).module()
-    two = torch.export.export(m, (torch.randn(3, 3, 40), torch.tensor([40,3,20])), dynamic_shapes=({0:B,2:L},{0:B})).module()
+    args = torch.randn(3, 3, 40), torch.tensor([40,3,20])
+    two = torch.export.export(m, args, dynamic_shapes=({0:B,2:L},{0:B})).module()
     assert len(taken)==n
     for b,l in ((2,12), (5,50), (1,333)):
         x = torch.randn(b, 3, l)
@@ -405,13 +431,15 @@ def test_tracing(taken):
     with torch.no_grad(): t,fx = torch.jit.trace(m, x, check_trace=False),make_fx(m)(x)
     assert len(taken)==n
     y = torch.randn(2, 3, 20)
-    nearly(t(y), m(y), 1e-5); nearly(fx(y), m(y), 1e-5)
+    nearly(t(y), m(y), 1e-5)
+    nearly(fx(y), m(y), 1e-5)
 
 def test_copies_and_threads(taken):
     m,x = network().eval(),torch.randn(4, 3, 30).double()
     ref,ragged = m(x),m(x, [30,2,9,17])
     buf = io.BytesIO()
-    torch.save(m, buf); buf.seek(0)
+    torch.save(m, buf)
+    buf.seek(0)
     for c in (copy.deepcopy(m), pickle.loads(pickle.dumps(m)), torch.load(buf, weights_only=False)):
         n = len(taken)
         assert torch.equal(c(x), ref) and len(taken)==n+1
@@ -437,7 +465,8 @@ def test_replicas():
     m,x = network(),torch.randn(4, 3, 30).double()
     p,r = plain(m),None
     out = replicate(m)(x)
-    out.square().sum().backward(); p(x).square().sum().backward()
+    out.square().sum().backward()
+    p(x).square().sum().backward()
     for a,b in zip(m.parameters(), p.parameters()): close(a.grad, b.grad, 1e-11)
 
 def test_modes_and_checkpoint(taken):
@@ -446,7 +475,8 @@ def test_modes_and_checkpoint(taken):
     m,x = network(),torch.randn(4, 3, 30).double()
     p = plain(m)
     for l in (None, [30,4,1,12]):
-        checkpoint(m, x, l, use_reentrant=False).square().sum().backward(); p(x, l).square().sum().backward()
+        checkpoint(m, x, l, use_reentrant=False).square().sum().backward()
+        p(x, l).square().sum().backward()
         for a,b in zip(m.parameters(), p.parameters()): close(a.grad, b.grad, 1e-11)
     n = len(taken)
     with FlopCounterMode(display=False) as count: m(x)
@@ -458,21 +488,24 @@ def test_modes_and_checkpoint(taken):
 def test_tensor_subclasses_stay_what_they_are(taken):
     class Series(torch.Tensor): pass
     m,x = network(),torch.randn(2, 3, 30).double()
-    assert type(m(x.as_subclass(Series))) is Series and type(plain(m)(x.as_subclass(Series))) is Series and len(taken)==1
+    assert type(m(x.as_subclass(Series))) is Series and type(plain(m)(x.as_subclass(Series))) is Series
+    assert len(taken)==1
 
 def test_a_subclass_of_the_network_takes_it(taken):
     class Mine(XceptionTime):
         def forward(self, x): return super().forward(x)*2
-    torch.manual_seed(0); m = Mine(3, 2, nf=4).eval()
-    torch.manual_seed(0); ref = XceptionTime(3, 2, nf=4).eval()
+    torch.manual_seed(0)
+    m = Mine(3, 2, nf=4).eval()
+    torch.manual_seed(0)
+    ref = XceptionTime(3, 2, nf=4).eval()
     x = torch.randn(2, 3, 30)
     nearly(m(x), 2*ref(x), 1e-6)
     assert len(taken)==2
 
 def test_one_value_a_channel_and_no_series():
     for m in (network(), plain(network())):
-        with pytest.raises(ValueError, match='Expected more than 1 value per channel'): m(torch.randn(1, 3, 1).double())
-        with pytest.raises(ValueError, match='Expected more than 1 value per channel'): m(torch.randn(1, 3, 9).double(), [1])
+        for args in ((torch.randn(1, 3, 1).double(),), (torch.randn(1, 3, 9).double(),[1])):
+            with pytest.raises(ValueError, match='Expected more than 1 value per channel'): m(*args)
         assert m.eval()(torch.randn(1, 3, 1).double()).shape==(1,5)
 
 @pytest.mark.parametrize('head', ['relu','bn','linear'])
@@ -482,7 +515,8 @@ def test_fused(head, residual, taken):
     state,x = copy.deepcopy(m.state_dict()),torch.randn(4, 3, 70)
     f = m.fuse()
     assert not any(l.training for l in f.modules())
-    assert m.training and not f.training and all(torch.equal(a, b) for a,b in zip(m.state_dict().values(), state.values()))
+    assert m.training and not f.training
+    assert all(torch.equal(a, b) for a,b in zip(m.state_dict().values(), state.values()))
     assert not any(isinstance(l, nn.BatchNorm1d) for l in f.modules())
     m.eval()
     x[2,:,9:],n = float('nan'),len(taken)
@@ -493,20 +527,21 @@ def test_fused(head, residual, taken):
     assert len(taken)==n+14 # all but the plain one's two
     d,fd = copy.deepcopy(m).double(),copy.deepcopy(f).double()
     xs = [torch.randn(2, 3, 40).double() for _ in range(2)]
-    xs[1] = xs[0].clone().requires_grad_(); xs[0].requires_grad_()
-    d(xs[0]).sum().backward(); fd(xs[1]).sum().backward()
+    xs[1] = xs[0].clone().requires_grad_()
+    d(xs[0].requires_grad_()).sum().backward()
+    fd(xs[1]).sum().backward()
     nearly(xs[1].grad, xs[0].grad, 1e-5)
 
 def test_a_call_in_the_middle_of_another(taken, monkeypatch):
     "As the handler of a signal may make it: the buffers in use are not its own"
     m,xs = network(dtype=torch.float32).eval(),torch.randn(2, 3, 3, 40)
     with torch.no_grad():
-        want,real,calls = [m(x) for x in xs],infer.module_forward,[]
+        want,real,calls = [m(x) for x in xs], train.stage_forward, []
         def interrupted(*args):
-            real(*args)
             calls.append(1)
             if len(calls)==3: assert torch.equal(m(xs[1]), want[1])
-        monkeypatch.setattr(infer, 'module_forward', interrupted)
+            return real(*args)
+        monkeypatch.setattr(train, 'stage_forward', interrupted)
         assert torch.equal(m(xs[0]), want[0]) and len(calls)==8
 
 def test_modes_and_kinds_of_the_caller(taken):
@@ -525,9 +560,12 @@ def test_every_change_of_the_weights_counts(taken, mode):
     other = network(c_out=3, head='linear', seed=1).state_dict()
     c,bn,lone = m.block.xception[1].convs[0],m.head[1][1],m.head[1][0]
     def new_data(p): p.data = p.data*2
-    changes = [lambda: c.depthwise_conv.weight.data.mul_(2), lambda: new_data(c.pointwise_conv.weight), lambda: setattr(lone, 'weight', nn.Parameter(lone.weight.detach()*2)),
-               lambda: bn.running_mean.add_(1), lambda: setattr(bn, 'running_var', bn.running_var*3), lambda: bn.weight.data.mul_(-1), lambda: m.load_state_dict(other),
-               lambda: m.block.shortcut[0][1].bias.data.add_(1), lambda: setattr(m.block.shortcut[0][1], 'eps', .5), lambda: m.head[3].bias.data.add_(1)]
+    first = m.block.shortcut[0][1]
+    changes = [
+        lambda: c.depthwise_conv.weight.data.mul_(2), lambda: new_data(c.pointwise_conv.weight),
+        lambda: setattr(lone, 'weight', nn.Parameter(lone.weight.detach()*2)), lambda: bn.running_mean.add_(1),
+        lambda: setattr(bn, 'running_var', bn.running_var*3), lambda: bn.weight.data.mul_(-1), lambda: m.load_state_dict(other),
+        lambda: first.bias.data.add_(1), lambda: setattr(first, 'eps', .5), lambda: m.head[3].bias.data.add_(1)]
     for i,change in enumerate(changes):
         with mode(): before = m(x)
         change()
@@ -545,13 +583,13 @@ def test_what_makes_kept_views_wrong():
     class Own(nn.Parameter):
         @classmethod
         def __torch_function__(cls, f, types, args=(), kwargs=None):
-            return super().__torch_function__(f, types, args, kwargs or {})*2 if f is F.conv1d else super().__torch_function__(f, types, args, kwargs or {})
+            return super().__torch_function__(f, types, args, kwargs or {})*(2 if f is F.conv1d else 1)
     def conv(m): return m.block.xception[1].convs[0].pointwise_conv
     def no_shortcuts(m): m.block.residual = False
     def transposed(m): conv(m).weight.data = conv(m).weight.data.transpose(0, 1)
-    def expanded(m): m.head[1][0].weight.data = m.head[1][0].weight.data[:1].expand_as(m.head[1][0].weight)
+    def expanded(m): m.head[1][0].weight.data = m.head[1][0].weight.data[:1].expand_as(m.head[1][0].weight.data)
     def fewer(m):
-        c,n,after = m.head[1][0],m.head[1][1],m.head[2][0]
+        (c,n,_),after = m.head[1], m.head[2][0]
         for t in (c.weight, n.weight, n.bias): t.data = t.data[:20]
         n.running_mean,n.running_var = n.running_mean[:20],n.running_var[:20]
         after.weight.data = after.weight.data[:,:20]
@@ -576,7 +614,8 @@ def test_what_makes_kept_views_wrong():
         l.weight = nn.Parameter(l.weight.detach()*3)
     def kind(m): m.head[1][0].weight.__class__ = Own
     def without_weight(m): m.head[1][1].weight = None
-    for change in (no_shortcuts, transposed, expanded, fewer, attribute, buffer, order, other_dict, kind, without_weight):
+    changes = no_shortcuts, transposed, expanded, fewer, attribute, buffer, order, other_dict, kind, without_weight
+    for change in changes:
         m = network(nf=4).eval()
         with torch.no_grad(): before = m(x)
         change(m)
@@ -587,12 +626,13 @@ def test_what_makes_kept_views_wrong():
         with torch.no_grad(): close(m(x), want, 1e-12)
         assert (want-before).abs().max()>1e-9, change
 
-@pytest.mark.parametrize('tie', [lambda m: None, lambda m: setattr(m.block.act, 'owner', [m]), lambda m: next(m.parameters()).register_hook(lambda g: g*float(m.training))])
+@pytest.mark.parametrize('tie', [
+    lambda m: None, lambda m: setattr(m.block.act, 'owner', [m]),
+    lambda m: next(m.parameters()).register_hook(lambda g: g*float(m.training))])
 def test_what_is_kept_goes_with_the_network(tie):
     m,x = network().eval(),torch.randn(2, 3, 40).double()
     tie(m)
     with torch.no_grad(): m(x)
-    assert fast.memo(m).plan is not None and fast.memo(copy.deepcopy(m)).plan is None and fast.memo(pickle.loads(pickle.dumps(network()))).plan is None
     seen = weakref.ref(m)
     del m
     gc.collect()
@@ -606,6 +646,17 @@ def test_weights_of_a_call_are_not_kept():
     del s
     gc.collect()
     assert seen() is None
-    with torch.no_grad(): m(x)
-    m.bfloat16()(x.bfloat16())
-    assert fast.memo(m).plan is None
+
+def test_without_the_private_names_of_torch(monkeypatch, taken):
+    m,x = network().eval(),torch.randn(2, 3, 40).double()
+    want = m(x)
+    monkeypatch.delattr(nn.modules.module, '_has_any_global_hook')
+    internals.cache_clear()
+    try:
+        made = XceptionTime(3, 2, nf=2)
+        assert made.as_built is None and made(x.float()).shape==(2,2)
+        assert not applies(m, x)
+    finally:
+        monkeypatch.undo()
+        internals.cache_clear()
+    close(m(x), want, 1e-12)

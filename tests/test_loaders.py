@@ -1,7 +1,7 @@
 "Loaders: each sample once an epoch, windows cut as they are asked for, similar lengths, no global random state moved"
 import os, pickle, random, subprocess, sys, tracemalloc
 from functools import partial
-import numpy as np, pytest, torch
+import numpy as np, pandas as pd, pytest, torch
 from hypothesis import given, settings, strategies as st
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import IndexSplitter, ItemGetter
@@ -500,3 +500,65 @@ def test_recordings_with_whole_numbers_to_learn():
     rec = [np.random.default_rng(i).normal(size=(2,50)) for i in range(8)]
     dls = from_recordings(rec, list(range(10,90,10)), 10, task='regression', seed=0)
     assert dls.task.name=='regression' and len(dls.train_ds)+len(dls.valid_ds)==40
+
+# ---- targets of recordings and tables
+
+RECS = [np.random.default_rng(i).normal(size=(1,60+i)) for i in range(10)]
+
+@pytest.mark.parametrize('labels,task,c', [
+    (np.random.default_rng(0).normal(size=(10,2)), 'regression', 2),
+    (np.random.default_rng(0).normal(size=(10,2)).tolist(), 'regression', 2),
+    (pd.DataFrame(np.random.default_rng(0).normal(size=(10,2)), columns=['p','q']), 'regression', 2),
+    ([['a'],['a','b']]*5, 'multilabel', 2),
+    ([{'a'},{'a','b'}]*5, 'multilabel', 2),
+    (np.array([[1,0,1],[0,0,1]]*5), 'multilabel', 3),
+    (np.array([b'a',b'b']*5), 'classification', 2),
+    (pd.Series(['a','b']*5, dtype='string'), 'classification', 2),
+    ([np.repeat(['a','b'], [30,30+i]) for i in range(10)], 'classification', 2),
+])
+def test_targets_of_recordings(labels, task, c):
+    dls = from_recordings(RECS, labels, 20, seed=0, scale=None)
+    assert (dls.task.name,dls.c)==(task,c)
+    of = {round(float(r[0,t]), 4): i for i,r in enumerate(RECS) for t in range(0, 60, 20)}
+    if task!='regression': return
+    want = np.asarray(labels, np.float32)
+    for x,y in dls.valid: # each window has the numbers of its recording
+        got = [of[round(float(v), 4)] for v in x[:,0,0]]
+        np.testing.assert_array_equal(y.numpy(), want[got])
+
+@pytest.mark.parametrize('labels,error,words', [
+    (['a',None]*5, ValueError, 'labels: expected one for each recording, got None for recording 1, 5 such in all'),
+    (pd.Series([*'ababababa',None]), ValueError, 'labels: expected one for each recording, got nan for recording 9'),
+    ([['a','a']]*10, ValueError, r'labels\[0\]: expected one for each of 60 samples, got 2'),
+    ([np.zeros(59+i) for i in range(10)], ValueError, r'labels\[0\]: expected one for each of 60 samples, got 59'),
+    ([['a']*59+[None],*[['a']*(60+i) for i in range(1, 10)]], ValueError,
+     r'labels\[0\]: expected a target for each sample, got None for sample 59, 1 such in all'),
+])
+def test_labels_of_recordings_that_cannot_be(labels, error, words):
+    with raises(error, words): from_recordings(RECS, labels, 20)
+
+def test_labels_as_many_as_samples():
+    short = [r[:,:2] for r in RECS]
+    with pytest.warns(UserWarning, match='labels: 10 lists as long as their recordings are taken for a label a'):
+        assert from_recordings(short, [['a','c'],['b','a']]*5, 2).task.name=='classification'
+    assert from_recordings(short, [{'a','c'},{'b','a'}]*5, 2).task.name=='multilabel'
+
+def test_classes_in_the_order_of_a_categorical():
+    sizes = pd.Series(pd.Categorical(['S','L','M','L','S','M']*5, ['S','M','L','XL'], ordered=True))
+    X = np.random.default_rng(0).normal(size=(30,1,20))
+    assert from_arrays(X, sizes, seed=0).vocab.tolist()==['S','M','L']
+    assert from_df(pd.DataFrame(X[:,0]).assign(size=sizes), label='size', seed=0).vocab.tolist()==['S','M','L']
+    numbers = pd.Categorical([9,10]*15, ordered=True)
+    assert from_df(pd.DataFrame(X[:,0]).assign(n=numbers), label='n', seed=0).vocab.tolist()==['9','10']
+    dls = from_recordings(RECS, pd.Categorical(['S','L']*5, ['S','L'], ordered=True), 20, seed=0)
+    assert dls.vocab.tolist()==['S','L']
+    learn = ts_learner(dls, nf=2, seed=0)
+    assert learn.predictor().task.vocab.tolist()==['S','L']
+    assert from_arrays(X, sizes.astype(str), seed=0).vocab.tolist()==['L','M','S'] # sorted
+
+def test_lists_of_whole_numbers_stay_labels_in_each_split():
+    "Where all of a split have as many labels, they are no rows of zeros and ones"
+    y = [[0],[0,1],[1,0],[0,1]]
+    dls = from_arrays(np.zeros((4,1,9))+np.arange(9), y, ([0,1],[2,3]), scale=None)
+    assert dls.valid.one_batch()[1].tolist()==[[1,1],[1,1]]
+    assert dls.test_dl(np.ones((2,1,9)), [[1],[0]]).one_batch()[1].tolist()==[[0,1],[1,0]]

@@ -1,17 +1,21 @@
 "One way to predict: every way in, and every form of input, gives the same numbers"
-import os
+import fastai.losses as fl
 import numpy as np, pandas as pd, pytest, torch
-from fastai.learner import Learner
 from xceptiontime.data.augment import Jitter
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import make_bumps
+from xceptiontime.runtime import Predictor
 from xceptiontime.train.learner import ts_learner
-from xceptiontime.runtime.predictor import Predictor
+from torch import nn
 
 rng = np.random.default_rng(0)
 splits = np.arange(30), np.arange(30,40)
-targets = dict(classification=np.array(['rest','fist','wave'])[np.arange(40)%3], multilabel=(rng.uniform(size=(40,2))>.5).astype(int),
-               lists=[['a'],['a','b'],[],['b']]*10, regression=rng.normal(-3, .5, 40), outputs=rng.normal(size=(40,2))*[1,5]+[0,10])
+targets = dict(
+    classification=np.array(['rest','fist','wave'])[np.arange(40)%3],
+    multilabel=(rng.uniform(size=(40,2))>.5).astype(int),
+    lists=[['a'],['a','b'],[],['b']]*10,
+    regression=rng.normal(-3, .5, 40),
+    outputs=rng.normal(size=(40,2))*[1,5]+[0,10])
 
 def make(kind, c_in):
     X = (rng.normal(size=(40,c_in,30))*5+20).astype(np.float32)
@@ -20,20 +24,25 @@ def make(kind, c_in):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
     return learn
 
+class Learners(dict):
+    "A learner of each kind and number of channels, made when it is asked for"
+    def __missing__(self, key): return self.setdefault(key, make(*key))
+
 @pytest.fixture(scope='module')
-def learners(): return {(kind,c): make(kind, c) for kind in targets for c in (1,3)}
+def learners(): return Learners()
 
 def readonly(X, tmp_path):
     np.save(tmp_path/'X.npy', X)
     return np.load(tmp_path/'X.npy', mmap_mode='r')
 
 new = (np.random.default_rng(1).normal(size=(13,3,30))*5+20).astype(np.float32)
+cut = [x[:,:n] for x,n in zip(new, (30,7,12,30,9))]
 forms = { # name: channels, what is given, and the same as float32 (samples, channels, length), or a list of such
     'one 1-d series': (1, lambda d: new[0,0], new[:1,:1]),
     '2-d array': (1, lambda d: new[:,0], new[:,:1]),
     '3-d array': (3, lambda d: new, new),
-    'unequal arrays': (3, lambda d: [x[:,:n] for x,n in zip(new, (30,7,12,30,9))], [x[None,:,:n] for x,n in zip(new, (30,7,12,30,9))]),
-    'unequal 1-d arrays': (1, lambda d: [x[0,:n] for x,n in zip(new, (30,7,12))], [x[None,:1,:n] for x,n in zip(new, (30,7,12))]),
+    'unequal arrays': (3, lambda d: cut, [x[None] for x in cut]),
+    'unequal 1-d arrays': (1, lambda d: [x[0] for x in cut], [x[None,:1] for x in cut]),
     'DataFrame': (1, lambda d: pd.DataFrame(new[:,0]), new[:,:1]),
     'float64': (3, lambda d: new.astype(np.float64), new),
     'integers': (3, lambda d: new.astype(np.int16), new.astype(np.int16).astype(np.float32)),
@@ -50,16 +59,19 @@ def bare(learn, X):
     "What network, preprocessing and task give one series after another"
     p = learn.predictor()
     p.model.eval()
-    with torch.no_grad(): return torch.cat([p.task.activation(p.model(p.preprocess(torch.tensor(x if x.ndim==3 else x[None])))) for x in X]).numpy()
+    xs = [torch.tensor(x if x.ndim==3 else x[None]) for x in X] # (1, channels, length)
+    with torch.no_grad(): return torch.cat([p.task.activation(p.model(p.preprocess(x))) for x in xs]).numpy()
 
 def same(a, b, scale=1.):
     a,b = (np.asarray(o, dtype=np.float64) for o in (a,b))
     assert a.shape==b.shape, (a.shape, b.shape)
     assert np.abs(a-b).max(initial=0)<=1e-6*scale, np.abs(a-b).max()
 
+QUICK = [(kind,form) for kind in targets for form in forms if kind=='classification' or form=='unequal arrays']
+LONG = [(kind,form) for kind in targets for form in forms if (kind,form) not in QUICK]
+
 @pytest.mark.filterwarnings('error')
-@pytest.mark.parametrize('form', forms)
-@pytest.mark.parametrize('kind', targets)
+@pytest.mark.parametrize('kind,form', [*QUICK, *(pytest.param(*o, marks=pytest.mark.slow) for o in LONG)])
 def test_every_way_agrees(learners, kind, form, tmp_path):
     c_in,given,X = forms[form]
     learn,x = learners[kind,c_in],given(tmp_path)
@@ -78,7 +90,8 @@ def test_every_way_agrees(learners, kind, form, tmp_path):
         same(preds[0], want, scale)
     loaded = Predictor.from_pretrained(learn.save_pretrained(tmp_path/'model'))
     same(loaded.predict_proba(x) if loaded.task.vocab is not None else loaded.predict(x), want, scale)
-    assert np.array(loaded.predict(x), dtype=object).tolist()==np.array(decoded, dtype=object).tolist()==np.array(p.predict(x), dtype=object).tolist()
+    answers = [np.array(o, dtype=object).tolist() for o in (decoded, loaded.predict(x), p.predict(x))]
+    assert answers[0]==answers[1]==answers[2]
     for i,o in enumerate(X):
         answer,idx,ps = learn.predict(o[0] if o.ndim==3 else o)
         same(ps, want[i], scale)
@@ -108,10 +121,12 @@ def test_targets_and_losses(learners, kind):
     "fastai's targets, losses and answers are those of get_X_preds"
     learn = learners[kind,3]
     y = targets[kind][:13]
-    with learn.no_bar(): probs,ys,decoded,losses = learn.get_preds(dl=learn.dls.test_dl(new, y), with_decoded=True, with_loss=True)
+    dl = learn.dls.test_dl(new, y)
+    with learn.no_bar(): probs,ys,decoded,losses = learn.get_preds(dl=dl, with_decoded=True, with_loss=True)
     own = learn.get_X_preds(new, y, with_loss=True)
     same(probs, own[0], 20)
-    assert torch.equal(ys.as_subclass(torch.Tensor).float(), own[1].float()) and losses.shape==(13,)
+    assert torch.equal(ys.as_subclass(torch.Tensor).float(), own[1].float())
+    assert losses.shape==(13,)
     same(losses, own[3], 20)
     p = learn.predictor()
     if kind=='classification': assert p.task.vocab[decoded].tolist()==own[2].tolist()
@@ -139,11 +154,10 @@ def test_mode_of_each_module_stays(learners):
 
 @pytest.mark.parametrize('loss', ['CrossEntropyLoss','smooth','Flat','function','focal'])
 def test_probabilities_for_every_loss(loss):
-    from torch import nn
-    import fastai.losses as fl
-    f = dict(CrossEntropyLoss=nn.CrossEntropyLoss(), smooth=nn.CrossEntropyLoss(label_smoothing=.1), Flat=fl.CrossEntropyLossFlat(),
-             function=nn.functional.cross_entropy, focal=fl.FocalLossFlat())[loss]
-    dls = TSDataLoaders.from_arrays(np.repeat(new, 2, 0), np.arange(26)%3, (np.arange(20),np.arange(20,26)), device='cpu')
+    f = dict(CrossEntropyLoss=nn.CrossEntropyLoss(), smooth=nn.CrossEntropyLoss(label_smoothing=.1),
+             Flat=fl.CrossEntropyLossFlat(), function=nn.functional.cross_entropy, focal=fl.FocalLossFlat())[loss]
+    splits = np.arange(20),np.arange(20,26)
+    dls = TSDataLoaders.from_arrays(np.repeat(new, 2, 0), np.arange(26)%3, splits, device='cpu')
     learn = ts_learner(dls, nf=2, seed=0, loss_func=f)
     with learn.no_bar():
         probs,_,losses = learn.get_preds(with_loss=True)
@@ -154,7 +168,8 @@ def test_probabilities_for_every_loss(loss):
 def test_the_training_split_is_predicted_without_chance():
     "Neither random transforms nor weights nor shuffling, whoever asks"
     X,y,_ = make_bumps(60, length=40, seed=0)
-    dls = TSDataLoaders.from_arrays(X, y, (list(range(40)), list(range(40,60))), bs=16, seed=0, device='cpu', batch_tfms=[Jitter(5.)], weights='balanced')
+    chance = dict(batch_tfms=[Jitter(5.)], weights='balanced', seed=0)
+    dls = TSDataLoaders.from_arrays(X, y, (list(range(40)), list(range(40,60))), bs=16, device='cpu', **chance)
     learn = ts_learner(dls, nf=2, seed=0)
     with learn.no_bar(), learn.no_logging():
         learn.fit(1)

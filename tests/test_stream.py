@@ -7,9 +7,9 @@ from hypothesis import given, settings, strategies as st
 from xceptiontime.data.windows import sliding_windows
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
-from xceptiontime.runtime.predictor import Predictor
-from xceptiontime.runtime.stream import StreamingPredictor
 from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
+from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.stream import StreamingPredictor
 
 def make(c_in=2, scale='channel', task=Classification(['a','b','c']), missing='raise'):
     torch.manual_seed(0)
@@ -17,7 +17,9 @@ def make(c_in=2, scale='channel', task=Classification(['a','b','c']), missing='r
     pre = Preprocess(missing, scale).fit(X)
     model = XceptionTime(pre.c_out, task.c_out, nf=2, adaptive_size=5, ks=(5,3,3), head='linear')
     for bn in model.modules(): # statistics of a trained network rather than 0 and 1
-        if isinstance(bn, torch.nn.BatchNorm1d): bn.running_mean.normal_(0, .1); bn.running_var.uniform_(.5, 2)
+        if not isinstance(bn, torch.nn.BatchNorm1d): continue
+        bn.running_mean.normal_(0, .1)
+        bn.running_var.uniform_(.5, 2)
     return Predictor(model, task, pre)
 
 predictors = {scale: make(scale=scale) for scale in ('channel','sample',None)}
@@ -31,15 +33,25 @@ def compare(ps, predictor, signal, window, hop):
     assert [p.label for p in ps]==predictor.predict(X).tolist()
     return True
 
-@settings(max_examples=60, deadline=None)
-@given(st.sampled_from(list(predictors)), st.integers(1,12), st.integers(1,20), st.lists(st.integers(0,25), max_size=12), st.integers(1,7), st.integers(0,99))
-def test_any_chunks(scale, window, hop, sizes, bs, seed):
+any_chunks = given(st.sampled_from(list(predictors)), st.integers(1,12), st.integers(1,20),
+                   st.lists(st.integers(0,25), max_size=12), st.integers(1,7), st.integers(0,99))
+
+def check_chunks(scale, window, hop, sizes, bs, seed):
     predictor = predictors[scale]
     signal = np.random.default_rng(seed).normal(size=(2,sum(sizes))).cumsum(1)
     stream = StreamingPredictor(predictor, window, hop, bs=bs)
     ps = [p for chunk in np.split(signal, np.cumsum(sizes), axis=1) for p in stream.push(chunk)]
     assert compare(ps, predictor, signal, window, hop)
     assert stream.tail.shape[1]<window and stream.n==sum(sizes)
+
+@settings(max_examples=15, deadline=None)
+@any_chunks
+def test_any_chunks(scale, window, hop, sizes, bs, seed): check_chunks(scale, window, hop, sizes, bs, seed)
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
+@any_chunks
+def test_any_chunks_long(scale, window, hop, sizes, bs, seed): check_chunks(scale, window, hop, sizes, bs, seed)
 
 def test_refused_chunk_leaves_no_trace():
     predictor,signal = predictors['channel'],np.random.default_rng(0).normal(size=(2,200))
@@ -48,7 +60,8 @@ def test_refused_chunk_leaves_no_trace():
     for i in range(0, 200, 20):
         bad = signal[:,i:i+20].copy()
         bad[i%2,i%19] = [np.nan,np.inf,1e39][i%3]
-        with pytest.raises(ValueError, match=f'in channel {i%2} at sample {i+i%19} of the stream'): stream.push(bad)
+        words = f'in channel {i%2} at sample {i+i%19} of the stream'
+        with pytest.raises(ValueError, match=words): stream.push(bad)
         ps += stream.push(signal[:,i:i+20])
     for a,b in zip(ps, plain.push(signal), strict=True):
         assert a[:3]==b[:3]
@@ -62,7 +75,8 @@ def test_failure_within_a_push(monkeypatch):
     calls = []
     def fails(X, bs):
         calls.append(len(X))
-        if len(calls)==3: raise KeyboardInterrupt
+        if len(calls)==3:
+            raise KeyboardInterrupt
         return scores(X, bs)
     monkeypatch.setattr(predictor, 'scores', fails)
     with pytest.raises(KeyboardInterrupt): stream.push(signal[:,20:])
@@ -81,7 +95,8 @@ def test_memory_is_bounded():
     assert held(696)<=first+16 # larger numbers take a few bytes more
     assert stream.n==720_000
 
-@pytest.mark.parametrize('task', [MultiLabel(['a','b','c']), MultiLabel(['a','b'], lists=True), Regression(5., 2.), Regression([5.,0.], [2.,.1])])
+@pytest.mark.parametrize('task', [MultiLabel(['a','b','c']), MultiLabel(['a','b'], lists=True),
+                                  Regression(5., 2.), Regression([5.,0.], [2.,.1])])
 @pytest.mark.parametrize('smooth', [None,'mean'])
 def test_other_tasks(task, smooth):
     predictor,signal = make(task=task),np.random.default_rng(0).normal(size=(2,40))
@@ -90,8 +105,11 @@ def test_other_tasks(task, smooth):
     values = task.activation(predictor.scores(X)).numpy()
     if smooth: values = np.stack([values[max(0, i-2):i+1].mean(0) for i in range(len(values))])
     np.testing.assert_allclose(np.stack([p.probs for p in ps]), values, atol=1e-5)
-    for p,label in zip(ps, task.decode(values)): np.testing.assert_allclose(p.label, label, atol=1e-5) if task.vocab is None else np.testing.assert_array_equal(p.label, label)
-    with pytest.raises(ValueError, match="smooth: expected 'mean' or None for a"): StreamingPredictor(predictor, 8, smooth='majority')
+    for p,label in zip(ps, task.decode(values)):
+        if task.vocab is None: np.testing.assert_allclose(p.label, label, atol=1e-5)
+        else: np.testing.assert_array_equal(p.label, label)
+    with pytest.raises(ValueError, match="smooth: expected 'mean' or None for a"):
+        StreamingPredictor(predictor, 8, smooth='majority')
 
 @pytest.mark.parametrize('missing', ['mean','ffill','interpolate','mask'])
 def test_missing_values(missing):
@@ -102,15 +120,19 @@ def test_missing_values(missing):
     signal[0,20:45] = np.nan # a channel that is gone for whole windows
     for size in (1,7,90):
         stream = StreamingPredictor(predictor, 12, 5)
-        assert compare([p for i in range(0, 90, size) for p in stream.push(signal[:,i:i+size])], predictor, signal, 12, 5)
+        ps = [p for i in range(0, 90, size) for p in stream.push(signal[:,i:i+size])]
+        assert compare(ps, predictor, signal, 12, 5)
     stream = StreamingPredictor(predictor, 12, 5)
-    with pytest.raises(ValueError, match='expected a value in each series'): stream.push(np.full((2,12), np.nan))
+    with pytest.raises(ValueError, match='expected a value in each series'):
+        stream.push(np.full((2,12), np.nan))
     assert stream.n==0 and compare(stream.push(signal), predictor, signal, 12, 5)
 
 def test_a_window_unlike_training():
     p = make()
     p.training = dict(shortest=20, longest=30)
-    with pytest.warns(UserWarning, match='window: 61 samples are far from the series that the model was trained on, of 20 to 30 steps'): StreamingPredictor(p, 61)
+    words = 'window: 61 samples are far from the series that the model was trained on, of 20 to 30 steps'
+    with pytest.warns(UserWarning, match=words) as told: StreamingPredictor(p, 61)
+    assert told[0].filename==__file__ # the line that asked for it
     with pytest.warns(UserWarning, match='window: 9 samples'): StreamingPredictor(p, .09, rate=100)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
@@ -119,5 +141,6 @@ def test_a_window_unlike_training():
 def test_a_window_shorter_than_the_crop():
     p = make()
     p.preprocess.crop = 20
-    with pytest.raises(ValueError, match='window: expected 20 samples or more, of which the model keeps so many, got 19'): StreamingPredictor(p, 19)
+    words = 'window: expected 20 samples or more, of which the model keeps so many, got 19'
+    with pytest.raises(ValueError, match=words): StreamingPredictor(p, 19)
     StreamingPredictor(p, 20)

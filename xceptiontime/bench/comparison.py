@@ -23,9 +23,22 @@ def _shipped(name, **kwargs):
     import pandas as pd
     with (files('xceptiontime')/'data'/'files'/name).open() as f: return pd.read_csv(f, **kwargs)
 
+_SOURCES = { # of each column of accuracies, a repository on GitHub
+    **dict.fromkeys(['InceptionTime','LITETime','ROCKET','MultiROCKET-Hydra','HC2','1NN-DTW'], 'tsml-eval'),
+    'Inception_single_mean': 'InceptionTime', 'Inception_single_std': 'InceptionTime', 'H-InceptionTime': 'CF-4-TSC',
+    **dict.fromkeys(['FCN','ResNet','MultiROCKET','LITE_single_mean'], 'LITE')}
+
 def published():
-    "DataFrame: a data set a row, its sizes, and each method's accuracy; NaN where none was published"
-    return _shipped('published_accuracy.csv', index_col='dataset')
+    "DataFrame: a data set a row, its sizes, each method's accuracy or NaN; `attrs['sources']` by column"
+    first,later = (_shipped(f'published_{o}.csv', index_col='dataset') for o in ('accuracy','later'))
+    twice = [c for c in later if c in first and c not in ('FCN','ResNet')] # those two are the same numbers in both
+    later = later.rename(columns={c: f'{c} (later)' for c in twice})
+    res = first.combine_first(later).reindex(columns=list(dict.fromkeys([*first, *later])))
+    sizes = ['n_train','n_test','channels','length','classes']
+    res[sizes] = res[sizes].astype('Int64') # whole numbers, also where some are missing
+    res.attrs['sources'] = {**_SOURCES, **{f'{c} (later)': 'LITE' for c in twice}}
+    return res
+
 
 # %% ../../nbs/71_bench.comparison.ipynb #598f35ad
 def own_results():
@@ -103,7 +116,7 @@ def _beside(ours, other, name):
 def compare(
     ours, # Series: accuracy by data set
     others, # DataFrame: a data set a row, a method a column, such as `published()`; or a Series of one
-): # DataFrame: a method a row; its `attrs['left_out']` names the sets that have no number, by method
+): # DataFrame: a method a row, with its source if known; `attrs['left_out']` names the sets without a number
     "Wins, draws and losses against each method, and how likely they are by chance: see `signed_rank`, `holm`"
     import pandas as pd
     if not isinstance(ours, pd.Series):
@@ -123,6 +136,7 @@ def compare(
                          difference=(both['ours']-both['other']).mean(), p=signed_rank(d)))
     res = pd.DataFrame(rows).set_index('method')
     res['p_holm'] = holm(res['p'])
+    if sources := others.attrs.get('sources'): res['source'] = [sources.get(o, '') for o in res.index]
     res.attrs['left_out'] = left_out
     return res
 

@@ -36,13 +36,24 @@ def _series(X, c_in=None):
         raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]}')
     return X,None
 
-def _targets(y, n):
-    "Targets as `as_targets` returns them, one for each of `n` series"
+def _check_count(y, n):
+    "Raise unless there is a target for each of `n` series"
     if y is None:
         raise TypeError('y: expected a target for each series, got None')
     if len(y)!=n:
         raise ValueError(f'y: expected {n} targets for as many series, got {len(y)}')
+
+def _targets(y, n):
+    "Targets as `as_targets` returns them, one for each of `n` series"
+    _check_count(y, n)
     return as_targets(y)
+
+def _in_order(y, column, name=lambda o: o):
+    "`y` with the order of the classes in `column`, by their names in `y`, where that is an ordered categorical"
+    order = ordered_classes(column)
+    if order is None: return y
+    from pandas import Categorical # of which `column` is one
+    return Categorical(y, [name(o) for o in order], ordered=True)
 
 def _take(y, idxs):
     "The targets at `idxs`"
@@ -50,11 +61,13 @@ def _take(y, idxs):
 
 def _check_not_steps(y, X, lengths, task, vocab):
     "Raise where targets look like a label for each step"
-    if task is not None or vocab is not None or isinstance(y, np.ndarray) and y.ndim!=2: return
-    if isinstance(y, np.ndarray): n = np.full(len(y), y.shape[1])
+    if task is not None or vocab is not None or isinstance(X, Windows): return
+    rows = isinstance(y, np.ndarray)
+    if y.ndim!=2 if rows else y.sets: return
+    if rows: n = np.full(len(y), y.shape[1])
     else: n = np.array([0 if o is None else len(o) for o in y])
     steps = np.full(len(X), X.shape[2]) if lengths is None else lengths
-    numbers = isinstance(y, np.ndarray) and y.dtype.kind=='f' and not np.isin(y, (0,1)).all()
+    numbers = rows and y.dtype.kind=='f' and not np.isin(y, (0,1)).all()
     if numbers or n.min()<2 or (n!=steps).any(): return
     raise ValueError(f'y: expected a target for each series, got one for each of its {n.max()} steps; '
                      'TSDataLoaders.from_recordings(X, y, length) makes windows with a label each, '
@@ -236,6 +249,18 @@ def summary(self:TSDataLoaders) -> str:
     return PrettyString('\n'.join(_row(*r) for r in rows))
 
 # %% ../../nbs/38_data.loaders.ipynb #26d6897d
+def _new_dl(dl, own, X, y, bs, **kwargs):
+    "A loader like `dl` of new series, checked and encoded as those of the dataset `own`"
+    if bs is None: bs = dl.bs
+    if isinstance(X, TSDataset): return dl.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
+    X,lengths = _series(X, own.preprocess.c_in)
+    own.preprocess.check(X, lengths)
+    if y is not None: _check_count(y, len(X))
+    codes = None if y is None else own.task.encode(y)
+    ds = TSDataset(X, codes, own.task, own.preprocess, lengths=lengths,
+                   channels=own.channels, rate=own.rate)
+    return dl.new(ds, bs=bs, shuffle=False, **kwargs)
+
 @patch
 def test_dl(self:TSDataLoaders,
     X, # series, in any form that `check_series` takes
@@ -244,15 +269,18 @@ def test_dl(self:TSDataLoaders,
     **kwargs # of `TSDataLoader`
 ):
     "A loader of new series, in order, preprocessed as in training"
-    if bs is None: bs = self.valid.bs
-    if isinstance(X, TSDataset): return self.valid.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
-    train = self.train_ds
-    X,lengths = _series(X, train.preprocess.c_in)
-    train.preprocess.check(X, lengths)
-    codes = None if y is None else train.task.encode(_targets(y, len(X)))
-    ds = TSDataset(X, codes, train.task, train.preprocess, lengths=lengths,
-                   channels=train.channels, rate=train.rate)
-    return self.valid.new(ds, bs=bs, shuffle=False, **kwargs)
+    return _new_dl(self.valid, self.train_ds, X, y, bs, **kwargs)
+
+@patch
+def new_dl(self:TSDataLoader,
+    X, # series, in any form that `check_series` takes
+    y=None, # targets (samples,), if known
+    bs:int|None=None, # series in a batch; as in this loader if None
+    **kwargs # of `TSDataLoader`
+):
+    "The same as `test_dl`, by the name that tsai has for it"
+    return _new_dl(self, self.dataset, X, y, bs, **kwargs)
+
 
 # %% ../../nbs/38_data.loaders.ipynb #b6f2494e
 @patch_to(TSDataLoaders, cls_method=True)
@@ -278,7 +306,7 @@ def from_df(cls,
     *,
     label=None, # column of class labels
     target=None, # column of numbers to predict
-    id=None, # column that names the series: `df` is long
+    id=None, # column, or list of columns, that names the series: `df` is long
     time=None, # column to sort the steps of a series by
     columns=None, # columns of values; all others if None
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
@@ -290,13 +318,14 @@ def from_df(cls,
     column = groups if isinstance(groups, (str,int)) else None
     table = read_table(df, Columns(label, target, id, time, columns), column)
     kwargs.setdefault('channels', table.channels)
-    return cls.from_arrays(table.X, table.y, groups=groups if column is None else table.groups, **kwargs)
+    y = table.y if label is None else _in_order(table.y, df.get(label), lambda o: str(o).strip())
+    return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
 @patch_to(TSDataLoaders, cls_method=True)
 def from_recordings(cls,
     recordings, # one (channels, time) array, `np.memmap` or path of a `.npy` file, or a list of them
-    labels, # a label for each recording, or for each an array with one a sample
+    labels, # one for each recording, or several (numbers or a list of labels); or for each an array with one a sample
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
     splits:tuple|dict|None=None, # index arrays over the windows; or arguments of `get_splits`
@@ -314,6 +343,7 @@ def from_recordings(cls,
     kwargs.setdefault('channels', channel_names(frames))
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True)
+    y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):
         if (ids==ids[0]).all():
             raise ValueError('splits: expected index arrays where all windows are of one recording or group, '

@@ -9,12 +9,14 @@ __all__ = ['to_samples', 'window_starts', 'window_label', 'MappedArray', 'Window
            'resample_series']
 
 # %% ../../nbs/33_data.windows.ipynb #3066ab6b
-import mmap, os
+import mmap, os, warnings
 from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from ..base.checks import brief, check_rate
 from ..processing.series import as_numbers, series_list, warn_turned
+from ..processing.targets import as_targets, check_there, is_missing
+
 
 # %% ../../nbs/33_data.windows.ipynb #23ea5da6
 def to_samples(
@@ -167,22 +169,58 @@ def _recordings(recordings):
     return recs
 
 # %% ../../nbs/33_data.windows.ipynb #39ffcd98
-def _recording_labels(labels, recs):
-    "`labels` as a list, and whether they are one a sample"
-    labels = [l if isinstance(l, str) else np.asarray(l) for l in labels]
-    if len(labels)!=len(recs):
-        raise ValueError(f'labels: expected one a recording, got {len(labels)} for {len(recs)} recordings')
-    dims = {np.ndim(l) for l in labels}
-    if dims=={0}: return labels,False
-    if dims!={1}:
-        raise ValueError('labels: expected a single label for each recording, '
-                         'or for each a 1-d array with one a sample, got some of either')
+def _check_labelled(labels):
+    "Raise where a recording has no label; a number may be NaN among numbers"
+    gone = [i for i,l in enumerate(labels) if is_missing(l)]
+    if gone and not all(isinstance(l, Real) for l in labels):
+        got = f'{brief(labels[gone[0]])} for recording {gone[0]}, {len(gone)} such in all'
+        raise ValueError(f'labels: expected one for each recording, got {got}')
+
+def _are_several(labels, recs):
+    "Whether `labels` are several numbers, or a list of labels, for each recording rather than one for each sample"
+    lens = [len(l) for l in labels]
+    if 2*max(lens)>min(r.shape[1] for r in recs): return False
+    numbers = all(np.asarray(l).dtype.kind in 'fiub' for l in labels)
+    return numbers and len(set(lens))==1 or all(len(set(l))==len(l) for l in labels)
+
+def _warn_as_long(labels):
+    "Say that labels are taken for one a sample where no sample has the label of another"
+    if len(labels)<2 or any(l.dtype.kind=='f' or len(l)<2 or len(np.unique(l))<len(l) for l in labels): return
+    said = f'{len(labels)} lists as long as their recordings are taken for a label a sample'
+    hint = 'sets, one for each recording, are taken for several labels of it'
+    warnings.warn(f'labels: {said}; {hint}', stacklevel=4)
+
+def _by_sample(labels, recs):
+    "`labels` as arrays with one a sample"
     for i,(l,r) in enumerate(zip(labels, recs)):
         if len(l)!=r.shape[1]:
             hint = '; if the recording is (time, channels), x.T turns it' if len(l)==r.shape[0] else ''
             raise ValueError(f'labels[{i}]: expected one for each of {r.shape[1]} samples, got {len(l)}{hint}')
-    return labels,True
+    labels = [as_targets(l) for l in labels]
+    for i,l in enumerate(labels):
+        if l.dtype==object: check_there(l, f'labels[{i}]', of='sample')
+    _warn_as_long(labels)
+    return labels
 
+def _recording_labels(labels, recs):
+    "`labels` as one or several for each recording, and None; or None, and a list of arrays with one a sample"
+    if hasattr(labels, 'to_numpy'): labels = labels.to_numpy() # a table is a list of its columns' names
+    labels = list(labels)
+    if len(labels)!=len(recs):
+        raise ValueError(f'labels: expected one a recording, got {len(labels)} for {len(recs)} recordings')
+    _check_labelled(labels)
+    if all(isinstance(l, (set,frozenset)) for l in labels): return as_targets(labels),None
+    dims = {np.ndim(l) for l in labels}
+    if dims=={0}: return as_targets(_label_array(labels)),None
+    if dims!={1}:
+        raise ValueError('labels: expected a single label for each recording, '
+                         'or for each a 1-d array with one a sample, got some of either')
+    fits = any(len(l)==r.shape[1] for l,r in zip(labels, recs))
+    if not fits and _are_several(labels, recs): return as_targets(labels),None
+    return None,_by_sample(labels, recs)
+
+
+# %% ../../nbs/33_data.windows.ipynb #df7fb988
 def _as_lists(recordings, labels, groups):
     "A single recording, its labels and its group as lists of one"
     by_path = isinstance(recordings, (str, os.PathLike))
@@ -266,23 +304,25 @@ def _check_any(n, recs, length, label):
 
 def _each(labels, recs, starts, length, label):
     "The label of each window, and the starts of those that stay"
-    labels,by_sample = _recording_labels(labels, recs)
-    if not by_sample: return np.repeat(_label_array(labels), [len(s) for s in starts]),starts
-    pairs = [window_label(l, s, length, label) for l,s in zip(labels, starts)]
+    y,by_sample = _recording_labels(labels, recs)
+    if by_sample is None:
+        rec = np.repeat(np.arange(len(recs)), [len(s) for s in starts]) # (windows,)
+        return (y.take(rec) if isinstance(y, list) else y[rec]),starts
+    pairs = [window_label(l, s, length, label) for l,s in zip(by_sample, starts)]
     return _label_array([l[keep] for l,keep in pairs]),[s[keep] for s,(_,keep) in zip(starts, pairs)]
 
 def sliding_windows(
     recordings, # one (channels, time) or (time,) array, or path of a `.npy` file, or a list of them of any lengths
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
-    labels=None, # a label for each recording, or for each an array with one a sample
+    labels=None, # one for each recording, or several (numbers, or labels); or an array with one a sample
     groups=None, # an id for each recording; its place in the list if None
     label='majority', # how samples label a window: 'majority', 'last' or 'pure'
     pad=None, # None drops the rest at the end; a number keeps it, as one window filled up with that number
     rate=None, # samples a second (Hz), to give `length` and `step` in seconds
     with_spans=False, # also return where each window lies: (recording, start, stop)
     lazy=False # return `X` as `Windows`, which cuts them when they are asked for, instead of an array
-): # X (windows, channels, length) float32; y (windows,) or None; groups (windows,)
+): # X (windows, channels, length) float32; y for each window, or None; groups (windows,)
     "Cut `recordings` into windows, each with its label and the group it belongs to"
     length = to_samples(length, rate)
     step = length if step is None else to_samples(step, rate, 'step')

@@ -9,7 +9,6 @@ __all__ = ['HEADS', 'kernel_sizes', 'XceptionModule', 'XceptionBlock', 'Xception
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #58e49a83
 import copy, operator
-from types import SimpleNamespace
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -127,7 +126,7 @@ class XceptionTime(Module):
         lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
     ) -> torch.Tensor: # scores (batch, `c_out`)
         x,lengths = check_input(x, lengths, self.init_args['c_in'])
-        if plan := applies(self, x, lengths): return fast_forward(self, x, lengths, plan)
+        if applies(self, x, lengths): return fast_forward(self, x, lengths)
         check_dtype(x, self.block.xception[0].maxconvpool[1].weight)
         with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])): return self.head(self.block(x))
 
@@ -149,15 +148,15 @@ def forward_features(self:XceptionTime,
     x:torch.Tensor, # series (batch, `c_in`, length), as `forward` takes them
     lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
 ) -> torch.Tensor: # (batch, 8 x `nf`); with a head of your own (batch, 32 x `nf`)
-    "A vector a series: what the last block of the head takes, averaged over time; with a head of your own, the average of what `block` gives"
+    "A vector a series: the input of the head's last block, averaged over time; with a head of your own, the output of `block`, averaged"
     x,lengths = check_input(x, lengths, self.init_args['c_in'])
-    known = isinstance(self.head, nn.Sequential) and len(self.head)==5 and [type(l) for l in self.head[:3]]==[AdaptiveAvgPool1d,ConvBlock,ConvBlock]
-    if known and applies(self, x, lengths): # the network without its last block
-        return fast_forward(SimpleNamespace(block=self.block, head=[*self.head[:3], self.head[4]]), x, lengths)
+    if applies(self, x, lengths): return fast_forward(self, x, lengths, last=False)
     check_dtype(x, self.block.xception[0].maxconvpool[1].weight)
+    head = self.head if isinstance(self.head, nn.Sequential) else []
+    known = [type(l) for l in head[:3]]==[AdaptiveAvgPool1d,ConvBlock,ConvBlock] and len(head)==5
     with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])):
-        x = self.block(x)
-        return self.head[:3](x).mean(2) if known else AdaptiveAvgPool1d(1)(x).flatten(1)
+        x = self.block(x) # (batch, 32*nf, length)
+        return head[:3](x).mean(2) if known else AdaptiveAvgPool1d(1)(x).flatten(1)
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #0cc3e78a
 @patch

@@ -11,6 +11,7 @@ __all__ = ['as_numbers', 'is_frame', 'series_list', 'channel_names', 'check_seri
 # %% ../../nbs/20_processing.series.ipynb #20d4bff3
 import math,warnings
 from decimal import Decimal
+from functools import partial
 from numbers import Real
 import numpy as np
 from ..base.checks import brief,check_whole,listed,one_line,unmasked
@@ -21,13 +22,15 @@ def _is_missing(kind): return kind.__name__ in ('NoneType','NAType','NaTType')
 def _plain_numbers(a, name):
     "An array of objects as one of numbers, NaN where there is none"
     kinds = set(map(type, a.ravel()))
-    odd = next((o for o in kinds if not issubclass(o, (Real,np.bool_,Decimal)) and not _is_missing(o)), None)
+    known = Real,np.bool_,Decimal
+    odd = next((o for o in kinds if not issubclass(o, known) and not _is_missing(o)), None)
     if odd is not None:
         raise TypeError(f'{name}: expected real numbers, got {one_line(odd.__name__, 40)} values')
     if all(issubclass(o, (Real,np.bool_)) for o in kinds):
         res = np.array(a.tolist()) # whole numbers stay whole
         if res.dtype.kind in 'fiub': return res.reshape(a.shape)
-    return np.array([np.nan if _is_missing(type(o)) else float(o) for o in a.ravel()]).reshape(a.shape)
+    res = [np.nan if _is_missing(type(o)) else float(o) for o in a.ravel()]
+    return np.array(res).reshape(a.shape)
 
 def as_numbers(
     X, # an array, tensor, DataFrame, or what numpy makes an array of
@@ -66,7 +69,8 @@ def _one_series(cells, name):
     xs = [as_numbers(x, name) for x in cells] # (length,) each
     if all(x.ndim==1 for x in xs) and len({len(x) for x in xs})==1: return np.stack(xs) # (channels, length)
     shapes = listed([x.shape for x in xs], 5)
-    raise ValueError(f'{name}: expected channels (length,) of one length in a row, got shapes {shapes}')
+    want = 'channels (length,) of one length in a row'
+    raise ValueError(f'{name}: expected {want}, got shapes {shapes}')
 
 def series_list(
     X, # series in any container
@@ -76,7 +80,8 @@ def series_list(
     if isinstance(X, (list,tuple)) and any(map(is_frame, X)):
         first = next(i for i,x in enumerate(X) if is_frame(x))
         names,of = list(X[first].columns),f'{name}[{first}]'
-        return [_channels_first(x, names, f'{name}[{i}]', of) if is_frame(x) else x for i,x in enumerate(X)]
+        turned = partial(_channels_first, names=names, first=of)
+        return [turned(x, name=f'{name}[{i}]') if is_frame(x) else x for i,x in enumerate(X)]
     if isinstance(X, (list,tuple)) or hasattr(X, 'detach') or np.ma.isMaskedArray(X): return X
     a = np.asarray(X)
     if a.dtype.kind!='O' or a.ndim not in (1,2) or not any(map(_is_array, a.ravel())): return X
@@ -85,7 +90,7 @@ def series_list(
         odd = [o for o in row if not _is_array(o)]
         if odd: raise ValueError(f'{name}[{i}]: expected a series, got {brief(odd[0])}')
     res = [_one_series(row, f'{name}[{i}]') for i,row in enumerate(rows)]
-    return [np.stack([as_numbers(c, f'{name}[{i}]') for c in x]) if _holds_arrays(x) else x for i,x in enumerate(res)]
+    return [np.stack([as_numbers(c, name) for c in x]) if _holds_arrays(x) else x for x in res]
 
 def _holds_arrays(x): return getattr(x, 'dtype', None)==object and np.ndim(x)==1 and all(map(_is_array, x))
 
@@ -97,7 +102,8 @@ def channel_names(
     frames = [x for x in X if is_frame(x)] if isinstance(X, (list,tuple)) else []
     if not frames and (not is_frame(X) or series_list(X) is X): return
     names = list((frames[0] if frames else X).columns)
-    if frames or len(names)>1: return [str(o) for o in names] if any(isinstance(o, str) for o in names) else None
+    named = any(isinstance(o, str) for o in names) and (frames or len(names)>1)
+    return [str(o) for o in names] if named else None
 
 # %% ../../nbs/20_processing.series.ipynb #3763c412
 def _is_ragged(X): return isinstance(X, (list,tuple)) and len({np.shape(x) for x in X})>1

@@ -12,7 +12,6 @@ __all__ = ['is_missing', 'LabelLists', 'as_targets', 'missing_targets', 'check_t
 from decimal import Decimal
 from numbers import Integral,Real
 import numpy as np
-import torch
 from ..base.checks import brief,listed,one_line
 
 
@@ -43,6 +42,8 @@ def _unmasked(y):
         raise ValueError(f'y: expected a target for each series, got a masked one for series {i}')
     return y.data
 
+def _is_tensor(o): return hasattr(o, 'detach') # torch takes a second to import
+
 def _of_each(ys):
     "Targets that are a list, set or array for each series: an array of numbers, or lists of labels"
     gone = [is_missing(o) for o in ys]
@@ -54,7 +55,7 @@ def _of_each(ys):
         if a.dtype.kind=='f' or not isinstance(ys[0], (list,tuple)) or zeros_and_ones: return a
     def labels(o):
         if isinstance(o, (set,frozenset)): return sorted(o, key=str)
-        return np.asarray(o).tolist() if isinstance(o, (np.ndarray,torch.Tensor)) else list(o)
+        return np.asarray(o).tolist() if isinstance(o, np.ndarray) or _is_tensor(o) else list(o)
     return LabelLists([None if g else labels(o) for o,g in zip(ys, gone)], sets)
 
 def _text(values):
@@ -79,14 +80,14 @@ def _of_objects(y):
 
 
 # %% ../../nbs/23_processing.targets.ipynb #330976a3
-_several = list,tuple,set,frozenset,np.ndarray,torch.Tensor
+def _is_several(o): return isinstance(o, (list,tuple,set,frozenset,np.ndarray)) or _is_tensor(o)
 
 def as_targets(
     y # an array, a list, a tensor, a column or a table of pandas, or a list of labels for each series
 ): # an array, or `LabelLists`
     "Targets as an array; as a list where each is a list of labels"
     if isinstance(y, LabelLists): return y
-    if isinstance(y, torch.Tensor): return y.detach().cpu().numpy()
+    if _is_tensor(y): return y.detach().cpu().numpy()
     if np.ma.isMaskedArray(y): y = _unmasked(y)
     if hasattr(y, 'to_pylist'): y = y.to_pylist() # pyarrow
     if hasattr(y, 'to_numpy'): y = y.to_numpy() # pandas
@@ -94,7 +95,7 @@ def as_targets(
         if y.dtype.kind not in 'OST': return y
         if y.dtype.kind!='O' or y.ndim!=1: return _of_objects(y.astype(object))
     ys = list(y)
-    if any(isinstance(o, _several) for o in ys) and all(isinstance(o, _several) or is_missing(o) for o in ys):
+    if any(map(_is_several, ys)) and all(_is_several(o) or is_missing(o) for o in ys):
         return _of_each(ys)
     mixed = len({isinstance(o, str) for o in ys})>1 # numpy would make '1' of 1 next to 'a'
     a = np.asarray(y, dtype=object if mixed or isinstance(y, np.ndarray) else None)

@@ -56,6 +56,7 @@ class TSLearner(Learner):
         self.dls,self._task = dls,copy(dls.task) if task is None else task
         self.this_run,self.seed = Run(),None
         self.trained = None # what is known of the training, for the model folder
+        self.checkpoints = {} # of each file of a checkpoint: how its run began, and whether it has ended
         loss_func = self._task.loss_func if loss_func is None else task_loss(loss_func, dls, self._task)
         super().__init__(dls, model, loss_func=loss_func, default_cbs=default_cbs, **kwargs)
         if hasattr(self, 'progress'):
@@ -186,6 +187,7 @@ def _last_values(self:TSLearner) -> dict:
 def _do_fit(self:TSLearner):
     run = self.this_run
     if run.kind=='training': self.task.uncalibrate() # it was found for other weights
+    if run.done: self.trained = run.note(self.dls.train_ds, self._last_values()) # a checkpoint's
     try:
         for self.epoch in range(run.done, self.n_epoch):
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
@@ -206,7 +208,7 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
         with self.running(run): super(TSLearner, self).fit(n_epoch, lr, **kwargs)
     finally: # a later error, such as of loading a best model that was never saved, comes from this one
         if run.error is not None:
-            raise run.error
+            raise run.error from None
     if run.interrupted:
         raise KeyboardInterrupt
 
