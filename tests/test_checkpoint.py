@@ -350,7 +350,8 @@ class Break(Callback):
 @pytest.mark.parametrize('mix', [TSMixUp,TSCutMix,MixUp])
 def test_an_error_leaves_the_learner_as_it_was(tmp_path, mix, error):
     learn = learner(tmp_path)
-    loss_func,logger,cbs = learn.loss_func,learn.logger,list(learn.cbs)
+    loss_func,logger = learn.loss_func,learn.logger
+    cbs = list(learn.cbs)
     with pytest.raises(error): learn.fit(1, cbs=[mix(), Break(error)])
     assert learn.loss_func is loss_func and learn.logger==logger and learn.this_run.kind=='idle'
     assert {type(c) for c in learn.cbs}=={type(c) for c in cbs}
