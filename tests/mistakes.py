@@ -544,6 +544,16 @@ ValueError: series.xyz
 read_series(written('a.tsv', 'rest\t1\t2\nrest\t1\tfast\n'))
 ValueError: a.tsv
 
+# trials that are counted anew for each subject
+from_frame(pd.DataFrame({'trial': [1,1,2,2,1,1,2,2], 'emg': rng.normal(size=8)}), id='trial')
+UserWarning: id: expected the rows of a series side by side, got 1 in 2 places, 2 of 2 series so; they were joined. If
+    ids repeat, id=['subject', 'trial'] tells them apart by several columns; else time= sorts the rows
+
+# the same with times
+from_frame(pd.DataFrame({'trial': [1,1,1,1], 't': [0,1,0,1], 'emg': rng.normal(size=4)}), id='trial', time='t')
+ValueError: df: expected one row a time within a series (where ids repeat, id= takes several columns), got 0 twice in
+    row 2
+
 # windows longer than every recording
 sliding_windows([X[0]], 51)
 ValueError: ... 51
@@ -590,12 +600,14 @@ def namespace():
     return {**res, 'spoil': Spoil()}
 
 def told(call, ns):
-    "The error that `call` raises, in a folder of its own that holds a model"
-    with tempfile.TemporaryDirectory() as d:
+    "The error that `call` raises, or the warning that it gives, in a folder of its own that holds a model"
+    with tempfile.TemporaryDirectory() as d, warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter('always', UserWarning)
         was = os.getcwd()
         os.chdir(d)
         try:
             ns = {**ns, 'folder': ns['learn'].save_pretrained(Path('model'))}
             exec(call, ns)
+            return next((w.message for w in given if w.category is UserWarning), None)
         except Exception as e: return e
         finally: os.chdir(was)

@@ -303,7 +303,7 @@ def from_df(cls,
     *,
     label=None, # column of class labels
     target=None, # column of numbers to predict
-    id=None, # column that names the series: `df` is long
+    id=None, # column, or list of columns, that names the series: `df` is long
     time=None, # column to sort the steps of a series by
     columns=None, # columns of values; all others if None
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
