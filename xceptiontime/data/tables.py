@@ -232,7 +232,7 @@ def _is_missing(v):
 
 def _with_index(df, columns, more):
     "`df` with the levels of its index that `columns` name as columns"
-    named = {*columns.roles.values(), *more.values(), *(columns.columns or ())}-set(df.columns)
+    named = {*(o for _,o in columns.roles), *more.values(), *(columns.columns or ())}-set(df.columns)
     levels = [o for o in getattr(df.index, 'names', ()) if o is not None and o in named]
     return df.reset_index(levels) if levels else df
 
