@@ -88,7 +88,8 @@ def series_list(
     rows = a.reshape(len(a), -1) # (samples, 1), or (samples, channels)
     for i,row in enumerate(rows):
         odd = [o for o in row if not _is_array(o)]
-        if odd: raise ValueError(f'{name}[{i}]: expected a series, got {brief(odd[0])}')
+        if odd:
+            raise ValueError(f'{name}[{i}]: expected a series, got {brief(odd[0])}')
     res = [_one_series(row, f'{name}[{i}]') for i,row in enumerate(rows)]
     return [np.stack([as_numbers(c, name) for c in x]) if _holds_arrays(x) else x for x in res]
 
