@@ -12,8 +12,9 @@ __all__ = ['TSHeader', 'drop_times', 'read_ts', 'write_ts', 'read_tsv', 'read_np
 import os, re, tokenize, zipfile, zlib
 from pathlib import Path
 import numpy as np
-from ..base.checks import brief, one_line, unmasked
+from ..base.checks import brief, one_line
 from ..base.files import whole_file
+from ..processing.series import as_numbers, series_list
 from .arff import read_arff
 from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
     parse_time, to_float32)
@@ -210,11 +211,10 @@ def _as_series(X):
                          f'got {got}')
     if isinstance(X, np.ndarray) and X.dtype!=object and X.ndim==2:
         X = X[:,None] # (samples, 1, length)
-    X = [unmasked(x) for x in X]
+    X = [as_numbers(x, f'X[{i}]') for i,x in enumerate(series_list(X))]
     X = [x[None] if x.ndim==1 else x for x in X] # (channels, length_i) each
     if not X: fail('none')
     for i,x in enumerate(X):
-        if x.dtype.kind not in 'fiub': fail(f'{x.dtype} in series {i}')
         if x.ndim!=2 or not x.size or len(x)!=len(X[0]):
             fail(f'shape {x.shape} in series {i} after {X[0].shape} in series 0')
         X[i] = to_float32(x)

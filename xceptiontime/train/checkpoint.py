@@ -8,14 +8,24 @@ Docs: https://example.github.io/xceptiontime/train.checkpoint.html.md"""
 __all__ = ['Checkpoint']
 
 # %% ../../nbs/55_train.checkpoint.ipynb #d124dc89
-import pickle,random
+import pickle,random,re
+from contextlib import contextmanager
+from functools import partial
+from hashlib import blake2b
+from inspect import signature
 from pathlib import Path
+from types import FunctionType
 import numpy as np
 import torch
 from fastcore.foundation import L
 from fastai.callback.core import Callback
+from fastai.callback.schedule import ParamScheduler
+from torch import nn
+from torch.distributions import Distribution
 from ..base.checks import brief,one_line
 from ..base.files import whole_file
+from ..data.dataset import PreprocessBatch
+from ..data.windows import Windows
 
 # %% ../../nbs/55_train.checkpoint.ipynb #98074093
 def _random_state(learn):
@@ -45,21 +55,169 @@ _COUNTED = 'best','new_best','wait','hps' # what trackers and schedules remember
 
 def _counters(cb): return _plain({k: vars(cb)[k] for k in _COUNTED if k in vars(cb)})
 
+_LOOKING = ('ProgressCallback','ShowGraphCallback','Recorder','CSVLogger','KeepFinite', # by name, as most
+            'TensorBoardBaseCallback','WandbCallback','NeptuneCallback','CometCallback') # need other packages
+def _taking_part(learn):
+    "The callbacks that may touch the weights: neither known to look only nor with `looks_only = True`"
+    def looks(cb):
+        return getattr(type(cb), 'looks_only', False) or any(c.__name__ in _LOOKING for c in type(cb).__mro__)
+    return [cb for cb in learn.cbs.sorted('order') if not looks(cb)]
+
+def _figures(rec): # names of its `values`
+    return list(rec.metric_names[1:-1] if rec.add_time else rec.metric_names[1:])
+
 def _progress(learn):
     "What the recorder and the callbacks have counted"
     rec = learn.recorder
     return dict(lrs=_plain(rec.lrs), iters=_plain(rec.iters), losses=[o.item() for o in rec.losses],
-                values=_plain(rec.values), smooth=(rec.smooth_loss.count, rec.smooth_loss.val),
-                train_iter=learn.train_iter, callbacks=[_counters(cb) for cb in learn.cbs])
+                figures=_figures(rec), values=_plain(rec.values),
+                smooth=(rec.smooth_loss.count, rec.smooth_loss.val), train_iter=learn.train_iter,
+                callbacks=[_counters(cb) for cb in _taking_part(learn)])
 
 def _set_progress(learn, s):
     rec = learn.recorder
     for k in ('lrs','iters'): setattr(rec, k, s[k])
     rec.losses = [torch.tensor(o) for o in s['losses']]
-    rec.values = [L(v) for v in s['values']]
+    rows = [dict(zip(s['figures'], v)) for v in s['values']]
+    names = _figures(rec) # another metric touches no weight
+    rec.values = [L(row.get(k, float('nan')) for k in names) for row in rows]
     rec.smooth_loss.count,rec.smooth_loss.val = s['smooth']
     learn.train_iter,learn.final_record = s['train_iter'],rec.values[-1]
-    for cb,state in zip(learn.cbs, s['callbacks']): vars(cb).update(state)
+    for cb,state in zip(_taking_part(learn), s['callbacks']): vars(cb).update(state)
+
+# %% ../../nbs/55_train.checkpoint.ipynb #d1e2f3a5
+def _digest(*parts) -> str: # arrays, tensors or text
+    "A short name for them, which changes with any bit"
+    h = blake2b(digest_size=12)
+    for o in parts:
+        if isinstance(o, torch.Tensor): o = o.detach().cpu().numpy()
+        if isinstance(o, np.ndarray): h.update(f'{o.dtype}{o.shape}'.encode())
+        h.update(o.encode() if isinstance(o, str) else np.ascontiguousarray(o))
+    return '#'+h.hexdigest()
+
+_MOST_READ = 2**28 # bytes
+def _series(ds, most=_MOST_READ):
+    "A digest of the series that the splits share, read block by block"
+    X = ds.X
+    each = 4*X.shape[1]*X.shape[2] # bytes
+    rows = np.linspace(0, len(X)-1, min(len(X), max(2, most//each))).astype(np.int64)
+    step = max(1, 2**22//each)
+    blocks = (X[rows[i:i+step]] for i in range(0, len(rows), step))
+    parts = [X.rec,X.start] if isinstance(X, Windows) else []
+    if ds.lengths is not None: parts.append(ds.lengths)
+    return _digest(str(X.shape), *parts, *(_digest(np.asarray(b)) for b in blocks))
+
+# %% ../../nbs/55_train.checkpoint.ipynb #d1e2f3a7
+def _told(o, depth=4):
+    "Settings in words that another process would use too"
+    if isinstance(o, np.generic): o = o.item()
+    if o is None or isinstance(o, (bool,int,float,complex,str,bytes)): return repr(o)
+    if depth==0: return type(o).__qualname__
+    more = partial(_told, depth=depth-1)
+    if isinstance(o, (np.ndarray,torch.Tensor)): return _digest(o)
+    if isinstance(o, (list,tuple,L)): return f"[{', '.join(map(more, o))}]"
+    if isinstance(o, dict): return f"({', '.join(f'{k}={more(v)}' for k,v in o.items())})"
+    if isinstance(o, partial): return more([o.func, o.args, o.keywords])
+    if isinstance(o, FunctionType): return o.__qualname__ + more(_of_function(o))
+    if isinstance(o, Distribution):
+        return more({k: getattr(o, k) for k in o.arg_constraints})
+    if hasattr(o, '__name__'): return o.__name__ # a class, or a function that is not Python's
+    if isinstance(o, Path): return 'Path' # where something lies touches no weight
+    own = {k: v for k,v in getattr(o, '__dict__', {}).items() if not k.startswith('_')}
+    if isinstance(o, nn.Module): own.update(o.state_dict(), **dict(o.named_children()), training=None)
+    return type(o).__qualname__ + more(own)
+
+def _of_function(f):
+    code = f.__code__
+    constants = [o for o in code.co_consts[1:] if isinstance(o, (int,float,str))]
+    return [f.__defaults__, code.co_code, code.co_names, constants, [c.cell_contents for c in f.__closure__ or ()]]
+
+def _settings(o):
+    "The arguments that a callback or a transform was made with, where it keeps them"
+    kept = {k: v for k,v in vars(o).items() if k in signature(type(o).__init__).parameters}
+    kept.update({k: v for k,v in vars(o).items() if isinstance(v, Distribution)})
+    return _told(kept)
+
+# %% ../../nbs/55_train.checkpoint.ipynb #d1e2f3a9
+def _numbers(tensors): return [float(o) for t in tensors for o in t.detach().double().cpu().reshape(-1)]
+
+def _of_data(dls):
+    "What a run is told by of its data"
+    ds,sets = dls.train_ds,[dl.dataset for dl in dls.loaders]
+    tfms = [t for t in dls.train.after_batch.fs if not isinstance(t, PreprocessBatch)]
+    same = all(o.X is ds.X for o in sets)
+    return dict(splits=_digest(*[o.idxs for o in sets]), targets=_digest(*[o.y[o.idxs] for o in sets]),
+                series=_told([_series(o) for o in ([ds] if same else sets)]),
+                **{k: brief(v) for k,v in ds.preprocess.settings().items()},
+                statistics=_numbers(ds.preprocess.buffers()), task=ds.task.name, outputs=ds.task.output_names(),
+                bs=dls.train.bs, drop_last=bool(dls.train.drop_last), batches=len(dls.train),
+                weights=_told([ds.weights, ds.strata]),
+                batch_tfms=[f'{type(t).__name__}{_settings(t)}' for t in tfms])
+
+def _start(learn):
+    "What a run begins with"
+    state = learn.model.state_dict().values()
+    known = [] if learn.seed is None else [o for t in state for o in (t.double().mean(), t.double().abs().mean())]
+    return {'earlier epochs': learn.this_run.before, 'weights at the start': _numbers(known)}
+
+# %% ../../nbs/55_train.checkpoint.ipynb #d1e2f3ab
+def _schedules(learn):
+    "How each scheduled setting of the optimizer goes, at 33 points (33, groups)"
+    cbs = [cb for cb in learn.cbs if isinstance(cb, ParamScheduler)]
+    points = np.linspace(0, 1, 33)
+    return {k: np.array([np.ravel(f(p)) for p in points], float) for cb in cbs for k,f in cb.scheds.items()}
+
+def _of_optimizer(learn):
+    "Kind and settings of the optimizer; of a scheduled one the largest value, and apart from it how it goes"
+    scheds,opt = _schedules(learn),learn.opt
+    steps = getattr(opt, 'cbs', None) or [type(getattr(opt, 'opt', opt))]
+    res = dict(optimizer=[_told(getattr(f, 'func', f)).split('[')[0] for f in steps])
+    for k in opt.hypers[0]:
+        values = scheds[k].max(0) if k in scheds else [h.get(k) for h in opt.hypers]
+        values = _plain(list(values))
+        res[k] = brief(values[0] if len({*map(repr, values)})==1 else values)
+    shapes = {k: (v/(np.abs(v).max() or 1)).ravel().tolist() for k,v in scheds.items()}
+    return dict(res, scheduled=[*shapes], schedule=[o for v in shapes.values() for o in v])
+
+def _of_network(learn):
+    "Its printed form, what its weights are, and which of them train"
+    shapes = [f'{k}{tuple(v.shape)}{v.dtype}' for k,v in learn.model.state_dict().items()]
+    text = re.sub(' at 0x[0-9a-f]+', '', repr(learn.model))
+    frozen = [k for k,p in learn.model.named_parameters() if not p.requires_grad]
+    return dict(network=_digest(text, *shapes), frozen=_digest(*frozen))
+
+def _fingerprint(learn):
+    "What must be the same for a run to go on, by the names under which a difference is told"
+    cbs = _taking_part(learn)
+    seed = getattr(learn.dls.train, 'seed', None) if learn.seed is None else learn.seed
+    return dict(seed=seed, epochs=learn.n_epoch, **_of_optimizer(learn), **_of_data(learn.dls),
+                loss=_digest(_told(learn.loss_func.loss)), **_of_network(learn), passes=learn.this_run.passes,
+                callbacks=[cb.name for cb in cbs],
+                **{f'settings of {cb.name}': _settings(cb) for cb in cbs if not isinstance(cb, ParamScheduler)})
+
+# %% ../../nbs/55_train.checkpoint.ipynb #d1e2f3ad
+def _same(a, b):
+    if not (isinstance(a, list) and isinstance(b, list)): return a==b
+    if len(a)!=len(b): return False
+    if not all(isinstance(o, float) for o in a+b): return a==b
+    return np.allclose(a, b, rtol=1e-4, atol=1e-7, equal_nan=True)
+
+def _shown(v): # in a sentence: neither a digest nor a long list
+    return '' if v is None or len(str(v))>24 or '#' in str(v) else str(v)
+
+def _differences(saved, now):
+    "What differs between the runs of two fingerprints, in words"
+    names = [k for k in {**now, **saved} if not _same(saved.get(k), now.get(k))]
+    def told(k):
+        old,new = saved.get(k),now.get(k)
+        if isinstance(old, list) and isinstance(new, list):
+            gone,come = [o for o in old if o not in new],[o for o in new if o not in old]
+            text = ', '.join([f'without {o}' for o in gone] + [f'with {o}' for o in come])
+            return f'{k} ({text})' if 0<len(text)<50 and isinstance((old+new)[0], str) else k
+        old,new = _shown(old),_shown(new)
+        return f'{k} ({old}, now {new})' if old and new else k
+    more = f' and {len(names)-5} more' if len(names)>5 else ''
+    return ', '.join(map(told, names[:5])) + more
 
 # %% ../../nbs/55_train.checkpoint.ipynb #7f836b99
 def _optimizer(learn): return _plain(learn.opt.state_dict())
@@ -69,55 +227,79 @@ def _set_optimizer(learn, s): learn.opt.load_state_dict(dict(state=s['state'], h
 class Checkpoint(Callback):
     "Writes the state of a run at the end of each epoch, and goes on from there if the run was cut short"
     order,run_valid = 200,False # after all that changes in an epoch
+    looks_only = True
     def __init__(self,
         folder, # where `checkpoint.pt` is or will be; each run has a folder of its own
-    ): self.path = Path(folder)/'checkpoint.pt'
+    ): self.file = Path(folder)/'checkpoint.pt'
 
     @property
     def idle(self):
         "Only a training has a checkpoint: a search for a learning rate, a validation and a prediction have none"
         return self.this_run.kind!='training'
 
-    def _settings(self):
-        "What must be the same for a run to go on"
-        return dict(epochs=self.n_epoch, batches=len(self.dls.train), passes=self.this_run.passes,
-                    series=len(self.dls.train_ds), callbacks=[cb.name for cb in self.learn.cbs],
-                    weights={k: list(v.shape) for k,v in self.model.state_dict().items()})
+    def _next(self):
+        "The file of the first run in this folder that the learner has not ended yet"
+        n,path = 1,self.file.with_name('checkpoint.pt')
+        while self.learn.checkpoints.get(str(path.absolute()), {}).get('ended'):
+            n += 1
+            path = path.with_name(f'checkpoint-{n}.pt')
+        return path
 
-    def _check_settings(self, saved):
-        for k,v in self._settings().items():
-            if saved.get(k)==v: continue
-            what = '' if k=='weights' else f' {brief(v)}, got {brief(saved.get(k))}'
-            raise ValueError(f'{self.path}: expected the run that is now started, with the same {k}{what}; '
-                             'another run needs another folder')
+    @contextmanager
+    def _in_own_words(self):
+        "An error as it is, without what fastai puts before it"
+        try: yield
+        except (ValueError,OSError) as e:
+            self.this_run.error = type(e)(*e.args)
+            raise
 
     def before_fit(self):
-        if self.idle or not self.path.exists(): return
-        s = self.load()
-        self._check_settings(s['settings'])
+        if self.idle: return
+        with self._in_own_words(): self._begin()
+
+    def _begin(self):
+        self.file = self._next()
+        saved = self.load() if self.file.exists() else None
+        begun = self.learn.checkpoints.setdefault(str(self.file.absolute()), {})
+        if saved is None or not begun: begun.update(_start(self.learn)) # else a run goes on that this learner began
+        self.run_is = {**_fingerprint(self.learn), **begun}
+        if saved is not None: self._go_on(saved)
+
+    def _go_on(self, s):
+        differ = _differences(s['fingerprint'], self.run_is)
+        if differ:
+            raise ValueError(f'{one_line(self.file, 80)}: expected a checkpoint of the run that is now started, '
+                             f'got one that differs in {one_line(differ, 120)}; another run needs another folder')
         self.model.load_state_dict(s['model'])
         _set_optimizer(self.learn, s['optimizer'])
         _set_progress(self.learn, s['progress'])
         _set_random_state(self.learn, s['random'])
-        self.this_run.done = s['epoch']+1
+        self.this_run.done,self.this_run.before = s['epoch']+1,self.run_is['earlier epochs']
 
     def after_epoch(self):
-        if not self.idle: self.save()
+        if self.idle: return
+        with self._in_own_words(): self.save()
+
+    def after_fit(self):
+        cut = self.this_run.interrupted or self.this_run.error is not None
+        if not (self.idle or cut): self.learn.checkpoints[str(self.file.absolute())]['ended'] = True
 
     def save(self):
         "Write the state of the run; the one of the epoch before stays until this is whole"
         learn = self.learn
-        state = dict(settings=self._settings(), epoch=self.epoch, model=self.model.state_dict(),
+        state = dict(fingerprint=self.run_is, epoch=self.epoch, model=self.model.state_dict(),
                      optimizer=_optimizer(learn), progress=_progress(learn), random=_random_state(learn))
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(self.path, alone=True) as tmp: torch.save(state, tmp)
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(self.file, alone=True) as tmp: torch.save(state, tmp)
         except (OSError, RuntimeError) as e: # torch wraps a full disk in a RuntimeError
-            raise OSError(f'{self.path}: expected room and leave to write {self.path.name}, '
+            raise OSError(f'{self.file}: expected room and leave to write {self.file.name}, '
                           f'got an error ({one_line(e, 100)}); what stood there before is kept') from e
 
     def load(self) -> dict: # the state that `save` wrote
         "Read the state of a run: numbers and tensors only, no code is run"
-        try: return torch.load(self.path, map_location='cpu', weights_only=True)
+        try: state = torch.load(self.file, map_location='cpu', weights_only=True)
         except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as e:
-            raise ValueError(f'{self.path}: expected a checkpoint, got a file that is none ({one_line(e, 100)})') from e
+            raise ValueError(f'{self.file}: expected a checkpoint, got a file that is none ({one_line(e, 100)})') from e
+        if isinstance(state, dict) and 'fingerprint' in state: return state
+        raise ValueError(f'{self.file}: expected a checkpoint of this version, got a file of another')

@@ -182,7 +182,7 @@ class _Again(GetAttr):
 
 class _Passes(Callback):
     "Makes one epoch of `n` passes over the training series"
-    order = ProgressCallback.order-1
+    order,looks_only = ProgressCallback.order-1,True # `Run.passes` tells
     def __init__(self, n): self.n = n
     def before_fit(self): self.this_run.passes = self.n
     def before_train(self): self.learn.dl = _Again(self.dl, self.n)
