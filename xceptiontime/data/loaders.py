@@ -24,7 +24,7 @@ from .splits import check_splits,get_splits
 from .tables import Columns,read_table
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
-from ..processing.series import check_channels,check_series
+from ..processing.series import channel_names,check_channels,check_series,is_frame,warn_turned
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.tasks import class_weights,infer_task
 
@@ -184,7 +184,10 @@ class TSDataLoaders(DataLoaders):
         path='.', # where a Learner keeps its files
     ):
         "One loader for each split: the first is shuffled in training, the rest are in order"
+        channels = channel_names(X) if channels is None else channels
+        turn = '[x.T for x in X]' if isinstance(X, (list,tuple)) else 'X.transpose(0, 2, 1)'
         X,lengths = _series(X)
+        if channels is None and not isinstance(X, Windows): warn_turned(*X.shape[1:], turn, rate)
         if not len(X):
             raise ValueError(f'X: expected 1 or more series, got shape {X.shape}')
         y,order = _targets(y, len(X)),ordered_classes(y)
@@ -199,7 +202,7 @@ class TSDataLoaders(DataLoaders):
         for idxs in others: preprocess.check(X, lengths, idxs)
 
         dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths,
-                          channels=check_channels(channels, preprocess.c_in), rate=check_rate(rate))
+                          channels=check_channels(channels, *X.shape[1:]), rate=check_rate(rate))
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
         others = others or [train[:0]] # fastai asks for a validation split, if only an empty one
         other_ds = [dataset(idxs=idxs) for idxs in others]
@@ -305,7 +308,7 @@ def from_df(cls,
     *,
     label=None, # column of class labels
     target=None, # column of numbers to predict
-    id=None, # column that names the series: `df` is long
+    id=None, # column, or list of columns, that names the series: `df` is long
     time=None, # column to sort the steps of a series by
     columns=None, # columns of values; all others if None
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
@@ -338,6 +341,8 @@ def from_recordings(cls,
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
+    frames = [recordings] if is_frame(recordings) else recordings
+    kwargs.setdefault('channels', channel_names(frames))
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True)
     y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
