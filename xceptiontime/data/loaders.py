@@ -41,6 +41,8 @@ def _check_count(y, n):
     "Raise unless there is a target for each of `n` series"
     if y is None:
         raise TypeError('y: expected a target for each series, got None')
+    if not hasattr(y, '__len__') or isinstance(y, (str,bytes,dict)):
+        raise TypeError(f'y: expected an array or a list of targets, got {brief(type(y).__name__)}')
     if len(y)!=n:
         raise ValueError(f'y: expected {n} targets for as many series, got {len(y)}')
 
