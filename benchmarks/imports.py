@@ -18,7 +18,8 @@ def save(folder):
     from xceptiontime.processing.tasks import Classification
     from xceptiontime.runtime import Predictor
     X = np.random.default_rng(0).normal(size=(20,3,256)).astype(np.float32)
-    predictor = Predictor(XceptionTime(3, 5, head='linear'), Classification(range(5)), Preprocess().fit(X))
+    model = XceptionTime(3, 5, head='linear')
+    predictor = Predictor(model, Classification(range(5)), Preprocess().fit(X))
     return str(predictor.save_pretrained(folder))
 
 def seconds(code):
@@ -32,7 +33,8 @@ def main(rounds=7):
         measure([*PAIRS, ('import torch', predicts, 1.5)], rounds)
 
 def measure(pairs, rounds):
-    print(f'{"base":30} {"seconds":>8}   {"import":45} {"seconds":>8} {"over base":>10} {"limit":>6}')
+    names = 'base','seconds','import','over base','limit'
+    print('{0:30} {1:>8}   {2:45} {1:>8} {3:>10} {4:>6}'.format(*names))
     for base,ours,limit in pairs:
         for code in (base,ours): seconds(code) # warm the file cache
         times = [(seconds(base),seconds(ours)) for _ in range(rounds)]

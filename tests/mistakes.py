@@ -66,6 +66,10 @@ ValueError: ... X.transpose(0, 2, 1) turns it
 dls.test_dl(X.transpose(0,2,1))
 ValueError: X: expected 3 channels, got 50
 
+# channels last, with their names
+load(X.transpose(0,2,1), y, splits, channels=['x','y','z'])
+ValueError: ... if X is (samples, length, channels), X.transpose(0, 2, 1) turns it
+
 # another number of channels
 learn.get_X_preds(X[:,:2])
 ValueError: X: expected 3 channels, got 2
@@ -74,9 +78,13 @@ ValueError: X: expected 3 channels, got 2
 learn.predict(X[0,0])
 ValueError: X: expected 3 channels, got 1
 
-# an array of objects
-load(X.astype(object), y, splits)
-TypeError: X: expected real numbers, got object values
+# words in an array of objects
+load(np.where(X>2, 'high', X.astype(object)), y, splits)
+TypeError: X: expected real numbers, got str values
+
+# a series too few among objects
+load(pd.Series([*X[:39], None]), y, splits)
+ValueError: X[39]: expected a series, got None
 
 # words among the numbers
 predictor.predict(X.astype(str))
@@ -126,6 +134,11 @@ ValueError: ... infinite or too large for float32
 # numbers too large for float32
 predictor.predict(X.astype(float)*1e300)
 ValueError: ... infinite or too large for float32
+
+# numbers that float32 cannot tell apart
+load(473977420+np.arange(6000).reshape(40,3,50)%60, y, splits)
+ValueError: X: expected values that float32 can tell apart (subtract an offset first), got 473977420 and 473977421, both
+    473977408 there, in channel 0
 
 # several series where one goes
 learn.predict(X)
@@ -549,6 +562,20 @@ ValueError: series.xyz
 read_series(written('a.tsv', 'rest\t1\t2\nrest\t1\tfast\n'))
 ValueError: a.tsv
 
+# a recording turned the wrong way round
+sliding_windows(X[0].T, 10)
+ValueError: ... if that is (time, channels), x.T turns it
+
+# trials that are counted anew for each subject
+from_frame(pd.DataFrame({'trial': [1,1,2,2,1,1,2,2], 'emg': rng.normal(size=8)}), id='trial')
+UserWarning: id: expected the rows of a series side by side, got 1 in 2 places, 2 of 2 series so; they were joined. If
+    ids repeat, id=['subject', 'trial'] tells them apart by several columns; else time= sorts the rows
+
+# the same with times
+from_frame(pd.DataFrame({'trial': [1,1,1,1], 't': [0,1,0,1], 'emg': rng.normal(size=4)}), id='trial', time='t')
+ValueError: df: expected one row a time within a series (where ids repeat, id= takes several columns), got 0 twice in
+    row 2
+
 # windows longer than every recording
 sliding_windows([X[0]], 51)
 ValueError: ... 51
@@ -583,8 +610,9 @@ def namespace():
     "What the calls see"
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
     import xceptiontime.all as xt
+    import pandas as pd
     from torch import nn
-    res = {**vars(xt), **globals(), 'nn': nn}
+    res = {**vars(xt), **globals(), 'nn': nn, 'pd': pd}
     exec(setup, res)
     class Spoil(xt.Callback):
         def before_batch(self):
@@ -595,12 +623,14 @@ def namespace():
     return {**res, 'spoil': Spoil()}
 
 def told(call, ns):
-    "The error that `call` raises, in a folder of its own that holds a model"
-    with tempfile.TemporaryDirectory() as d:
+    "The error that `call` raises, or the warning that it gives, in a folder of its own that holds a model"
+    with tempfile.TemporaryDirectory() as d, warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter('always', UserWarning)
         was = os.getcwd()
         os.chdir(d)
         try:
             ns = {**ns, 'folder': ns['learn'].save_pretrained(Path('model'))}
             exec(call, ns)
+            return next((w.message for w in given if w.category is UserWarning), None)
         except Exception as e: return e
         finally: os.chdir(was)

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from fastai.callback.core import Callback
-from fastai.callback.mixup import MixUp
+from fastai.callback.mixup import CutMix,MixUp
 from fastai.callback.progress import CSVLogger
 from fastai.callback.schedule import LRFinder
+from fastai.interpret import Interpretation
 from fastai.learner import load_learner
 from fastai.optimizer import SGD
 from torch import nn
-from xceptiontime.data.augment import Jitter
+from xceptiontime.data.augment import Jitter,TSCutMix,TSMixUp
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import make_bumps
 from xceptiontime.train import recipe # noqa: F401 - gives learners `fit_recipe`
@@ -335,3 +336,44 @@ def test_lazy_windows_and_unequal_lengths(tmp_path):
     assert same_weights(whole, train(learner(tmp_path, X=ragged), tmp_path/'r'))
     with pytest.raises(ValueError, match='series'):
         train(learner(tmp_path, X=[x[:,1:] for x in ragged]), tmp_path/'r')
+
+# an error in a training, and what cannot be trained or answered
+
+class Break(Callback):
+    "An error or Ctrl-C where gradients are there and a loss is mixed"
+    def __init__(self, error): self.error = error
+    def after_backward(self):
+        if self.train_iter==2:
+            raise self.error('broken')
+
+@pytest.mark.parametrize('error', [RuntimeError,KeyboardInterrupt])
+@pytest.mark.parametrize('mix', [TSMixUp,TSCutMix,MixUp])
+def test_an_error_leaves_the_learner_as_it_was(tmp_path, mix, error):
+    learn = learner(tmp_path)
+    loss_func,logger = learn.loss_func,learn.logger
+    cbs = list(learn.cbs)
+    with pytest.raises(error): learn.fit(1, cbs=[mix(), Break(error)])
+    assert learn.loss_func is loss_func and learn.logger==logger and learn.this_run.kind=='idle'
+    assert {type(c) for c in learn.cbs}=={type(c) for c in cbs}
+    assert all(p.grad is None or not p.grad.any() for p in learn.model.parameters())
+    losses = learn.get_X_preds(X, y, with_loss=True)[-1]
+    assert losses.shape==(40,) and losses.isfinite().all()
+    with quiet(learn):
+        learn.fit(1)
+        learn.fit(1, cbs=mix())
+
+def test_mixing_that_cannot_be(tmp_path):
+    def refused(what, learn, *cbs):
+        with pytest.raises(ValueError, match=what): learn.fit(1, cbs=list(cbs))
+    refused('one callback that mixes series, .* got TSMixUp, TSCutMix', learner(tmp_path), TSMixUp(), TSCutMix())
+    refused('got TSMixUp, MixUp', learner(tmp_path, cbs=TSMixUp()), MixUp())
+    refused('expected TSCutMix .* got CutMix, which is for images', learner(tmp_path), CutMix())
+    ragged = learner(tmp_path, X=[x[:,:20+i%10] for i,x in enumerate(X)])
+    refused('expected TSMixUp to mix series of unequal length, got MixUp', ragged, MixUp())
+
+def test_losses_without_targets(tmp_path):
+    learn = learner(tmp_path)
+    told = 'dl: expected series with targets.*got none; test_dl takes a y'
+    with pytest.raises(ValueError, match=told): learn.get_preds(dl=learn.dls.test_dl(X), with_loss=True)
+    with pytest.raises(ValueError, match=told): Interpretation.from_learner(learn, dl=learn.dls.test_dl(X))
+    with quiet(learn): assert len(learn.get_preds(dl=learn.dls.test_dl(X, y), with_loss=True)[2])==40

@@ -247,6 +247,21 @@ def test_killed_training_goes_on(tmp_path):
     assert cut==whole
     assert sorted(f.name for f in tmp_path.iterdir())==['cut','whole']
 
+def test_ids_of_several_columns(tmp_path, capsys, monkeypatch):
+    "Trials that are counted anew for each subject: a series each, and each named in the predictions"
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows = [[s, i, *rng.normal(size=2), 'fist' if i%2 else 'rest'] for s in 'abc' for i in range(4) for _ in range(20)]
+    with open('trials.csv', 'w', newline='') as f:
+        csv.writer(f).writerows([['subject','trial','left','right','how'], *rows])
+    ids = '--id','subject,trial'
+    assert call('train', 'trials.csv', *ids, '--label', 'how', '--out', 'm', '--epochs', 1)==0
+    assert '10 series to train on, 2 to judge by' in capsys.readouterr().out
+    assert call('predict', 'm', 'trials.csv', *ids)==0
+    out = list(csv.reader(capsys.readouterr().out.splitlines()))
+    assert out[0][:2]==['subject','trial']
+    assert [o[:2] for o in out[1:]]==[[s,str(i)] for s in 'abc' for i in range(4)]
+
 def test_another_seed_is_another_run(tmp_path, capsys, monkeypatch):
     "`--resume` goes on with the run that was cut short, and refuses the checkpoint of another"
     from xceptiontime.data.sets import make_bumps

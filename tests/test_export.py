@@ -156,6 +156,7 @@ sys.modules['xceptiontime'] = sys.modules['fastai'] = None # torch is enough
 run = torch.export.load('a.pt2').module()
 np.save('out.npy', run(torch.from_numpy(np.load('X.npy')), torch.tensor([3,20])).numpy())"""
 
+@pytest.mark.slow
 def test_program(tmp_path):
     predictor,Xs = make(None),[series(2, n, seed=n) for n in (3,20)]
     path = export_program(predictor, tmp_path/'a.pt2', lengths=True)

@@ -75,7 +75,8 @@ def test_failure_within_a_push(monkeypatch):
     calls = []
     def fails(X, bs):
         calls.append(len(X))
-        if len(calls)==3: raise KeyboardInterrupt
+        if len(calls)==3:
+            raise KeyboardInterrupt
         return scores(X, bs)
     monkeypatch.setattr(predictor, 'scores', fails)
     with pytest.raises(KeyboardInterrupt): stream.push(signal[:,20:])

@@ -160,7 +160,8 @@ advice = '(label=, target=, id= and time= name columns that are no values, colum
     ('a,b\n1,2\n3,1e999\n', dict(target='b'),
         ", line 3: expected a number in column 'b', got '1e999'"),
     ('k,t,a\n1,0,1\n1,0,2\n', dict(id='k', time='t'),
-        ', line 3: expected one row a time within a series, got 0.0 twice'),
+        ', line 3: expected one row a time within a series '
+        '(where ids repeat, id= takes several columns), got 0.0 twice'),
     ('k,t,a\n1,0,1\n1,noon,2\n', dict(id='k', time='t'),
         ", line 3: expected a number or a date in column 't', got 'noon'"),
     ('k,t,a\n1,0,1\n1,2020-01-01,2\n', dict(id='k', time='t'),
@@ -475,6 +476,43 @@ def test_npz_label_that_is_missing(tmp_path):
     with pytest.raises(ValueError,
             match="expected a label for each series in 'y', got NaN for series 1"):
         read_series(tmp_path/'a.npz', label='y')
+
+# Ids that repeat from subject to subject
+
+def trials():
+    "Two subjects with ten trials each, counted anew, of 20 steps in two channels; and the same as an array"
+    X = np.random.default_rng(0).normal(size=(20,2,20)).astype(np.float32)
+    rows = [(f's{i//10}', i%10, *X[i,:,t]) for i in range(20) for t in range(20)]
+    return pd.DataFrame(rows, columns=['subject','trial','a','b']), X
+
+@pytest.mark.parametrize('end', ['frame','csv','parquet'])
+def test_repeated_ids(tmp_path, end):
+    df,X = trials()
+    table = df if end=='frame' else tmp_path/f't.{end}'
+    if end=='csv': df.to_csv(table, index=False)
+    if end=='parquet': df.to_parquet(table)
+    both = read_table(table, Columns(id=['subject','trial']), groups='subject')
+    same(both.X, X)
+    assert both.channels==['a','b'] and both.ids.tolist()==[[f's{i//10}', str(i%10)] for i in range(20)]
+    assert both.groups.tolist()==['s0']*10+['s1']*10
+    with pytest.warns(UserWarning) as w: joined,_ = from_frame(df, id='trial', columns=['a','b'])
+    assert joined.shape==(10,2,40)
+    said = str(w[0].message)
+    assert said.startswith('id: expected the rows of a series side by side, got 0 in 2 places, 10 of 10 series so')
+    assert "id=['subject', 'trial']" in said and len(said)<300
+    with pytest.raises(ValueError, match='expected one group a series'):
+        read_table(table, Columns(id='trial'), groups='subject')
+
+def test_repeated_ids_with_times():
+    df,X = trials()
+    df['t'] = np.tile(np.arange(20), 20)
+    same(from_frame(df, id=['subject','trial'], time='t')[0], X)
+    with pytest.raises(ValueError, match='where ids repeat, id= takes several columns'):
+        from_frame(df, id='trial', time='t', columns=['a','b'])
+
+def test_rows_in_turn_are_no_repeated_ids(recwarn):
+    X,_ = from_frame(pd.DataFrame({'id':[1,2]*20, 'a':np.random.default_rng(0).normal(size=40)}), id='id')
+    assert X.shape==(2,1,20) and not len(recwarn)
 
 def test_id_in_the_index(tmp_path):
     "As `set_index` and `groupby` leave it, in a frame and in a parquet file"

@@ -109,7 +109,7 @@ r = np.zeros((2,9))
     (ValueError, r'recordings\[0\]: expected \(channels, time\)',
         dict(recordings=np.zeros((1,2,3,4)))),
     (ValueError, r'recordings\[0\]: expected \(channels, time\)', dict(recordings=[1.,2.])),
-    (TypeError, r'recordings\[1\]: expected real numbers, got dtype complex',
+    (TypeError, r'recordings\[1\]: expected real numbers, got complex',
         dict(recordings=[r, r*1j])),
     (TypeError, r'recordings\[0\]: expected real numbers', dict(recordings=[np.array(['a','b'])])),
     (ValueError, r'recordings\[1\]: expected 2 channels as in recordings\[0\], got 3',

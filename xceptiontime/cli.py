@@ -226,7 +226,7 @@ def _predictions(args, predictor):
     probs = task.activation(predictor.scores(X)).numpy() # (series, outputs), or (series,) of a single number each
     rows = [task.columns(), *map(task.row, probs)]
     if ids is None: return rows
-    return [[i,*row] for i,row in zip([args.id,*ids.tolist()], rows, strict=True)] # a long table names its series
+    return [[*i,*row] for i,row in zip([args.id,*ids.tolist()], rows, strict=True)] # a long table names its series
 
 @command('xceptiontime predict gunpoint new.tsv --out labels.csv',
     MODEL, series_file('series'), table(),

@@ -24,7 +24,8 @@ from .splits import check_splits,get_splits
 from .tables import Columns,read_table
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
-from ..processing.series import check_channels,check_series
+from ..processing.series import (as_numbers,channel_names,check_channels,check_resolution,
+    check_series,is_frame,series_list,warn_turned)
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.tasks import class_weights,infer_task
 
@@ -40,8 +41,16 @@ def _check_count(y, n):
     "Raise unless there is a target for each of `n` series"
     if y is None:
         raise TypeError('y: expected a target for each series, got None')
+    if not hasattr(y, '__len__') or isinstance(y, (str,bytes,dict)):
+        raise TypeError(f'y: expected an array or a list of targets, got {brief(type(y).__name__)}')
     if len(y)!=n:
         raise ValueError(f'y: expected {n} targets for as many series, got {len(y)}')
+
+def _check_resolution(X):
+    "Raise where series, as they came, hold values that float32 can't tell apart"
+    if isinstance(X, Windows): return
+    X = series_list(X)
+    check_resolution([as_numbers(x) for x in X] if isinstance(X, (list,tuple)) else as_numbers(X))
 
 def _targets(y, n):
     "Targets as `as_targets` returns them, one for each of `n` series"
@@ -182,7 +191,12 @@ class TSDataLoaders(DataLoaders):
         path='.', # where a Learner keeps its files
     ):
         "One loader for each split: the first is shuffled in training, the rest are in order"
-        X,lengths = _series(X)
+        channels = channel_names(X) if channels is None else channels
+        turn = '[x.T for x in X]' if isinstance(X, (list,tuple)) else 'X.transpose(0, 2, 1)'
+        raw = X
+        X,lengths = _series(raw)
+        _check_resolution(raw)
+        if channels is None and not isinstance(X, Windows): warn_turned(*X.shape[1:], turn, rate)
         if not len(X):
             raise ValueError(f'X: expected 1 or more series, got shape {X.shape}')
         y,order = _targets(y, len(X)),ordered_classes(y)
@@ -197,7 +211,7 @@ class TSDataLoaders(DataLoaders):
         for idxs in others: preprocess.check(X, lengths, idxs)
 
         dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths,
-                          channels=check_channels(channels, preprocess.c_in), rate=check_rate(rate))
+                          channels=check_channels(channels, *X.shape[1:]), rate=check_rate(rate))
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
         others = others or [train[:0]] # fastai asks for a validation split, if only an empty one
         other_ds = [dataset(idxs=idxs) for idxs in others]
@@ -303,7 +317,7 @@ def from_df(cls,
     *,
     label=None, # column of class labels
     target=None, # column of numbers to predict
-    id=None, # column that names the series: `df` is long
+    id=None, # column, or list of columns, that names the series: `df` is long
     time=None, # column to sort the steps of a series by
     columns=None, # columns of values; all others if None
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
@@ -336,6 +350,8 @@ def from_recordings(cls,
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
+    frames = [recordings] if is_frame(recordings) else recordings
+    kwargs.setdefault('channels', channel_names(frames))
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True)
     y = _in_order(y, labels[0] if isinstance(labels, list) else labels)

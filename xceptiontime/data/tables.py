@@ -9,7 +9,8 @@ __all__ = ['TABLES', 'Columns', 'is_table', 'rows_to_series', 'long_to_series', 
            'read_parquet', 'column_names', 'value_columns']
 
 # %% ../../nbs/32_data.tables.ipynb #24818a9d
-import csv, re
+import csv, re, warnings
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import chain
@@ -18,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.meta import delegates
 from ..base.checks import brief, listed
-from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_number, parse_target,
+from ..processing.series import as_numbers, series_list
+from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, narrowed, parse_number, parse_target,
     parse_time, to_float32)
 
 # %% ../../nbs/32_data.tables.ipynb #71f56ab8
@@ -27,16 +29,17 @@ class Columns:
     "What the columns of a table are, and how a `.csv` is written"
     label:str|int|None=None # column of class labels
     target:str|int|None=None # column of numbers to predict
-    id:str|int|None=None # column that names the series: the table is long
+    id:str|int|list|None=None # column, or list of columns, that names the series: the table is long
     time:str|int|None=None # column to sort a series by, numbers or dates
     columns:list|None=None # columns of values; default: all others
     header:bool=True # does the first line of a .csv name the columns? else they are called 0, 1, 2...
     sep:str=',' # what separates the fields of a .csv
 
     def __post_init__(self):
-        for k,o in self.roles.items():
-            if isinstance(o, list):
+        for k in ('label','target','time'):
+            if isinstance(o := getattr(self, k), list):
                 raise ValueError(f'{k}: expected the name of one column, got {brief(o)}')
+        if isinstance(self.id, list): self._check_id()
         if self.label is not None and self.target is not None:
             raise ValueError('label, target: expected one of them, '
                              f'got {brief(self.label)} and {brief(self.target)}')
@@ -45,6 +48,10 @@ class Columns:
         if not isinstance(self.sep, str) or len(self.sep)!=1:
             raise ValueError(f'sep: expected one character, got {brief(self.sep)}')
         if self.columns is not None: self._check_columns()
+
+    def _check_id(self):
+        if not self.id or len(set(map(str, self.id)))<len(self.id):
+            raise ValueError(f'id: expected a column, or a list of different ones, got {brief(self.id)}')
 
     def _check_columns(self):
         if isinstance(self.columns, str):
@@ -57,25 +64,32 @@ class Columns:
                                  f'got {brief(o)}, which is what is to be predicted')
 
     @property
+    def ids(self):
+        "The columns that name the series together; none in a wide table"
+        if self.id is None: return []
+        return self.id if isinstance(self.id, list) else [self.id]
+
+    @property
     def roles(self):
-        "The columns that are no values, by what they are"
-        roles = {k: getattr(self, k) for k in ('label','target','id','time')}
-        return {k: o for k,o in roles.items() if o is not None}
+        "What each column is that is no value: pairs (role, column)"
+        roles = [('label',self.label), ('target',self.target), *(('id',o) for o in self.ids), ('time',self.time)]
+        return [(k,o) for k,o in roles if o is not None]
 
     def values(self,
         names, # of all columns
         **more, # other columns that are no values, by what an error calls them
     ) -> list: # of names
         "The names of the value columns, after a check of all that was named"
-        names,roles = list(names),{**self.roles, **more}
+        names,roles = list(names),[*self.roles, *more.items()]
         _check_different(names)
         known = set(names)
-        for k,o in [*roles.items(), *(('columns',o) for o in self.columns or ())]:
+        for k,o in [*roles, *(('columns',o) for o in self.columns or ())]:
             if o not in known:
                 raise ValueError(f'{k}: expected one of the columns {listed(names, 20, 160)}, '
                                  f'got {brief(o, 60)}')
         if self.columns is not None: return self.columns
-        res = [o for o in names if o not in roles.values()]
+        used = {o for _,o in roles}
+        res = [o for o in names if o not in used]
         if not res:
             raise ValueError('columns: expected at least one column of values, got none')
         for o in res:
@@ -148,7 +162,8 @@ def long_to_series(
             twice = np.flatnonzero(np.diff(rank[o])==0)
             if len(twice):
                 t,again = o[twice[0]],o[twice[0]+1]
-                source.fail('one row a time within a series', f'{times[t]} twice', row=again)
+                source.fail('one row a time within a series (where ids repeat, id= takes several columns)',
+                    f'{times[t]} twice', row=again)
     X = [np.ascontiguousarray(V[o].T) for o in members] # (channels, length_i) each
     return (np.stack(X) if len({x.shape for x in X})==1 else X), members
 
@@ -159,7 +174,7 @@ class Table(NamedTuple):
     y:np.ndarray|None=None # labels as strings, or float64 targets (samples,)
     groups:np.ndarray|None=None # strings (samples,): subject, session or recording
     channels:list|None=None # the names of the channels of a long table
-    ids:np.ndarray|None=None # the names of the series of a long table, strings (samples,)
+    ids:np.ndarray|None=None # the names of the series of a long table, strings (samples,); (samples, n) of n columns
     names:list|None=None # the columns of values: the channels of a long table, the steps of a wide one
 
 def _one_each(values, members, kind, source):
@@ -171,21 +186,46 @@ def _one_each(values, members, kind, source):
                 source.fail(f'one {kind} a series', f'{brief(values[i], 25)} after {brief(first, 25)}', row=i)
     return [values[o[0]] for o in members]
 
+def _ids(rows, columns):
+    "The name of the series of each row: text, or a tuple where several columns name it"
+    keys = [rows.keys(o) for o in columns.ids]
+    return list(zip(*keys)) if isinstance(columns.id, list) else keys[0]
+
+def _warn_of_pieces(ids, columns):
+    "Warn where rows of a series, some side by side, stand in several places: ids may repeat"
+    starts = [i for i,o in enumerate(ids) if not i or o!=ids[i-1]]
+    n = len(set(ids))
+    if len(starts)==n or len(ids)<2*len(starts): return # interleaved, a row each in turn
+    pieces = Counter(ids[i] for i in starts)
+    first = next(o for o,k in pieces.items() if k>1)
+    some = ', '.join(brief(o, 30) for o in columns.ids[:2])
+    warnings.warn(f'id: expected the rows of a series side by side, got {brief(first, 40)} in {pieces[first]} '
+                  f"places, {sum(k>1 for k in pieces.values())} of {n} series so; they were joined. If ids "
+                  f"repeat, id=['subject', {some}] tells them apart by several columns; else time= sorts the rows",
+                  stacklevel=4)
+
 def _as_table(rows, columns, groups):
     "The `Table` of rows that were read"
     each = {} # of what there is one a series
     if columns.label is not None: each['label'] = [str(o) for o in rows.keys(columns.label)]
     if columns.target is not None: each['target'] = list(map(float, rows.numbers(columns.target)))
     if groups is not None: each['group'] = [str(o) for o in rows.keys(groups)]
-    if columns.id is None: X = rows_to_series(rows.values[:,None], rows.source)
+    names = columns.channels(rows.names)
+    if getattr(rows, 'series', None) is not None:
+        X = rows.series
+        if len(rows.names)==len(X[0]): names = [str(o) for o in rows.names]
+    elif columns.id is None: X = rows_to_series(rows.values[:,None], rows.source)
     else:
-        each['id'] = [str(o) for o in rows.keys(columns.id)]
+        ids = _ids(rows, columns)
         times = None if columns.time is None else rows.times(columns.time)
-        X,members = long_to_series(rows.values, rows.keys(columns.id), times, rows.source)
+        if times is None: _warn_of_pieces(ids, columns)
+        X,members = long_to_series(rows.values, ids, times, rows.source)
         each = {k: _one_each(v, members, k, rows.source) for k,v in each.items()}
+        each['id'] = [ids[o[0]] for o in members]
+    X = narrowed(X, rows.source)
     each = {k: np.array(v, dtype=np.float64 if k=='target' else str) for k,v in each.items()}
     y = each.get('label', each.get('target'))
-    return Table(X, y, each.get('group'), columns.channels(rows.names), each.get('id'), rows.names)
+    return Table(X, y, each.get('group'), names, each.get('id'), rows.names)
 
 # %% ../../nbs/32_data.tables.ipynb #9f99ce57
 def _is_missing(v):
@@ -193,7 +233,7 @@ def _is_missing(v):
 
 def _with_index(df, columns, more):
     "`df` with the levels of its index that `columns` name as columns"
-    named = {*columns.roles.values(), *more.values(), *(columns.columns or ())}-set(df.columns)
+    named = {*(o for _,o in columns.roles), *more.values(), *(columns.columns or ())}-set(df.columns)
     levels = [o for o in getattr(df.index, 'names', ()) if o is not None and o in named]
     return df.reset_index(levels) if levels else df
 
@@ -204,11 +244,28 @@ class _FrameRows:
         self.source,self.df = source,df
         self.names = columns.values(df.columns, **more)
         if not len(df): source.fail('at least one row', 'none')
-        self.values = np.empty((len(df), len(self.names)), np.float32)
+        self.series = None if columns.id is not None else self._series()
+        if self.series is None: self._read()
+
+    def _series(self):
+        "The series that the columns keep as arrays, a channel each; None of columns of numbers"
+        values = self.df[self.names]
+        if (held := series_list(values)) is values: return
+        X = [as_numbers(x, f'X[{i}]') for i,x in enumerate(held)]
+        X = [x[None] if x.ndim==1 else x for x in X] # (channels, length_i) each
+        for i,x in enumerate(X):
+            if x.ndim==2 and x.size and len(x)==len(X[0]): continue
+            self.source.fail(f'a series of {len(X[0])} channels', f'shape {x.shape}', row=i)
+        return np.stack(X) if len({x.shape for x in X})==1 else X
+
+    def _read(self):
+        "All columns of values"
+        source,df = self.source,self.df
+        self.values = np.empty((len(df), len(self.names))) # in double precision, up to the series
         for j,o in enumerate(self.names):
             a = self.numbers(o)
-            self.values[:,j] = to_float32(a)
-            if (big := first_overflow(a, self.values[:,j])) is not None:
+            self.values[:,j] = a
+            if (big := first_overflow(a, to_float32(a))) is not None:
                 row = np.flatnonzero(a==big)[0]
                 source.fail(f'a value {FLOAT32} in column {brief(o, 30)}', repr(big), row=row)
 
@@ -280,11 +337,11 @@ class _CSVRows:
             if first is None: source.fail(least, 'none', line=1)
             names = _csv_names(source, first, columns.header)
             self.names = columns.values(names, **more)
-            self.texts = {o: [] for o in (*columns.roles.values(), *more.values())}
+            self.texts = {o: [] for _,o in [*columns.roles, *more.items()]}
             if not columns.header: rows = chain([first], rows)
             nums = self._read(rows, {o: i for i,o in enumerate(names)})
         if not source.rows: source.fail(least, 'none', line=1)
-        self.values = nums.series([(1, len(self.names))]*len(source.rows))[:,0] # (rows, columns)
+        self.values = nums.values().reshape(-1, len(self.names)) # (rows, columns)
 
     def _read(self, rows, at):
         "Take all rows, in which a column is the field `at[name]`; the values, still to be cut into rows"
@@ -369,7 +426,7 @@ def from_frame(
     *,
     label:str|int=None, # column of class labels
     target:str|int=None, # column of numbers to predict
-    id:str|int=None, # column that names the series: `df` is long
+    id:str|int|list=None, # column, or list of columns, that names the series: `df` is long
     time:str|int=None, # column to sort a series by
     columns:list=None, # columns of values; default: all others
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
@@ -382,7 +439,7 @@ def read_csv(
     *,
     label:str|int=None, # column of class labels
     target:str|int=None, # column of numbers to predict
-    id:str|int=None, # column that names the series: the table is long
+    id:str|int|list=None, # column, or list of columns, that names the series: the table is long
     time:str|int=None, # column to sort a series by, numbers or dates
     columns:list=None, # columns of values; default: all others
     header:bool=True, # does the first line name the columns? else they are called 0, 1, 2...

@@ -13,9 +13,9 @@ import mmap, os, warnings
 from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from ..base.checks import brief, check_rate, one_line, unmasked
+from ..base.checks import brief, check_rate
+from ..processing.series import as_numbers, check_resolution, series_list, warn_turned
 from ..processing.targets import as_targets, check_there, is_missing
-
 
 # %% ../../nbs/33_data.windows.ipynb #23ea5da6
 def to_samples(
@@ -149,22 +149,22 @@ def _map_npy(path, name):
 
 def _recordings(recordings):
     "`recordings` as a list of (channels, time) arrays, all with the same channels; those in files as `MappedArray`"
-    recs = list(recordings)
+    recs = list(series_list(list(recordings), 'recordings'))
     if not recs:
         raise ValueError('recordings: expected at least one (channels, time) array, got none')
     for i,r in enumerate(recs):
         name,by_path = f'recordings[{i}]',isinstance(r, (str, os.PathLike))
-        r = _map_npy(r, name) if by_path else unmasked(r)
+        r = as_numbers(_map_npy(r, name) if by_path else r, name)
         if r.ndim not in (1,2):
             raise ValueError(f'{name}: expected (channels, time) or (time,), got shape {r.shape}')
-        if r.dtype.kind not in 'fiub':
-            raise TypeError(f'{name}: expected real numbers, got dtype {one_line(r.dtype, 60)}')
         if r.ndim==1: r = r[None] # (1, time)
         recs[i] = MappedArray.of(r) if by_path else r # closed again: there may be more files than may be open
         if not len(r):
             raise ValueError(f'{name}: expected at least 1 channel, got none')
         if len(r)!=len(recs[0]):
-            raise ValueError(f'{name}: expected {len(recs[0])} channels as in recordings[0], got {len(r)}')
+            turned = r.shape[1]==recs[0].shape[1]<len(r)
+            hint = '; if those are (time, channels), [x.T for x in recordings] turns them' if turned else ''
+            raise ValueError(f'{name}: expected {len(recs[0])} channels as in recordings[0], got {len(r)}{hint}')
     return recs
 
 # %% ../../nbs/33_data.windows.ipynb #39ffcd98
@@ -193,7 +193,8 @@ def _by_sample(labels, recs):
     "`labels` as arrays with one a sample"
     for i,(l,r) in enumerate(zip(labels, recs)):
         if len(l)!=r.shape[1]:
-            raise ValueError(f'labels[{i}]: expected one for each of {r.shape[1]} samples, got {len(l)}')
+            hint = '; if the recording is (time, channels), x.T turns it' if len(l)==r.shape[0] else ''
+            raise ValueError(f'labels[{i}]: expected one for each of {r.shape[1]} samples, got {len(l)}{hint}')
     labels = [as_targets(l) for l in labels]
     for i,l in enumerate(labels):
         if l.dtype==object: check_there(l, f'labels[{i}]', of='sample')
@@ -222,7 +223,8 @@ def _recording_labels(labels, recs):
 def _as_lists(recordings, labels, groups):
     "A single recording, its labels and its group as lists of one"
     by_path = isinstance(recordings, (str, os.PathLike))
-    is_array = getattr(recordings, 'ndim', 0) in (1,2) and getattr(recordings, 'dtype', None)!=object
+    if not by_path: recordings = series_list(recordings, 'recordings')
+    is_array = getattr(recordings, 'ndim', 0) in (1,2)
     if not by_path and not is_array: return recordings,labels,groups
     if labels is not None and not (isinstance(labels, list) and len(labels)==1): labels = [labels]
     if groups is not None and np.ndim(groups)==0: groups = [groups]
@@ -294,8 +296,10 @@ def _check_any(n, recs, length, label):
     if n: return
     longest = max((r.shape for r in recs), key=lambda s: s[1])
     mixed = ', as label=\'pure\' drops windows with mixed labels' if label=='pure' else ''
+    turned = longest[0]>longest[1] and longest[0]>=length
+    hint = '; if that is (time, channels), x.T turns it' if turned else ''
     raise ValueError(f'length: expected windows of {brief(length)} samples, got none in {len(recs)} recordings, '
-                     f'the longest of shape (channels, time) {longest}{mixed}')
+                     f'the longest of shape (channels, time) {longest}{mixed}{hint}')
 
 def _each(labels, recs, starts, length, label):
     "The label of each window, and the starts of those that stay"
@@ -324,6 +328,8 @@ def sliding_windows(
     _check_label(label)
     recs,labels,groups = _as_lists(recordings, labels, groups)
     recs = _recordings(recs)
+    warn_turned(len(recs[0]), max(r.shape[1] for r in recs), 'x.T of each recording', rate, many=2)
+    for i,r in enumerate(recs): check_resolution([r if isinstance(r, np.ndarray) else r.open()], f'recordings[{i}]')
     groups = np.arange(len(recs)) if groups is None else _label_array(groups, 'groups')
     if groups.shape!=(len(recs),):
         raise ValueError(f'groups: expected one a recording, got shape {groups.shape} for {len(recs)} recordings')

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from numpy.lib.stride_tricks import sliding_window_view
 from ..base.checks import brief,check_whole
 from ..data.windows import to_samples
-from ..processing.series import check_series
+from ..processing.series import check_series,series_list
 from .predictor import Predictor
 
 # %% ../../nbs/43_runtime.stream.ipynb #4830e96b
@@ -88,6 +88,7 @@ class StreamingPredictor:
 @patch
 def _as_steps(self:StreamingPredictor, chunk):
     "`chunk` as (channels, steps) float32, or one sentence about its shape or numbers"
+    chunk, = series_list([chunk], 'chunk') # a DataFrame has a column a channel
     shape,c_in = np.shape(chunk),self.predictor.preprocess.c_in
     if len(shape)==1 and c_in==1: shape = (1,*shape)
     if len(shape)!=2 or shape[0]!=c_in:

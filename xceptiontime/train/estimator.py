@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_array,check_consistent_length,check_i
 from ..base.checks import brief,check_whole
 from ..data.loaders import TSDataLoaders
 from .learner import ts_learner
-from ..processing.series import check_series
+from ..processing.series import check_series,series_list
 from .recipe import batch_size,get_recipe
 from ..runtime.predictor import Predictor
 from ..processing.tasks import Classification,Regression
@@ -93,6 +93,7 @@ def _forget(self:XceptionTimeEstimator):
 @patch
 def _series(self:XceptionTimeEstimator, X, reset=False):
     "`X` in a form that `check_series` takes; a table is validated by scikit-learn, to which its columns are features"
+    X = series_list(X)
     if _is_table(X):
         finite = True if self.missing=='raise' else 'allow-nan'
         return validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite=finite,
