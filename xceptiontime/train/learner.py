@@ -29,9 +29,9 @@ from ..base.checks import brief,check_whole
 from ..data.dataset import TSDataset,TSLengths
 from ..data.loaders import TSDataLoaders
 from ..models.xceptiontime import XceptionTime
-from ..processing.series import check_series
+from ..processing.series import check_series,series_list
 from ..runtime.predictor import Predictor,evaluating
-from .callbacks import KeepFinite,ProgressOrLines,Run
+from .callbacks import KeepFinite,ProgressOrLines,Run,check_mixing
 from .metrics import DEFAULT_METRICS,task_loss,task_metrics
 from .pretrained import Pretrained,go_on_from
 
@@ -201,17 +201,32 @@ def _do_fit(self:TSLearner):
             if run.kind=='training': self.trained = run.note(self.dls.train_ds, self._last_values())
     except KeyboardInterrupt:
         run.interrupted = True
+        self.opt.zero_grad() # of the batch that it fell into
         raise CancelFitException from None
+
+@patch
+@contextmanager
+def _as_before(self:TSLearner):
+    "What a training that an error ends has put in place for a while goes: a mix's loss, gradients, a bar"
+    loss_func,logger = self._loss_func,self.logger
+    try: yield
+    except BaseException:
+        self._loss_func,self.logger = loss_func,logger
+        if self.opt is not None: self.opt.zero_grad()
+        self._end_cleanup()
+        raise
 
 @patch
 @delegates(Learner.fit)
 def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     "Train for `n_epoch` epochs; see fastai's `Learner.fit`"
-    search = any(c is LRFinder or isinstance(c, LRFinder) for c in (*self.cbs, *L(kwargs.get('cbs'))))
+    cbs = *self.cbs,*L(kwargs.get('cbs'))
+    check_mixing(cbs, self.dls.train_ds)
+    search = any(c is LRFinder or isinstance(c, LRFinder) for c in cbs)
     before = (self.trained or {}).get('epochs', 0)
     run = Run('lr search' if search else 'training', self.seed, before)
     try:
-        with self.running(run): super(TSLearner, self).fit(n_epoch, lr, **kwargs)
+        with self.running(run),self._as_before(): super(TSLearner, self).fit(n_epoch, lr, **kwargs)
     finally: # a later error, such as of loading a best model that was never saved, comes from this one
         if run.error is not None:
             raise run.error from None
@@ -272,7 +287,7 @@ def predict(self:TSLearner,
     "The answer for one series"
     if np.ndim(item) not in (1,2):
         raise ValueError(f'item: expected one series, (channels, length) or (length,), got shape {np.shape(item)}')
-    batch = item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else [np.asarray(item)] # (1, channels, length)
+    batch = item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else series_list([item]) # (1, channels, length)
     X,probs,_,decoded = self.get_X_preds(batch, with_input=True)
     res = decoded[0],self.task.indices(probs[0]),probs[0]
     return (X[0],*res) if with_input else res
@@ -284,6 +299,8 @@ def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
     "fastai's, without random transforms; a loader without series has an empty answer"
     if dl is None: dl = self.dls[ds_idx].in_order()
     ds = getattr(dl, 'dataset', None)
+    if kwargs.get('with_loss') and ds is not None and len(ds) and ds.y is None:
+        raise ValueError('dl: expected series with targets for with_loss=True, got none; test_dl takes a y')
     if ds is None or len(ds): return super(TSLearner, self).get_preds(ds_idx=ds_idx, dl=dl, **kwargs)
     probs = self.task.activation(torch.zeros(0, self.dls.c)) # (0, outputs)
     res = [probs, None if ds.y is None else torch.from_numpy(ds.y[:0])]
