@@ -135,6 +135,11 @@ ValueError: ... infinite or too large for float32
 predictor.predict(X.astype(float)*1e300)
 ValueError: ... infinite or too large for float32
 
+# numbers that float32 cannot tell apart
+load(473977420+np.arange(6000).reshape(40,3,50)%60, y, splits)
+ValueError: X: expected values that float32 can tell apart (subtract an offset first), got 473977420 and 473977421, both
+    473977408 there, in channel 0
+
 # several series where one goes
 learn.predict(X)
 ValueError: item: expected one series, (channels, length) or (length,), got shape (40, 3, 50)
@@ -484,6 +489,11 @@ TypeError: predict_proba: expected a task with classes or labels, got regression
 # a folder that is not there
 Predictor.from_pretrained('nowhere')
 FileNotFoundError: folder: expected a model folder, got nowhere, which is none
+
+# two folders
+Predictor.from_pretrained(['m1','m1'])
+TypeError: folder: expected one model folder or the name of one model on the Hugging Face Hub, got
+    ['m1', 'm1']
 
 # another folder
 Predictor.from_pretrained('.')

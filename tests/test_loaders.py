@@ -562,3 +562,12 @@ def test_lists_of_whole_numbers_stay_labels_in_each_split():
     dls = from_arrays(np.zeros((4,1,9))+np.arange(9), y, ([0,1],[2,3]), scale=None)
     assert dls.valid.one_batch()[1].tolist()==[[1,1],[1,1]]
     assert dls.test_dl(np.ones((2,1,9)), [[1],[0]]).one_batch()[1].tolist()==[[0,1],[1,0]]
+
+def test_a_label_for_each_step():
+    "What the error advises does what it says"
+    X,y = np.random.default_rng(0).normal(size=(12,2,30)),np.repeat(np.arange(12)[:,None]%2, 30, 1)
+    with raises(ValueError, r'one for each of its 30 steps; TSDataLoaders.from_recordings\(X, y, length\)'):
+        from_arrays(X, y)
+    dls = from_recordings(X, y, 10, seed=0)
+    assert (dls.task.name,dls.len,sum(len(dl.dataset) for dl in dls))==('classification',10,36)
+    assert from_arrays(X, y, seed=0, task='multilabel').c==30

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from ..base.checks import brief, one_line
 from ..base.files import whole_file
-from ..processing.series import as_numbers, series_list
+from ..processing.series import as_numbers, check_resolution, series_list
 from .arff import read_arff
 from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
     parse_time, to_float32)
@@ -214,12 +214,14 @@ def _as_series(X):
     X = [as_numbers(x, f'X[{i}]') for i,x in enumerate(series_list(X))]
     X = [x[None] if x.ndim==1 else x for x in X] # (channels, length_i) each
     if not X: fail('none')
+    raw = list(X)
     for i,x in enumerate(X):
         if x.ndim!=2 or not x.size or len(x)!=len(X[0]):
             fail(f'shape {x.shape} in series {i} after {X[0].shape} in series 0')
         X[i] = to_float32(x)
         if (big := first_overflow(x, X[i])) is not None:
             raise ValueError(f'X: expected values {FLOAT32}, got {big:g} in series {i}')
+    check_resolution(raw)
     return X
 
 def _as_target(y, n):
@@ -385,6 +387,7 @@ def read_npz(
     if raw.dtype.kind not in 'fiub' or raw.ndim not in (2,3) or not raw.size:
         source.fail(f'numbers of shape (samples, channels, length) or (samples, length) in {brief(x, 40)}',
                     f'{one_line(raw.dtype, 30)} of shape {raw.shape}')
+    check_resolution(raw, fail=source.fail)
     X = np.ascontiguousarray(to_float32(raw))
     if (big := first_overflow(raw, X)) is not None:
         source.fail(f'values {FLOAT32} in {brief(x, 40)}', f'{big:g}')

@@ -6,13 +6,14 @@ Docs: https://example.github.io/xceptiontime/data.numbers.html.md"""
 
 # %% auto #0
 __all__ = ['FLOAT32', 'Source', 'parse_number', 'parse_target', 'parse_time', 'parse_fixed', 'parse_plain', 'to_float32',
-           'first_overflow', 'NumberReader']
+           'first_overflow', 'narrowed', 'NumberReader']
 
 # %% ../../nbs/31_data.numbers.ipynb #37b2327e
 import os, re
 from datetime import datetime
 import numpy as np
 from ..base.checks import brief, one_line
+from ..processing.series import check_resolution
 
 # %% ../../nbs/31_data.numbers.ipynb #0623af52
 class Source:
@@ -165,15 +166,27 @@ def first_overflow(
     big = np.isinf(b) & np.isfinite(a)
     return a[big][0].item() if big.any() else None
 
+# %% ../../nbs/31_data.numbers.ipynb #309507b0
+def narrowed(
+    X, # float64 (samples, channels, length), or a list of (channels, length_i)
+    source:Source, # where they come from, for an error
+): # the same in float32
+    "Series as float32; values that it can't tell apart fail"
+    def fail(expected, got):
+        source.line = None # it is no fault of the last line
+        source.fail(expected, got)
+    check_resolution(X, fail=fail)
+    return to_float32(X) if isinstance(X, np.ndarray) else [to_float32(x) for x in X]
+
 # %% ../../nbs/31_data.numbers.ipynb #d7c7fc49
 class NumberReader:
-    "Takes lines of comma-separated numbers, keeps them as float32"
+    "Takes lines of comma-separated numbers, keeps them in double precision"
     def __init__(self,
         source:Source, # the file, for errors
     ):
         self.source = source
         self.todo,self.size = [],0 # lines that wait, and their values
-        self.data = bytearray() # float32, what was parsed
+        self.data = bytearray() # float64, what was parsed
         self.block = 256 # short lines are parsed together, so many values and more
         self.wait = self.waits = 0 # blocks to parse the slow way after one where the fast way failed
         self.missing = None # number of the first line with a missing value
@@ -190,11 +203,11 @@ class NumberReader:
         "Parse what is waiting, line by line where something is unusual"
         todo,self.todo = self.todo,[]
         size,self.size = self.size,0
-        self.block = min(1024, 256+len(self.data)//256) # what parsing takes should stay small beside the data
+        self.block = min(1024, 256+len(self.data)//512) # what parsing takes should stay small beside the data
         text = b','.join([t for _,t in todo])
         a = self._parse_fixed(text) if size>=100 else None # for fewer the fast way does not pay
-        if a is not None: self.data += a.astype(np.float32).data # 15 digits never overflow
-        elif (a := parse_plain(text)) is None or np.isinf(a := to_float32(a)).any():
+        if a is not None: self.data += a.data # 15 digits never overflow
+        elif (a := parse_plain(text)) is None or np.isinf(to_float32(a)).any():
             for line,t in todo: self.data += self.parse_line(line, t).data
         else:
             self.data += a.data
@@ -213,7 +226,7 @@ class NumberReader:
     def parse_line(self,
         line:int, # line number
         text:bytes, # comma-separated numbers
-    ) -> np.ndarray: # float32 (values,)
+    ) -> np.ndarray: # float64 (values,)
         "The numbers of one line, or the error that names the first field which is none"
         a = parse_plain(text)
         if a is None:
@@ -226,14 +239,19 @@ class NumberReader:
             if _decimal.fullmatch(o := text.split(b',')[i].strip()):
                 self.source.fail(f'a value {FLOAT32}', o, line)
         if self.missing is None and np.isnan(b).any(): self.missing = line
-        return b
+        return a
 
     def series(self,
         shapes:list, # (channels, length) of each series, in the order in which they were added
     ): # float32 (samples, channels, length), or a list of (channels, length_i)
         "All that was read, cut into series"
-        if self.todo: self.flush()
-        a = np.frombuffer(self.data, np.float32) # (values,)
-        if len(set(shapes))==1: return a.reshape(-1, *shapes[0]) # (samples, channels, length)
+        a = self.values() # (values,)
+        if len(set(shapes))==1: return narrowed(a.reshape(-1, *shapes[0]), self.source) # (samples, channels, length)
         ends = np.cumsum([c*l for c,l in shapes])
-        return [o.reshape(s).copy() for o,s in zip(np.split(a, ends[:-1]), shapes)] # (channels, length_i) each
+        X = [o.reshape(s) for o,s in zip(np.split(a, ends[:-1]), shapes)] # (channels, length_i) each
+        return narrowed(X, self.source)
+
+    def values(self) -> np.ndarray: # float64 (values,)
+        "All that was read"
+        if self.todo: self.flush()
+        return np.frombuffer(self.data, np.float64)

@@ -21,8 +21,8 @@ from fastcore.meta import delegates
 from ..base.checks import brief, listed
 from ..processing.series import as_numbers, series_list
 from .doubts import odd_channels, odd_steps, warn_of_columns, warn_of_recording
-from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_number, parse_target,
-    parse_time, to_float32)
+from .numbers import (FLOAT32, NumberReader, Source, first_overflow, narrowed, parse_number,
+    parse_target, parse_time, to_float32)
 
 # %% ../../nbs/32_data.tables.ipynb #71f56ab8
 @dataclass
@@ -235,6 +235,7 @@ def _as_table(rows, columns, groups):
         each = {k: _one_each(v, members, k, rows.source) for k,v in each.items()}
         each['id'] = [ids[o[0]] for o in members]
     _warn_of(rows, columns, None if columns.id is None else members, each)
+    X = narrowed(X, rows.source)
     each = {k: np.array(v, dtype=np.float64 if k=='target' else str) for k,v in each.items()}
     y = each.get('label', each.get('target'))
     return Table(X, y, each.get('group'), names, each.get('id'), rows.names)
@@ -264,7 +265,7 @@ class _FrameRows:
         values = self.df[self.names]
         if (held := series_list(values)) is values: return
         X = [as_numbers(x, f'X[{i}]') for i,x in enumerate(held)]
-        X = [to_float32(x[None] if x.ndim==1 else x) for x in X] # (channels, length_i) each
+        X = [x[None] if x.ndim==1 else x for x in X] # (channels, length_i) each
         for i,x in enumerate(X):
             if x.ndim==2 and x.size and len(x)==len(X[0]): continue
             self.source.fail(f'a series of {len(X[0])} channels', f'shape {x.shape}', row=i)
@@ -273,11 +274,11 @@ class _FrameRows:
     def _read(self):
         "All columns of values"
         source,df = self.source,self.df
-        self.values = np.empty((len(df), len(self.names)), np.float32)
+        self.values = np.empty((len(df), len(self.names))) # in double precision, up to the series
         for j,o in enumerate(self.names):
             a = self.numbers(o)
-            self.values[:,j] = to_float32(a)
-            if (big := first_overflow(a, self.values[:,j])) is not None:
+            self.values[:,j] = a
+            if (big := first_overflow(a, to_float32(a))) is not None:
                 row = np.flatnonzero(a==big)[0]
                 source.fail(f'a value {FLOAT32} in column {brief(o, 30)}', repr(big), row=row)
 
@@ -353,7 +354,7 @@ class _CSVRows:
             if not columns.header: rows = chain([first], rows)
             nums = self._read(rows, {o: i for i,o in enumerate(names)})
         if not source.rows: source.fail(least, 'none', line=1)
-        self.values = nums.series([(1, len(self.names))]*len(source.rows))[:,0] # (rows, columns)
+        self.values = nums.values().reshape(-1, len(self.names)) # (rows, columns)
 
     def _read(self, rows, at):
         "Take all rows, in which a column is the field `at[name]`; the values, still to be cut into rows"

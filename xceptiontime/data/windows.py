@@ -14,9 +14,8 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from ..base.checks import brief, check_rate
-from ..processing.series import as_numbers, series_list, warn_turned
+from ..processing.series import as_numbers, check_resolution, series_list, warn_turned
 from ..processing.targets import as_targets, check_there, is_missing
-
 
 # %% ../../nbs/33_data.windows.ipynb #23ea5da6
 def to_samples(
@@ -330,6 +329,7 @@ def sliding_windows(
     recs,labels,groups = _as_lists(recordings, labels, groups)
     recs = _recordings(recs)
     warn_turned(len(recs[0]), max(r.shape[1] for r in recs), 'x.T of each recording', rate, many=2)
+    for i,r in enumerate(recs): check_resolution([r if isinstance(r, np.ndarray) else r.open()], f'recordings[{i}]')
     groups = np.arange(len(recs)) if groups is None else _label_array(groups, 'groups')
     if groups.shape!=(len(recs),):
         raise ValueError(f'groups: expected one a recording, got shape {groups.shape} for {len(recs)} recordings')

@@ -185,7 +185,9 @@ def _keep(self:Preprocess, center, spread, fill):
     flat = spread<=np.maximum(info.eps*np.abs(center), info.tiny)
     if self.scale and flat.any():
         which = f'channels [{listed(np.flatnonzero(flat))}]'
-        how = 'have an interquartile range of 0' if self.scale=='robust' else 'are constant'
+        if self.scale=='robust': how = 'have an interquartile range of 0'
+        elif (spread[flat]<=1e-12*np.abs(center[flat])).all(): how = 'are constant'
+        else: how = 'vary too little for float32 beside their size (subtract an offset first)'
         warnings.warn(f'{which} {how} in the training series and are only centred', stacklevel=3)
     stats = dict(zip(STATS[self.scale], (center, np.where(flat, 1, spread))), fill=fill)
     for k,b in self._buffers.items():

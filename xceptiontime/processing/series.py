@@ -6,7 +6,8 @@ Docs: https://example.github.io/xceptiontime/processing.series.html.md"""
 
 # %% auto #0
 __all__ = ['as_numbers', 'is_frame', 'series_list', 'channel_names', 'check_series', 'check_channels', 'warn_turned',
-           'series_blocks', 'check_values', 'source_step', 'middle_start', 'resample_series', 'crop_series']
+           'series_blocks', 'check_values', 'check_resolution', 'source_step', 'middle_start', 'resample_series',
+           'crop_series']
 
 # %% ../../nbs/20_processing.series.ipynb #20d4bff3
 import math,warnings
@@ -15,6 +16,7 @@ from functools import partial
 from numbers import Real
 import numpy as np
 from ..base.checks import brief,check_whole,listed,one_line,unmasked
+from .statistics import Moments
 
 # %% ../../nbs/20_processing.series.ipynb #400d8589
 def _is_missing(kind): return kind.__name__ in ('NoneType','NAType','NaTType')
@@ -253,6 +255,64 @@ def check_values(
     if not empty: return
     raise ValueError(f'{name}: expected a value in each series, got {len(empty)} of {of} series without any, '
                      f'the first is series {empty[0]}')
+
+# %% ../../nbs/20_processing.series.ipynb #3732f021
+class _Rounding:
+    "What float32 takes from the values of each channel, beside how much they vary, over blocks of series"
+    def __init__(self):
+        self.n = self.error = self.within = self.size = 0
+        self.all = Moments()
+
+    def add(self, x): # (series, channels, length) of any type
+        ok = np.isfinite(_float32(x)) # what is infinite there is told elsewhere
+        a = np.where(ok, x, 0).astype(np.float64)
+        lost = np.where(ok, a-_float32(a), 0)
+        n = ok.sum(2) # (series, channels)
+        mean = a.sum(2)/np.maximum(n, 1)
+        self.n = self.n+n.sum(0) # (channels,), and so are the next
+        self.error = self.error+(lost**2).sum((0,2))
+        self.within = self.within+(np.where(ok, a-mean[...,None], 0)**2).sum((0,2))
+        self.size = np.maximum(self.size, abs(a).max((0,2)))
+        self.all.add(a, ok)
+
+    @property
+    def bad(self): # (channels,) bool
+        n,noise = np.maximum(self.n, 1),(1e-12*self.size)**2
+        var = self.within/n
+        var = np.where(var>noise, var, self.all.m2/n)
+        return (self.error/n>1e-4*var) & (var>noise)
+
+def _merged(x, c):
+    "Two values of channel `c` that are one as float32, and that one; None if the block has none"
+    v = np.unique(x[:,c][np.isfinite(_float32(x[:,c]))])
+    f = _float32(v)
+    i = np.flatnonzero(f[1:]==f[:-1])
+    if len(i): return *(str(v[j]).removesuffix('.0') for j in (i[0],i[0]+1)),float(f[i[0]])
+
+def _wide_blocks(X):
+    "The series of a type that float32 may round, as blocks (series, channels, length)"
+    for x in [X] if hasattr(X, 'ndim') else X:
+        if x.dtype.kind not in 'fiu' or x.dtype.itemsize<4 or x.dtype==np.float32: continue
+        x = x[:,None] if x.ndim==2 and x is X else x[(None,)*(3-x.ndim)]
+        if x.size: yield from (o for _,o,_ in series_blocks(x))
+
+def check_resolution(
+    X, # series (samples, channels, length) or (samples, length), or a list of (channels, length_i), as they came
+    name:str='X', # what to call it in an error
+    fail=None, # raises the error, given what was expected and what was got
+):
+    "Raise where float32 can't tell values of a channel apart"
+    rounding = _Rounding()
+    with np.errstate(over='ignore', invalid='ignore'):
+        for x in _wide_blocks(X): rounding.add(x)
+        bad = np.flatnonzero(np.broadcast_to(rounding.bad, np.shape(rounding.n)))
+    pairs = ((c,_merged(x, c)) for c in bad for x in _wide_blocks(X))
+    c,pair = next((o for o in pairs if o[1]), (None,None))
+    if pair is None: return # rounded, but no two values are one now
+    expected = 'values that float32 can tell apart (subtract an offset first)'
+    got = f'{pair[0]} and {pair[1]}, both {pair[2]:.9g} there, in channel {c}'
+    if fail is not None: fail(expected, got)
+    raise ValueError(f'{name}: expected {expected}, got {got}')
 
 # %% ../../nbs/20_processing.series.ipynb #af422185
 def source_step(

@@ -8,10 +8,10 @@ Docs: https://example.github.io/xceptiontime/runtime.hub.html.md"""
 __all__ = ['FILES', 'model_folder', 'model_card']
 
 # %% ../../nbs/42_runtime.hub.ipynb #1c3e5993
-import html,re,tempfile
+import html,os,re,tempfile
 from pathlib import Path
 from fastcore.basics import patch
-from ..base.checks import one_line
+from ..base.checks import brief,one_line
 from .predictor import Predictor
 
 # %% ../../nbs/42_runtime.hub.ipynb #11d36853
@@ -30,6 +30,9 @@ def model_folder(
     revision:str|None=None, # of a model on the Hub: a branch, a tag or a commit
 ) -> Path: # a folder on this computer
     "The folder itself if it is on this computer, else that of the model on the Hub, downloaded where it has to be"
+    if not isinstance(folder, (str,os.PathLike)):
+        raise TypeError('folder: expected one model folder or the name of one model on the Hugging Face Hub, '
+                        f'got {brief(folder)}')
     is_name = isinstance(folder, str) and re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', folder)
     if not is_name or Path(folder).exists():
         if revision is None: return Path(folder)

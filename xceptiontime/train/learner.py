@@ -25,7 +25,7 @@ from fastai.losses import BaseLoss
 from fastai.optimizer import Adam
 from fastai.torch_core import params,set_seed
 from torch import nn
-from ..base.checks import brief
+from ..base.checks import brief,check_whole
 from ..data.dataset import TSDataset,TSLengths
 from ..data.loaders import TSDataLoaders
 from ..models.xceptiontime import XceptionTime
@@ -106,6 +106,9 @@ ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # where an architecture's de
 
 def _sort_out(kwargs, arch):
     "Arguments of `arch`, and those of `Learner`; one that neither knows raises"
+    if 'model' in kwargs:
+        raise TypeError('model: expected none, as ts_learner builds the network from arch; '
+                        'TSLearner(dls, model) takes one that is built')
     of_arch,of_learner = inspect.signature(arch).parameters,inspect.signature(Learner).parameters
     for k in kwargs:
         if k not in of_arch and k not in of_learner:
@@ -120,7 +123,7 @@ def _check_none_beside_pretrained(arch, arch_kwargs):
         raise TypeError(f'{said[0]}: expected none beside pretrained, whose folder says what the network is')
 
 # %% ../../nbs/50_train.learner.ipynb #fe2b8ddc
-@delegates(Learner.__init__, but='model,splitter')
+@delegates(Learner.__init__, but='model')
 def ts_learner(
     dls:TSDataLoaders, # the data
     arch=XceptionTime, # a class that takes channels and outputs, and has a `head`
@@ -131,13 +134,16 @@ def ts_learner(
     lr=defaults.lr, # learning rate when `fit` is given none
     cbs=None, # callbacks
     seed:int|None=None, # of initial weights, order and augmentation; the random state stays as it is if None
+    splitter=body_and_head, # a function from the network to its parameter groups; `freeze` leaves the last to train
     pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
     **kwargs # arguments of `arch` and of `Learner`
 ) -> TSLearner:
     "A `TSLearner` with a new network that fits `dls`, or with that of a model folder"
     _check_dls(dls)
-    if not callable(arch):
+    if not callable(arch) or isinstance(arch, nn.Module):
         raise TypeError(f'arch: expected a class such as XceptionTime, got {brief(arch)}')
+    if not callable(splitter):
+        raise TypeError(f'splitter: expected a function such as body_and_head, got {brief(splitter)}')
     arch_kwargs,kwargs = _sort_out(kwargs, arch)
     if seed is not None:
         set_seed(seed)
@@ -147,10 +153,10 @@ def ts_learner(
     else:
         _check_none_beside_pretrained(arch, arch_kwargs)
         start = go_on_from(pretrained, dls, arch_kwargs.get('head'))
-    body_and_head(start.model)
+    splitter(start.model)
     if metrics is None: metrics = DEFAULT_METRICS[dls.task.name]
     learn = TSLearner(dls, start.model, loss_func=loss_func, metrics=metrics, opt_func=opt_func, lr=lr, cbs=cbs,
-                      splitter=body_and_head, task=start.task, **kwargs)
+                      splitter=splitter, task=start.task, **kwargs)
     learn.seed,learn.trained = seed,start.training
     if start.said is not None: print(start.said)
     return learn
@@ -302,6 +308,30 @@ def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
     if kwargs.get('with_decoded'): res.append(self.task.indices(probs))
     if kwargs.get('with_loss'): res.append(torch.zeros(0))
     return tuple(res)
+
+# %% ../../nbs/50_train.learner.ipynb #c5a90e23
+@patch
+def tta(self:TSLearner,
+    ds_idx=1, # split to predict if `dl` is None
+    dl=None, # a loader, such as `dls.test_dl(X)`
+    n:int=4, # times that the series are changed
+    beta:float|None=.25, # weight of the plain predictions; both apart, the changed first, if None
+    use_max:bool=False, # the largest of all instead of the mean?
+) -> tuple: # probabilities or values, a tensor; encoded targets or None
+    "Predictions with the random transforms of training (test-time augmentation), in order"
+    check_whole(n=n)
+    dl = (self.dls[ds_idx] if dl is None else dl).in_order()
+    with self.no_bar():
+        plain,targets = self.get_preds(dl=dl) # (samples, outputs)
+        dl.dataset.split_idx = 0 # of a copy
+        changed = []
+        for i in range(n):
+            dl.rng.seed(i) # other draws in each pass, the same when asked again
+            changed.append(self.get_preds(dl=dl, reorder=False)[0])
+    changed = torch.stack(changed) # (n, samples, outputs)
+    if use_max: return torch.maximum(changed.amax(0), plain),targets
+    changed = changed.mean(0) # (samples, outputs)
+    return (changed,plain) if beta is None else torch.lerp(changed, plain, beta),targets
 
 # %% ../../nbs/50_train.learner.ipynb #ae91bb97
 @patch
