@@ -576,6 +576,21 @@ from_frame(pd.DataFrame({'trial': [1,1,1,1], 't': [0,1,0,1], 'emg': rng.normal(s
 ValueError: df: expected one row a time within a series (where ids repeat, id= takes several columns), got 0 twice in
     row 2
 
+# a forgotten number of the person, in a long table
+from_frame(pd.DataFrame({'trial': np.repeat(range(4), 10), 'person': np.repeat([1,2], 20), 'emg': rng.normal(size=40)}),
+    id='trial')
+UserWarning: columns: expected measurements, got one value in each of 4 series, 2 different in all, in 'person', taken
+    for a channel; id=, time= or groups= says what it is, columns= names the channels alone
+
+# a number of the row, in a wide table
+from_frame(pd.DataFrame(X[:,0]).assign(number=range(40)))
+UserWarning: columns: expected measurements, got another whole number in each of 40 rows, in 'number', taken for a
+    step; groups=, label= or target= says what it is, columns= names the steps alone
+
+# a recording with a label a row
+from_frame(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity')
+UserWarning: X: expected a series in each row, got 50 rows of 3 steps, in which a label stays for 25 rows on end
+
 # windows longer than every recording
 sliding_windows([X[0]], 51)
 ValueError: ... 51

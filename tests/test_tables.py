@@ -528,3 +528,64 @@ def test_id_in_the_index(tmp_path):
             assert y.tolist()==['a','b']
     with pytest.raises(ValueError, match="id: expected one of the columns .*, got 'walks'"):
         from_frame(df.set_index('walk'), id='walks', columns=['v'])
+
+# Columns that are no measurement
+
+def table_of(df, end, folder):
+    "`df` itself, or the file that holds it"
+    if end=='frame': return df
+    path = folder/f't.{end}'
+    if end=='csv': df.to_csv(path, index=False)
+    else: df.to_parquet(path)
+    return path
+
+def warned(call):
+    "The sentences of the warnings that `call` gives"
+    with pytest.warns(UserWarning) as w: call()
+    assert all(len(str(o.message))<300 for o in w)
+    return [str(o.message) for o in w]
+
+ends = pytest.mark.parametrize('end', ['frame','csv','parquet'])
+
+@ends
+def test_an_id_among_steps(tmp_path, end, recwarn):
+    X = np.random.default_rng(0).normal(size=(300,60))
+    df = pd.DataFrame(X, columns=[f't{i}' for i in range(60)]).assign(how=['up']*150+['down']*150)
+    read_table(table_of(df, end, tmp_path), Columns(label='how'))
+    assert not len(recwarn)
+    table = table_of(df.assign(id=np.arange(300)), end, tmp_path)
+    said, = warned(lambda: read_table(table, Columns(label='how')))
+    assert "300 different whole numbers in 300 rows" in said or 'another whole number in each of 300 rows' in said
+    assert "in 'id', taken for a step" in said and 'columns=' in said and 'groups=' in said
+    recwarn.clear()
+    read_table(table, Columns(label='how', columns=[f't{i}' for i in range(60)]))
+    read_table(table, Columns(label='how'), groups='id')
+    assert not len(recwarn)
+
+@ends
+def test_a_subject_among_channels(tmp_path, end, recwarn):
+    df,_ = trials()
+    df['subject'] = df.subject.map({'s0':1,'s1':2})
+    df['id'] = df.subject*100+df.trial
+    df = df.drop(columns='trial')
+    table = table_of(df, end, tmp_path)
+    said, = warned(lambda: read_table(table, Columns(id='id')))
+    assert "got one value in each of 20 series, 2 different in all, in 'subject', taken for a channel" in said
+    recwarn.clear()
+    read_table(table, Columns(id='id'), groups='subject')
+    read_table(table, Columns(id='id', columns=['subject','a','b']))
+    assert not len(recwarn)
+    clock = table_of(df.assign(second=np.tile(np.arange(20)/50, 20)), end, tmp_path)
+    said, = warned(lambda: read_table(clock, Columns(id='id'), groups='subject'))
+    assert "numbers that count the rows, 0 to 0.38, in 'second'" in said and 'time=' in said
+
+@ends
+def test_a_recording_with_a_label_a_row(tmp_path, end, recwarn):
+    walk = np.random.default_rng(0).normal(size=(300,3)).cumsum(0)
+    df = pd.DataFrame(walk, columns=['ax','ay','az']).assign(activity=['sit']*100+['walk']*120+['sit']*80)
+    said, = warned(lambda: read_series(table_of(df, end, tmp_path), label='activity') if end!='frame'
+        else from_frame(df, label='activity'))
+    assert 'got 300 rows of 3 steps, in which a label stays for 100 rows on end' in said
+    recwarn.clear()
+    from_frame(df.sample(frac=1, random_state=0), label='activity')
+    assert not len(recwarn)

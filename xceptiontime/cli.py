@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from .arguments import (MODEL, Arg, command, count, force, get_parser, names, positive, seed,
     series_file, span, table, training)
-from .base.checks import brief
+from .base.checks import brief,listed
 from .base.files import whole_file,whole_folder
 from .data.formats import read_series
 from .data.numbers import parse_number
@@ -154,6 +154,12 @@ def _save(predictor, out, y, pred):
     if drawn is not None: print(f"{drawn[0].replace('_', ' '):<18}{Path(out)/drawn[0]}.png")
 
 # %% ../nbs/80_cli.ipynb #fa7f4ce5
+def _channels(dls):
+    "The names of the channels, or how many there are where they have none"
+    n = dls.preprocess.c_in
+    if dls.channels is None: return f"{n} channel{'s'*(n>1)}"
+    return f"channel{'s'*(n>1)} {listed(dls.channels)}"
+
 def _fit(args, data):
     "Train on the first split, report on the second, and save"
     start = time.perf_counter()
@@ -163,7 +169,7 @@ def _fit(args, data):
     (train,valid),dls = data['splits'],learn.dls
     if first:
         print(f'{len(train)} series to train on, {len(valid)} to judge by; '
-              f'{dls.preprocess.c_in} channels, {dls.task.count()}', flush=True)
+              f'{_channels(dls)}, {dls.task.count()}', flush=True)
     state = Path(f'{args.out}.checkpoint')
     cbs = []
     if args.resume:

@@ -20,8 +20,9 @@ import numpy as np
 from fastcore.meta import delegates
 from ..base.checks import brief, listed
 from ..processing.series import as_numbers, series_list
-from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, narrowed, parse_number, parse_target,
-    parse_time, to_float32)
+from .doubts import odd_channels, odd_steps, warn_of_columns, warn_of_recording
+from .numbers import (FLOAT32, NumberReader, Source, first_overflow, narrowed, parse_number,
+    parse_target, parse_time, to_float32)
 
 # %% ../../nbs/32_data.tables.ipynb #71f56ab8
 @dataclass
@@ -204,6 +205,17 @@ def _warn_of_pieces(ids, columns):
                   f"repeat, id=['subject', {some}] tells them apart by several columns; else time= sorts the rows",
                   stacklevel=4)
 
+def _warn_of(rows, columns, members, each):
+    "Warn of columns that look like no measurement, and of rows that look like no series"
+    if getattr(rows, 'series', None) is not None: return # cells hold whole series
+    V = rows.values # (rows, columns)
+    if members is None:
+        for y in (each.get('label'), each.get('target')):
+            if y: warn_of_recording(y, V.shape[1])
+    if columns.columns is not None: return
+    odd = odd_steps(V) if members is None else odd_channels(V, members)
+    warn_of_columns(odd, rows.names, 'step' if members is None else 'channel')
+
 def _as_table(rows, columns, groups):
     "The `Table` of rows that were read"
     each = {} # of what there is one a series
@@ -222,6 +234,7 @@ def _as_table(rows, columns, groups):
         X,members = long_to_series(rows.values, ids, times, rows.source)
         each = {k: _one_each(v, members, k, rows.source) for k,v in each.items()}
         each['id'] = [ids[o[0]] for o in members]
+    _warn_of(rows, columns, None if columns.id is None else members, each)
     X = narrowed(X, rows.source)
     each = {k: np.array(v, dtype=np.float64 if k=='target' else str) for k,v in each.items()}
     y = each.get('label', each.get('target'))
