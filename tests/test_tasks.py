@@ -9,7 +9,8 @@ from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.order import weighted_order
 from xceptiontime.data.sets import get_ucr
 from xceptiontime.train.learner import ts_learner
-from xceptiontime.processing.tasks import TASKS, Classification, MultiLabel, Regression, TaskLoss, infer_task
+from xceptiontime.processing.infer import infer_task
+from xceptiontime.processing.tasks import TASKS, Classification, MultiLabel, Regression, TaskLoss
 
 rng = np.random.default_rng(0)
 

@@ -10,6 +10,7 @@ from .processing.series import check_channels, check_series, crop_series, resamp
 from .processing.preprocess import *
 from .processing.targets import as_targets
 from .processing.tasks import *
+from .processing.infer import *
 from .processing.conformal import conformal_table, conformal_tables, predict_sets
 from .data.formats import *
 from .data.windows import *

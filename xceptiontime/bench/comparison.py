@@ -15,7 +15,7 @@ import numpy as np
 from ..base.checks import brief,listed
 from .benchmark import read_rows,scores_of,unit_name
 from ..data.sets import get_ucr
-from ..processing.tasks import infer_task
+from ..processing.infer import infer_task
 
 # %% ../../nbs/71_bench.comparison.ipynb #929885ae
 def _shipped(name, **kwargs):

@@ -27,7 +27,7 @@ from ..processing.preprocess import Preprocess
 from ..processing.series import (as_numbers,channel_names,check_channels,check_resolution,
     check_series,is_frame,series_list,warn_turned)
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
-from ..processing.tasks import class_weights,infer_task
+from ..processing.infer import class_weights,infer_task
 
 # %% ../../nbs/38_data.loaders.ipynb #0945cc6c
 def _series(X, c_in=None):
