@@ -450,7 +450,8 @@ def check_tsv(text, X, y):
         while np.isnan(v[-1]): v.pop()
     same_series(X, [[v] for v in vals])
 
-def sentence(path): return re.escape(str(path))+r', line \d+: expected .+, got .+'
+def sentence(path): # which shows the end of a long path
+    return rf'\S*{re.escape(path.name)}, line \d+: expected .+, got .+'
 
 @runs(1500, 20_000)
 @pytest.mark.parametrize('reader,seeds,check', [(read_ts, ts_seeds, check_ts), (read_tsv, tsv_seeds, check_tsv)])
