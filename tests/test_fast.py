@@ -6,11 +6,11 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 from networks import counted, plain, seasoned
 from xceptiontime.models import xceptiontime as models
-from xceptiontime.models.fast import pieces, train
+from xceptiontime.models.fast import evaluate, pieces, train
 from xceptiontime.models.fast.door import applies
 from xceptiontime.models.fast.pieces import internals
-from xceptiontime.models.fast.plain import Setup, plain_stage
-from xceptiontime.models.fast.weights import NO_SHORTCUT, Shortcut, Stats, Weights, fixed_stats, grouped
+from xceptiontime.models.fast.plain import Setup, Stats, Weights, fixed_stats, plain_stage
+from xceptiontime.models.fast.train import StageFunction
 from xceptiontime.models.layers import Conv1d, SeparableConv1d
 from xceptiontime.models.xceptiontime import XceptionTime
 
@@ -82,42 +82,41 @@ def stage_inputs(dtype, shortcut=True, B=3, L=12, C=5, nf=2, bottleneck=True, ba
     width = nf if bottleneck else C
     ws = Weights(new(nf, C, 1) if bottleneck else None, *(new(width, 1, k) for k in (7,5,3)),
                  *(new(nf, width, 1) for _ in range(3)), new(nf, C, 1))
-    if not shortcut: return new(B, L, C), None, ws, NO_SHORTCUT, Setup(pool=pool)
-    x,res = new(B, L, C), new(B, L, 4)
-    short,norm = Shortcut(new(4*nf, 4, 1), new(4*nf), new(4*nf)), nn.BatchNorm1d(4*nf, dtype=dtype).train(batch)
+    if not shortcut: return new(B, L, C), None, ws, Setup(pool=pool)
+    ws = ws._replace(shortcut=new(4*nf, 4, 1), gamma=new(4*nf), beta=new(4*nf))
+    x,res,norm = new(B, L, C),new(B, L, 4),nn.BatchNorm1d(4*nf, dtype=dtype).train(batch)
     norm.running_mean.normal_(), norm.running_var.uniform_(.5, 2)
-    return x, res, ws, short, Setup(stats=stats_of(res, short, norm), pool=pool)
+    return x, res, ws, Setup(stats=stats_of(res, ws, norm), pool=pool)
 
 @torch.no_grad()
-def stats_of(res, short, norm):
-    return train.batch_stats(res, short.weight[:,:,0], norm) if norm.training else fixed_stats(norm, short.beta)
+def stats_of(res, ws, norm):
+    return train.batch_stats(res, ws.shortcut[:,:,0], norm) if norm.training else fixed_stats(norm)
 
 STAGES = [dict(shortcut=False), dict(shortcut=False, bottleneck=False), dict(), dict(batch=False), dict(pool=5),
           dict(pool=20, batch=False), dict(pool=5, shortcut=False)]
 
-def tensors(x, res, ws, short): return [t for t in (x, res, *ws, *short) if t is not None]
+def tensors(x, res, ws): return [t for t in (x, res, *ws) if t is not None]
 
 @pytest.mark.parametrize('kw', STAGES, ids=ids)
 def test_gradcheck(kw, piece):
-    x,res,ws,short,setup = stage_inputs(torch.float64, B=2, L=4, C=2, nf=1, **kw)
+    x,res,ws,setup = stage_inputs(torch.float64, B=2, L=4, C=2, nf=1, **kw)
     norm = nn.BatchNorm1d(4, dtype=torch.float64).train(kw.get('batch', True))
-    def f(x, res, *rest):
-        ws,short = grouped(rest, Weights, Shortcut)
-        if setup.stats is None: return train.stage(x, None, ws, short, setup)
-        return train.stage(x, res, ws, short, setup._replace(stats=stats_of(res, short, norm)))
-    args = x, res, *ws, *short
+    def f(x, res, *ws):
+        if setup.stats is None: return StageFunction.apply(setup, x, None, *ws)
+        return StageFunction.apply(setup._replace(stats=stats_of(res, Weights(*ws), norm)), x, res, *ws)
+    args = x, res, *ws
     assert torch.autograd.gradcheck(f, args, fast_mode=True)
     assert torch.autograd.gradgradcheck(f, args, fast_mode=True)
 
 @pytest.mark.parametrize('kw', STAGES, ids=ids)
 def test_gradients_of_a_layer_in_single(kw, piece):
-    x,res,ws,short,setup = stage_inputs(torch.float32, B=8, L=60, C=24, nf=8, **kw)
-    out = train.stage(x, res, ws, short, setup)
+    x,res,ws,setup = stage_inputs(torch.float32, B=8, L=60, C=24, nf=8, **kw)
+    out = StageFunction.apply(setup, x, res, *ws)
     g = torch.randn_like(out)
-    got = torch.autograd.grad(out, tensors(x, res, ws, short), g)
+    got = torch.autograd.grad(out, tensors(x, res, ws), g)
     def double(t): return t.detach().double() if isinstance(t, torch.Tensor) else t
     def leaf(t): return None if t is None else double(t).requires_grad_()
-    args = leaf(x), leaf(res), Weights(*map(leaf, ws)), Shortcut(*map(leaf, short))
+    args = leaf(x), leaf(res), Weights(*map(leaf, ws))
     if setup.stats: setup = setup._replace(stats=Stats(*map(double, setup.stats)))
     ref = plain_stage(*args, setup)
     nearly(out, ref, 1e-5)
@@ -544,6 +543,27 @@ def test_a_call_in_the_middle_of_another(taken, monkeypatch):
         monkeypatch.setattr(train, 'stage_forward', interrupted)
         assert torch.equal(m(xs[0]), want[0]) and len(calls)==8
 
+def test_a_single_series_in_the_middle_of_another(taken, monkeypatch):
+    m,xs = network(dtype=torch.float32).eval(),torch.randn(2, 1, 3, 40)
+    with torch.no_grad():
+        want,real,calls = [m(x) for x in xs], evaluate.join, []
+        def interrupted(*args):
+            calls.append(1)
+            if len(calls)==2: assert torch.equal(m(xs[1]), want[1])
+            return real(*args)
+        monkeypatch.setattr(evaluate, 'join', interrupted)
+        assert torch.equal(m(xs[0]), want[0]) and len(calls)==4
+
+def test_threads_with_single_series():
+    m,xs,got = network(dtype=torch.float32).eval(),torch.randn(8, 1, 3, 40),{}
+    with torch.no_grad(): want = [m(x) for x in xs]
+    def work(i):
+        with torch.no_grad(): got[i] = [m(xs[i]) for _ in range(30)]
+    ts = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for t in ts: t.start()
+    for t in ts: t.join()
+    for i,outs in got.items(): assert all(torch.equal(out, want[i]) for out in outs)
+
 def test_modes_and_kinds_of_the_caller(taken):
     m,x = network(dtype=torch.float32).eval(),torch.randn(2, 3, 41)
     with torch.device('meta'), torch.no_grad(): got = m(x) # where new tensors go is the caller's affair
@@ -553,10 +573,11 @@ def test_modes_and_kinds_of_the_caller(taken):
     with torch.inference_mode(), torch.enable_grad(): nearly(m(x), got, 1e-5)
     assert len(taken)==4
 
+@pytest.mark.parametrize('B', [1,2])
 @pytest.mark.parametrize('mode', [torch.inference_mode, torch.no_grad])
-def test_every_change_of_the_weights_counts(taken, mode):
-    "Views of the weights are kept from one call to the next"
-    m,x = network(c_out=3, head='linear').eval(),torch.randn(2, 3, 40).double()
+def test_every_change_of_the_weights_counts(taken, mode, B):
+    "For a single series views of the weights are kept from one call to the next"
+    m,x = network(c_out=3, head='linear').eval(),torch.randn(B, 3, 40).double()
     other = network(c_out=3, head='linear', seed=1).state_dict()
     c,bn,lone = m.block.xception[1].convs[0],m.head[1][1],m.head[1][0]
     def new_data(p): p.data = p.data*2
@@ -577,9 +598,10 @@ def test_every_change_of_the_weights_counts(taken, mode):
     with mode(): nearly(m(x.float()), plain(m)(x.float()), 1e-5)
     assert len(taken)==2*len(changes)+1
 
-def test_what_makes_kept_views_wrong():
+@pytest.mark.parametrize('B', [1,2])
+def test_what_makes_kept_views_wrong(B):
     "Changes after a first call that leave each weight where it was, or where nobody looks for it"
-    x = torch.randn(2, 3, 40).double()
+    x = torch.randn(B, 3, 40).double()
     class Own(nn.Parameter):
         @classmethod
         def __torch_function__(cls, f, types, args=(), kwargs=None):
@@ -630,20 +652,27 @@ def test_what_makes_kept_views_wrong():
     lambda m: None, lambda m: setattr(m.block.act, 'owner', [m]),
     lambda m: next(m.parameters()).register_hook(lambda g: g*float(m.training))])
 def test_what_is_kept_goes_with_the_network(tie):
-    m,x = network().eval(),torch.randn(2, 3, 40).double()
+    m,x = network().eval(),torch.randn(1, 3, 40).double()
     tie(m)
     with torch.no_grad(): m(x)
+    assert m.as_built.kept and not copy.deepcopy(m).as_built.kept
+    other = network().eval()
+    with torch.no_grad(): other(x)
+    assert other.as_built.kept and not pickle.loads(pickle.dumps(other)).as_built.kept
     seen = weakref.ref(m)
     del m
     gc.collect()
     assert seen() is None
 
-def test_weights_of_a_call_are_not_kept():
-    m,x = network().eval(),torch.randn(2, 3, 40).double()
+@pytest.mark.parametrize('grad', [True,False])
+def test_weights_of_a_call_are_not_kept(grad):
+    m,x = network().eval(),torch.randn(1, 3, 40).double()
     s = torch.ones(10, dtype=torch.double, requires_grad=True)
-    torch.func.functional_call(m, {k:v*s.sum() for k,v in m.named_parameters()}, (x,)).sum().backward()
+    weights = {k: v*s.sum() for k,v in m.named_parameters()}
+    with torch.set_grad_enabled(grad): out = torch.func.functional_call(m, weights, (x,))
+    if grad: out.sum().backward()
     seen = weakref.ref(s)
-    del s
+    del s,weights,out
     gc.collect()
     assert seen() is None
 

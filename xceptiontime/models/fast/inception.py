@@ -9,7 +9,6 @@ __all__ = ['steps_conv', 'steps_module', 'fast_features']
 
 # %% ../../../nbs/18b_models.fast.inception.ipynb #5fda4cd5
 import torch
-from torch import nn
 from torch.nn import functional as F
 from fastcore.imports import noop
 from .layout import batch_norm, channels_last, steps_first
@@ -31,19 +30,15 @@ def steps_module(m, x, mask=None): # (batch, length, channels out)
     paths.append(steps_conv(filled(steps_first(peaks), mask), m.maxconvpool[1]))
     return batch_norm(m.bn, torch.cat(paths, 2), mask).relu_() # (batch, length, 4*nf)
 
-def fast_features(
-    block, # an `InceptionBlock`: the network without its head
-    x, # series (batch, channels, length), 0 in the padding
-    lengths=None, # steps of each (batch,), or None
-): # (batch, channels out)
-    "The average over time of what `block` gives for `x`"
+def fast_features(block, x, lengths=None): # (batch, channels out)
+    "The average over time of the output of an `InceptionBlock` for series `x`, 0 in the padding"
     mask = None if lengths is None else length_mask(lengths, x.shape[2])
     kind,x = type(x), x.as_subclass(torch.Tensor).transpose(1, 2).contiguous() # (batch, length, channels)
     res = x
     for i,m in enumerate(block.inception):
         x = steps_module(m, x, mask) # (batch, length, 4*nf)
         if block.residual and i%3==2:
-            *conv,norm = [s] if isinstance(s := block.shortcut[i//3], nn.BatchNorm1d) else s
+            *conv,norm = [s] if hasattr(s := block.shortcut[i//3], 'running_mean') else s
             if conv: res = steps_conv(res, conv[0])
             res = x = (x + batch_norm(norm, res, mask)).relu_()
     return (x.mean(1) if mask is None else filled(x, mask).sum(1)/lengths[:,None]).as_subclass(kind)
