@@ -1,4 +1,5 @@
-"""CPU time of InceptionTime in channels-last, beside the same network layer by layer, and of a training step of XceptionTime beside one of it, on one thread.
+"""CPU time of InceptionTime in channels-last beside the same network layer by layer, on one thread; and of a training
+step of XceptionTime beside one of InceptionTime.
 
     python benchmarks/inception.py
 """
@@ -27,11 +28,15 @@ for shape in ((64,1,150), (64,3,256), (16,12,512)):
             if train: y.sum().backward()
         turns = [[seconds(lambda: run(o)) for o in (m,layers)] for _ in range(8)][1:]
         ours,theirs = (st.median(t)*1e3 for t in zip(*turns))
-        print(*shape, 'training step' if train else 'evaluation', f'{ours:.1f} {theirs:.1f} {st.median(a/b for a,b in turns):.2f}', sep=' | ')
+        ratio = st.median(a/b for a,b in turns)
+        kind = 'training step' if train else 'evaluation'
+        print(*shape, kind, f'{ours:.1f} {theirs:.1f} {ratio:.2f}', sep=' | ')
 
 print('\nseries x channels x steps | XceptionTime, ms | InceptionTime, ms | ratio')
 network.clock = time.process_time
 for shape,n in (((16,1,24),40), ((16,1,150),12), ((16,1,570),8), ((64,1,150),8), ((64,3,256),6)):
     x,y = network.data(*shape)
-    (ours,theirs),_ = network.turns([network.stepper(arch(shape[1], 6), x, y) for arch in (XceptionTime, InceptionTime)], n)
-    print(*shape, f'{st.median(ours)*1e3:.1f} {st.median(theirs)*1e3:.1f} {st.median(a/b for a,b in zip(ours, theirs)):.2f}', sep=' | ')
+    steps = [network.stepper(arch(shape[1], 6), x, y) for arch in (XceptionTime, InceptionTime)]
+    (ours,theirs),_ = network.turns(steps, n)
+    ratio = st.median(a/b for a,b in zip(ours, theirs))
+    print(*shape, f'{st.median(ours)*1e3:.1f} {st.median(theirs)*1e3:.1f} {ratio:.2f}', sep=' | ')

@@ -3,10 +3,11 @@
     python benchmarks/network.py            # the whole table
     python benchmarks/network.py --quick    # fewer repetitions, no growth
 
-    python benchmarks/network.py --cpu-time # on a busy machine: one thread, the time it computed rather than the time that passed
+    python benchmarks/network.py --cpu-time # on a busy machine: one thread, and the time it computed
 
-The two take turns in one process, and a ratio is the median over turns. The bound is what the network's multiplications alone would take at the rate of a
-1024 x 1024 matrix product, measured between the turns; the share is the bound over the time. Peak memory is what a step adds, each in a process of its own.
+The two take turns in one process, and a ratio is the median over turns. The bound is the time that the network's
+multiplications alone would take at the rate of a 1024 x 1024 matrix product, measured between the turns; the share is
+the bound over the time. Peak memory is the memory that a step adds, each in a process of its own.
 """
 import argparse, copy, importlib.util, platform, resource, statistics as st, subprocess, sys, time
 import torch
@@ -58,7 +59,10 @@ def rate(a=torch.randn(1024, 1024)):
     return 1024**3/min(seconds(lambda: a@a) for _ in range(5))
 
 def turns(fs, n):
-    "Seconds of each of `fs` in `n` turns, and the median rate between them; each is called once more before, so that all find the caches as they leave them, and none is always the first"
+    """Seconds of each of `fs` in `n` turns, and the median rate between them.
+
+    Each is called once more before, so that all find the caches as they leave them; none is always the first.
+    """
     times,rates = [],[]
     for i in range(n):
         turn = [(f(), seconds(f))[1] for f in (fs[::-1] if i%2 else fs)]
@@ -68,7 +72,9 @@ def turns(fs, n):
 
 def high_water():
     "Most MB that this process has held; on Linux from /proc, as what getrusage says there begins with the parent's"
-    if sys.platform!='linux': return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**20 if sys.platform=='darwin' else 2**10)
+    if sys.platform!='linux':
+        unit = 2**20 if sys.platform=='darwin' else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/unit
     return next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmHWM'))/1024
 
 def peak(name, shape):
@@ -81,41 +87,69 @@ def peak(name, shape):
     return high_water()-before
 
 def peak_elsewhere(name, shape):
-    return float(subprocess.run([sys.executable, __file__, '--peak', name, *map(str, shape)], check=True, capture_output=True, text=True).stdout.split()[-1])
+    command = [sys.executable, __file__, '--peak', name, *map(str, shape)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(run.stdout.split()[-1])
+
+def kinds(ms, x, y):
+    "(name, passes over the network, functions to be timed) of training, evaluation, and evaluation of a fused network"
+    yield 'training step', 3, [stepper(m, x, y) for m in ms]
+    yield 'evaluation', 1, [evaluator(m, x) for m in ms]
+    yield 'evaluation, fused', 1, [evaluator(m, x) for m in (ms[0].fuse(), *ms[1:])]
+
+def line(*cells): print('| '+' | '.join(map(str, cells))+' |', flush=True)
+
+def head(*names, left=1):
+    "A table's first two lines; all but the first `left` columns are numbers"
+    line(*names)
+    line(*['---']*left, *['--:']*(len(names)-left))
 
 def table(names, shapes, n):
-    print('| series x channels x steps | | ours, ms | tsai, ms | ratio | bound, ms | share |\n|---|---|--:|--:|--:|--:|--:|')
+    head('series x channels x steps', '', 'ours, ms', 'tsai, ms', 'ratio', 'bound, ms', 'share', left=2)
     for shape in shapes:
         x,y = data(*shape)
         ms = [network(name, shape[1]) for name in names]
-        repeat = n*4 if shape[0]==1 else n
-        for kind,factor in (('training step',3), ('evaluation',1), ('evaluation, fused',1)):
-            fs = [stepper(m, x, y) for m in ms] if factor==3 else [evaluator(m, x) for m in ([ms[0].fuse(),*ms[1:]] if 'fused' in kind else ms)]
-            times,r = turns(fs, repeat)
-            ours,bound = st.median(times[0]),factor*shape[0]*multiplications(shape[1], shape[2])/r
-            theirs,ratio = (f'{st.median(times[1])*1e3:.1f}',f'{st.median(a/b for a,b in zip(*times)):.2f}') if len(ms)==2 else ('','')
-            print(f"| {' x '.join(map(str, shape))} | {kind} | {ours*1e3:.1f} | {theirs} | {ratio} | {bound*1e3:.1f} | {bound/ours:.2f} |", flush=True)
+        for kind,passes,fs in kinds(ms, x, y):
+            times,r = turns(fs, n*4 if shape[0]==1 else n)
+            ours = st.median(times[0])
+            bound = passes*shape[0]*multiplications(shape[1], shape[2])/r
+            theirs,ratio = '',''
+            if len(ms)==2:
+                theirs = f'{st.median(times[1])*1e3:.1f}'
+                ratio = f'{st.median(a/b for a,b in zip(*times)):.2f}'
+            share = f'{bound/ours:.2f}'
+            line(' x '.join(map(str, shape)), kind, f'{ours*1e3:.1f}', theirs, ratio, f'{bound*1e3:.1f}', share)
 
 def memory(names, shapes):
-    print('\n| series x channels x steps | ' + ' | '.join(f'{n}, MB' for n in names) + ' |\n|---|' + '--:|'*len(names))
+    print()
+    head('series x channels x steps', *(f'{n}, MB' for n in names))
     for shape in shapes:
-        print(f"| {' x '.join(map(str, shape))} | " + ' | '.join(f'{peak_elsewhere(n, shape):.0f}' for n in names) + ' |', flush=True)
+        line(' x '.join(map(str, shape)), *(f'{peak_elsewhere(n, shape):.0f}' for n in names))
+
+GROWTH = (4,100), (4,300), (4,1000), (4,3000), (4,10000), (4,20000), (1,1000), (16,1000), (64,1000) # series, steps
 
 def growth(n):
-    print('\n| series | steps | training step, ms | us a step and series | evaluation, ms | us a step and series | memory, MB |\n|--:|--:|--:|--:|--:|--:|--:|')
-    for bs,L in [(4,100), (4,300), (4,1000), (4,3000), (4,10000), (4,20000), (1,1000), (16,1000), (64,1000)]:
+    print()
+    each = 'us a step and series'
+    head('series', 'steps', 'training step, ms', each, 'evaluation, ms', each, 'memory, MB', left=0)
+    for bs,L in GROWTH:
         x,y = data(bs, 3, L)
         m = network('ours', 3)
-        (t,),_ = turns([stepper(m, x, y)], n)
-        (e,),_ = turns([evaluator(m, x)], n)
-        t,e = st.median(t),st.median(e)
-        print(f'| {bs} | {L} | {t*1e3:.1f} | {t*1e6/bs/L:.1f} | {e*1e3:.1f} | {e*1e6/bs/L:.1f} | {peak_elsewhere("ours", (bs,3,L)):.0f} |', flush=True)
+        times = [st.median(turns([f], n)[0][0]) for f in (stepper(m, x, y), evaluator(m, x))]
+        cells = [c for t in times for c in (f'{t*1e3:.1f}', f'{t*1e6/bs/L:.1f}')]
+        line(bs, L, *cells, f'{peak_elsewhere("ours", (bs,3,L)):.0f}')
+
+def processor():
+    if sys.platform!='linux': return platform.processor()
+    lines = open('/proc/cpuinfo').read().splitlines()
+    return next((l.split(':')[1].strip() for l in lines if l.startswith('model name')), '')
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--quick', action='store_true', help='fewer repetitions, no growth')
     p.add_argument('--cpu-time', action='store_true', help='one thread, the time it computed: for a busy machine')
-    p.add_argument('--shape', type=int, nargs=3, action='append', metavar=('SERIES','CHANNELS','STEPS'), help='instead of the four')
+    p.add_argument('--shape', type=int, nargs=3, action='append', metavar=('SERIES','CHANNELS','STEPS'),
+                   help='instead of the four')
     p.add_argument('--peak', nargs=4, help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.peak: return print(peak(args.peak[0], tuple(map(int, args.peak[1:]))))
@@ -125,8 +159,8 @@ def main():
         torch.set_num_threads(1)
     names = ['ours'] + ['tsai']*(importlib.util.find_spec('tsai') is not None)
     shapes = [tuple(s) for s in args.shape] if args.shape else SHAPES
-    cpu = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')), '') if sys.platform=='linux' else platform.processor()
-    print(f'{cpu}, {torch.get_num_threads()} threads, torch {torch.__version__}, {2*rate()/1e9:.0f} GFLOP/s in a matrix product\n')
+    speed = f'{2*rate()/1e9:.0f} GFLOP/s in a matrix product'
+    print(f'{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {speed}\n')
     table(names, shapes, 3 if args.quick else 9)
     memory(names, shapes)
     if not args.quick: growth(3)

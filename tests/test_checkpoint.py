@@ -162,7 +162,8 @@ def test_another_number_of_passes(tmp_path):
         with quiet(learn): learn.fit_recipe(dict(epochs=1, min_steps=steps), cbs=Checkpoint(tmp_path))
         return learn
     assert fit(80).n_epoch==40
-    other = r'the run that is now started, got one that differs in .*passes \(2, now 3\); another run needs another folder'
+    differs = r'got one that differs in .*passes \(2, now 3\); another run needs another folder'
+    other = f'the run that is now started, {differs}'
     with pytest.raises(ValueError, match=other): fit(120)
 
 # another run, and the same
@@ -297,7 +298,8 @@ def test_two_fits_are_two_runs(tmp_path):
             for _ in range(2): learn.fit(1, 1e-2, cbs=list(cbs))
         return learn
     plain = fits()
-    for _ in range(2): assert same_weights(fits(Checkpoint(tmp_path/'a')), plain) # the second time, nothing is left to do
+    for _ in range(2): # the second time, nothing is left to do
+        assert same_weights(fits(Checkpoint(tmp_path/'a')), plain)
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt,RuntimeError])
 def test_a_learner_goes_on_with_the_run_that_it_began(tmp_path, error):

@@ -69,7 +69,8 @@ def fast_forward(model, x, lengths=None, last=True): # scores (batch, classes)
     keep_memory()
     kind = torch.Tensor if isinstance(x, torch.nn.Parameter) else type(x)
     mask = None if lengths is None else length_mask(lengths, x.shape[2]) # (batch, length)
-    stages,size,blocks = stages_of(model.block), model.head[0].output_size, list(model.head)[1:4 if last else 3]
+    stages,size = stages_of(model.block), model.head[0].output_size
+    blocks = list(model.head)[1:4 if last else 3]
     norms = [norm for _,norm in stages] + [l[1] for l in blocks if isinstance(l, torch.nn.Sequential)]
     moving = any(n is not None and n.training for n in norms) # statistics of the batch join its pieces
     grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()

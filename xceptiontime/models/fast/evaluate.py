@@ -68,7 +68,7 @@ class Window:
             res = out
         return head_scores(pool_steps(out, size), blocks)
 def evaluate_one(kept, stages, blocks, x, size): # (1, channels out of the head)
-    "`evaluate` for one series; `kept` holds the last two of `Window`, each for a length and for weights in their places"
+    "`evaluate` for one series; `kept` holds the last two `Window`s, each for a length and weights in their places"
     weights = [w for stage,_ in stages for w in (stage.bottleneck, *stage.kernels, *stage.mix) if w is not None]
     key = x.shape[1], x.dtype, *((w.data_ptr(), w.stride(), w.shape) for w in weights)
     window = kept.pop(key, None) or Window(stages, x) # nobody else's until it is put back

@@ -78,13 +78,12 @@ def depthwise(x, w): # (batch, length, channels)
     "Each channel filtered by its own kernel"
     return steps_first(F.conv2d(channels_last(x), w.unsqueeze(2), padding=(0,w.shape[2]//2), groups=w.shape[0]))
 def filtered_gradient(gs, x, kernels, of_kernels=True, T=None): # of `x`, of each kernel or None
-    "The gradients of depthwise convolutions of one input, those of the kernels by blocks of `T` steps if they are asked for"
-    (B,L,C),K = x.shape, max(k.shape[2] for k in kernels)
-    T = T or block_length(L, B*L)
+    "The gradients of depthwise convolutions of one input; if asked for, of the kernels by blocks of `T`"
+    T = T or block_length(x.shape[1], x.shape[0]*x.shape[1])
     gx = depthwise(gs[0], kernels[0].flip(2)) # (batch, length, channels)
     for g,k in zip(gs[1:], kernels[1:]): gx.add_(depthwise(g, k.flip(2)))
     if not of_kernels: return gx, [None]*3
-    wins = windows(x, K, T)
+    wins = windows(x, max(k.shape[2] for k in kernels), T)
     return gx, [kernel_gradient(wins, g, k.shape[2], T) for g,k in zip(gs, kernels)]
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #b7e93d4e
@@ -93,14 +92,14 @@ def pool_steps(x, size, mask=None): # (batch, size, channels)
     if mask is None: return steps_first(F.adaptive_avg_pool2d(channels_last(x), (1,size)))
     return pool_matrix(mask.sum(1), x.shape[1], size, x.dtype).transpose(1,2) @ x
 def pool_gradient(g, L, mask=None): # (batch, length, channels)
-    "The gradient at the input of `pool_steps`, of `L` steps, from that at the averages (batch, size, channels)"
+    "The gradient at the input of `pool_steps`, of `L` steps, from that at the averages"
     if mask is not None: return pool_matrix(mask.sum(1), L, g.shape[1], g.dtype) @ g
     like = channels_last(g.new_empty(len(g), L, g.shape[2])) # only its shape counts
     return steps_first(internals().pool_gradient(channels_last(g), like))
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #8f26809d
 def batch_norm(norm, x, mask=None): # (batch, length, channels)
-    "The output of a BatchNorm, or of what took its place when it was folded; in training padding does not count"
+    "The output of a BatchNorm, which may be folded away; in training padding does not count"
     with real_steps(None): # the layers' own masks are in their layout
         if mask is None or not norm.training: return norm(rows(x)).view_as(x)
         return x.new_zeros(x.shape).index_put((mask,), norm(x[mask]))

@@ -18,11 +18,12 @@ import torch
 # %% ../../../nbs/15_models.fast.pieces.ipynb #31009cbc
 @lru_cache(1)
 def internals():
-    "The private names of PyTorch that the fast path needs; None where one is missing: then it does not apply"
+    "The private names of PyTorch that the fast path needs; None where one is missing: it does not apply"
     try:
-        ad,aten,layer = torch.autograd.forward_ad, torch.ops.aten, torch.nn.Identity()
+        ad,aten = torch.autograd.forward_ad, torch.ops.aten
+        layer = torch.nn.Identity()
         names = SimpleNamespace(
-            children=attrgetter('_modules'), parameters=attrgetter('_parameters'), # public ways take ten times as long
+            children=attrgetter('_modules'), parameters=attrgetter('_parameters'), # public ways are slow
             hooks=itemgetter('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks'),
             global_hook=torch.nn.modules.module._has_any_global_hook, # all these are run by the layers
             transform=torch._C._functorch.peek_interpreter_stack, # `vmap` and its like see operations, and so do
@@ -32,7 +33,8 @@ def internals():
             maximum_gradient=aten.max_pool2d_with_indices_backward.grad_input, # to memory that is given
             relu_gradient=aten.threshold_backward.grad_input,
             pool_gradient=aten._adaptive_avg_pool2d_backward)
-        return (names.hooks(vars(layer)), names.children(layer), names.parameters(layer), names.forward_level()) and names
+        names.hooks(vars(layer)), names.children(layer), names.parameters(layer), names.forward_level()
+        return names
     except (AttributeError, KeyError): return None
 
 # %% ../../../nbs/15_models.fast.pieces.ipynb #155ae926

@@ -63,7 +63,8 @@ def batch_stats(res, w, norm, mask=None):
 # %% ../../../nbs/18a_models.fast.train.ipynb #f4e34ae0
 def shortcut_gradient(weights, stats, sums): # `Weights`; the shift (channels,) and the matrix, or None
     "Gradients from sums over all steps, of $g r^T$ in `sums.shortcut` and of $g$ in `sums.beta`"
-    w,G,g = weights.shortcut.squeeze(2), sums.shortcut, sums.beta
+    w = weights.shortcut.squeeze(2)
+    G,g = sums.shortcut, sums.beta
     scale = (weights.gamma*stats.invstd)[:,None] # (channels out, 1)
     gamma = stats.invstd*((G*w).sum(1) - stats.mean*g)
     if not stats.n: return sums._replace(shortcut=(scale*G)[:,:,None], gamma=gamma), None
@@ -80,10 +81,10 @@ def join(out, res, affine, mask=None):
     if mask is not None: out.mul_(mask[...,None])
 def stage_forward(x, res, weights, setup): # (batch, length or pool, 4*nf); what the gradient needs; `Inner`
     "`plain_stage`, with the outputs of bottleneck, ReLU and `folded`; the inner ones only of a batch in one piece"
-    (B,L,_),bottleneck,affine = x.shape, weights.bottleneck, None
-    out = x.new_empty(B, L, 4*weights.nf)
-    pooled = out if setup.pool is None else x.new_empty(B, setup.pool, 4*weights.nf)
-    between = x if bottleneck is None else x.new_empty(B, L, len(bottleneck))
+    bottleneck,affine = weights.bottleneck, None
+    out = x.new_empty(*x.shape[:2], 4*weights.nf) # (batch, length, 4*nf)
+    pooled = out if setup.pool is None else x.new_empty(len(x), setup.pool, 4*weights.nf)
+    between = x if bottleneck is None else x.new_empty(*x.shape[:2], len(bottleneck))
     cuts,keep = pieces(*out.shape), setup.grad and fits(out)
     if setup.stats: affine = on_one_thread(lambda: folded(weights, setup.stats), len(cuts)>1)
     def piece(c):
@@ -104,8 +105,7 @@ class StageGradient:
         self.g,self.setup = g, ctx.setup
         self.x,self.res,self.between,self.out,self.affine,*rest = ctx.saved_tensors
         self.weights,self.inner = grouped(rest, Weights, Inner)
-        _,_,_,*need = ctx.needs_input_grad
-        need = Weights(*need)
+        need = Weights(*ctx.needs_input_grad[3:])
         self.of_module = any((need.bottleneck, *need.kernels, *need.mix))
         self.cuts = pieces(*self.x.shape[:2], 4*self.weights.nf)
         self.gx,self.gres = torch.empty_like(self.x), None if self.res is None else torch.empty_like(self.res)
@@ -177,7 +177,6 @@ def stages_of(block): # a list of (`Weights`, BatchNorm of the shortcut or None)
     "The stages of an `XceptionBlock`"
     ends = [block.shortcut[i//2] if block.residual and i%2==1 else None for i in range(4)]
     return [(Weights.of(m, s), s and s[1]) for m,s in zip(block.xception, ends)]
-
 def train(stages, blocks, x, size, mask=None): # (batch, channels out of the head)
     "Scores of series `x`, 0 in the padding, pooled to `size` steps; running statistics move on"
     grad,res = torch.is_grad_enabled() and not torch.is_inference_mode_enabled(), x
