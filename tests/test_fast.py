@@ -11,7 +11,7 @@ from xceptiontime.models.fast.door import applies
 from xceptiontime.models.fast.pieces import internals
 from xceptiontime.models.fast.plain import Setup, Stats, Weights, fixed_stats, plain_stage
 from xceptiontime.models.fast.train import StageFunction
-from xceptiontime.models.layers import Conv1d, SeparableConv1d
+from xceptiontime.models.layers import SeparableConv1d
 from xceptiontime.models.xceptiontime import XceptionTime
 
 def network(c_in=3, c_out=5, **kw): return seasoned(XceptionTime, c_in, c_out, **{'nf':4, **kw})
@@ -62,7 +62,9 @@ def test_same_numbers_in_double(kw, lengths, piece, taken):
 @pytest.mark.parametrize('train', [True,False])
 @pytest.mark.parametrize('c_in,nf', [(33,2), (306,4), (1345,4)])
 def test_any_number_of_channels(c_in, nf, train, piece, taken):
-    for B,L in ((1,9), (4,30)): same_step(network(c_in, nf=nf).train(train), torch.randn(B, c_in, L).double(), eps=1e-11)
+    for B,L in ((1,9), (4,30)):
+        m = network(c_in, nf=nf).train(train)
+        same_step(m, torch.randn(B, c_in, L).double(), eps=1e-11)
     assert len(taken)==4
 
 def test_same_numbers_in_single(piece, taken):
@@ -84,8 +86,10 @@ def stage_inputs(dtype, shortcut=True, B=3, L=12, C=5, nf=2, bottleneck=True, ba
                  *(new(nf, width, 1) for _ in range(3)), new(nf, C, 1))
     if not shortcut: return new(B, L, C), None, ws, Setup(pool=pool)
     ws = ws._replace(shortcut=new(4*nf, 4, 1), gamma=new(4*nf), beta=new(4*nf))
-    x,res,norm = new(B, L, C),new(B, L, 4),nn.BatchNorm1d(4*nf, dtype=dtype).train(batch)
-    norm.running_mean.normal_(), norm.running_var.uniform_(.5, 2)
+    x,res = new(B, L, C),new(B, L, 4)
+    norm = nn.BatchNorm1d(4*nf, dtype=dtype).train(batch)
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(.5, 2)
     return x, res, ws, Setup(stats=stats_of(res, ws, norm), pool=pool)
 
 @torch.no_grad()
@@ -134,17 +138,20 @@ def test_between_forward_and_backward(monkeypatch):
     m.train()
     kept = m(xs[2])
     m.eval()
-    for a,b in zip(torch.autograd.grad(out.square().sum(), list(m.parameters()), retain_graph=True), want): close(a, b, 1e-11)
+    got = torch.autograd.grad(out.square().sum(), list(m.parameters()), retain_graph=True)
+    for a,b in zip(got, want): close(a, b, 1e-11)
     again = torch.autograd.grad(kept.square().sum(), list(m.parameters()))
     moved = copy.deepcopy(m.state_dict())
-    for a,b in zip(torch.autograd.grad(out.square().sum(), list(m.parameters())), want): close(a, b, 1e-11) # again
+    got = torch.autograd.grad(out.square().sum(), list(m.parameters())) # again
+    for a,b in zip(got, want): close(a, b, 1e-11)
     for a,b in zip(m.state_dict().values(), moved.values()): assert torch.equal(a, b)
     m.load_state_dict(before)
     m.train()
     p.load_state_dict(before)
     ref = torch.autograd.grad(p(xs[2]).square().sum(), list(p.parameters()))
     for a,b in zip(again, ref): close(a, b, 1e-11)
-    out,real,calls = m(xs[0]), train.StageGradient.piece, []
+    out = m(xs[0])
+    real,calls = train.StageGradient.piece, []
     def interrupted(*args):
         calls.append(1)
         if len(calls)==3:
@@ -216,7 +223,8 @@ def test_backward_twice_and_weights_changed_between():
 def test_frozen_parts(taken):
     x = torch.randn(4, 3, 40).double()
     def norms(m): return nn.ModuleList(l for l in m.modules() if isinstance(l, nn.BatchNorm1d))
-    parts = (lambda m: m.block), (lambda m: m.head), (lambda m: m.block.xception[1]), (lambda m: m.block.shortcut), norms
+    parts = [lambda m: m.block, lambda m: m.head, lambda m: m.block.xception[1],
+             lambda m: m.block.shortcut, norms]
     for freeze in parts:
         m = network()
         freeze(m).requires_grad_(False).eval()
@@ -232,7 +240,8 @@ def test_frozen_parts(taken):
 
 def test_hooks_see_every_layer(taken):
     m,x = network(),torch.randn(2, 3, 40).double()
-    ref,seen,hooks = m(x),{},[]
+    ref = m(x)
+    seen,hooks = {}, []
     def show(name):
         def hook(l, inp, out): seen[name] = (inp,out)
         return hook
@@ -249,7 +258,8 @@ def test_hooks_see_every_layer(taken):
     d = F.conv1d(b, conv.depthwise_conv.weight, padding=19, groups=4)
     pre = 'block.xception.0.'
     mixed = F.conv1d(d, conv.pointwise_conv.weight)
-    expected = {'bottleneck':(x,b), 'convs.0.depthwise_conv':(b,d), 'convs.0.pointwise_conv':(d,mixed), 'convs.0':(b,mixed),
+    expected = {'bottleneck':(x,b), 'convs.0.depthwise_conv':(b,d),
+                'convs.0.pointwise_conv':(d,mixed), 'convs.0':(b,mixed),
                 'maxconvpool.0':(x,F.max_pool1d(x, 3, 1, 1))}
     for name,(inp,out) in expected.items():
         close(seen[pre+name][0][0], inp, 1e-12)
@@ -278,7 +288,8 @@ def test_a_hook_that_changes_the_output_counts(get):
     h.remove()
 
 def test_backward_hooks_and_global_hooks():
-    m,x,seen = network(),torch.randn(2, 3, 40).double(),[]
+    m,x = network(),torch.randn(2, 3, 40).double()
+    seen = []
     m.block.xception[1].register_full_backward_hook(lambda l, gi, go: seen.append(go[0].shape))
     m(x).sum().backward()
     assert seen==[(2,32,40)]
@@ -395,8 +406,10 @@ def test_functional_call_takes_the_given_weights(taken):
     assert all(p.grad is not None for p in params.values()) and len(taken)==2
 
 def test_compile(taken):
-    m,x,l = network(dtype=torch.float32, nf=1).eval(),torch.randn(3, 3, 20),torch.tensor([20,4,9])
-    with torch.no_grad(): nearly(torch.compile(m, backend='eager', fullgraph=True)(x, l), m(x, l), 1e-5)
+    m = network(dtype=torch.float32, nf=1).eval()
+    x,l = torch.randn(3, 3, 20),torch.tensor([20,4,9])
+    c = torch.compile(m, backend='eager', fullgraph=True)
+    with torch.no_grad(): nearly(c(x, l), m(x, l), 1e-5)
     assert len(taken)==1 # by m(x, l) alone
 
 @pytest.mark.slow
@@ -426,7 +439,8 @@ def test_export(taken):
 
 def test_tracing(taken):
     from torch.fx.experimental.proxy_tensor import make_fx
-    m,x,n = network(dtype=torch.float32).eval(),torch.randn(2, 3, 20),len(taken)
+    m,x = network(dtype=torch.float32).eval(),torch.randn(2, 3, 20)
+    n = len(taken)
     with torch.no_grad(): t,fx = torch.jit.trace(m, x, check_trace=False),make_fx(m)(x)
     assert len(taken)==n
     y = torch.randn(2, 3, 20)
@@ -462,7 +476,7 @@ def replicate(m):
 
 def test_replicas():
     m,x = network(),torch.randn(4, 3, 30).double()
-    p,r = plain(m),None
+    p = plain(m)
     out = replicate(m)(x)
     out.square().sum().backward()
     p(x).square().sum().backward()
@@ -518,7 +532,8 @@ def test_fused(head, residual, taken):
     assert all(torch.equal(a, b) for a,b in zip(m.state_dict().values(), state.values()))
     assert not any(isinstance(l, nn.BatchNorm1d) for l in f.modules())
     m.eval()
-    x[2,:,9:],n = float('nan'),len(taken)
+    x[2,:,9:] = float('nan')
+    n = len(taken)
     for g in (f, f.fuse(), plain(f), copy.deepcopy(f)):
         with torch.no_grad():
             nearly(g(x, [70,70,9,33]), m(x, [70,70,9,33]), 1e-5)
@@ -535,7 +550,8 @@ def test_a_call_in_the_middle_of_another(taken, monkeypatch):
     "As the handler of a signal may make it: the buffers in use are not its own"
     m,xs = network(dtype=torch.float32).eval(),torch.randn(2, 3, 3, 40)
     with torch.no_grad():
-        want,real,calls = [m(x) for x in xs], train.stage_forward, []
+        want = [m(x) for x in xs]
+        real,calls = train.stage_forward, []
         def interrupted(*args):
             calls.append(1)
             if len(calls)==3: assert torch.equal(m(xs[1]), want[1])
@@ -546,7 +562,8 @@ def test_a_call_in_the_middle_of_another(taken, monkeypatch):
 def test_a_single_series_in_the_middle_of_another(taken, monkeypatch):
     m,xs = network(dtype=torch.float32).eval(),torch.randn(2, 1, 3, 40)
     with torch.no_grad():
-        want,real,calls = [m(x) for x in xs], evaluate.join, []
+        want = [m(x) for x in xs]
+        real,calls = evaluate.join, []
         def interrupted(*args):
             calls.append(1)
             if len(calls)==2: assert torch.equal(m(xs[1]), want[1])
@@ -555,7 +572,8 @@ def test_a_single_series_in_the_middle_of_another(taken, monkeypatch):
         assert torch.equal(m(xs[0]), want[0]) and len(calls)==4
 
 def test_threads_with_single_series():
-    m,xs,got = network(dtype=torch.float32).eval(),torch.randn(8, 1, 3, 40),{}
+    m,xs = network(dtype=torch.float32).eval(),torch.randn(8, 1, 3, 40)
+    got = {}
     with torch.no_grad(): want = [m(x) for x in xs]
     def work(i):
         with torch.no_grad(): got[i] = [m(xs[i]) for _ in range(30)]
@@ -579,13 +597,15 @@ def test_every_change_of_the_weights_counts(taken, mode, B):
     "For a single series views of the weights are kept from one call to the next"
     m,x = network(c_out=3, head='linear').eval(),torch.randn(B, 3, 40).double()
     other = network(c_out=3, head='linear', seed=1).state_dict()
-    c,bn,lone = m.block.xception[1].convs[0],m.head[1][1],m.head[1][0]
+    c = m.block.xception[1].convs[0]
+    bn,lone = m.head[1][1],m.head[1][0]
     def new_data(p): p.data = p.data*2
     first = m.block.shortcut[0][1]
     changes = [
         lambda: c.depthwise_conv.weight.data.mul_(2), lambda: new_data(c.pointwise_conv.weight),
         lambda: setattr(lone, 'weight', nn.Parameter(lone.weight.detach()*2)), lambda: bn.running_mean.add_(1),
-        lambda: setattr(bn, 'running_var', bn.running_var*3), lambda: bn.weight.data.mul_(-1), lambda: m.load_state_dict(other),
+        lambda: setattr(bn, 'running_var', bn.running_var*3), lambda: bn.weight.data.mul_(-1),
+        lambda: m.load_state_dict(other),
         lambda: first.bias.data.add_(1), lambda: setattr(first, 'eps', .5), lambda: m.head[3].bias.data.add_(1)]
     for i,change in enumerate(changes):
         with mode(): before = m(x)

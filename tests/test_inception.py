@@ -15,22 +15,29 @@ from xceptiontime.processing.tasks import Classification
 def network(c_in=3, c_out=5, **kw): return seasoned(InceptionTime, c_in, c_out, **{'nf':3, **kw})
 
 @pytest.fixture
-def taken(monkeypatch): return counted(monkeypatch, inception, 'fast_features') # how often the path in channels-last was taken
+def taken(monkeypatch):
+    "How often the path in channels-last was taken"
+    return counted(monkeypatch, inception, 'fast_features')
 
 def close(a, b, eps): torch.testing.assert_close(a, b, rtol=eps, atol=eps)
 
 N = [90,3,1,50,90,64,7,88]
+OPTIONS = [{}, dict(c_in=1), dict(c_in=12), dict(bottleneck=False), dict(residual=False),
+           dict(depth=7, ks=(9,5,1))]
 
 @pytest.mark.parametrize('lengths', [None,N], ids=['full','ragged'])
-@pytest.mark.parametrize('kw', [{}, dict(c_in=1), dict(c_in=12), dict(bottleneck=False), dict(residual=False), dict(depth=7, ks=(9,5,1))], ids=str)
+@pytest.mark.parametrize('kw', OPTIONS, ids=str)
 def test_same_numbers_in_either_layout(kw, lengths, taken):
     for train in (True,False):
         m = network(**kw).train(train)
         p,x = plain(m),torch.randn(8, kw.get('c_in',3), 90).double()
-        x1,x2,g = x.clone().requires_grad_(),x.clone().requires_grad_(),torch.randn(8, 5).double()
+        x1,x2 = x.clone().requires_grad_(),x.clone().requires_grad_()
+        g = torch.randn(8, 5).double()
         a,b = m(x1, lengths),p(x2, lengths)
-        (a*g).sum().backward(); (b*g).sum().backward()
-        close(a, b, 1e-11); close(x1.grad, x2.grad, 1e-9)
+        (a*g).sum().backward()
+        (b*g).sum().backward()
+        close(a, b, 1e-11)
+        close(x1.grad, x2.grad, 1e-9)
         for s,t in zip(m.parameters(), p.parameters()): close(s.grad, t.grad, 1e-9)
         for s,t in zip(m.buffers(), p.buffers()): close(s, t, 1e-11)
         with torch.inference_mode(): close(m.eval()(x, lengths), p.eval()(x, lengths), 1e-11)
@@ -42,7 +49,8 @@ def test_same_second_derivatives(taken):
     def penalty(m):
         z = x.clone().requires_grad_()
         g, = torch.autograd.grad(m(z).sum(), z, create_graph=True)
-        return torch.autograd.grad(g.pow(2).sum(), list(m.inceptionblock.inception[0].convs.parameters()))
+        weights = list(m.inceptionblock.inception[0].convs.parameters())
+        return torch.autograd.grad(g.pow(2).sum(), weights)
     for a,b in zip(penalty(m), penalty(p)): close(a, b, 1e-9)
     assert len(taken)==1
 
@@ -53,7 +61,9 @@ def test_padding_is_exact():
         for i,n in enumerate(N): x[i,:,n:] = float('nan') if i%2 else 1e6
         eps = 1e-10 if double else 1e-5
         for q in (m, plain(m)):
-            with torch.no_grad(): close(q(x, N), torch.cat([q(x[i:i+1,:,:n]) for i,n in enumerate(N)]), eps)
+            with torch.no_grad():
+                alone = [q(x[i:i+1,:,:n]) for i,n in enumerate(N)]
+                close(q(x, N), torch.cat(alone), eps)
 
 def test_padding_is_exact_in_training():
     "Padded further, the same scores, gradients and statistics; and those of BatchNorm over the real steps, by hand"
@@ -85,19 +95,23 @@ def test_steps_aside(taken):
     m(x)
     assert seen==[(8,12,90)] and not taken
     n = network(dtype=torch.float32)
-    n(x); n.reset_head(2)(x)
+    n(x)
+    n.reset_head(2)(x)
     assert len(taken)==2
 
 def test_tensor_subclasses_stay_what_they_are(taken):
     class Series(torch.Tensor): pass
     m,x = network(),torch.randn(8, 3, 90).double()
-    assert type(m(x.as_subclass(Series))) is Series and type(plain(m)(x.as_subclass(Series))) is Series and len(taken)==1
+    assert type(m(x.as_subclass(Series))) is Series
+    assert type(plain(m)(x.as_subclass(Series))) is Series
+    assert len(taken)==1
 
 def test_reset_head_keeps_device_dtype_and_body():
     m = network()
     body = copy.deepcopy(m.inceptionblock.state_dict())
     m.reset_head(2)
-    assert m.fc.weight.dtype==torch.float64 and m.fc.weight.shape==(2,12) and m.init_args==InceptionTime(3, 2, nf=3).init_args and m.head is m.fc
+    assert m.fc.weight.dtype==torch.float64 and m.fc.weight.shape==(2,12)
+    assert m.init_args==InceptionTime(3, 2, nf=3).init_args and m.head is m.fc
     assert all(torch.equal(t, body[k]) for k,t in m.inceptionblock.state_dict().items())
     with pytest.raises(ValueError, match='c_out: expected'): m.reset_head(0)
 
@@ -105,8 +119,10 @@ def test_reset_head_keeps_device_dtype_and_body():
 def learn():
     rng = np.random.default_rng(0)
     y = np.arange(120)%2
-    X = [(rng.normal(size=(2,n)) + np.sin((1+2*c)*np.arange(n)/3)*2).astype(np.float32) for n,c in zip(rng.integers(15, 45, 120), y)]
-    dls = TSDataLoaders.from_arrays(X, np.array(['slow','fast'])[y], (np.arange(80),np.arange(80,120)), bs=20, device='cpu')
+    X = [(rng.normal(size=(2,n)) + np.sin((1+2*c)*np.arange(n)/3)*2).astype(np.float32)
+         for n,c in zip(rng.integers(15, 45, 120), y)]
+    splits = np.arange(80),np.arange(80,120)
+    dls = TSDataLoaders.from_arrays(X, np.array(['slow','fast'])[y], splits, bs=20, device='cpu')
     learn = ts_learner(dls, arch=InceptionTime, nf=4, ks=(9,5,3), seed=0)
     learn.X = X
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(6, 1e-2)
@@ -116,20 +132,26 @@ def test_learns_and_is_saved(learn, tmp_path):
     assert learn.validate()[1]>.9
     probs = learn.get_X_preds(learn.X)[0].numpy()
     opened = Predictor.from_pretrained(learn.save_pretrained(tmp_path/'m'))
-    assert type(opened.model) is InceptionTime and opened.model.init_args=={**learn.model.init_args, 'ks':[9,5,3]}
+    assert type(opened.model) is InceptionTime
+    assert opened.model.init_args=={**learn.model.init_args, 'ks':[9,5,3]}
     np.testing.assert_array_equal(opened.predict_proba(learn.X), probs)
-    np.testing.assert_allclose(opened.predict_proba(learn.X), np.concatenate([opened.predict_proba([x]) for x in learn.X]), atol=1e-5)
+    alone = np.concatenate([opened.predict_proba([x]) for x in learn.X])
+    np.testing.assert_allclose(opened.predict_proba(learn.X), alone, atol=1e-5)
 
+@pytest.mark.slow
 def test_onnx_at_any_length(learn, tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
     session = onnxruntime.InferenceSession(export_onnx(learn, tmp_path/'m.onnx'))
-    x,n = np.full((20,2,77), np.nan, np.float32),np.array([x.shape[1] for x in learn.X[:20]])
+    x = np.full((20,2,77), np.nan, np.float32)
+    n = np.array([o.shape[1] for o in learn.X[:20]])
     for i in range(20): x[i,:,:n[i]] = learn.X[i]
-    np.testing.assert_allclose(session.run(None, {'x':x, 'lengths':n})[0], learn.get_X_preds(learn.X[:20])[0], atol=1e-5)
+    got,want = session.run(None, {'x':x, 'lengths':n})[0], learn.get_X_preds(learn.X[:20])[0]
+    np.testing.assert_allclose(got, want, atol=1e-5)
 
 def test_onnx_without_lengths(tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
-    p = Predictor(network(2, 2, dtype=torch.float32, depth=3), Classification(['a','b']), Preprocess().fit(np.random.default_rng(0).normal(size=(9,2,30))))
+    pre = Preprocess().fit(np.random.default_rng(0).normal(size=(9,2,30)))
+    p = Predictor(network(2, 2, dtype=torch.float32, depth=3), Classification(['a','b']), pre)
     session = onnxruntime.InferenceSession(export_onnx(p, tmp_path/'m.onnx'))
     for batch,length in ((1,1), (5,123)):
         x = np.random.default_rng(1).normal(size=(batch,2,length)).astype(np.float32)
@@ -138,7 +160,8 @@ def test_onnx_without_lengths(tmp_path):
 def test_freeze_leaves_the_last_layer(learn):
     learn.freeze()
     free = {n for n,p in learn.model.named_parameters() if p.requires_grad}
-    norms = {f'{n}.{k}' for n,m in learn.model.named_modules() if isinstance(m, nn.BatchNorm1d) for k in ('weight','bias')}
+    norms = {f'{n}.{k}' for n,m in learn.model.named_modules() if isinstance(m, nn.BatchNorm1d)
+             for k in ('weight','bias')}
     assert free=={'fc.weight','fc.bias'}|norms
     learn.unfreeze()
     assert all(p.requires_grad for p in learn.model.parameters())
@@ -146,8 +169,11 @@ def test_freeze_leaves_the_last_layer(learn):
 def test_other_classes_on_the_same_body(learn, tmp_path):
     "`pretrained` gives it a fresh head"
     learn.save_pretrained(tmp_path/'m')
-    dls = TSDataLoaders.from_arrays(learn.X, np.arange(120)%3, (np.arange(80),np.arange(80,120)), bs=20, device='cpu')
+    splits = np.arange(80),np.arange(80,120)
+    dls = TSDataLoaders.from_arrays(learn.X, np.arange(120)%3, splits, bs=20, device='cpu')
     on = ts_learner(dls, pretrained=tmp_path/'m')
     assert type(on.model) is InceptionTime and on.model.init_args['c_out']==3
-    assert all(torch.equal(t, learn.model.inceptionblock.state_dict()[k]) for k,t in on.model.inceptionblock.state_dict().items())
-    with pytest.raises(ValueError, match='head: expected None, as an InceptionTime'): ts_learner(dls, pretrained=tmp_path/'m', head='linear')
+    body = learn.model.inceptionblock.state_dict()
+    assert all(torch.equal(t, body[k]) for k,t in on.model.inceptionblock.state_dict().items())
+    with pytest.raises(ValueError, match='head: expected None, as an InceptionTime'):
+        ts_learner(dls, pretrained=tmp_path/'m', head='linear')
