@@ -21,11 +21,11 @@ def internals():
     "The private names of PyTorch that the fast path needs; None where one is missing: it does not apply"
     try:
         ad,aten = torch.autograd.forward_ad, torch.ops.aten
-        layer = torch.nn.Identity()
+        layer,kinds = torch.nn.Identity(), ('forward', 'forward_pre', 'backward', 'backward_pre')
         names = SimpleNamespace(
             children=attrgetter('_modules'), parameters=attrgetter('_parameters'), # public ways are slow
             hooks=itemgetter('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks'),
-            global_hook=torch.nn.modules.module._has_any_global_hook, # all these are run by the layers
+            global_hook=lambda: any(vars(torch.nn.modules.module)[f'_global_{k}_hooks'] for k in kinds), # run by layers
             transform=torch._C._functorch.peek_interpreter_stack, # `vmap` and its like see operations, and so do
             modes=torch._C._len_torch_dispatch_stack, # counters and tracers
             forward_level=lambda: ad._current_level, # 0 or more in forward-mode differentiation, not written out here
@@ -33,7 +33,7 @@ def internals():
             maximum_gradient=aten.max_pool2d_with_indices_backward.grad_input, # to memory that is given
             relu_gradient=aten.threshold_backward.grad_input,
             pool_gradient=aten._adaptive_avg_pool2d_backward)
-        names.hooks(vars(layer)), names.children(layer), names.parameters(layer), names.forward_level()
+        _ = names.hooks(vars(layer)), names.children(layer), names.parameters(layer), ad._current_level, names.global_hook()
         return names
     except (AttributeError, KeyError): return None
 
