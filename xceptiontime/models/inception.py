@@ -20,7 +20,7 @@ from .xceptiontime import kernel_sizes
 
 # %% ../../nbs/13_models.inception.ipynb #292f3a00
 class InceptionModule(Module):
-    "Three convolutions and a max pooling side by side, then BatchNorm and ReLU: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
+    "Three convolutions beside a max pooling, BatchNorm, ReLU: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
     def __init__(self,
         ni:int, # channels in
         nf:int, # channels out of each of the four paths
@@ -30,13 +30,16 @@ class InceptionModule(Module):
         check_whole(ni=ni, nf=nf)
         bottleneck = bottleneck and ni>1
         self.bottleneck = Conv1d(ni, nf) if bottleneck else noop
-        self.convs = nn.ModuleList([Conv1d(nf if bottleneck else ni, nf, k) for k in kernel_sizes(ks)])
+        self.convs = nn.ModuleList([Conv1d(nf if bottleneck else ni, nf, k)
+                                    for k in kernel_sizes(ks)])
         self.maxconvpool = nn.Sequential(MaxPool1d(3), Conv1d(ni, nf))
-        self.concat,self.bn,self.act = Concat(),BN1d(nf*4),nn.ReLU()
+        self.concat = Concat()
+        self.bn,self.act = BN1d(nf*4),nn.ReLU()
 
     def forward(self, x):
         b = self.bottleneck(x)
-        return self.act(self.bn(self.concat([conv(b) for conv in self.convs] + [self.maxconvpool(x)])))
+        x = self.concat([conv(b) for conv in self.convs] + [self.maxconvpool(x)]) # (batch, 4*nf, length)
+        return self.act(self.bn(x))
 
 # %% ../../nbs/13_models.inception.ipynb #07ef3fff
 class InceptionBlock(Module):
@@ -54,7 +57,8 @@ class InceptionBlock(Module):
         chans = [ni] + [nf*4]*depth
         self.inception = nn.ModuleList([InceptionModule(c, nf, ks, bottleneck) for c in chans[:-1]])
         shortcuts = chans[:depth//3*3:3] if residual else []
-        self.shortcut = nn.ModuleList([BN1d(c) if c==nf*4 else ConvBlock(c, nf*4, act=None) for c in shortcuts])
+        self.shortcut = nn.ModuleList([BN1d(c) if c==nf*4 else ConvBlock(c, nf*4, act=None)
+                                       for c in shortcuts])
         self.add,self.act = Add(),nn.ReLU()
 
     def forward(self, x):
@@ -79,7 +83,8 @@ class InceptionTime(Module):
     ):
         if nb_filters is not None: nf = nb_filters
         check_whole(c_in=c_in, c_out=c_out, nf=nf)
-        self.init_args = dict(c_in=c_in, c_out=c_out, nf=nf, residual=residual, depth=depth, ks=ks, bottleneck=bottleneck)
+        self.init_args = dict(c_in=c_in, c_out=c_out, nf=nf, residual=residual, depth=depth,
+                              ks=ks, bottleneck=bottleneck)
         self.inceptionblock = InceptionBlock(c_in, nf, residual, depth, ks, bottleneck)
         self.gap,self.fc = GAP1d(),nn.Linear(nf*4, c_out)
         self.as_built = signature(self)
@@ -102,8 +107,10 @@ def forward_features(self:InceptionTime,
     "A vector a series, its average over time: the scores are a linear function of it"
     x,lengths = check_input(x, lengths, self.init_args['c_in'])
     check_dtype(x, self.fc.weight)
-    if applies(self, x, lengths) and len(x)*x.shape[2]>=FEWEST: return fast_features(self.inceptionblock, x, lengths)
-    with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])): return self.gap(self.inceptionblock(x))
+    if applies(self, x, lengths) and len(x)*x.shape[2]>=FEWEST:
+        return fast_features(self.inceptionblock, x, lengths)
+    mask = None if lengths is None else length_mask(lengths, x.shape[2])
+    with real_steps(mask): return self.gap(self.inceptionblock(x))
 
 # %% ../../nbs/13_models.inception.ipynb #b2ac1278
 @patch
@@ -112,7 +119,8 @@ def reset_head(self:InceptionTime,
     head=None, # there is one kind: anything else raises
 ) -> InceptionTime: # itself
     "Give the network a fresh last layer for other classes or targets; the rest stays as it was trained"
-    if head is not None: raise ValueError(f'head: expected None, as an InceptionTime has one kind of head, got {head!r}')
+    if head is not None:
+        raise ValueError(f'head: expected None, as an InceptionTime has one kind of head, got {head!r}')
     new,w = InceptionTime(**{**self.init_args, 'c_out':c_out}),self.fc.weight
     self.fc = new.fc.to(w.device, w.dtype)
     self.init_args,self.as_built = new.init_args,new.as_built

@@ -32,7 +32,7 @@ def kernel_sizes(
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #78a9c5be
 class XceptionModule(Module):
-    "Three separable convolutions and a max pooling side by side: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
+    "Three separable convolutions beside a max pooling: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
     def __init__(self,
         ni:int, # channels in
         nf:int, # channels out of each of the four paths
@@ -41,7 +41,8 @@ class XceptionModule(Module):
     ):
         check_whole(ni=ni, nf=nf)
         self.bottleneck = Conv1d(ni, nf) if bottleneck else noop
-        self.convs = nn.ModuleList([SeparableConv1d(nf if bottleneck else ni, nf, k) for k in kernel_sizes(ks)])
+        self.convs = nn.ModuleList([SeparableConv1d(nf if bottleneck else ni, nf, k)
+                                    for k in kernel_sizes(ks)])
         self.maxconvpool = nn.Sequential(MaxPool1d(3), Conv1d(ni, nf))
         self.concat = Concat()
 
@@ -51,10 +52,10 @@ class XceptionModule(Module):
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #3dbc3d0c
 class XceptionBlock(Module):
-    "Four modules of width `nf`, 2 x `nf`, 4 x `nf`, 8 x `nf`, with a shortcut over every two: (batch, `ni`, length) -> (batch, 32 x `nf`, length)"
+    "Four modules with a shortcut over every two: (batch, `ni`, length) -> (batch, 32 x `nf`, length)"
     def __init__(self,
         ni:int, # channels in
-        nf:int, # width of the first module
+        nf:int, # width of the first module; each is twice as wide as the one before
         residual:bool=True, # add shortcuts, and with them the ReLU after each sum?
         ks:int|tuple=40, # kernel sizes: see `kernel_sizes`
         bottleneck:bool=True, # use bottlenecks in the modules?
@@ -62,8 +63,10 @@ class XceptionBlock(Module):
         check_whole(ni=ni, nf=nf)
         self.residual = residual
         chans = [ni] + [nf*4*2**i for i in range(4)]
-        self.xception = nn.ModuleList([XceptionModule(chans[i], nf*2**i, ks, bottleneck) for i in range(4)])
-        self.shortcut = nn.ModuleList([ConvBlock(chans[i], chans[i+2], act=None) for i in (0,2)] if residual else [])
+        self.xception = nn.ModuleList([XceptionModule(chans[i], nf*2**i, ks, bottleneck)
+                                       for i in range(4)])
+        shortcuts = (0,2) if residual else ()
+        self.shortcut = nn.ModuleList([ConvBlock(chans[i], chans[i+2], act=None) for i in shortcuts])
         self.add,self.act = Add(),nn.ReLU()
 
     def forward(self, x):
@@ -79,16 +82,22 @@ HEADS = ('relu', 'bn', 'linear')
 # %% ../../nbs/12_models.xceptiontime.ipynb #8b5a07d9
 def _own_head(custom_head, ni, c_out, steps):
     "A head of the user's, once it is seen to give scores"
-    head = custom_head(ni, c_out, steps) if callable(custom_head) and not isinstance(custom_head, nn.Module) else custom_head
+    makes = callable(custom_head) and not isinstance(custom_head, nn.Module)
+    head = custom_head(ni, c_out, steps) if makes else custom_head
     if not isinstance(head, nn.Module):
-        raise TypeError(f'custom_head: expected a module, or a function of channels, scores and steps that makes one, got {head!r}')
+        raise TypeError('custom_head: expected a module, or a function of channels, scores and steps '
+                        f'that makes one, got {head!r}')
+    size = f'(2, {ni}, {steps})'
     like = next(head.parameters(), torch.empty(0))
     try:
         with torch.no_grad(): out = copy.deepcopy(head).eval()(like.new_zeros(2, ni, steps))
-    except Exception as e: raise ValueError(f'custom_head: expected a module that takes features of shape (2, {ni}, {steps}), got an error: {e}') from e
+    except Exception as e:
+        raise ValueError(f'custom_head: expected a module that takes features of shape {size}, '
+                         f'got an error: {e}') from e
     if not isinstance(out, torch.Tensor) or out.shape!=(2,c_out):
         got = f'shape {tuple(out.shape)}' if isinstance(out, torch.Tensor) else type(out).__name__
-        raise ValueError(f'custom_head: expected scores of shape (2, {c_out}) for features of shape (2, {ni}, {steps}), got {got}')
+        raise ValueError(f'custom_head: expected scores of shape (2, {c_out}) '
+                         f'for features of shape {size}, got {got}')
     return head
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #2a7150b6
@@ -104,17 +113,19 @@ class XceptionTime(Module):
         ks:int|tuple=40, # kernel sizes: a number as in the reference, or three odd sizes
         bottleneck:bool=True, # use bottlenecks in the modules?
         head:str='relu', # what the last block of the head ends in: 'relu', 'bn' or 'linear'
-        custom_head=None # a head of your own in its place: a module, or a function of channels, scores and steps that makes one
+        custom_head=None # a head of your own: a module, or a function of channels, scores and steps that makes one
     ):
         if nb_filters is not None: nf = nb_filters
         check_whole(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size)
-        if head not in HEADS: raise ValueError(f'head: expected one of {HEADS}, got {head!r}')
-        self.init_args = dict(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size, residual=residual, ks=ks,
-                              bottleneck=bottleneck, head=head)
+        if head not in HEADS:
+            raise ValueError(f'head: expected one of {HEADS}, got {head!r}')
+        self.init_args = dict(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size, residual=residual,
+                              ks=ks, bottleneck=bottleneck, head=head)
         self.block = XceptionBlock(c_in, nf, residual, ks, bottleneck)
         pool = AdaptiveAvgPool1d(adaptive_size)
         if custom_head is None:
-            last = Conv1d(nf*8, c_out, bias=True) if head=='linear' else ConvBlock(nf*8, c_out, act=nn.ReLU if head=='relu' else None)
+            if head=='linear': last = Conv1d(nf*8, c_out, bias=True)
+            else: last = ConvBlock(nf*8, c_out, act=nn.ReLU if head=='relu' else None)
             self.head = nn.Sequential(pool, ConvBlock(nf*32, nf*16), ConvBlock(nf*16, nf*8), last, GAP1d())
             self.as_built = signature(self)
         else:
@@ -128,7 +139,8 @@ class XceptionTime(Module):
         x,lengths = check_input(x, lengths, self.init_args['c_in'])
         if applies(self, x, lengths): return fast_forward(self, x, lengths)
         check_dtype(x, self.block.xception[0].maxconvpool[1].weight)
-        with real_steps(None if lengths is None else length_mask(lengths, x.shape[2])): return self.head(self.block(x))
+        mask = None if lengths is None else length_mask(lengths, x.shape[2])
+        with real_steps(mask): return self.head(self.block(x))
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #e3300268
 @patch
@@ -137,7 +149,7 @@ def fuse(self:XceptionTime) -> XceptionTime: # a copy, in evaluation mode and no
     "A copy with each BatchNorm folded into the convolution before it"
     m = copy.deepcopy(self).eval()
     for block in [l for l in m.modules() if isinstance(l, ConvBlock)]:
-        block[0] = fuse_conv_bn_eval(block[0], block[1]) if isinstance(block[1], nn.BatchNorm1d) else block[0]
+        if isinstance(block[1], nn.BatchNorm1d): block[0] = fuse_conv_bn_eval(block[0], block[1])
         block[1] = nn.Identity().eval()
     m.as_built = signature(m) if self.as_built==signature(self) else None
     return m
@@ -148,7 +160,7 @@ def forward_features(self:XceptionTime,
     x:torch.Tensor, # series (batch, `c_in`, length), as `forward` takes them
     lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
 ) -> torch.Tensor: # (batch, 8 x `nf`); with a head of your own (batch, 32 x `nf`)
-    "A vector a series: the input of the head's last block, averaged over time; with a head of your own, the output of `block`, averaged"
+    "A vector a series, averaged over time: the last block's input; with your own head, the output of `block`"
     x,lengths = check_input(x, lengths, self.init_args['c_in'])
     if applies(self, x, lengths): return fast_forward(self, x, lengths, last=False)
     check_dtype(x, self.block.xception[0].maxconvpool[1].weight)
