@@ -589,3 +589,24 @@ def test_a_recording_with_a_label_a_row(tmp_path, end, recwarn):
     recwarn.clear()
     from_frame(df.sample(frac=1, random_state=0), label='activity')
     assert not len(recwarn)
+
+# Tables of other libraries
+
+@pytest.mark.parametrize('kind', ['polars','lazy','Table','RecordBatch'])
+def test_tables_of_other_libraries(kind):
+    df,_ = trials()
+    columns = Columns(id=['subject','trial'])
+    if kind in ('polars','lazy'):
+        table = pytest.importorskip('polars').from_pandas(df)
+        if kind=='lazy': table = table.lazy()
+    else: table = getattr(pytest.importorskip('pyarrow'), kind).from_pandas(df)
+    for groups in (None,'subject'):
+        for a,b in zip(read_table(table, columns, groups), read_table(df, columns, groups), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert column_names(table)==[*df]
+    from xceptiontime.data.loaders import TSDataLoaders
+    splits = np.arange(10),np.arange(10,20)
+    dls = [TSDataLoaders.from_df(o, label='trial', columns=['a','b'], id=['subject','trial'], groups='subject', splits=splits)
+           for o in (table, df)]
+    np.testing.assert_array_equal(dls[0].train_ds.X, dls[1].train_ds.X)
+    assert dls[0].channels==['a','b']
