@@ -21,7 +21,7 @@ from ..base.checks import brief,check_rate,listed
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
 from .sets import read_files
 from .splits import check_splits,get_splits
-from .tables import Columns,read_table
+from .tables import Columns,as_pandas,read_table
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
 from ..processing.series import (as_numbers,channel_names,check_channels,check_resolution,
@@ -313,7 +313,7 @@ def from_file(cls,
 # %% ../../nbs/38_data.loaders.ipynb #ea9f6f0d
 @patch_to(TSDataLoaders, cls_method=True)
 def from_df(cls,
-    df, # pandas DataFrame with a row a series (wide), or a row a time step (long)
+    df, # DataFrame (pandas, polars, pyarrow) with a row a series (wide), or a row a time step (long)
     *,
     label=None, # column of class labels
     target=None, # column of numbers to predict
@@ -327,6 +327,7 @@ def from_df(cls,
     if label is None and target is None:
         raise ValueError('label, target: expected one of them to name a column, got neither')
     column = groups if isinstance(groups, (str,int)) else None
+    df = as_pandas(df)
     table = read_table(df, Columns(label, target, id, time, columns), column)
     kwargs.setdefault('channels', table.channels)
     y = table.y if label is None else _in_order(table.y, df.get(label), lambda o: str(o).strip())
