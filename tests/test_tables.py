@@ -606,7 +606,7 @@ def test_tables_of_other_libraries(kind):
     assert column_names(table)==[*df]
     from xceptiontime.data.loaders import TSDataLoaders
     splits = np.arange(10),np.arange(10,20)
-    dls = [TSDataLoaders.from_df(o, label='trial', columns=['a','b'], id=['subject','trial'], groups='subject', splits=splits)
-           for o in (table, df)]
+    how = dict(label='trial', columns=['a','b'], id=['subject','trial'], groups='subject')
+    dls = [TSDataLoaders.from_df(o, splits=splits, **how) for o in (table, df)]
     np.testing.assert_array_equal(dls[0].train_ds.X, dls[1].train_ds.X)
     assert dls[0].channels==['a','b']

@@ -33,8 +33,8 @@ def internals():
             maximum_gradient=aten.max_pool2d_with_indices_backward.grad_input, # to memory that is given
             relu_gradient=aten.threshold_backward.grad_input,
             pool_gradient=aten._adaptive_avg_pool2d_backward)
-        ad._current_level, names.hooks(vars(layer)), names.children(layer), names.parameters(layer)
-        return (names.global_hook(), names)[1]
+        names.global_hook(), names.hooks(vars(layer)), names.children(layer), names.parameters(layer), ad._current_level
+        return names
     except (AttributeError, KeyError): return None
 
 # %% ../../../nbs/15_models.fast.pieces.ipynb #155ae926
