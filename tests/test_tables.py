@@ -3,6 +3,8 @@ import io, random, re, shutil, struct, tempfile, tracemalloc, zipfile
 from pathlib import Path
 import numpy as np
 import pandas as pd
+import polars
+import pyarrow
 import pytest
 from hypothesis import strategies as st
 from scipy.io import arff
@@ -597,9 +599,9 @@ def test_tables_of_other_libraries(kind):
     df,_ = trials()
     columns = Columns(id=['subject','trial'])
     if kind in ('polars','lazy'):
-        table = pytest.importorskip('polars').from_pandas(df)
+        table = polars.from_pandas(df)
         if kind=='lazy': table = table.lazy()
-    else: table = getattr(pytest.importorskip('pyarrow'), kind).from_pandas(df)
+    else: table = getattr(pyarrow, kind).from_pandas(df)
     for groups in (None,'subject'):
         for a,b in zip(read_table(table, columns, groups), read_table(df, columns, groups), strict=True):
             np.testing.assert_array_equal(a, b)
