@@ -108,7 +108,7 @@ class Columns:
 def _check_different(names):
     "Raise if a name comes twice"
     if len(set(names))==len(names): return
-    twice = next(o for o in names if names.count(o)>1)
+    twice = next(o for o,n in Counter(names).items() if n>1)
     raise ValueError(f'columns: expected different names, got {brief(twice)} twice')
 
 # %% ../../nbs/32_data.tables.ipynb #1d46becc
