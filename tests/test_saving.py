@@ -1,6 +1,5 @@
 "Model folders while others write, after flipped bits, on a full disk, for other users: old, new, or an error"
 import hashlib, json, os, resource, shutil, stat, subprocess, sys, threading
-from contextlib import contextmanager
 from pathlib import Path
 import numpy as np, pytest, torch
 from xceptiontime.models.xceptiontime import XceptionTime
@@ -136,7 +135,8 @@ def test_killed_while_it_writes(tmp_path, monkeypatch, steps, want):
     folder,replace = a.save_pretrained(tmp_path/'m'),os.replace
     left = [steps]
     def counted(*args):
-        if not left[0]: raise KeyboardInterrupt
+        if not left[0]:
+            raise KeyboardInterrupt
         left[0] -= 1
         replace(*args)
     monkeypatch.setattr(os, 'replace', counted)

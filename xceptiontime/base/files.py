@@ -21,7 +21,9 @@ def _told_of(path, tmp):
     "Let an error of writing `tmp` name `path`"
     try: yield
     except OSError as e:
-        if e.filename is not None and not str(e.filename).startswith(str(tmp)): raise # of another file
+        own = e.filename is None or str(e.filename).startswith(str(tmp))
+        if not own:
+            raise # of another file
         kind = type(e) if type(e).__module__=='builtins' else OSError
         reason = one_line(e.strerror or e, 100)
         err = kind(f'{path}: expected room and leave to write, got an error ({reason}); '
@@ -71,7 +73,8 @@ def whole_folder(
             yield tmp
             tmp.rename(folder)
     except OSError:
-        if not folder.is_dir(): raise
+        if not folder.is_dir():
+            raise
         raise FileExistsError(taken) from None # another process was first
     finally: shutil.rmtree(tmp, ignore_errors=True)
 

@@ -305,7 +305,8 @@ def _at_rest(folder, cls):
         text = _read_text(folder/'config.json')
         try: predictor = _opened(folder, text, cls)
         except (ValueError, OSError):
-            if _read_text(folder/'config.json')==text: raise
+            if _read_text(folder/'config.json')==text:
+                raise
         else:
             if _read_text(folder/'config.json')==text: return predictor
     raise OSError(f'folder: expected a model folder, got {folder}, which others replace again and again')
