@@ -18,7 +18,8 @@ from .numbers import NumberReader, Source, parse_number, parse_target
 from .times import parse_times
 
 # %% ../../nbs/31c_data.csv.ipynb #32140bd9
-_marks = {BOM_UTF8:'utf-8', BOM_UTF32_LE:'utf-32', BOM_UTF32_BE:'utf-32', BOM_UTF16_LE:'utf-16', BOM_UTF16_BE:'utf-16'}
+_marks = {BOM_UTF8:'utf-8', BOM_UTF32_LE:'utf-32', BOM_UTF32_BE:'utf-32',
+    BOM_UTF16_LE:'utf-16', BOM_UTF16_BE:'utf-16'}
 _others = 'pd.read_csv and from_df read tables of other forms'
 
 def _check_text(source, line, encoding):
@@ -27,7 +28,8 @@ def _check_text(source, line, encoding):
     except UnicodeEncodeError: # of what stands for bytes that were none of its characters
         source.fail(f'text in {encoding.upper()}', line.encode('utf-8', 'surrogateescape'),
                     hint="encoding='cp1252' or 'latin-1' reads most others")
-    if '\0' in line: source.fail('text', line.encode(), hint="encoding='utf-16-le' reads some with zeros")
+    if '\0' in line:
+        source.fail('text', line.encode(), hint="encoding='utf-16-le' reads some with zeros")
 
 def csv_lines(
     source:Source, # the file
@@ -37,14 +39,16 @@ def csv_lines(
     try:
         with source.open() as f:
             start = f.peek(4)
-            encoding = next((o for mark,o in _marks.items() if start.startswith(mark)), encoding or 'utf-8')
+            marked = [o for mark,o in _marks.items() if start.startswith(mark)]
+            encoding = marked[0] if marked else encoding or 'utf-8'
             with io.TextIOWrapper(f, encoding, 'surrogateescape', newline='') as lines:
                 for source.line,line in enumerate(lines, 1):
                     if source.line==1: line = line.removeprefix('\ufeff')
                     if '\0' in line or not line.isascii(): _check_text(source, line, encoding)
                     yield line
     except UnicodeError as e: source.fail(f'text in {encoding.upper()}', e)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as e: source.fail('a file that gzip has packed', e)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as e:
+        source.fail('a file that gzip has packed', e)
 
 # %% ../../nbs/31c_data.csv.ipynb #583472bf
 def csv_rows(
@@ -80,8 +84,8 @@ def csv_names(
 
 # %% ../../nbs/31c_data.csv.ipynb #a2b5e4a3
 # what R, databases, Python and Excel write where a value is missing; pandas takes most of them
-NA = ('NA','N/A','n/a','#N/A','#NA','#N/A N/A','<NA>','NULL','null','(null)','\\N','None','NaN','nan','-NaN','-nan',
-    '#NV','1.#QNAN','-1.#QNAN','1.#IND','-1.#IND')
+NA = ('NA','N/A','n/a','#N/A','#NA','#N/A N/A','<NA>','NULL','null','(null)','\\N','None',
+    'NaN','nan','-NaN','-nan','#NV','1.#QNAN','-1.#QNAN','1.#IND','-1.#IND')
 _named = '(label=, target=, id= and time= name columns that are no values, columns= those that are)'
 
 class CSVRows:
@@ -99,7 +103,7 @@ class CSVRows:
         if first is None: source.fail(least, 'none', line=1)
         names = csv_names(source, first, columns.header)
         self.names = columns.values(names, **more)
-        self.fields = {o: [] for _,o in [*columns.roles, *more.items()]} # of the columns that are no values
+        self.fields = {o: [] for _,o in [*columns.roles, *more.items()]} # of columns of no values
         if not columns.header: rows = chain([first], rows)
         nums = self._read(rows, {o: i for i,o in enumerate(names)})
         if not source.rows: source.fail(least, 'none', line=1)
@@ -109,7 +113,7 @@ class CSVRows:
         "Which texts and which numbers are missing values"
         more = [str(o) for o in na_values or ()]
         self.missing = {'', *more} # of text
-        self.doubtful = set(NA) if na_values is None else () # and what is text, but is probably not meant so
+        self.doubtful = set(NA) if na_values is None else () # text, probably not meant so
         forms = str, str.lower, str.upper, str.capitalize
         self.marks = {f(o): '?' for o in ('', *NA, *more) for f in forms} # of numbers, which no word can be
         self.gone = [o for o in map(parse_number, map(str.encode, more)) if o is not None]
@@ -131,7 +135,8 @@ class CSVRows:
             fields = [marks.get(o := row[i].strip(), o) for i in pos]
             if not plain: fields = [self._point(o) for o in fields]
             text = ','.join(fields)
-            if not self.source.rows or text.count(',')>=len(fields) or '_' in text: self._check(row, pos, fields)
+            odd = not self.source.rows or text.count(',')>=len(fields) or '_' in text
+            if odd: self._check(row, pos, fields)
             self.source.keep()
             for v,i in texts: v.append(row[i].strip())
             nums.add(text.encode())
@@ -151,8 +156,9 @@ class CSVRows:
         res = [None if o in self.missing else o for o in self.fields[name]]
         found = [o for o in res if o in self.doubtful]
         if found:
-            warnings.warn(f'{brief(name, 30)}: expected names, got {found[0]!r} in {len(found)} of {len(res)} rows, '
-                          f'taken for one; na_values=[{found[0]!r}] makes it a missing value, na_values=[] a name',
+            got = f'{found[0]!r} in {len(found)} of {len(res)} rows'
+            says = f'na_values=[{found[0]!r}] makes it a missing value, na_values=[] a name'
+            warnings.warn(f'{brief(name, 30)}: expected names, got {got}, taken for one; {says}',
                           stacklevel=5)
         return res
 
@@ -170,13 +176,16 @@ class CSVRows:
         fields = self.fields[name]
         res = [parse_target(self._point(self.marks.get(o, o)).encode()) for o in fields]
         for i,(y,o) in enumerate(zip(res, fields)):
-            if y is None: self.source.fail(f'a number in column {brief(name, 30)}', o.encode(), row=i)
+            if y is None:
+                self.source.fail(f'a number in column {brief(name, 30)}', o.encode(), row=i)
         return self._without(np.array(res)).tolist()
 
     def times(self, name):
         "A column as numbers, dates or times of day"
         fields = self.keys(name)
         def fail(i, hint):
-            self.source.fail(f'a number or a date in column {brief(name, 30)}', fields[i].encode(), row=i, hint=hint)
+            expected = f'a number or a date in column {brief(name, 30)}'
+            self.source.fail(expected, fields[i].encode(), row=i, hint=hint)
         decimal = self.columns.decimal
-        return parse_times([o if ':' in o else o.replace(decimal, '.') for o in fields], self.columns.dayfirst, fail)
+        texts = [o if ':' in o else o.replace(decimal, '.') for o in fields]
+        return parse_times(texts, self.columns.dayfirst, fail)

@@ -25,8 +25,8 @@ from .splits import check_splits,get_splits
 from .tables import as_pandas,read_table
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
-from ..processing.series import (as_numbers,channel_names,check_channels,check_resolution,
-    check_series,is_frame,series_list,warn_turned)
+from xceptiontime.processing.series import (channel_names,check_channels,check_resolution,check_series,is_frame,
+    raw_series,warn_turned)
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.infer import class_weights,infer_task
 
@@ -46,12 +46,6 @@ def _check_count(y, n):
         raise TypeError(f'y: expected an array or a list of targets, got {brief(type(y).__name__)}')
     if len(y)!=n:
         raise ValueError(f'y: expected {n} targets for as many series, got {len(y)}')
-
-def _check_resolution(X):
-    "Raise where series, as they came, hold values that float32 can't tell apart"
-    if isinstance(X, Windows): return
-    X = series_list(X)
-    check_resolution([as_numbers(x) for x in X] if isinstance(X, (list,tuple)) else as_numbers(X))
 
 def _targets(y, n):
     "Targets as `as_targets` returns them, one for each of `n` series"
@@ -194,9 +188,9 @@ class TSDataLoaders(DataLoaders):
         "One loader for each split: the first is shuffled in training, the rest are in order"
         channels = channel_names(X) if channels is None else channels
         turn = '[x.T for x in X]' if isinstance(X, (list,tuple)) else 'X.transpose(0, 2, 1)'
-        raw = X
+        raw = X if isinstance(X, Windows) else raw_series(X)
         X,lengths = _series(raw)
-        _check_resolution(raw)
+        if not isinstance(raw, Windows): check_resolution(raw)
         if channels is None and not isinstance(X, Windows): warn_turned(*X.shape[1:], turn, rate)
         if not len(X):
             raise ValueError(f'X: expected 1 or more series, got shape {X.shape}')
@@ -322,6 +316,7 @@ def from_df(cls,
     time=None, # column to sort the steps of a series by
     columns=None, # columns of values; all others if None
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
+    dayfirst=None, # does 03/04/2020 begin with the day? as all dates together say if None
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the series in a DataFrame"
@@ -329,7 +324,7 @@ def from_df(cls,
         raise ValueError('label, target: expected one of them to name a column, got neither')
     column = groups if isinstance(groups, (str,int)) else None
     df = as_pandas(df)
-    table = read_table(df, Columns(label, target, id, time, columns), column)
+    table = read_table(df, Columns(label, target, id, time, columns, dayfirst=dayfirst), column)
     kwargs.setdefault('channels', table.channels)
     y = table.y if label is None else _in_order(table.y, df.get(label), lambda o: str(o).strip())
     return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)

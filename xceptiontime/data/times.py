@@ -19,10 +19,9 @@ _time_of_day = re.compile(_clock, re.IGNORECASE)
 
 def _since_midnight(hours, minutes, seconds, fraction, half):
     "The texts of a time of day as a span of time; None if there is no such time"
-    if seconds is None and fraction: # of a stopwatch
-        hours,minutes,seconds = '0',hours,minutes
-    h,m = int(hours),int(minutes)
-    s = int(seconds or 0)
+    parts = [hours,minutes,seconds or '0']
+    if seconds is None and fraction: parts = ['0',hours,minutes] # of a stopwatch
+    h,m,s = map(int, parts)
     if half and not 1<=h<=12 or m>59 or s>60: return
     if half: h = h%12+12*(half.lower()=='p')
     return timedelta(hours=h, minutes=m, seconds=s, microseconds=int(f'{fraction or 0:0<6}'[:6]))
