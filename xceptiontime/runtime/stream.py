@@ -126,11 +126,17 @@ def _smoothed(self:StreamingPredictor, label, probs, recent):
 
 # %% ../../nbs/43_runtime.stream.ipynb #652c33d2
 @patch
-def _answers(self:StreamingPredictor, windows):
+def _answers(self:StreamingPredictor, windows, starts):
     "(label, probabilities) of each window, (windows, channels, steps), one after another"
     task = self.predictor.task
     for i in range(0, len(windows), self.bs):
-        probs = task.activation(self.predictor.scores(windows[i:i+self.bs], self.bs)).numpy() # (windows, classes)
+        try: scores = self.predictor.scores(windows[i:i+self.bs], self.bs) # (windows, outputs)
+        except ValueError as e:
+            if not hasattr(e, 'series'):
+                raise
+            raise ValueError('chunk: expected samples that the network has finite numbers for, got '
+                             f'{e.value} for the window from sample {starts[i+e.series]} of the stream') from None
+        probs = task.activation(scores).numpy() # (windows, classes)
         yield from zip(task.decode(probs), probs)
 
 @patch
@@ -147,7 +153,7 @@ def push(self:StreamingPredictor,
     if len(starts):
         views = sliding_window_view(x, self.window, axis=1) # (channels, steps, window)
         windows = views[:,starts-first].transpose(1,0,2) # (windows, channels, window)
-        for start,(label,probs) in zip(starts.tolist(), self._answers(windows)):
+        for start,(label,probs) in zip(starts.tolist(), self._answers(windows, starts)):
             span = np.array([start,start+self.window])
             span = (span if self.rate is None else span/self.rate).tolist()
             res.append(Prediction(*span, *self._smoothed(label, probs, recent)))
