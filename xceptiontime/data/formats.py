@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from ..base.checks import brief, one_line
 from ..base.files import whole_file
-from ..processing.series import as_numbers, check_resolution, series_list
+from ..processing.series import as_numbers, check_resolution, series_list, without_padding
 from .arff import read_arff
 from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
     parse_time, to_float32)
@@ -200,6 +200,7 @@ def read_ts(
     X = nums.series(shapes)
     if head.missing is False and nums.missing:
         source.fail(f"no missing value as in {head.quote('missing')}", 'one', line=nums.missing)
+    X = rows_to_series(X, source)
     if not y: return X,None
     return X, np.array([head.labels[o] for o in y] if head.labels else _targets(source, y))
 
@@ -222,7 +223,7 @@ def _as_series(X):
         if (big := first_overflow(x, X[i])) is not None:
             raise ValueError(f'X: expected values {FLOAT32}, got {big:g} in series {i}')
     check_resolution(raw)
-    return X
+    return without_padding(X)
 
 def _as_target(y, n):
     "`y` as a list of strings or floats, checked"
@@ -374,7 +375,7 @@ def read_npz(
     x:str='X', # name of the array of series in an .npz
     label:str=None, # name of an array of class labels
     target:str=None, # name of an array of numbers to predict; default for both: `y` by its type, if there is one
-): # X: float32 (samples, channels, length); y: labels, float64 targets (of one or several outputs), 0/1 labels or None
+): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, targets, 0/1 labels or None
     "Series from arrays that numpy saved"
     if label is not None and target is not None:
         raise ValueError(f'label, target: expected one of them, got {brief(label)} and {brief(target)}')
@@ -392,7 +393,7 @@ def read_npz(
     if (big := first_overflow(raw, X)) is not None:
         source.fail(f'values {FLOAT32} in {brief(x, 40)}', f'{big:g}')
     if X.ndim==2: X = X[:,None] # (samples, 1, length)
-    return X, None if y is None else _check_y(source, y, len(X), key, kind)
+    return rows_to_series(X, source), None if y is None else _check_y(source, y, len(X), key, kind)
 
 # %% ../../nbs/30_data.formats.ipynb #cae47065
 _readers = {'.ts':read_ts, '.tsv':read_tsv, '.txt':read_tsv, '.arff':read_arff, '.csv':read_csv,

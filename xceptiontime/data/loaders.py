@@ -22,21 +22,14 @@ from .dataset import PreprocessBatch,TSDataLoader,TSDataset
 from .sets import read_files
 from .splits import check_splits,get_splits
 from .tables import Columns,as_pandas,read_table
-from .windows import Windows,sliding_windows
+from .windows import Windows,series_or_windows,sliding_windows
 from ..processing.preprocess import Preprocess
 from ..processing.series import (as_numbers,channel_names,check_channels,check_resolution,
-    check_series,is_frame,series_list,warn_turned)
+    is_frame,series_list,warn_turned)
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.infer import class_weights,infer_task
 
 # %% ../../nbs/38_data.loaders.ipynb #0945cc6c
-def _series(X, c_in=None):
-    "Series and lengths as `check_series` returns them; `Windows` have the right form as they are"
-    if not isinstance(X, Windows): return check_series(X, c_in=c_in)
-    if c_in not in (None, X.shape[1]):
-        raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]}')
-    return X,None
-
 def _check_count(y, n):
     "Raise unless there is a target for each of `n` series"
     if y is None:
@@ -194,7 +187,7 @@ class TSDataLoaders(DataLoaders):
         channels = channel_names(X) if channels is None else channels
         turn = '[x.T for x in X]' if isinstance(X, (list,tuple)) else 'X.transpose(0, 2, 1)'
         raw = X
-        X,lengths = _series(raw)
+        X,lengths = series_or_windows(raw)
         _check_resolution(raw)
         if channels is None and not isinstance(X, Windows): warn_turned(*X.shape[1:], turn, rate)
         if not len(X):
@@ -264,7 +257,7 @@ def _new_dl(dl, own, X, y, bs, **kwargs):
     "A loader like `dl` of new series, checked and encoded as those of the dataset `own`"
     if bs is None: bs = dl.bs
     if isinstance(X, TSDataset): return dl.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
-    X,lengths = _series(X, own.preprocess.c_in)
+    X,lengths = series_or_windows(X, own.preprocess.c_in)
     own.preprocess.check(X, lengths)
     if y is not None: _check_count(y, len(X))
     codes = None if y is None else own.task.encode(y)
