@@ -22,7 +22,7 @@ from ..base.checks import brief,listed
 from .dataset import PreprocessBatch,TSTensor,axes_kwargs,series_axes
 from .loaders import TSDataLoaders
 from ..processing.preprocess import Preprocess
-from ..processing.series import as_numbers,check_series,series_list
+from ..processing.series import check_series,raw_series
 
 # %% ../../nbs/39_data.blocks.ipynb #ccd2cfd5
 class ToSeries(Transform):
@@ -150,9 +150,8 @@ def _scale(tfms, channels):
 # %% ../../nbs/39_data.blocks.ipynb #720e739e
 def _as_array(X):
     "Series as they came, (samples, channels, length) or a list: `from_arrays` checks their values"
-    X = series_list(X)
-    if isinstance(X, (list,tuple)): return X
-    X = as_numbers(X)
+    X = raw_series(X)
+    if isinstance(X, list): return X
     if X.ndim not in (1,2,3): check_series(X) # raises
     return X if X.ndim==3 else np.atleast_2d(X)[:,None] # (samples, 1, length)
 
