@@ -19,7 +19,7 @@ from fastai.data.core import show_batch
 from fastai.data.transforms import ToTensor
 from fastai.imports import dispatch
 from ..base.checks import brief,listed
-from .dataset import PreprocessBatch,TSTensor,axes_kwargs,series_axes
+from .dataset import PreprocessBatch,TSTensor,series_axes
 from .loaders import TSDataLoaders
 from ..processing.preprocess import Preprocess
 from ..processing.series import check_series,raw_series
@@ -53,10 +53,9 @@ def TSBlock(
 
 # %% ../../nbs/39_data.blocks.ipynb #62509f06
 @dispatch
-def show_batch(x:TSTensor, y, samples, ctxs=None, max_n=9, nrows=None, ncols=None, figsize=None, **kwargs):
+def show_batch(x:TSTensor, y, samples, ctxs=None, max_n=9, **kwargs):
     samples = samples[:max_n]
-    own,kwargs = axes_kwargs(kwargs, ctxs)
-    if ctxs is None: ctxs = series_axes(len(samples), nrows, ncols, figsize, **own)
+    ctxs,kwargs = series_axes(len(samples), ctxs, **kwargs)
     for sample,ctx in zip(samples, ctxs):
         for o in sample: o.show(ctx=ctx, **kwargs)
     return ctxs

@@ -236,7 +236,7 @@ def plot_attribution(
         raise ValueError(f'names: expected one for each of {c} channels, got {len(names)}')
     if titles is not None and len(titles)<n:
         raise ValueError(f'titles: expected one for each of {n} series, got {len(titles)}')
-    axs = axes_for(n, ax, figsize=figsize or (9, min(12, 1+n**.5*(.6+.5*c))))
+    axs,_ = axes_for(n, ax, figsize=figsize or (9, min(12, 1+n**.5*(.6+.5*c))))
     for i,ax in enumerate(axs):
         steps = slice(None if lengths is None else lengths[i])
         _draw(ax, xs[i,:,steps], az[i,:,steps], cmap)
@@ -247,13 +247,14 @@ def plot_attribution(
 def axes_for(
     n:int, # series to draw
     ax=None, # axes, or a list of them; a new grid if None
-    **kwargs # of the grid: see `series_axes`
-) -> list:
-    "Axes for `n` series: the first of those given, or a new grid"
-    axs = list(series_axes(n, **kwargs) if ax is None else np.ravel(ax))
+    **kwargs # of the grid, and of lines: see `series_axes`
+) -> tuple: # a list of axes; the keywords of lines
+    "`series_axes` of which there is one for each of `n` series, or it raises"
+    axs,kwargs = series_axes(n, ax, **kwargs)
+    axs = list(np.ravel(axs))
     if len(axs)<n:
         raise ValueError(f'ax: expected axes for {n} series, got {len(axs)}')
-    return axs[:n]
+    return axs[:n],kwargs
 
 def _rows(x):
     "Series (channels, length) on one scale, each around its own row: 0, -1, -2 .."
