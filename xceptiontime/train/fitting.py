@@ -22,7 +22,7 @@ from fastai.learner import Learner
 from fastai.losses import BaseLoss
 from torch import nn
 from ..base.checks import brief
-from ..data.dataset import TSLengths
+from ..data.dataset import split_lengths
 from ..data.loaders import TSDataLoaders
 from .callbacks import KeepFinite,ProgressOrLines,Run,check_mixing
 from .metrics import task_loss,task_metrics
@@ -57,8 +57,8 @@ class TSLearner(Learner):
         if default_cbs: self.add_cb(KeepFinite())
 
     def _split(self, b):
-        n = 1 + (len(b)>1 and isinstance(b[1], TSLengths))
-        self.xb,self.yb = b[:n],b[n:]
+        x,lengths,y = split_lengths(b)
+        self.xb,self.yb = (x,) if lengths is None else (x,lengths),tuple(y)
 
     @property
     def task(self):
