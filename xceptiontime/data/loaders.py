@@ -401,13 +401,14 @@ def from_steps(cls,
     if window_label is None: window_label = 'majority' if kwargs.get('target') is None else 'last'
     names = inspect.signature(read_recordings).parameters
     reader = {k: kwargs.pop(k) for k in list(kwargs) if k in names}
+    table = as_pandas(table)
     recs = read_recordings(table, groups=groups, **reader)
     if valid is not None:
         if splits is not None:
             raise ValueError(f'splits: expected None where {brief(str(valid), 60)} is the validation split, got both')
         recs = join_recordings(recs, read_recordings(valid, groups=groups, **reader))
         kwargs['valid_groups'] = ['valid']
-    order = ordered_classes(as_pandas(table).get(reader['label'])) if is_frame(table) and 'label' in reader else None
+    order = ordered_classes(table.get(reader.get('label'))) if is_frame(table) else None
     if order is not None:
         there = set(np.concatenate(recs.labels).tolist())
         kwargs.setdefault('vocab', [o for o in map(str, order) if o in there])
