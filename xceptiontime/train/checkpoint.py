@@ -26,6 +26,7 @@ from ..base.checks import brief,one_line
 from ..base.files import whole_file
 from ..data.dataset import PreprocessBatch
 from ..data.windows import Windows
+from .known import Known
 
 # %% ../../nbs/55_train.checkpoint.ipynb #98074093
 def _random_state(learn):
@@ -54,6 +55,9 @@ def _plain(v):
 _COUNTED = 'best','new_best','wait','hps' # what trackers and schedules remember from epoch to epoch
 
 def _counters(cb): return _plain({k: vars(cb)[k] for k in _COUNTED if k in vars(cb)})
+def _own_states(learn): # by name, of those that have one
+    cbs = {cb.name: cb for cb in _taking_part(learn)}
+    return {name: cb for name,cb in cbs.items() if hasattr(type(cb), 'state_dict')} # else it is the network's
 
 _LOOKING = ('ProgressCallback','ShowGraphCallback','Recorder','CSVLogger','KeepFinite', # by name, as most
             'TensorBoardBaseCallback','WandbCallback','NeptuneCallback','CometCallback') # need other packages
@@ -275,6 +279,8 @@ class Checkpoint(Callback):
         _set_progress(self.learn, s['progress'])
         _set_random_state(self.learn, s['random'])
         self.this_run.done,self.this_run.before = s['epoch']+1,self.run_is['earlier epochs']
+        self.learn.take_known(Known(**s['known']))
+        for name,cb in _own_states(self.learn).items(): cb.load_state_dict(s['callbacks'][name])
 
     def after_epoch(self):
         if self.idle: return
@@ -288,7 +294,9 @@ class Checkpoint(Callback):
         "Write the state of the run; the one of the epoch before stays until this is whole"
         learn = self.learn
         state = dict(fingerprint=self.run_is, epoch=self.epoch, model=self.model.state_dict(),
-                     optimizer=_optimizer(learn), progress=_progress(learn), random=_random_state(learn))
+                     known=learn.known()._asdict(), optimizer=_optimizer(learn), progress=_progress(learn),
+                     random=_random_state(learn),
+                     callbacks={name: cb.state_dict() for name,cb in _own_states(learn).items()})
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(self.file, alone=True) as tmp: torch.save(state, tmp)

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/train.learner.html.md"""
 __all__ = ['ARCH_DEFAULTS', 'TSLearner', 'body_and_head', 'ts_learner']
 
 # %% ../../nbs/50_train.learner.ipynb #4fde5c82
-import inspect,math,random
+import inspect,math
 from contextlib import contextmanager
 from copy import copy
 import numpy as np
@@ -20,18 +20,19 @@ from fastai.callback import hook,schedule # noqa: F401 - these give every Learne
 from fastai.callback.core import CancelEpochException,CancelFitException
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import LRFinder
-from fastai.learner import Learner,defaults
+from fastai.learner import Learner,defaults,load_model,save_model
 from fastai.losses import BaseLoss
 from fastai.optimizer import Adam
-from fastai.torch_core import params,set_seed
+from fastai.torch_core import get_model,params,set_seed
 from torch import nn
 from ..base.checks import brief,check_whole
 from ..data.dataset import TSDataset,TSLengths
 from ..data.loaders import TSDataLoaders
 from ..models.xceptiontime import XceptionTime
 from ..processing.series import check_series,series_list
-from ..runtime.predictor import Predictor,evaluating
+from ..runtime.predictor import Predictor,dtype_of,evaluating
 from .callbacks import KeepFinite,ProgressOrLines,Run,check_mixing
+from .known import Known,hearing,telling,weights_digest
 from .metrics import DEFAULT_METRICS,task_loss,task_metrics
 from .pretrained import Pretrained,go_on_from
 
@@ -55,7 +56,7 @@ class TSLearner(Learner):
         _check_dls(dls)
         self.dls,self._task = dls,copy(dls.task) if task is None else task
         self.this_run,self.seed = Run(),None
-        self.trained = None # what is known of the training, for the model folder
+        self.model,self._known = model,Known(weights_digest(get_model(model)))
         self.checkpoints = {} # of each file of a checkpoint: how its run began, and whether it has ended
         loss_func = self._task.loss_func if loss_func is None else task_loss(loss_func, dls, self._task)
         super().__init__(dls, model, loss_func=loss_func, default_cbs=default_cbs, **kwargs)
@@ -66,7 +67,17 @@ class TSLearner(Learner):
 
     def _split(self, b):
         n = 1 + (len(b)>1 and isinstance(b[1], TSLengths))
-        self.xb,self.yb = b[:n],b[n:]
+        self.xb,self.yb = (b[0].to(dtype_of(self.model)),*b[1:n]),b[n:]
+
+    def known(self) -> Known:
+        "What is known of the weights as they are now; of others than those that it was found for, only what a training tells"
+        now,run = weights_digest(get_model(self.model)),self.this_run
+        if self._known.weights!=now:
+            self._known = Known(now, run.note(self.dls.train_ds) if run.kind=='training' else {})
+            self._task.uncalibrate()
+        dl = self.dls.train
+        order = None if getattr(dl, 'seed', None) is None else (dl.seed, dl.rng.getstate())
+        return self._known._replace(task=self._task.settings(), order=order)
 
     @property
     def task(self):
@@ -75,7 +86,15 @@ class TSLearner(Learner):
         if not own.same_as(new):
             raise ValueError('dls: expected data for the task that this learner was made for, '
                              f'{brief(own, 60)}, got {brief(new, 60)}; ts_learner makes a new learner')
+        self.known()
         return own
+
+    @property
+    def trained(self) -> dict|None:
+        "Facts of the training of the weights as they are; {} where none are known, None before any training"
+        return self.known().training
+    @trained.setter
+    def trained(self, v): self._known = Known(weights_digest(get_model(self.model)), v)
 
     @property
     def metrics(self): return self._metrics
@@ -147,7 +166,7 @@ def ts_learner(
     arch_kwargs,kwargs = _sort_out(kwargs, arch)
     if seed is not None:
         set_seed(seed)
-        dls.train.rng = random.Random(seed)
+        dls.train.reseed(seed)
     if pretrained is None:
         start = Pretrained(arch(dls.vars, dls.c, **{**ARCH_DEFAULTS.get(arch, {}), **arch_kwargs}))
     else:
@@ -157,7 +176,8 @@ def ts_learner(
     if metrics is None: metrics = DEFAULT_METRICS[dls.task.name]
     learn = TSLearner(dls, start.model, loss_func=loss_func, metrics=metrics, opt_func=opt_func, lr=lr, cbs=cbs,
                       splitter=splitter, task=start.task, **kwargs)
-    learn.seed,learn.trained = seed,start.training
+    learn.seed = seed
+    if start.training is not None: learn.trained = start.training
     if start.said is not None: print(start.said)
     return learn
 
@@ -180,25 +200,43 @@ def validation_context(self:TSLearner, **kwargs):
     res.insert(0, self.running(Run('validation', self.seed)))
     return res
 
+# %% ../../nbs/50_train.learner.ipynb #7e54ac14
+@patch
+def take_known(self:TSLearner,
+    known:Known # of weights that were put in
+):
+    "Make `known` what is known, if it is of the weights as they are"
+    if known.weights!=weights_digest(get_model(self.model)): return
+    self._known = known
+    self._task.recalibrate(known.task)
+    dl = self.dls.train
+    if known.order is not None and getattr(dl, 'seed', None)==known.order[0]: dl.rng.setstate(known.order[1])
+
 # %% ../../nbs/50_train.learner.ipynb #78eec3db
 @patch
 def _last_values(self:TSLearner) -> dict:
     "Loss and metrics of the last epoch, those that are finite numbers"
     rec = getattr(self, 'recorder', None)
-    if rec is None or not rec.values: return {}
-    last = dict(zip(rec.metric_names[1:-1], rec.values[-1])) # without epoch and time
-    return {k: float(v) for k,v in last.items() if isinstance(v, (int,float)) and math.isfinite(v)}
+    log = getattr(rec, 'log', ())[1:] # without epoch
+    if rec is None or len(log)<len(rec.metric_names)-1-rec.add_time: return {} # a part was left out
+    return {k: float(v) for k,v in zip(rec.metric_names[1:], log) if isinstance(v, (int,float)) and math.isfinite(v)}
+
+@patch
+def _do_epoch(self:TSLearner):
+    super(TSLearner, self)._do_epoch()
+    run = self.this_run
+    run.done = self.epoch+1
+    if run.kind!='training': return
+    note = run.note(self.dls.train_ds, self._last_values())
+    self._known = Known(weights_digest(get_model(self.model)), note)
 
 @patch
 def _do_fit(self:TSLearner):
     run = self.this_run
-    if run.kind=='training': self.task.uncalibrate() # it was found for other weights
-    if run.done: self.trained = run.note(self.dls.train_ds, self._last_values()) # a checkpoint's
+    if run.kind=='training': self._task.uncalibrate() # it was found for other weights
     try:
         for self.epoch in range(run.done, self.n_epoch):
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
-            run.done = self.epoch+1
-            if run.kind=='training': self.trained = run.note(self.dls.train_ds, self._last_values())
     except KeyboardInterrupt:
         run.interrupted = True
         self.opt.zero_grad() # of the batch that it fell into
@@ -217,16 +255,42 @@ def _as_before(self:TSLearner):
         raise
 
 @patch
+@contextmanager
+def _weights_of_search(self:TSLearner,
+    cbs # callbacks of a run
+):
+    "If an error ends a search for a learning rate, the weights from before it come back"
+    search = next((c for c in cbs if isinstance(c, LRFinder)), None)
+    try: yield search
+    except BaseException:
+        saved = f"{getattr(search, 'tmp_p', '')}/_tmp"
+        if (self.path/self.model_dir/f'{saved}.pth').exists():
+            self.load(saved)
+            search.tmp_d.cleanup()
+        raise
+
+@patch
+@contextmanager
+def _same_again(self:TSLearner):
+    "What is known of the weights stays if they are the same in the end"
+    before = self.known()
+    try: yield before
+    finally:
+        self.take_known(before)
+        self.known()
+
+@patch
 @delegates(Learner.fit)
 def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     "Train for `n_epoch` epochs; see fastai's `Learner.fit`"
-    cbs = *self.cbs,*L(kwargs.get('cbs'))
+    given = L(kwargs.pop('cbs', None)).map(lambda c: c() if isinstance(c, type) else c)
+    cbs = [*self.cbs, *given]
     check_mixing(cbs, self.dls.train_ds)
-    search = any(c is LRFinder or isinstance(c, LRFinder) for c in cbs)
-    before = (self.trained or {}).get('epochs', 0)
-    run = Run('lr search' if search else 'training', self.seed, before)
+    search = any(isinstance(c, LRFinder) for c in cbs)
+    run = Run('lr search' if search else 'training', self.seed, self.known().epochs)
     try:
-        with self.running(run),self._as_before(): super(TSLearner, self).fit(n_epoch, lr, **kwargs)
+        with self.running(run),self._same_again(),self._weights_of_search(cbs),self._as_before():
+            super(TSLearner, self).fit(n_epoch, lr, cbs=given, **kwargs)
     finally: # a later error, such as of loading a best model that was never saved, comes from this one
         if run.error is not None:
             raise run.error from None
@@ -249,7 +313,9 @@ def no_bar(self:TSLearner):
 def predictor(self:TSLearner) -> Predictor:
     "The network with its preprocessing and task, as it stands: training on changes it too"
     dls = self.dls
-    return Predictor(self.model, self.task, dls.preprocess, channels=dls.channels, rate=dls.rate, training=self.trained)
+    task = self.task # only then is what is known of the weights up to date
+    return Predictor(self.model, task, dls.preprocess, channels=dls.channels, rate=dls.rate,
+                     training=self._known.training or None)
 
 # %% ../../nbs/50_train.learner.ipynb #fe5cc5cc
 @patch
@@ -289,7 +355,7 @@ def predict(self:TSLearner,
         raise ValueError(f'item: expected one series, (channels, length) or (length,), got shape {np.shape(item)}')
     batch = item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else series_list([item]) # (1, channels, length)
     X,probs,_,decoded = self.get_X_preds(batch, with_input=True)
-    res = decoded[0],self.task.indices(probs[0]),probs[0]
+    res = decoded[0],self._task.indices(probs[0]),probs[0]
     return (X[0],*res) if with_input else res
 
 # %% ../../nbs/50_train.learner.ipynb #3f170878
@@ -297,15 +363,16 @@ def predict(self:TSLearner,
 @delegates(Learner.get_preds)
 def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
     "fastai's, without random transforms; a loader without series has an empty answer"
+    self.known() # a temperature of other weights goes
     if dl is None: dl = self.dls[ds_idx].in_order()
     ds = getattr(dl, 'dataset', None)
     if kwargs.get('with_loss') and ds is not None and len(ds) and ds.y is None:
         raise ValueError('dl: expected series with targets for with_loss=True, got none; test_dl takes a y')
     if ds is None or len(ds): return super(TSLearner, self).get_preds(ds_idx=ds_idx, dl=dl, **kwargs)
-    probs = self.task.activation(torch.zeros(0, self.dls.c)) # (0, outputs)
+    probs = self._task.activation(torch.zeros(0, self.dls.c)) # (0, outputs)
     res = [probs, None if ds.y is None else torch.from_numpy(ds.y[:0])]
     if kwargs.get('with_input'): res.insert(0, torch.from_numpy(ds.X[:0]))
-    if kwargs.get('with_decoded'): res.append(self.task.indices(probs))
+    if kwargs.get('with_decoded'): res.append(self._task.indices(probs))
     if kwargs.get('with_loss'): res.append(torch.zeros(0))
     return tuple(res)
 
@@ -345,6 +412,7 @@ def _over(self:TSLearner,
     with evaluating(self.model),torch.inference_mode():
         for b in dl.in_order():
             b = [o.as_subclass(torch.Tensor) for o in b]
+            b[0] = b[0].to(dtype_of(self.model)) # (batch, channels, length)
             outs.append(f(*b[:dl.dataset.n_inp]).cpu().float()) # (batch, numbers)
             if dl.dataset.y is not None: ys.append(b[-1].cpu())
     return torch.cat(outs),torch.cat(ys).numpy() if ys else None
@@ -391,6 +459,21 @@ def series_of(self:TSLearner,
     return ds
 
 # %% ../../nbs/50_train.learner.ipynb #024dd06d
+@patch
+@delegates(save_model)
+def save(self:TSLearner, file, **kwargs):
+    "fastai's; the file also tells what is known of the weights"
+    with telling(get_model(self.model), self.known()): return super(TSLearner, self).save(file, **kwargs)
+
+@patch
+@delegates(load_model)
+def load(self:TSLearner, file, device=None, **kwargs):
+    "fastai's; what the file tells of the weights is known from now on, and nothing else"
+    with hearing(get_model(self.model)) as heard: super(TSLearner, self).load(file, device, **kwargs)
+    for known in heard: self.take_known(known)
+    self.known()
+    return self
+
 @patch
 def save_pretrained(self:TSLearner,
     folder # a new or empty folder, or a model folder to replace
