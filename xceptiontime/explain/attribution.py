@@ -20,7 +20,7 @@ from ..base.checks import brief,check_whole,listed
 from ..data.dataset import series_axes
 from ..processing.preprocess import cropped
 from ..processing.series import check_series
-from ..runtime.predictor import Predictor,evaluating
+from ..runtime.predictor import Predictor,dtype_of,evaluating
 
 # %% ../../nbs/60_explain.attribution.ipynb #538f97bc
 def _captum():
@@ -145,7 +145,8 @@ def _one(pred, x, explain, target, baseline):
     model = _Equal(pre, pred.model) if pre.resample else pred.model # the map is of the steps before that
     kept = cropped(torch.arange(x.shape[1])[None,None], pre.crop)[0,0] if pre.crop else slice(None)
     def prepared(x):
-        with torch.no_grad(): return pre.scaled(torch.tensor(x, device=pred.device)[None])[:,:,kept] # (1, c_out, kept)
+        with torch.no_grad(): z = pre.scaled(torch.tensor(x, device=pred.device)[None])[:,:,kept] # (1, c_out, kept)
+        return z.to(dtype_of(pred.model))
     z = prepared(x)
     if baseline is None:
         base = torch.zeros_like(z)
