@@ -108,7 +108,7 @@ def test_real_csv():
     df = pd.read_csv(p, float_precision='round_trip').assign(id='us')
     X,y = from_frame(df, id='id', columns=cols)
     same(X[0], df[cols].to_numpy().T)
-    with pytest.raises(ValueError, match="columns: expected names, got '', an index"): read_csv(p)
+    with pytest.raises(ValueError, match="columns: expected names of 'Uschange.csv', got '', an index"): read_csv(p)
     wide,_ = read_csv(p, columns=cols)
     same(wide[:,0], df[cols].to_numpy())
 
@@ -228,7 +228,7 @@ def test_blanks_around_names(file):
     same(X, [[[5,6]]])
     assert column_names(file(text))==['id','t','u','y']
     assert value_columns(file(text), id='id', time='t', label='y')==['u']
-    with pytest.raises(ValueError, match="columns: expected different names, got 'u' twice"):
+    with pytest.raises(ValueError, match="columns: expected different names of 'p.csv', got 'u' twice"):
         read_csv(file('u,u \n1,2\n'))
 
 # DataFrames

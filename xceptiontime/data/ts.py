@@ -14,8 +14,8 @@ import numpy as np
 from ..base.checks import brief, one_line
 from ..base.files import whole_file
 from ..processing.series import as_numbers, check_resolution, series_list
-from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
-    parse_time, to_float32)
+from .numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
+    parse_time, text_array, to_float32)
 
 # %% ../../nbs/30a_data.ts.ipynb #62ea29b4
 _flags = 'timestamps missing univariate equallength targetlabel'.split()
@@ -197,7 +197,8 @@ def read_ts(
     if head.missing is False and nums.missing:
         source.fail(f"no missing value as in {head.quote('missing')}", 'one', line=nums.missing)
     if not y: return X,None
-    return X, np.array([head.labels[o] for o in y] if head.labels else _targets(source, y))
+    if head.labels: return X,text_array([head.labels[o] for o in y], source)
+    return X,np.array(_targets(source, y))
 
 # %% ../../nbs/30a_data.ts.ipynb #da9c01d6
 def _as_series(X):
