@@ -74,6 +74,7 @@ def ts_learner(
     lr=defaults.lr, # learning rate when `fit` is given none
     cbs=None, # callbacks
     seed:int|None=None, # of initial weights, order and augmentation; the random state stays as it is if None
+    n_networks:int|None=None, # networks of the class, trained together, whose answers are averaged: see [Ensemble](models.ensemble.html)
     splitter=body_and_head, # a function from the network to its parameter groups; `freeze` leaves the last to train
     pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
     **kwargs # arguments of `arch` and of `Learner`
