@@ -11,8 +11,9 @@ from scipy.io import arff
 from searched import searched
 from series_files import data, file, fuzz, runs # noqa: F401
 from xceptiontime.data.formats import from_frame, read_arff, read_csv, read_npz, read_parquet, read_series, read_ts
+from xceptiontime.data.columns import Columns
 from xceptiontime.data.sets import read_files
-from xceptiontime.data.tables import Columns, column_names, read_table, value_columns
+from xceptiontime.data.tables import column_names, read_table, value_columns
 
 def same(X, ref):
     assert len(X)==len(ref)

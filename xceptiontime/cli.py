@@ -19,7 +19,8 @@ from .base.checks import brief,listed
 from .base.files import whole_file,whole_folder
 from .data.formats import read_series
 from .data.numbers import parse_number
-from .data.tables import TABLES,Columns,column_names,is_table,read_table
+from .data.columns import TABLES,Columns,is_table
+from .data.tables import column_names,read_table
 from .report import picture,report
 from .runtime.folder import ARCHS
 from .runtime.hub import model_folder

@@ -11,8 +11,9 @@ __all__ = ['ARFFHeader', 'read_arff']
 import re
 import numpy as np
 from ..base.checks import brief
+from .columns import Columns
 from .numbers import NumberReader, Source, parse_target
-from .tables import Columns, rows_to_series
+from .tables import rows_to_series
 
 # %% ../../nbs/32a_data.arff.ipynb #15c56c81
 _quoted = rb"""'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*\""""

@@ -19,9 +19,10 @@ from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
 from ..base.checks import brief,check_rate,listed
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
+from .columns import Columns
 from .sets import read_files
 from .splits import check_splits,get_splits
-from .tables import Columns,as_pandas,read_table
+from .tables import as_pandas,read_table
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
 from ..processing.series import (as_numbers,channel_names,check_channels,check_resolution,
