@@ -21,6 +21,7 @@ from torch import nn
 from ..base.checks import brief,check_whole
 from ..data.dataset import TSDataset
 from ..data.loaders import TSDataLoaders
+from ..models.ensemble import Ensemble
 from ..models.xceptiontime import XceptionTime
 from ..processing.series import check_series,series_list
 from ..runtime.predictor import Predictor,evaluating
@@ -57,6 +58,13 @@ def _sort_out(kwargs, arch):
     own = {k: v for k,v in kwargs.items() if k in of_arch}
     return own,{k: v for k,v in kwargs.items() if k not in own}
 
+def _new_network(dls, arch, kwargs, n_networks):
+    "One network that fits the data, or several side by side"
+    if n_networks is not None: check_whole(n_networks=n_networks)
+    kwargs = {**ARCH_DEFAULTS.get(arch, {}), **kwargs}
+    networks = [arch(dls.vars, dls.c, **kwargs) for _ in range(n_networks or 1)]
+    return networks[0] if len(networks)==1 else Ensemble(networks, dls.task.activation_name)
+
 def _check_none_beside_pretrained(arch, arch_kwargs):
     said = [k for k in arch_kwargs if k!='head'] + ['arch']*(arch is not XceptionTime)
     if said:
@@ -74,7 +82,7 @@ def ts_learner(
     lr=defaults.lr, # learning rate when `fit` is given none
     cbs=None, # callbacks
     seed:int|None=None, # of initial weights, order and augmentation; the random state stays as it is if None
-    n_networks:int|None=None, # networks of the class, trained together, whose answers are averaged: see [Ensemble](models.ensemble.html)
+    n_networks:int|None=None, # networks that train and answer together, such as 5: see [Ensemble](models.ensemble.html)
     splitter=body_and_head, # a function from the network to its parameter groups; `freeze` leaves the last to train
     pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
     **kwargs # arguments of `arch` and of `Learner`
@@ -89,11 +97,10 @@ def ts_learner(
     if seed is not None:
         set_seed(seed)
         dls.train.rng = random.Random(seed)
-    if pretrained is None:
-        start = Pretrained(arch(dls.vars, dls.c, **{**ARCH_DEFAULTS.get(arch, {}), **arch_kwargs}))
+    if pretrained is None: start = Pretrained(_new_network(dls, arch, arch_kwargs, n_networks))
     else:
         _check_none_beside_pretrained(arch, arch_kwargs)
-        start = go_on_from(pretrained, dls, arch_kwargs.get('head'))
+        start = go_on_from(pretrained, dls, arch_kwargs.get('head'), n_networks)
     splitter(start.model)
     if metrics is None: metrics = DEFAULT_METRICS[dls.task.name]
     learn = TSLearner(dls, start.model, loss_func=loss_func, metrics=metrics, opt_func=opt_func, lr=lr, cbs=cbs,
