@@ -9,6 +9,7 @@ __all__ = ['TABLES', 'Columns', 'is_table']
 
 # %% ../../nbs/31b_data.columns.ipynb #0023cc21
 import re
+from collections import Counter
 from dataclasses import dataclass
 from ..base.checks import brief, listed
 
@@ -96,7 +97,7 @@ class Columns:
 def _check_different(names):
     "Raise if a name comes twice"
     if len(set(names))==len(names): return
-    twice = next(o for o in names if names.count(o)>1)
+    twice = next(o for o,n in Counter(names).items() if n>1)
     raise ValueError(f'columns: expected different names, got {brief(twice)} twice')
 
 # %% ../../nbs/31b_data.columns.ipynb #1d46becc

@@ -235,8 +235,10 @@ class NumberReader:
             if None in a: self.source.fail('a number, ? or NaN', fields[a.index(None)], line)
             a = np.array(a)
         b = to_float32(a)
-        for i in np.isinf(b).nonzero()[0]:
-            if _decimal.fullmatch(o := text.split(b',')[i].strip()):
+        big = np.isinf(b).nonzero()[0]
+        fields = text.split(b',') if len(big) else []
+        for i in big:
+            if _decimal.fullmatch(o := fields[i].strip()):
                 self.source.fail(f'a value {FLOAT32}', o, line)
         if self.missing is None and np.isnan(b).any(): self.missing = line
         return a
