@@ -14,6 +14,7 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 from ..base.checks import check_rate,check_whole,one_line
+from ..models.ensemble import Ensemble,disagreement,networks_of
 from ..models.layers import count_parameters
 from ..processing.conformal import predict_sets
 from ..processing.preprocess import Preprocess
@@ -145,6 +146,20 @@ def predict_set(self:Predictor,
     "Sets that hold the truth with probability 1 - `alpha` or more; `learn.calibrate_sets()` makes them possible"
     return predict_sets(self.task, self.scores(X, bs), alpha, per_class)
 
+# %% ../../nbs/40_runtime.predictor.ipynb #7f20be94
+@patch
+def disagreement(self:Predictor,
+    X, # series, in any form that `check_series` takes
+    bs:int=64, # series at a time
+) -> np.ndarray: # (samples,), in nats; of a regression as its values, in their units
+    "How far the networks of an ensemble are apart: see [`disagreement`](models.ensemble.html#disagreement)"
+    if not isinstance(self.model, Ensemble):
+        raise TypeError('disagreement: expected an Ensemble, as ts_learner makes with n_networks=5, '
+                        f'got one {type(self.model).__name__}')
+    scores,task = self._run(self.model.member_scores, X, bs),self.task # (samples, networks, outputs)
+    res = disagreement(scores, task.activation_name).numpy()
+    return res if task.vocab is not None else (res*np.atleast_1d(task.std)).reshape(-1, *task.std.shape)
+
 # %% ../../nbs/40_runtime.predictor.ipynb #d14093cb
 def _names(names, most=50):
     "The first `most` names with commas between"
@@ -161,8 +176,9 @@ def _trained(training, lengths):
 @patch
 def facts(self:Predictor) -> dict: # names and texts
     "Facts to know of a model before using it"
-    args = getattr(self.model, 'init_args', {})
-    res = dict(architecture=type(self.model).__name__, arguments=', '.join(f'{k}={v!r}' for k,v in args.items()),
+    networks,args = networks_of(self.model),getattr(self.model, 'init_args', {})
+    several = f' x {len(networks)}' if len(networks)>1 else ''
+    res = dict(architecture=type(networks[0]).__name__+several, arguments=', '.join(f'{k}={v!r}' for k,v in args.items()),
                parameters=f'{count_parameters(self.model):,}', task=self.task.name,
                preprocessing=self.preprocess.extra_repr())
     res[self.task.noun] = _names(self.task.output_names())
