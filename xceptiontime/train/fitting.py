@@ -24,7 +24,8 @@ from torch import nn
 from ..base.checks import brief
 from ..data.dataset import TSLengths
 from ..data.loaders import TSDataLoaders
-from .callbacks import KeepFinite,ProgressOrLines,Run,check_mixing
+from ..models.ensemble import Ensemble
+from .callbacks import KeepFinite,MeanAfterLoss,ProgressOrLines,Run,check_mixing
 from .metrics import task_loss,task_metrics
 
 # %% ../../nbs/50a_train.fitting.ipynb #e0b1b96c
@@ -55,6 +56,7 @@ class TSLearner(Learner):
             self.remove_cb(ProgressCallback)
             self.add_cb(ProgressOrLines())
         if default_cbs: self.add_cb(KeepFinite())
+        if isinstance(model, Ensemble): self.add_cb(MeanAfterLoss())
 
     def _split(self, b):
         n = 1 + (len(b)>1 and isinstance(b[1], TSLengths))
