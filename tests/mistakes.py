@@ -40,6 +40,23 @@ def cut(folder, name):
     f.write_bytes(f.read_bytes()[:-50])
     return folder
 
+def flip(folder, name):
+    "The model folder with the last bit of a file turned over"
+    f = Path(folder)/name
+    data = f.read_bytes()
+    f.write_bytes(data[:-1]+bytes([data[-1]^1]))
+    return folder
+
+def grow(folder, name):
+    "The model folder with a file of a terabyte, which takes no room"
+    os.truncate(Path(folder)/name, 2**40)
+    return folder
+
+def diverged(predictor):
+    "The predictor with a weight that is no number"
+    predictor.model.head[-2].bias.data[0] = float('nan')
+    return predictor
+
 def written(name, text):
     "The name of a new file that holds `text`"
     Path(name).write_text(text)
@@ -514,6 +531,19 @@ FileNotFoundError: ... expected config.json in the model folder
 # weights cut short
 Predictor.from_pretrained(cut(folder, 'model.safetensors'))
 ValueError: ... expected a whole safetensors file
+
+# one bit of the weights turned over, or the weights of another training
+Predictor.from_pretrained(flip(folder, 'model.safetensors'))
+ValueError: ... expected the weights that config.json was written with, by its fingerprint, got others; if these are the
+    right ones, delete the line 'fingerprint' of config.json
+
+# a file of weights that is far too large
+Predictor.from_pretrained(grow(folder, 'model.safetensors'))
+ValueError: ... bytes, as config.json says, got 1099511627776
+
+# the network of a training that diverged
+diverged(Predictor.from_pretrained(folder)).save_pretrained('new')
+ValueError: ... got NaN or infinity; a training that diverges leaves that, a lower learning rate helps
 
 # settings cut short
 Predictor.from_pretrained(cut(folder, 'config.json'))

@@ -25,8 +25,8 @@ from .splits import check_splits,get_splits
 from .tables import as_pandas,read_table
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
-from ..processing.series import (as_numbers,channel_names,check_channels,check_resolution,
-    check_series,is_frame,series_list,warn_turned)
+from xceptiontime.processing.series import (channel_names,check_channels,check_resolution,check_series,is_frame,
+    raw_series,warn_turned)
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.infer import class_weights,infer_task
 
@@ -46,12 +46,6 @@ def _check_count(y, n):
         raise TypeError(f'y: expected an array or a list of targets, got {brief(type(y).__name__)}')
     if len(y)!=n:
         raise ValueError(f'y: expected {n} targets for as many series, got {len(y)}')
-
-def _check_resolution(X):
-    "Raise where series, as they came, hold values that float32 can't tell apart"
-    if isinstance(X, Windows): return
-    X = series_list(X)
-    check_resolution([as_numbers(x) for x in X] if isinstance(X, (list,tuple)) else as_numbers(X))
 
 def _targets(y, n):
     "Targets as `as_targets` returns them, one for each of `n` series"
@@ -194,9 +188,9 @@ class TSDataLoaders(DataLoaders):
         "One loader for each split: the first is shuffled in training, the rest are in order"
         channels = channel_names(X) if channels is None else channels
         turn = '[x.T for x in X]' if isinstance(X, (list,tuple)) else 'X.transpose(0, 2, 1)'
-        raw = X
+        raw = X if isinstance(X, Windows) else raw_series(X)
         X,lengths = _series(raw)
-        _check_resolution(raw)
+        if not isinstance(raw, Windows): check_resolution(raw)
         if channels is None and not isinstance(X, Windows): warn_turned(*X.shape[1:], turn, rate)
         if not len(X):
             raise ValueError(f'X: expected 1 or more series, got shape {X.shape}')

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from ..base.checks import brief, one_line
 from ..base.files import whole_file
-from ..processing.series import as_numbers, check_resolution, series_list
+from ..processing.series import check_resolution, raw_series
 from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
     parse_time, to_float32)
 
@@ -207,8 +207,7 @@ def _as_series(X):
                          f'got {got}')
     if isinstance(X, np.ndarray) and X.dtype!=object and X.ndim==2:
         X = X[:,None] # (samples, 1, length)
-    X = [as_numbers(x, f'X[{i}]') for i,x in enumerate(series_list(X))]
-    X = [x[None] if x.ndim==1 else x for x in X] # (channels, length_i) each
+    X = [x[None] if x.ndim==1 else x for x in raw_series(X)] # (channels, length_i) each
     if not X: fail('none')
     raw = list(X)
     for i,x in enumerate(X):
