@@ -152,3 +152,39 @@ def test_wrong_numbers(bad):
 def test_one_is_the_network_itself():
     assert isinstance(learner(n=1).model, XceptionTime)
     assert inspect.signature(ts_learner).parameters['n_networks'].default is None
+
+def test_folder(trained, tmp_path):
+    "One folder: opened, gone on from with the same classes and with others, and by other numbers of networks"
+    folder = tmp_path/'m'
+    trained.save_pretrained(folder)
+    opened = Predictor.from_pretrained(folder)
+    assert torch.equal(torch.as_tensor(opened.predict_proba(X)), trained.get_X_preds(X)[0])
+    assert 'XceptionTime x 3' in opened.facts()['architecture']
+    on = ts_learner(loaders(), pretrained=folder)
+    assert torch.equal(on.get_X_preds(X)[0], trained.get_X_preds(X)[0])
+    with pytest.raises(ValueError, match='n_networks: expected None or 3, as the pretrained model has, got 5'):
+        ts_learner(loaders(), pretrained=folder, n_networks=5)
+    other = ts_learner(loaders('regression'), pretrained=folder)
+    assert other.model.activation is None and len(networks_of(other.model))==3
+    for a,b in zip(networks_of(other.model), networks_of(trained.model)):
+        assert torch.equal(a.block.xception[0].convs[0][0].weight, b.block.xception[0].convs[0][0].weight)
+    assert np.isfinite(fit(other, 1).recorder.values[-1][0])
+
+def test_from_one_network(tmp_path):
+    "Copies of its body, each with a head of its own; with its own classes there is nothing to copy for"
+    one = fit(learner(n=None), 1)
+    one.save_pretrained(tmp_path/'m')
+    several = ts_learner(loaders('multilabel'), pretrained=tmp_path/'m', n_networks=2, seed=0)
+    a,b = networks_of(several.model)
+    assert torch.equal(a.block.xception[0].convs[0][0].weight, b.block.xception[0].convs[0][0].weight)
+    assert not torch.equal(a.head[3].weight, b.head[3].weight) and several.model.activation=='sigmoid'
+    with pytest.raises(ValueError, match='n_networks: expected None or 1'):
+        ts_learner(loaders(), pretrained=tmp_path/'m', n_networks=2)
+
+def test_of_unequal_lengths():
+    ragged = [x[:,:12+i%12] for i,x in enumerate(X)]
+    dls = TSDataLoaders.from_arrays(ragged, TARGETS['classification'], SPLITS, bs=8, seed=0)
+    learn = ts_learner(dls, nf=1, n_networks=2, seed=0)
+    with learn.no_bar(): fit(learn, 1)
+    probs = learn.get_X_preds(ragged)[0]
+    torch.testing.assert_close(torch.cat([learn.get_X_preds([x])[0] for x in ragged]), probs, rtol=1e-5, atol=1e-5)

@@ -12,6 +12,7 @@ import math
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn.functional import logsigmoid
 from fastcore.basics import patch
 from .layers import Module
 from .masks import is_traced
@@ -23,11 +24,11 @@ def mean_scores(
     scores:torch.Tensor, # of each network (batch, networks, outputs)
     activation:str|None, # one of `ACTIVATIONS`: what makes probabilities of scores
 ) -> torch.Tensor: # (batch, outputs)
-    "Scores whose probabilities are the mean of the networks' probabilities; without an activation their mean"
+    "Scores whose probabilities are the mean of those of the networks; without an activation the mean"
     n = math.log(scores.shape[1])
     if activation=='softmax': return scores.log_softmax(2).logsumexp(1) - n # (batch, outputs)
     if activation is None: return scores.mean(1)
-    yes,no = nn.functional.logsigmoid(scores),nn.functional.logsigmoid(-scores)
+    yes,no = logsigmoid(scores),logsigmoid(-scores)
     return yes.logsumexp(1) - no.logsumexp(1) # (batch, outputs)
 
 # %% ../../nbs/13a_models.ensemble.ipynb #cd581f24
@@ -39,7 +40,7 @@ def disagreement(
     if activation is None: return scores.std(1, correction=0) # (batch, outputs)
     mean = mean_scores(scores, activation)[:,None] # (batch, 1, outputs)
     if activation=='softmax': logs = [(scores.log_softmax(2), mean.log_softmax(2))]
-    else: logs = [(nn.functional.logsigmoid(s*scores), nn.functional.logsigmoid(s*mean)) for s in (1,-1)]
+    else: logs = [(logsigmoid(s*scores), logsigmoid(s*mean)) for s in (1,-1)]
     return sum((own.exp()*(own-all_)).sum(2).mean(1) for own,all_ in logs).clamp(min=0) # (batch,)
 
 # %% ../../nbs/13a_models.ensemble.ipynb #2c1fb44e
@@ -51,13 +52,14 @@ def _stacked(networks, of): # a dictionary
 def in_groups(
     networks, # of one architecture
     x:torch.Tensor, # series (batch, channels, length)
-    lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
+    lengths:torch.Tensor|None=None, # steps of each series before padding (batch,)
 ) -> torch.Tensor: # (batch, networks, outputs)
-    "The scores of all networks in one pass: `vmap` makes each convolution one in groups, a group for each network"
+    "The scores of all networks in one pass, in which `vmap` gives each convolution a group a network"
     params = _stacked(networks, nn.Module.named_parameters) # (networks, ..) each
     buffers = _stacked(networks, nn.Module.named_buffers) # running statistics move in training
     def one(params, buffers): return functional_call(networks[0], (params, buffers), (x, lengths))
-    scores = torch.vmap(one, out_dims=1, randomness='different')(params, buffers) # (batch, networks, outputs)
+    all_at_once = torch.vmap(one, out_dims=1, randomness='different')
+    scores = all_at_once(params, buffers) # (batch, networks, outputs)
     if networks[0].training:
         own = [t for net in networks for t in net.buffers()]
         moved = [t for i in range(len(networks)) for t in (b[i] for b in buffers.values())]
@@ -94,7 +96,7 @@ class Ensemble(Module):
 
     def forward(self,
         x:torch.Tensor, # series (batch, channels, length), in the dtype of the weights
-        lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
+        lengths:torch.Tensor|None=None, # steps of each series before padding (batch,)
     ) -> torch.Tensor: # scores (batch, outputs); in training (batch, networks, outputs)
         scores = self.member_scores(x, lengths)
         return scores if self.training else mean_scores(scores, self.activation)
@@ -103,7 +105,7 @@ class Ensemble(Module):
 @patch
 def forward_features(self:Ensemble,
     x:torch.Tensor, # series (batch, channels, length), as `forward` takes them
-    lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
+    lengths:torch.Tensor|None=None, # steps of each series before padding (batch,)
 ) -> torch.Tensor: # (batch, networks x features)
     "The features of all networks, one network after another"
     return torch.cat([net.forward_features(x, lengths) for net in self.networks], 1)

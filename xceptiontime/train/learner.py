@@ -258,10 +258,11 @@ def series_of(self:TSLearner,
 # %% ../../nbs/50_train.learner.ipynb #024dd06d
 @patch
 def save_pretrained(self:TSLearner,
-    folder # a new or empty folder, or a model folder to replace
+    folder, # a new or empty folder, or a model folder to replace
+    force:bool=False, # or any other folder, whose files stay?
 ):
     "Write a model folder, `config.json` and `model.safetensors`, for `Predictor.from_pretrained`"
-    return self.predictor().save_pretrained(folder)
+    return self.predictor().save_pretrained(folder, force)
 
 # %% ../../nbs/50_train.learner.ipynb #b0c666a7
 @patch
