@@ -144,6 +144,10 @@ ValueError: ... the first in series 37, channel 1, step 3
 learn.get_X_preds(with_value(X, np.nan))
 ValueError: ... got 1 values that are NaN in 1 of 40 series
 
+# a series without a value
+predictor.predict(np.where(np.arange(40)[:,None,None]==7, np.nan, X))
+ValueError: X: expected a value in each series, got 1 of 40 series without any, the first is series 7
+
 # infinity
 load(with_value(X, -np.inf), y, splits)
 ValueError: ... infinite or too large for float32
@@ -620,6 +624,15 @@ UserWarning: columns: expected measurements, got another whole number in each of
 # a recording with a label a row
 from_frame(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity')
 UserWarning: X: expected a series in each row, got 50 rows of 3 steps, in which a label stays for 25 rows on end
+
+# windows that end in a gap
+sliding_windows(np.where(np.arange(50)==19, np.nan, X[0]), 10)
+UserWarning: recordings: 1 of 5 windows end in NaN in all channels, the first is window 1; within a recording it is
+    missing data, but at the end of an array it is taken for padding. lazy=True and from_recordings know the difference
+
+# a recording without a value
+sliding_windows([X[0], X[1]*np.nan], 10)
+ValueError: recordings[1]: expected a value at some sample, got NaN alone
 
 # windows longer than every recording
 sliding_windows([X[0]], 51)

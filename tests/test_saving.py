@@ -1,11 +1,15 @@
 "Model folders while others write, after flipped bits, on a full disk, for other users: old, new, or an error"
-import hashlib, json, os, resource, shutil, stat, subprocess, sys, threading
+import hashlib, json, os, re, resource, shutil, stat, subprocess, sys, tempfile, threading
 from pathlib import Path
 import numpy as np, pytest, torch
+from xceptiontime.base.files import whole_file
+from xceptiontime.cli import main
+from xceptiontime.data.ts import write_ts
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
 from xceptiontime.processing.tasks import Classification
 from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.export import export_onnx, export_program
 
 X = np.random.default_rng(0).normal(size=(3,1,20)).astype(np.float32)
 first = Path(__file__).parent/'fixtures'/'format1'
@@ -228,3 +232,155 @@ def test_weights_larger_than_memory(tmp_path):
     with open(folder/'model.safetensors', 'r+b') as f: f.truncate(2**42)
     with pytest.raises(ValueError, match='expected weights that memory has room for, got 4398046511104 bytes'):
         answer(folder)
+
+# full disks, folders for reading only, other users
+
+FULL = pytest.mark.skipif(not hasattr(resource, 'RLIMIT_FSIZE'), reason='no limit of the size of files')
+
+class Full:
+    "No file may be longer than so many bytes, as on a disk that is nearly full"
+    def __init__(self, size): self.size = size
+    def __enter__(self):
+        self.limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.limits[1]))
+    def __exit__(self, *args): resource.setrlimit(resource.RLIMIT_FSIZE, self.limits)
+
+TOLD = 'expected room and leave to write {}, got an error .File too large.; what stood there before is kept'
+
+def write_onnx(path): return export_onnx(a, path)
+def write_program(path): return export_program(a, path)
+def write_series(path): return write_ts(path, np.zeros((5,1,2000)))
+
+@FULL
+@pytest.mark.parametrize('there', [False,True])
+def test_full_disk(tmp_path, there):
+    "One sentence with the folder's name, and what was there stays as it was"
+    folder = tmp_path/'m'
+    if there: a.save_pretrained(folder)
+    before = files(folder) if there else None
+    named = 'model.safetensors' if there else 'm'
+    with pytest.raises(OSError, match=TOLD.format(named)), Full(5000): b.save_pretrained(folder)
+    if there: assert files(folder)==before and answer(folder)=='old'
+    assert os.listdir(tmp_path)==['m']*there
+
+@FULL
+def test_full_disk_of_a_table(tmp_path):
+    (tmp_path/'a.ts').write_text('before')
+    with pytest.raises(OSError, match=TOLD.format('a.ts')), Full(5000): write_series(tmp_path/'a.ts')
+    assert files(tmp_path)=={'a.ts': b'before'}
+
+@FULL
+@pytest.mark.slow
+@pytest.mark.parametrize('write,name', [(write_onnx,'a.onnx'), (write_program,'a.pt2')])
+def test_full_disk_of_an_export(tmp_path, write, name):
+    (tmp_path/name).write_text('before')
+    with pytest.raises(OSError, match=TOLD.format(name)), Full(5000): write(tmp_path/name)
+    assert files(tmp_path)=={name: b'before'}
+
+@pytest.fixture(params=[0o022,0o077,0o002])
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+def rights(path): return stat.S_IMODE(path.stat().st_mode)
+
+@pytest.mark.skipif(os.name=='nt', reason='no umask')
+@pytest.mark.parametrize('made', [False,True])
+def test_umask_decides_who_reads(tmp_path, umask, made):
+    folder = tmp_path/'m'
+    if made: folder.mkdir()
+    for model in (a,b): # new, then replaced
+        model.save_pretrained(folder)
+        assert {rights(f) for f in folder.iterdir()}=={0o666&~umask}
+        if not made: assert rights(folder)==0o777&~umask
+    write_series(tmp_path/'a.ts')
+    with whole_file(tmp_path/'a.pt') as tmp: torch.save({}, tmp)
+    with whole_file(tmp_path/'a.npy') as tmp: np.save(tmp, X)
+    assert {rights(f) for f in tmp_path.glob('a.*')}=={0o666&~umask}
+
+@pytest.mark.slow
+@pytest.mark.parametrize('write,name', [(write_onnx,'a.onnx'), (write_program,'a.pt2')])
+def test_umask_of_an_export(tmp_path, umask, write, name): assert rights(write(tmp_path/name))==0o666&~umask
+
+def no_leave(*args, **kw): raise PermissionError(30, 'Read-only file system', str(args[0]))
+
+def test_asked_first(tmp_path, monkeypatch, capsys):
+    "A place that cannot be written is told before the file is even read"
+    monkeypatch.setattr(Path, 'write_bytes', no_leave)
+    calls = [('train', tmp_path/'missing.ts', '--out', tmp_path/'m'), ('demo', '--out', tmp_path/'m'),
+             ('predict', tmp_path/'missing', tmp_path/'missing.ts', '--out', tmp_path/'m'),
+             ('export', tmp_path/'missing', '--onnx', tmp_path/'m'),
+             ('bench', '--sets', 'GunPoint', '--out', tmp_path/'m')]
+    for args in calls:
+        assert main(list(map(str, args)))==2, args
+        said = capsys.readouterr().err
+        assert 'm: expected room and leave to write m, got an error (Read-only file system)' in said, said
+        assert len(said.splitlines())==1
+    assert not list(tmp_path.iterdir())
+
+@pytest.mark.skipif(not Path('/sys/kernel').is_dir(), reason='no place that nobody may write')
+def test_asked_where_nobody_may_write(capsys):
+    for out in ('/sys/kernel/m','/proc/m/m'):
+        assert main(['demo','--out',out])==2
+        assert 'expected room and leave to write m, got an error' in capsys.readouterr().err
+
+def npz(tmp_path):
+    "A file of few short series"
+    rng = np.random.default_rng(0)
+    y = np.arange(24)%2
+    np.savez(tmp_path/'a.npz', X=rng.normal(size=(24,1,12))+3*y[:,None,None], y=np.array(['no','yes'])[y])
+    return tmp_path/'a.npz'
+
+def train(tmp_path, *more):
+    return main(['train', str(npz(tmp_path)), '--epochs', '1', '--out', str(tmp_path/'m'), *map(str, more)])
+
+def test_what_was_trained_goes_elsewhere(tmp_path, monkeypatch, capsys):
+    "Where the disk fills while it is trained, the model goes to a place that is named, and 2 is returned"
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path/'tmp'))
+    (tmp_path/'tmp').mkdir()
+    a.save_pretrained(tmp_path/'m')
+    before,save = files(tmp_path/'m'),Predictor.save_pretrained
+    def full(self, folder, *args, **kw):
+        if Path(folder)!=tmp_path/'m': return save(self, folder, *args, **kw)
+        with Full(5000): return save(self, folder, *args, **kw)
+    monkeypatch.setattr(Predictor, 'save_pretrained', full)
+    assert train(tmp_path, '--force', '--resume')==2
+    out,err = capsys.readouterr()
+    spare = Path(re.search(r'kept; the model is in (\S+)\n', err)[1])
+    assert len(err.splitlines())==1 and f'model folder      {spare}' in out and 'accuracy' in out
+    assert spare.parent.parent==tmp_path/'tmp' and Predictor.from_pretrained(spare).task.vocab.tolist()==['no','yes']
+    assert files(tmp_path/'m')==before and (tmp_path/'m.checkpoint').is_dir()
+
+def test_saved_before_anything_is_printed(tmp_path, monkeypatch):
+    def broken(*args): raise ValueError('no report')
+    monkeypatch.setattr('xceptiontime.cli.report', broken)
+    assert train(tmp_path)==2
+    assert Predictor.from_pretrained(tmp_path/'m').task.vocab.tolist()==['no','yes']
+
+@pytest.mark.parametrize('force', [(), ('--force',)])
+def test_a_diverged_run_is_not_saved(tmp_path, monkeypatch, capsys, force):
+    "The command says so, and a good model that was there stays"
+    from xceptiontime.train.learner import TSLearner
+    if force: a.save_pretrained(tmp_path/'m')
+    make = TSLearner.predictor
+    def diverged(self):
+        p = make(self)
+        p.model.head[1][1].running_var[0] = float('inf')
+        return p
+    monkeypatch.setattr(TSLearner, 'predictor', diverged)
+    assert train(tmp_path, *force)==2
+    out,err = capsys.readouterr()
+    assert 'a training that diverges leaves that, a lower learning rate helps' in err and len(err.splitlines())==1
+    assert 'model folder' not in out
+    if force: assert answer(tmp_path/'m')=='old'
+    else: assert not (tmp_path/'m').exists()
+
+@pytest.mark.slow
+def test_lr_10(tmp_path, capsys):
+    "Whatever a training with far too large steps leaves is opened, or not written"
+    for lr in (10,100,1e4):
+        code = main(['train', str(npz(tmp_path)), '--epochs', '5', '--lr', str(lr), '--out', str(tmp_path/f'{lr}')])
+        assert code==(0 if (tmp_path/f'{lr}').exists() else 2)
+        if code==0: Predictor.from_pretrained(tmp_path/f'{lr}')
+    capsys.readouterr()

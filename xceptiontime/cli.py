@@ -16,7 +16,7 @@ import numpy as np
 from .arguments import (MODEL, Arg, command, count, force, get_parser, names, positive, seed,
     series_file, span, table, training)
 from .base.checks import brief,listed
-from .base.files import whole_file
+from .base.files import check_writable,whole_file
 from .data.formats import read_series
 from .data.numbers import parse_number
 from .data.columns import TABLES,Columns,is_table
@@ -103,11 +103,11 @@ def _check_out(out, overwrite, name='--out', folder=False):
                               '--force replaces it')
     if folder and out.exists() and not out.is_dir():
         raise NotADirectoryError(f'{name}: expected a folder, or none yet, got the file {out}')
-    if folder: return
-    if out.is_dir():
+    if not folder and out.is_dir():
         raise IsADirectoryError(f'{name}: expected a file to write, got the folder {out}')
-    if not out.absolute().parent.is_dir():
+    if not folder and not out.absolute().parent.is_dir():
         raise FileNotFoundError(f'{name}: expected a file in a folder that exists, got {out}')
+    check_writable(out)
 
 # %% ../nbs/80_cli.ipynb #772c8e93
 def _training():

@@ -23,21 +23,14 @@ from .columns import Columns
 from .sets import read_files
 from .splits import check_splits,get_splits
 from .tables import as_pandas,read_table
-from .windows import Windows,sliding_windows
+from .windows import Windows,series_or_windows,sliding_windows
 from ..processing.preprocess import Preprocess
-from xceptiontime.processing.series import (channel_names,check_channels,check_resolution,check_series,is_frame,
+from xceptiontime.processing.series import (channel_names,check_channels,check_resolution,is_frame,
     raw_series,warn_turned)
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.infer import class_weights,infer_task
 
 # %% ../../nbs/38_data.loaders.ipynb #0945cc6c
-def _series(X, c_in=None):
-    "Series and lengths as `check_series` returns them; `Windows` have the right form as they are"
-    if not isinstance(X, Windows): return check_series(X, c_in=c_in)
-    if c_in not in (None, X.shape[1]):
-        raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]}')
-    return X,None
-
 def _check_count(y, n):
     "Raise unless there is a target for each of `n` series"
     if y is None:
@@ -189,7 +182,7 @@ class TSDataLoaders(DataLoaders):
         channels = channel_names(X) if channels is None else channels
         turn = '[x.T for x in X]' if isinstance(X, (list,tuple)) else 'X.transpose(0, 2, 1)'
         raw = X if isinstance(X, Windows) else raw_series(X)
-        X,lengths = _series(raw)
+        X,lengths = series_or_windows(raw)
         if not isinstance(raw, Windows): check_resolution(raw)
         if channels is None and not isinstance(X, Windows): warn_turned(*X.shape[1:], turn, rate)
         if not len(X):
@@ -259,7 +252,7 @@ def _new_dl(dl, own, X, y, bs, **kwargs):
     "A loader like `dl` of new series, checked and encoded as those of the dataset `own`"
     if bs is None: bs = dl.bs
     if isinstance(X, TSDataset): return dl.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
-    X,lengths = _series(X, own.preprocess.c_in)
+    X,lengths = series_or_windows(X, own.preprocess.c_in)
     own.preprocess.check(X, lengths)
     if y is not None: _check_count(y, len(X))
     codes = None if y is None else own.task.encode(y)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.meta import delegates
 from ..base.checks import brief
-from ..processing.series import as_numbers, series_list
+from ..processing.series import as_numbers, series_end, series_list
 from ..processing.targets import is_missing
 from .columns import Columns
 from .csv import CSVRows, csv_names, csv_rows
@@ -26,17 +26,18 @@ from .numbers import FLOAT32, Source, first_overflow, narrowed, parse_time, to_f
 
 # %% ../../nbs/32_data.tables.ipynb #e606cc8d
 def rows_to_series(
-    V:np.ndarray, # float32 (samples, channels, steps)
-    source:Source, # where the rows come from, for errors
-): # float32 (samples, channels, length), or a list of (channels, length_i)
-    "Cut off the steps at the end of a series which are NaN in all channels: they only fill it up"
-    if not np.isnan(V[:,:,-1]).any(): return V
-    ok = ~np.isnan(V).all(1) # (samples, steps)
-    lens = np.where(ok.any(1), ok.shape[1]-ok[:,::-1].argmax(1), 0) # (samples,)
+    X, # series: (samples, channels, steps), or a list of (channels, steps_i)
+    source:Source, # where they come from, for errors
+    rows:list|None=None, # the row of each that an error names; its number if None
+): # (samples, channels, length), or a list of (channels, length_i)
+    "Cut off padding: the steps at the end of a series which are NaN in all channels"
+    if isinstance(X, np.ndarray) and not np.isnan(X[:,:,-1]).all(1).any(): return X
+    lens = np.array([series_end(x) for x in X]) # (samples,)
     if not lens.all():
-        source.fail('a series with at least one value', 'missing values only', row=lens.argmin())
-    if lens.min()==lens.max(): return V[:,:,:lens[0]].copy() # (samples, channels, length)
-    return [v[:,:n].copy() for v,n in zip(V, lens)] # (channels, length_i) each
+        i = lens.argmin()
+        source.fail('a series with at least one value', 'missing values only', row=i if rows is None else rows[i])
+    if (lens==lens[0]).all(): return np.stack([x[:,:lens[0]] for x in X]) # (samples, channels, length)
+    return [x[:,:n].copy() for x,n in zip(X, lens)] # (channels, length_i) each
 
 # %% ../../nbs/32_data.tables.ipynb #a01f5a68
 def _order(times, source):
@@ -70,7 +71,7 @@ def long_to_series(
                 source.fail('one row a time within a series (where ids repeat, id= takes several columns)',
                     f'{times[t]} twice', row=again)
     X = [np.ascontiguousarray(V[o].T) for o in members] # (channels, length_i) each
-    return (np.stack(X) if len({x.shape for x in X})==1 else X), members
+    return rows_to_series(X, source, [o[0] for o in members]), members
 
 # %% ../../nbs/32_data.tables.ipynb #217ece73
 class Table(NamedTuple):
@@ -128,7 +129,7 @@ def _as_table(rows, columns, groups):
     if groups is not None: each['group'] = [str(o) for o in rows.keys(groups)]
     names = columns.channels(rows.names)
     if getattr(rows, 'series', None) is not None:
-        X = rows.series
+        X = rows_to_series(rows.series, rows.source)
         if len(rows.names)==len(X[0]): names = [str(o) for o in rows.names]
     elif columns.id is None: X = rows_to_series(rows.values[:,None], rows.source)
     else:
@@ -170,7 +171,7 @@ class _FrameRows:
         for i,x in enumerate(X):
             if x.ndim==2 and x.size and len(x)==len(X[0]): continue
             self.source.fail(f'a series of {len(X[0])} channels', f'shape {x.shape}', row=i)
-        return np.stack(X) if len({x.shape for x in X})==1 else X
+        return X
 
     def _read(self):
         "All columns of values"

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from ..base.checks import brief,check_whole,listed
 from ..data.dataset import series_axes
 from ..processing.preprocess import cropped
-from ..processing.series import check_series
 from ..models.ensemble import networks_of
+from ..processing.series import check_series,series_list
 from ..runtime.predictor import Predictor,evaluating
 
 # %% ../../nbs/60_explain.attribution.ipynb #538f97bc
@@ -195,8 +195,16 @@ def attribute(
         explain = partial(_of_methods[method], bs=bs, **options)
         for i,(x,t) in enumerate(zip(xs, targets)):
             res.append(_one(pred, x if lengths is None else x[:,:lengths[i]], explain, t, baseline))
-    if lengths is not None: return [a.reshape(np.shape(x)) for a,x in zip(res, X)]
-    return np.reshape(res, xs.shape if isinstance(X, (list,tuple)) else np.shape(X)).astype(np.float32)
+    return _like(X, res)
+
+def _like(X, res):
+    "Attributions (channels, length_i) in the form of `X`, 0 in padding"
+    X = series_list(X)
+    lists = isinstance(X, (list,tuple)) and np.ndim(X[0])>0
+    steps = [np.shape(x)[-1] for x in X] if lists else [np.shape(X)[-1]]*len(res) # with padding
+    res = [np.pad(a, ((0,0), (0,n-a.shape[1]))) for a,n in zip(res, steps)] # (channels, steps_i) each
+    if len(set(steps))>1: return [a.reshape(np.shape(x)) for a,x in zip(res, X)]
+    return np.reshape(res, np.shape(res) if lists else np.shape(X)).astype(np.float32)
 
 def _options(method, given):
     "The options that were given, if they are such of `method`; without the baseline, which is one of each series"
@@ -226,14 +234,14 @@ def plot_attribution(
     check_whole(max_n=max_n)
     n,c = min(len(xs), max_n),xs.shape[1]
     az,_ = check_series(attribution, name='attribution')
-    if az.shape!=xs.shape:
+    if len(az)!=len(xs) or az.shape[1]!=c or az.shape[2]<xs.shape[2]: # it may be padded as X was
         raise ValueError(f'attribution: expected the shape of X, {xs.shape}, got {az.shape}')
     names = range(c) if names is None else names
     if len(names)!=c:
         raise ValueError(f'names: expected one for each of {c} channels, got {len(names)}')
     if titles is not None and len(titles)<n:
         raise ValueError(f'titles: expected one for each of {n} series, got {len(titles)}')
-    axs = axes_for(n, ax, figsize=figsize or (9, min(12, 1+n**.5*(.6+.5*c))))
+    axs,_ = axes_for(n, ax, figsize=figsize or (9, min(12, 1+n**.5*(.6+.5*c))))
     for i,ax in enumerate(axs):
         steps = slice(None if lengths is None else lengths[i])
         _draw(ax, xs[i,:,steps], az[i,:,steps], cmap)
@@ -244,13 +252,14 @@ def plot_attribution(
 def axes_for(
     n:int, # series to draw
     ax=None, # axes, or a list of them; a new grid if None
-    **kwargs # of the grid: see `series_axes`
-) -> list:
-    "Axes for `n` series: the first of those given, or a new grid"
-    axs = list(series_axes(n, **kwargs) if ax is None else np.ravel(ax))
+    **kwargs # of the grid, and of lines: see `series_axes`
+) -> tuple: # a list of axes; the keywords of lines
+    "`series_axes` of which there is one for each of `n` series, or it raises"
+    axs,kwargs = series_axes(n, ax, **kwargs)
+    axs = list(np.ravel(axs))
     if len(axs)<n:
         raise ValueError(f'ax: expected axes for {n} series, got {len(axs)}')
-    return axs[:n]
+    return axs[:n],kwargs
 
 def _rows(x):
     "Series (channels, length) on one scale, each around its own row: 0, -1, -2 .."

@@ -243,7 +243,7 @@ def _put(folder, text, data):
     weights,spare = folder/'model.safetensors',_spare(folder, fingerprint(data))
     with one_writer(folder):
         first = spare if weights.exists() else weights
-        with whole_file(first) as tmp: tmp.write_bytes(data)
+        with whole_file(first, told=weights) as tmp: tmp.write_bytes(data)
         with whole_file(folder/'config.json') as tmp: tmp.write_text(text, encoding='utf-8')
         if first==spare: os.replace(spare, weights)
         for left in folder.glob('.model-*.safetensors'): left.unlink(missing_ok=True) # by one that was killed
@@ -295,7 +295,7 @@ def _read_state(folder, known, expected):
     "The weights with the fingerprint `known`: beside their place, as long as they have not taken it, or there"
     if known is not None:
         spare = _spare(folder, known)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError): # it has just taken its place
             if spare.is_file() and not spare.is_symlink(): return read_weights(spare, expected, known)
     return read_weights(folder/'model.safetensors', expected, known)
 

@@ -15,10 +15,11 @@ from fastcore.basics import patch
 from torch import nn
 from ..base.checks import check_rate,check_whole,one_line
 from ..models.ensemble import Ensemble,disagreement,networks_of
+from ..data.windows import series_or_windows
 from ..models.layers import count_parameters
 from ..processing.conformal import predict_sets
 from ..processing.preprocess import Preprocess
-from ..processing.series import check_channels,check_series
+from ..processing.series import check_channels
 
 # %% ../../nbs/40_runtime.predictor.ipynb #81e1ca71
 class Predictor:
@@ -83,7 +84,7 @@ def _inputs(self:Predictor, X, lengths, idx):
 def _run(self:Predictor, f, X, bs):
     "The outputs of `f`, the network or a part of it, for all series: (samples, numbers), on the CPU"
     check_whole(bs=bs)
-    X,lengths = check_series(X, c_in=self.preprocess.c_in) # (samples, c_in, length); (samples,) or None
+    X,lengths = series_or_windows(X, self.preprocess.c_in) # (samples, c_in, length); (samples,) or None
     self.preprocess.check(X, lengths)
     order = np.arange(len(X)) if lengths is None else np.argsort(lengths, kind='stable')
     out = torch.empty(0, self.task.c_out)

@@ -14,7 +14,7 @@ import numpy as np
 from fastai.torch_core import no_random
 from fastcore.basics import patch
 from sklearn.base import BaseEstimator,ClassifierMixin,RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite,check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array,check_consistent_length,check_is_fitted,column_or_1d,validate_data
 from ..base.checks import brief,check_whole
@@ -89,14 +89,21 @@ def _forget(self:XceptionTimeEstimator):
     "Drop what an earlier `fit` left, so that a new one that ends early leaves nothing that answers"
     for a in ('predictor_','n_features_in_','feature_names_in_'): self.__dict__.pop(a, None)
 
+def _without_padding(X, finite_for):
+    "A table (samples, steps), or a list of its rows where these end in NaN, which is padding; other NaN raises"
+    series,lengths = check_series(X) # (samples, 1, length)
+    rows = list(series[:,0]) if lengths is None else [x[:n] for x,n in zip(series[:,0], lengths)]
+    if finite_for: assert_all_finite(np.concatenate(rows), estimator_name=finite_for, input_name='X')
+    return X if series.shape[2]==X.shape[1] and lengths is None else rows
+
 @patch
 def _series(self:XceptionTimeEstimator, X, reset=False):
     "`X` in a form that `check_series` takes; a table is validated by scikit-learn, to which its columns are features"
     X = series_list(X)
     if _is_table(X):
-        finite = True if self.missing=='raise' else 'allow-nan'
-        return validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite=finite,
-                             ensure_min_samples=1+reset)
+        X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite='allow-nan',
+                          ensure_min_samples=1+reset)
+        return _without_padding(X, None if self.missing!='raise' else type(self).__name__)
     if reset and len(X)<2:
         raise ValueError(f'X: expected 2 or more series to train on, got {len(X)}')
     check_series(X)

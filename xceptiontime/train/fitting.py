@@ -22,7 +22,7 @@ from fastai.learner import Learner
 from fastai.losses import BaseLoss
 from torch import nn
 from ..base.checks import brief
-from ..data.dataset import TSLengths
+from ..data.dataset import split_lengths
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
 from .callbacks import KeepFinite,MeanAfterLoss,ProgressOrLines,Run,check_mixing
@@ -59,8 +59,8 @@ class TSLearner(Learner):
         if isinstance(model, Ensemble): self.add_cb(MeanAfterLoss())
 
     def _split(self, b):
-        n = 1 + (len(b)>1 and isinstance(b[1], TSLengths))
-        self.xb,self.yb = b[:n],b[n:]
+        x,lengths,y = split_lengths(b)
+        self.xb,self.yb = (x,) if lengths is None else (x,lengths),tuple(y)
 
     @property
     def task(self):

@@ -22,8 +22,10 @@ from ..base.checks import brief,check_whole
 from ..data.dataset import TSDataset
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
+from ..data.windows import series_or_windows
+from ..models.masks import length_mask
 from ..models.xceptiontime import XceptionTime
-from ..processing.series import check_series,series_list
+from ..processing.series import series_list
 from ..runtime.predictor import Predictor,evaluating
 from .fitting import TSLearner,check_dls
 from .metrics import DEFAULT_METRICS
@@ -117,6 +119,12 @@ def predictor(self:TSLearner) -> Predictor:
     return Predictor(self.model, self.task, dls.preprocess, channels=dls.channels, rate=dls.rate, training=self.trained)
 
 # %% ../../nbs/50_train.learner.ipynb #fe5cc5cc
+def _inputs(X, c_in):
+    "The series as a tensor (samples, channels, length), 0 in padding"
+    X,lengths = series_or_windows(X, c_in)
+    X = torch.tensor(np.asarray(X))
+    return X if lengths is None else torch.where(length_mask(torch.tensor(lengths), X.shape[2])[:,None], X, 0)
+
 @patch
 def get_X_preds(self:TSLearner,
     X, # series, in any form that `check_series` takes
@@ -136,7 +144,7 @@ def get_X_preds(self:TSLearner,
         raise ValueError(f'y: expected {len(scores)} targets for as many series, got {len(targets)}')
     probs = pred.task.activation(scores) # (samples, outputs)
     res = [probs,targets]
-    if with_input: res.insert(0, torch.tensor(check_series(X, c_in=pred.preprocess.c_in)[0]))
+    if with_input: res.insert(0, _inputs(X, pred.preprocess.c_in))
     if with_decoded: res.append(pred.task.decode(probs))
     if with_loss:
         with self.loss_not_reduced(): res.append(self.loss_func(scores, targets))

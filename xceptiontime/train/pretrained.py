@@ -95,8 +95,9 @@ def go_on_from(
         said = f'pretrained: {name} for the same {new.count()}'
         goes_on = 'its weights and its statistics of preprocessing go on'
         return Pretrained(p.model, new, p.training, f'{said}; {goes_on}')
-    if not hasattr(p.model, 'reset_head'):
-        raise TypeError(f'pretrained: expected {brief(p.task)}, as {type(p.model).__name__} has no reset_head, '
+    own = networks_of(p.model)[0]
+    if not hasattr(own, 'reset_head'):
+        raise TypeError(f'pretrained: expected {brief(p.task)}, as {type(own).__name__} has no reset_head, '
                         f'got {brief(new)}')
     model = _with_new_heads(p.model, new, head, n_networks)
     head_for = f'a fresh head for {new.count()} in place of {p.task.count()}'
