@@ -167,7 +167,7 @@ def test_folder(trained, tmp_path):
     other = ts_learner(loaders('regression'), pretrained=folder)
     assert other.model.activation is None and len(networks_of(other.model))==3
     for a,b in zip(networks_of(other.model), networks_of(trained.model)):
-        assert torch.equal(a.block.xception[0].convs[0][0].weight, b.block.xception[0].convs[0][0].weight)
+        assert torch.equal(a.block.xception[0].bottleneck.weight, b.block.xception[0].bottleneck.weight)
     assert np.isfinite(fit(other, 1).recorder.values[-1][0])
 
 def test_from_one_network(tmp_path):
@@ -176,7 +176,7 @@ def test_from_one_network(tmp_path):
     one.save_pretrained(tmp_path/'m')
     several = ts_learner(loaders('multilabel'), pretrained=tmp_path/'m', n_networks=2, seed=0)
     a,b = networks_of(several.model)
-    assert torch.equal(a.block.xception[0].convs[0][0].weight, b.block.xception[0].convs[0][0].weight)
+    assert torch.equal(a.block.xception[0].bottleneck.weight, b.block.xception[0].bottleneck.weight)
     assert not torch.equal(a.head[3].weight, b.head[3].weight) and several.model.activation=='sigmoid'
     with pytest.raises(ValueError, match='n_networks: expected None or 1'):
         ts_learner(loaders(), pretrained=tmp_path/'m', n_networks=2)

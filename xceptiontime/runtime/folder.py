@@ -44,12 +44,14 @@ def _check_args(name, args):
 def config(self:Predictor) -> dict: # the content of `config.json`
     "All that rebuilds this predictor, except its weights; and known facts of its input and training"
     networks = networks_of(self.model)
-    name,args = type(networks[0]).__name__,self.model.init_args
-    if any(type(net) is not type(networks[0]) or net.init_args!=args for net in networks):
-        raise ValueError('model: expected an Ensemble of networks with the same arguments to save, got others')
-    if ARCHS.get(name) is not type(networks[0]):
+    arch = type(networks[0])
+    name = arch.__name__
+    if ARCHS.get(name) is not arch:
         raise ValueError(f'model: expected one of {list(ARCHS)} to save, got {name}; '
                          'a class of your own goes through register_arch first')
+    args = networks[0].init_args
+    if any(type(net) is not arch or net.init_args!=args for net in networks):
+        raise ValueError('model: expected an Ensemble of networks with the same arguments to save, got others')
     _check_args(name, args)
     known = {k: v for k in ('channels','rate','training') if (v := getattr(self, k)) is not None}
     several = dict(networks=len(networks)) if len(networks)>1 else {}
