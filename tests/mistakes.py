@@ -87,6 +87,10 @@ ValueError: X: expected 3 channels, got 50
 load(X.transpose(0,2,1), y, splits, channels=['x','y','z'])
 ValueError: ... if X is (samples, length, channels), X.transpose(0, 2, 1) turns it
 
+# a network without numbers
+diverged(Predictor.from_pretrained(folder)).predict(X)
+ValueError: X: expected series that the network has finite numbers for, got nan for series 0 with values from -2.
+
 # another number of channels
 learn.get_X_preds(X[:,:2])
 ValueError: X: expected 3 channels, got 2
@@ -531,6 +535,10 @@ FileNotFoundError: ... expected model.safetensors in the model folder
 # settings missing
 Predictor.from_pretrained(without(folder, 'config.json'))
 FileNotFoundError: ... expected config.json in the model folder
+
+# a temperature that no calibration gives
+Predictor.from_pretrained(edit(folder, task=dict(name='classification', vocab=['rest','fist'], temperature=1e-45)))
+ValueError: ... temperature: expected a number from 1e-09 to 1e+09, as calibration may find, got 1e-45
 
 # weights cut short
 Predictor.from_pretrained(cut(folder, 'model.safetensors'))
