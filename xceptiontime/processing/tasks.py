@@ -29,6 +29,9 @@ class _Labelled(BaseTask):
     @temperature.setter
     def temperature(self, v):
         check_number(temperature=v)
+        if not 1e-9<=v<=1e9:
+            want = 'a number from 1e-09 to 1e+09, as calibration may find'
+            raise ValueError(f'temperature: expected {want}, got {brief(v)}')
         self._temperature = float(v)
 
     def uncalibrate(self): self.conformal,self.temperature = None,1.

@@ -71,6 +71,22 @@ def evaluating(model:nn.Module):
     finally:
         for m in training: m.training = True
 
+# %% ../../nbs/40_runtime.predictor.ipynb #3c70e9b4
+def finite(
+    out, # numbers of a network (samples, ...)
+    X=None, # the series that they are of
+): # `out`
+    "Raise if one of them is NaN or infinite; the error knows its `series` and its `value`"
+    if out.isfinite().all(): return out
+    out = out.reshape(len(out), -1) # (samples, numbers)
+    i = int((~out.isfinite()).any(1).int().argmax())
+    value = out[i][~out[i].isfinite()][0].item()
+    said = f'X: expected series that the network has finite numbers for, got {value} for series {i}'
+    if X is not None: said += f' with values from {np.nanmin(X[i]):.4g} to {np.nanmax(X[i]):.4g}'
+    error = ValueError(said)
+    error.series,error.value = i,value
+    raise error
+
 # %% ../../nbs/40_runtime.predictor.ipynb #fefcc0be
 @patch
 def _inputs(self:Predictor, X, lengths, idx):
@@ -95,7 +111,7 @@ def _run(self:Predictor, f, X, bs):
             res = (f(x) if n is None else f(x, n)).cpu().float() # (batch, numbers)
             if not i: out = torch.empty(len(X), *res.shape[1:])
             out[idx] = res
-    return out
+    return finite(out, X)
 
 # %% ../../nbs/40_runtime.predictor.ipynb #e4eef36f
 @patch
@@ -104,7 +120,9 @@ def scores(self:Predictor,
     bs:int=64, # series at a time
 ) -> torch.Tensor: # raw scores of the network (samples, outputs), on the CPU
     "The output of the network for each series, before the task's activation"
-    return self._run(self.model, X, bs)
+    out = self._run(self.model, X, bs)
+    finite(self.task.activation(out)) # a temperature may be far too small for them
+    return out
 
 # %% ../../nbs/40_runtime.predictor.ipynb #717c0410
 @patch
