@@ -136,7 +136,7 @@ def read_npz(
     return rows_to_series(X, source), None if y is None else _check_y(source, y, len(X), key, kind)
 
 # %% ../../nbs/30_data.formats.ipynb #cae47065
-_readers = {'.ts':read_ts, '.tsv':read_tsv, '.txt':read_tsv, '.arff':read_arff, '.csv':read_csv,
+_readers = {'.ts':read_ts, '.tsv':read_tsv, '.txt':read_tsv, '.arff':read_arff, '.csv':read_csv, '.csv.gz':read_csv,
     '.parquet':read_parquet, '.npz':read_npz, '.npy':read_npz}
 
 def read_series(
@@ -144,7 +144,7 @@ def read_series(
     **kwargs, # for the reader of its format: label, target, id, time... of a table
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
     "Read a file of time series by its ending"
-    end = Path(path).suffix.lower()
+    end = ''.join(Path(path).suffixes[-2:] if str(path).lower().endswith('.gz') else Path(path).suffix).lower()
     if end not in _readers:
         Source(path).fail(f"a file ending in {', '.join(_readers)}", brief(end) if end else 'no ending')
     return _readers[end](path, **kwargs)
