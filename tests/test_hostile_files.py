@@ -1,5 +1,6 @@
 "Files made to cost time or memory are answered in little of both"
 import io, random, re, signal
+from contextlib import suppress
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 from series_files import file, runs # noqa: F401
 from xceptiontime.data.formats import from_frame, read_parquet, read_series
 from xceptiontime.data.parquet import LEAST
+from xceptiontime.data.times import parse_times
 
 MB = 1_000_000
 blanks = b' '*MB
@@ -42,6 +44,8 @@ long = {
     'csv blanks': ('csv', b'a,b\n1,2'+blanks),
 }
 
+times = [o*(MB//len(o)) for o in ('1', '1:', '1.', '1/', 'jan ', '1 jan', ' ', '1:00 ', '1.1.2020 ')]
+
 def too_slow(*_): raise TimeoutError('it takes more than a time that grows with the length')
 
 @pytest.mark.parametrize('end,text', long.values(), ids=long)
@@ -51,6 +55,18 @@ def test_a_megabyte_takes_linear_time(file, end, text):
     signal.setitimer(signal.ITIMER_VIRTUAL, 60)
     try: read_series(file(text, f'p.{end}'))
     except ValueError as e: assert ': expected ' in str(e) and len(str(e).splitlines())==1
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+@pytest.mark.parametrize('text', times, ids=lambda o: o[:9])
+def test_a_long_time_takes_linear_time(text):
+    def fail(i, hint): raise ValueError
+    before = signal.signal(signal.SIGVTALRM, too_slow)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 20)
+    try:
+        for o in (text, text+'x'):
+            with suppress(ValueError): parse_times([o], None, fail)
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
@@ -148,7 +164,8 @@ def damaged(rng, data):
 @runs(300, 6000)
 def test_damaged_parquet(tmp_path, n):
     "A table, or one sentence with the name of the file; no memory for what is not there"
-    rng,kinds,whole = random.Random(0),[*seeds()],0
+    rng,kinds = random.Random(0),[*seeds()]
+    whole = 0
     p = tmp_path/'a.parquet'
     for _ in range(n):
         p.write_bytes(damaged(rng, rng.choice(kinds)))

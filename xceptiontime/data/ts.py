@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from ..base.checks import brief, one_line
 from ..base.files import whole_file
-from ..processing.series import as_numbers, check_resolution, series_list
+from ..processing.series import check_resolution, raw_series, without_padding
+from .tables import rows_to_series
 from .numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
     parse_time, text_array, to_float32)
 
@@ -196,6 +197,7 @@ def read_ts(
     X = nums.series(shapes)
     if head.missing is False and nums.missing:
         source.fail(f"no missing value as in {head.quote('missing')}", 'one', line=nums.missing)
+    X = rows_to_series(X, source)
     if not y: return X,None
     if head.labels: return X,text_array([head.labels[o] for o in y], source)
     return X,np.array(_targets(source, y))
@@ -208,8 +210,7 @@ def _as_series(X):
                          f'got {got}')
     if isinstance(X, np.ndarray) and X.dtype!=object and X.ndim==2:
         X = X[:,None] # (samples, 1, length)
-    X = [as_numbers(x, f'X[{i}]') for i,x in enumerate(series_list(X))]
-    X = [x[None] if x.ndim==1 else x for x in X] # (channels, length_i) each
+    X = [x[None] if x.ndim==1 else x for x in raw_series(X)] # (channels, length_i) each
     if not X: fail('none')
     raw = list(X)
     for i,x in enumerate(X):
@@ -219,7 +220,7 @@ def _as_series(X):
         if (big := first_overflow(x, X[i])) is not None:
             raise ValueError(f'X: expected values {FLOAT32}, got {big:g} in series {i}')
     check_resolution(raw)
-    return X
+    return without_padding(X)
 
 def _as_target(y, n):
     "`y` as a list of strings or floats, checked"
