@@ -2,10 +2,11 @@
 import numpy as np, pandas as pd, pytest
 from hypothesis import strategies as st
 from searched import searched
+from xceptiontime.data.columns import Columns
 from xceptiontime.data.formats import read_series, write_ts
 from xceptiontime.data.sets import get_ucr, make_bumps, read_files, read_pair, series_column
 from xceptiontime.data.splits import check_splits, get_splits
-from xceptiontime.data.tables import Columns, read_table
+from xceptiontime.data.tables import read_table
 from xceptiontime.data.windows import sliding_windows, window_label
 
 long = 'x'*50_000

@@ -19,7 +19,8 @@ import numpy as np
 from ..base.checks import brief, listed, one_line
 from .formats import read_series
 from .numbers import Source
-from .tables import TABLES, Columns, Table, is_table, read_table
+from .columns import TABLES, Columns, is_table
+from .tables import Table, read_table
 from .windows import sliding_windows
 
 # %% ../../nbs/36_data.sets.ipynb #aa9e595e

@@ -21,7 +21,7 @@ def is_missing(
 ) -> bool:
     "Is it None, NaN, or NA or NaT of pandas?"
     if v is None or type(v).__name__ in ('NAType','NaTType'): return True
-    return isinstance(v, (float,np.floating,np.datetime64)) and bool(v!=v)
+    return isinstance(v, (float,np.floating,np.datetime64,Decimal)) and bool(v!=v)
 
 class LabelLists(list):
     "A list of labels for each series, or None; known as that where the lists look like rows of numbers"

@@ -55,9 +55,6 @@ def _plain(v):
 _COUNTED = 'best','new_best','wait','hps' # what trackers and schedules remember from epoch to epoch
 
 def _counters(cb): return _plain({k: vars(cb)[k] for k in _COUNTED if k in vars(cb)})
-def _own_states(learn): # by name, of those that have one
-    cbs = {cb.name: cb for cb in _taking_part(learn)}
-    return {name: cb for name,cb in cbs.items() if hasattr(type(cb), 'state_dict')} # else it is the network's
 
 _LOOKING = ('ProgressCallback','ShowGraphCallback','Recorder','CSVLogger','KeepFinite', # by name, as most
             'TensorBoardBaseCallback','WandbCallback','NeptuneCallback','CometCallback') # need other packages
@@ -66,6 +63,11 @@ def _taking_part(learn):
     def looks(cb):
         return getattr(type(cb), 'looks_only', False) or any(c.__name__ in _LOOKING for c in type(cb).__mro__)
     return [cb for cb in learn.cbs.sorted('order') if not looks(cb)]
+
+def _own_states(learn):
+    "By name, those of them that have a state of their own to keep"
+    cbs = {cb.name: cb for cb in _taking_part(learn)}
+    return {name: cb for name,cb in cbs.items() if hasattr(type(cb), 'state_dict')} # else it is the network's
 
 def _figures(rec): # names of its `values`
     return list(rec.metric_names[1:-1] if rec.add_time else rec.metric_names[1:])
@@ -297,12 +299,9 @@ class Checkpoint(Callback):
                      known=learn.known()._asdict(), optimizer=_optimizer(learn), progress=_progress(learn),
                      random=_random_state(learn),
                      callbacks={name: cb.state_dict() for name,cb in _own_states(learn).items()})
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(self.file, alone=True) as tmp: torch.save(state, tmp)
-        except (OSError, RuntimeError) as e: # torch wraps a full disk in a RuntimeError
-            raise OSError(f'{self.file}: expected room and leave to write {self.file.name}, '
-                          f'got an error ({one_line(e, 100)}); what stood there before is kept') from e
+        with whole_file(self.file, alone=True, parents=True) as tmp:
+            try: torch.save(state, tmp)
+            except RuntimeError as e: raise OSError(one_line(e, 100)) from e # as it says of a full disk
 
     def load(self) -> dict: # the state that `save` wrote
         "Read the state of a run: numbers and tensors only, no code is run"
