@@ -1,8 +1,10 @@
 "Files made to cost time or memory are answered in little of both"
 import signal
+from contextlib import suppress
 import pytest
 from series_files import file # noqa: F401
 from xceptiontime.data.formats import read_series
+from xceptiontime.data.times import parse_times
 
 MB = 1_000_000
 blanks = b' '*MB
@@ -37,6 +39,8 @@ long = {
     'csv blanks': ('csv', b'a,b\n1,2'+blanks),
 }
 
+times = [o*(MB//len(o)) for o in ('1', '1:', '1.', '1/', 'jan ', '1 jan', ' ', '1:00 ', '1.1.2020 ')]
+
 def too_slow(*_): raise TimeoutError('it takes more than a time that grows with the length')
 
 @pytest.mark.parametrize('end,text', long.values(), ids=long)
@@ -46,6 +50,18 @@ def test_a_megabyte_takes_linear_time(file, end, text):
     signal.setitimer(signal.ITIMER_VIRTUAL, 60)
     try: read_series(file(text, f'p.{end}'))
     except ValueError as e: assert ': expected ' in str(e) and len(str(e).splitlines())==1
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+@pytest.mark.parametrize('text', times, ids=lambda o: o[:9])
+def test_a_long_time_takes_linear_time(text):
+    def fail(i, hint): raise ValueError
+    before = signal.signal(signal.SIGVTALRM, too_slow)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 20)
+    try:
+        for o in (text, text+'x'):
+            with suppress(ValueError): parse_times([o], None, fail)
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)

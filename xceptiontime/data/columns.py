@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/data.columns.html.md"""
 __all__ = ['TABLES', 'Columns', 'is_table']
 
 # %% ../../nbs/31b_data.columns.ipynb #0023cc21
-import re
+import codecs, re
 from collections import Counter
 from dataclasses import dataclass
 from ..base.checks import brief, listed
@@ -16,7 +16,7 @@ from ..base.checks import brief, listed
 # %% ../../nbs/31b_data.columns.ipynb #71f56ab8
 @dataclass
 class Columns:
-    "What the columns of a table are, and how a `.csv` is written"
+    "What the columns of a table are, and how its text is written"
     label:str|int|None=None # column of class labels
     target:str|int|None=None # column of numbers to predict
     id:str|int|list|None=None # column, or list of columns, that names the series: the table is long
@@ -24,6 +24,10 @@ class Columns:
     columns:list|None=None # columns of values; default: all others
     header:bool=True # does the first line of a .csv name the columns? else they are called 0, 1, 2...
     sep:str=',' # what separates the fields of a .csv
+    decimal:str='.' # what stands before the fraction of a number in a .csv
+    encoding:str|None=None # of a .csv, 'cp1252' for example; told by its first bytes, else UTF-8, if None
+    dayfirst:bool|None=None # does 03/04/2020 begin with the day? as all dates together say if None
+    na_values:list|None=None # missing values of a .csv, texts and numbers, beside NA, NULL, None... among numbers
 
     def __post_init__(self):
         for k in ('label','target','time'):
@@ -35,9 +39,8 @@ class Columns:
                              f'got {brief(self.label)} and {brief(self.target)}')
         if self.time is not None and self.id is None:
             raise ValueError(f'time: expected with id= (a long table), got {brief(self.time)} alone')
-        if not isinstance(self.sep, str) or len(self.sep)!=1:
-            raise ValueError(f'sep: expected one character, got {brief(self.sep)}')
         if self.columns is not None: self._check_columns()
+        self._check_text()
 
     def _check_id(self):
         if not self.id or len(set(map(str, self.id)))<len(self.id):
@@ -52,6 +55,26 @@ class Columns:
             if o is not None and o in self.columns:
                 raise ValueError('columns: expected columns of values, '
                                  f'got {brief(o)}, which is what is to be predicted')
+
+    def _check_text(self):
+        for k in ('sep','decimal'):
+            if not isinstance(o := getattr(self, k), str) or len(o)!=1:
+                raise ValueError(f'{k}: expected one character, got {brief(o)}')
+        if self.decimal==self.sep:
+            raise ValueError(f'decimal: expected another character than sep, got {self.sep!r} for both')
+        if self.dayfirst not in (None,True,False):
+            raise ValueError(f'dayfirst: expected True, False or None, got {brief(self.dayfirst)}')
+        try: codecs.lookup(self.encoding or 'utf-8')
+        except (LookupError, TypeError, ValueError):
+            raise ValueError("encoding: expected the name of one, 'cp1252' for example, "
+                             f'got {brief(self.encoding)}') from None
+        if isinstance(self.na_values, (str,int,float)): self.na_values = [self.na_values]
+
+    @property
+    def written(self):
+        "What was said of the text of a `.csv`"
+        plain = dict(header=True, sep=',', decimal='.', encoding=None, na_values=None)
+        return [k for k,v in plain.items() if getattr(self, k)!=v]
 
     @property
     def ids(self):
@@ -101,10 +124,10 @@ def _check_different(names):
     raise ValueError(f'columns: expected different names, got {brief(twice)} twice')
 
 # %% ../../nbs/31b_data.columns.ipynb #1d46becc
-TABLES = '.csv','.parquet' # endings
+TABLES = '.csv','.parquet' # endings; a .csv may be packed, too
 
 def is_table(
     path # of a file
 ) -> bool:
     "Is it a table, by its ending?"
-    return str(path).lower().endswith(TABLES)
+    return str(path).lower().endswith((*TABLES,'.csv.gz'))

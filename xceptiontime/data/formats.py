@@ -115,7 +115,7 @@ def read_npz(
     x:str='X', # name of the array of series in an .npz
     label:str=None, # name of an array of class labels
     target:str=None, # name of an array of numbers to predict; default for both: `y` by its type, if there is one
-): # X: float32 (samples, channels, length); y: labels, float64 targets (of one or several outputs), 0/1 labels or None
+): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, targets, 0/1 labels or None
     "Series from arrays that numpy saved"
     if label is not None and target is not None:
         raise ValueError(f'label, target: expected one of them, got {brief(label)} and {brief(target)}')
@@ -133,10 +133,10 @@ def read_npz(
     if (big := first_overflow(raw, X)) is not None:
         source.fail(f'values {FLOAT32} in {brief(x, 40)}', f'{big:g}')
     if X.ndim==2: X = X[:,None] # (samples, 1, length)
-    return X, None if y is None else _check_y(source, y, len(X), key, kind)
+    return rows_to_series(X, source), None if y is None else _check_y(source, y, len(X), key, kind)
 
 # %% ../../nbs/30_data.formats.ipynb #cae47065
-_readers = {'.ts':read_ts, '.tsv':read_tsv, '.txt':read_tsv, '.arff':read_arff, '.csv':read_csv,
+_readers = {'.ts':read_ts, '.tsv':read_tsv, '.txt':read_tsv, '.arff':read_arff, '.csv':read_csv, '.csv.gz':read_csv,
     '.parquet':read_parquet, '.npz':read_npz, '.npy':read_npz}
 
 def read_series(
@@ -144,7 +144,7 @@ def read_series(
     **kwargs, # for the reader of its format: label, target, id, time... of a table
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
     "Read a file of time series by its ending"
-    end = Path(path).suffix.lower()
+    end = ''.join(Path(path).suffixes[-2:] if str(path).lower().endswith('.gz') else Path(path).suffix).lower()
     if end not in _readers:
         Source(path).fail(f"a file ending in {', '.join(_readers)}", brief(end) if end else 'no ending')
     return _readers[end](path, **kwargs)

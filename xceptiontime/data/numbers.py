@@ -9,7 +9,7 @@ __all__ = ['FLOAT32', 'Source', 'parse_number', 'parse_target', 'parse_time', 'p
            'first_overflow', 'narrowed', 'NumberReader']
 
 # %% ../../nbs/31_data.numbers.ipynb #37b2327e
-import os, re
+import gzip, os, re
 from datetime import datetime
 import numpy as np
 from ..base.checks import brief, one_line
@@ -27,8 +27,9 @@ class Source:
         self.error = None # what `fail` raised
 
     def open(self):
-        "The file, opened for reading bytes"
-        try: return open(self.path, 'rb')
+        "The file, opened for reading bytes; unpacked if its name ends in .gz"
+        opened = gzip.open if os.fspath(self.path).lower().endswith('.gz') else open
+        try: return opened(self.path, 'rb')
         except FileNotFoundError:
             path = _end(self.path, 250)
             raise FileNotFoundError(f'{path}: expected a file, got none there') from None
@@ -62,6 +63,7 @@ class Source:
         got, # what stood there: bytes as in the file, a description, or another library's error
         line:int|None=None, # where, if not in the line being read
         row:int|None=None, # or in which row, counted from 0
+        hint:str='', # what helps; left out where there is no room for it
     ):
         "Raise the error for a file that cannot be read"
         if isinstance(got, bytes): got = brief(got[:400].decode('utf-8', 'replace'), 63)
@@ -71,6 +73,7 @@ class Source:
         else: line = line or self.line
         where = '' if line is None else f', line {line}'
         text = f'{where}: expected {one_line(expected, 150)}, got {one_line(got, 80)}'
+        if hint and len(text)+len(hint)<270: text += f'; {hint}'
         self.error = ValueError(_end(self.path, 299-len(text))+text)
         raise self.error from None
 
@@ -183,8 +186,9 @@ class NumberReader:
     "Takes lines of comma-separated numbers, keeps them in double precision"
     def __init__(self,
         source:Source, # the file, for errors
+        hint:str='', # what helps where a field is no number
     ):
-        self.source = source
+        self.source,self.hint = source,hint
         self.todo,self.size = [],0 # lines that wait, and their values
         self.data = bytearray() # float64, what was parsed
         self.block = 256 # short lines are parsed together, so many values and more
@@ -232,7 +236,7 @@ class NumberReader:
         if a is None:
             fields = text.split(b',')
             a = [parse_number(o) for o in fields]
-            if None in a: self.source.fail('a number, ? or NaN', fields[a.index(None)], line)
+            if None in a: self.source.fail('a number, ? or NaN', fields[a.index(None)], line, hint=self.hint)
             a = np.array(a)
         b = to_float32(a)
         big = np.isinf(b).nonzero()[0]

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from ..base.checks import brief, one_line
 from ..base.files import whole_file
-from ..processing.series import check_resolution, raw_series
+from ..processing.series import check_resolution, raw_series, without_padding
+from .tables import rows_to_series
 from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
     parse_time, to_float32)
 
@@ -196,6 +197,7 @@ def read_ts(
     X = nums.series(shapes)
     if head.missing is False and nums.missing:
         source.fail(f"no missing value as in {head.quote('missing')}", 'one', line=nums.missing)
+    X = rows_to_series(X, source)
     if not y: return X,None
     return X, np.array([head.labels[o] for o in y] if head.labels else _targets(source, y))
 
@@ -217,7 +219,7 @@ def _as_series(X):
         if (big := first_overflow(x, X[i])) is not None:
             raise ValueError(f'X: expected values {FLOAT32}, got {big:g} in series {i}')
     check_resolution(raw)
-    return X
+    return without_padding(X)
 
 def _as_target(y, n):
     "`y` as a list of strings or floats, checked"
