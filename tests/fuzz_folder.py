@@ -3,7 +3,8 @@ Run by test_folder.py: python fuzz_folder.py FOLDER ROUNDS"""
 import copy, json, random, resource, shutil, sys, tempfile
 from pathlib import Path
 from xceptiontime.runtime import Predictor
-from xceptiontime.runtime.folder import _build, _parts, _read_config, _read_weights
+from xceptiontime.runtime.folder import _build, _parts
+from xceptiontime.runtime.weights import read_weights
 
 rng = random.Random(0)
 counts = {}
@@ -63,14 +64,14 @@ def configs(d, rounds):
     (d/'config.json').write_bytes(text)
 
 def weights(d, rounds):
-    expected = _parts(_build(_read_config(d/'config.json'), 'config.json')).state_dict()
+    expected = _parts(_build(json.loads((d/'config.json').read_bytes()), 'config.json')).state_dict()
     data = (d/'model.safetensors').read_bytes()
     n = int.from_bytes(data[:8], 'little')
     for i in range(rounds):
         head = by_bytes(data[8:8+n]) if i%3 else by_parts(data[8:8+n])
         size = len(head).to_bytes(8, 'little') if i%4 else by_bytes(data[:8])[:8]
         (d/'model.safetensors').write_bytes(size+head+data[8+n:])
-        if i%25: run(lambda: _read_weights(d/'model.safetensors', expected), d)
+        if i%25: run(lambda: read_weights(d/'model.safetensors', expected), d)
         else: run(lambda: Predictor.from_pretrained(d), d)
 
 if __name__=='__main__':

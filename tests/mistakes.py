@@ -40,6 +40,23 @@ def cut(folder, name):
     f.write_bytes(f.read_bytes()[:-50])
     return folder
 
+def flip(folder, name):
+    "The model folder with the last bit of a file turned over"
+    f = Path(folder)/name
+    data = f.read_bytes()
+    f.write_bytes(data[:-1]+bytes([data[-1]^1]))
+    return folder
+
+def grow(folder, name):
+    "The model folder with a file of a terabyte, which takes no room"
+    os.truncate(Path(folder)/name, 2**40)
+    return folder
+
+def diverged(predictor):
+    "The predictor with a weight that is no number"
+    predictor.model.head[-2].bias.data[0] = float('nan')
+    return predictor
+
 def written(name, text):
     "The name of a new file that holds `text`"
     Path(name).write_text(text)
@@ -69,6 +86,10 @@ ValueError: X: expected 3 channels, got 50
 # channels last, with their names
 load(X.transpose(0,2,1), y, splits, channels=['x','y','z'])
 ValueError: ... if X is (samples, length, channels), X.transpose(0, 2, 1) turns it
+
+# a network without numbers
+diverged(Predictor.from_pretrained(folder)).predict(X)
+ValueError: X: expected series that the network has finite numbers for, got nan for series 0 with values from -2.
 
 # another number of channels
 learn.get_X_preds(X[:,:2])
@@ -126,6 +147,10 @@ ValueError: ... the first in series 37, channel 1, step 3
 # NaN at prediction
 learn.get_X_preds(with_value(X, np.nan))
 ValueError: ... got 1 values that are NaN in 1 of 40 series
+
+# a series without a value
+predictor.predict(np.where(np.arange(40)[:,None,None]==7, np.nan, X))
+ValueError: X: expected a value in each series, got 1 of 40 series without any, the first is series 7
 
 # infinity
 load(with_value(X, -np.inf), y, splits)
@@ -511,9 +536,26 @@ FileNotFoundError: ... expected model.safetensors in the model folder
 Predictor.from_pretrained(without(folder, 'config.json'))
 FileNotFoundError: ... expected config.json in the model folder
 
+# a temperature that no calibration gives
+Predictor.from_pretrained(edit(folder, task=dict(name='classification', vocab=['rest','fist'], temperature=1e-45)))
+ValueError: ... temperature: expected a number from 1e-09 to 1e+09, as calibration may find, got 1e-45
+
 # weights cut short
 Predictor.from_pretrained(cut(folder, 'model.safetensors'))
 ValueError: ... expected a whole safetensors file
+
+# one bit of the weights turned over, or the weights of another training
+Predictor.from_pretrained(flip(folder, 'model.safetensors'))
+ValueError: ... expected the weights that config.json was written with, by its fingerprint, got others; if these are the
+    right ones, delete the line 'fingerprint' of config.json
+
+# a file of weights that is far too large
+Predictor.from_pretrained(grow(folder, 'model.safetensors'))
+ValueError: ... bytes, as config.json says, got 1099511627776
+
+# the network of a training that diverged
+diverged(Predictor.from_pretrained(folder)).save_pretrained('new')
+ValueError: ... got NaN or infinity; a training that diverges leaves that, a lower learning rate helps
 
 # settings cut short
 Predictor.from_pretrained(cut(folder, 'config.json'))
@@ -590,6 +632,15 @@ UserWarning: columns: expected measurements, got another whole number in each of
 # a recording with a label a row
 from_frame(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity')
 UserWarning: X: expected a series in each row, got 50 rows of 3 steps, in which a label stays for 25 rows on end
+
+# windows that end in a gap
+sliding_windows(np.where(np.arange(50)==19, np.nan, X[0]), 10)
+UserWarning: recordings: 1 of 5 windows end in NaN in all channels, the first is window 1; within a recording it is
+    missing data, but at the end of an array it is taken for padding. lazy=True and from_recordings know the difference
+
+# a recording without a value
+sliding_windows([X[0], X[1]*np.nan], 10)
+ValueError: recordings[1]: expected a value at some sample, got NaN alone
 
 # windows longer than every recording
 sliding_windows([X[0]], 51)

@@ -11,13 +11,7 @@ from xceptiontime.explain.attribution import METHODS, attribute, plot_attributio
 from xceptiontime.models.inception import InceptionTime
 from xceptiontime.train.learner import TSLearner
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close('all')
-
-@pytest.fixture(scope='module')
-def learn(): return learner() # of three classes, for tests that leave it as it is
+pytestmark = pytest.mark.usefixtures('closed')
 
 def adds_up(a, diff):
     "To 1 % of the difference; of next to nothing, to a thousandth of all that speaks for and against"

@@ -1,5 +1,5 @@
 "Model folders: what they keep, that the first format opens for ever, and what hostile ones come to"
-import json, os, pickle, shutil, struct, subprocess, sys
+import hashlib, json, os, pickle, shutil, struct, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from fastai.learner import load_learner
@@ -31,13 +31,15 @@ def test_first_format(name):
     assert set(json.loads((first/name/'config.json').read_text()))==keys
 
 def test_first_format_is_written_back(tmp_path):
-    "Opened and saved again it is the same folder, but for its version and for later settings, which are None"
+    "Opened and saved again it is the same folder, but for its version, its fingerprint and for later settings, which are None"
     again = Predictor.from_pretrained(first/'numbers').save_pretrained(tmp_path/'m')
     a,b = (json.loads((f/'config.json').read_text()) for f in (first/'numbers',again))
     assert {k for k,v in b['task'].items() if v is not None} <= a['task'].keys()
     b['task'] = {k: b['task'][k] for k in a['task']}
+    data = (first/'numbers'/'model.safetensors').read_bytes()
+    assert b.pop('fingerprint')==f'sha256:{hashlib.sha256(data).hexdigest()}'
     assert a|{'xceptiontime':None}==b|{'xceptiontime':None}
-    assert (again/'model.safetensors').read_bytes()==(first/'numbers'/'model.safetensors').read_bytes()
+    assert (again/'model.safetensors').read_bytes()==data
 
 # what a folder keeps
 
@@ -180,7 +182,7 @@ SETTINGS = [
     (dict(task__mean='1'), 'expected'),
     (dict(task__mean=[0.]*10**6, task__std=[1.]*10**6), 'config.json: expected at most'),
     (dict(task__units=5), 'expected arguments that fit'),
-    (dict(format=2), 'expected format 1 or older, got 2'),
+    (dict(format=3), 'expected format 2 or older, got 3'),
     (dict(format=0), 'expected format'),
     (dict(format='1'), "a whole number as 'format'"),
     (dict(format=-10**40), 'expected finite numbers'),

@@ -13,9 +13,6 @@ from xceptiontime.train.learner import TSLearner, ts_learner
 
 def same(a, b): np.testing.assert_array_equal(a, b)
 
-@pytest.fixture(scope='module')
-def learn(): return learner() # of three classes, for tests that leave it as it is
-
 def test_as_scikit_learn():
     "A series of four steps and one channel is a table of four columns"
     T = np.random.default_rng(5).normal(size=(30,4)).astype(np.float32)

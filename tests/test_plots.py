@@ -7,13 +7,7 @@ from xceptiontime.explain.importance import permutation_importance, plot_importa
 from xceptiontime.explain.plots import plot_confusion_matrix, plot_embedding, plot_top_losses
 from xceptiontime.train.learner import TSLearner
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close('all')
-
-@pytest.fixture(scope='module')
-def learn(): return learner() # of three classes, for tests that leave it as it is
+pytestmark = pytest.mark.usefixtures('closed')
 
 @pytest.mark.parametrize('data,y', [(X,two_labels), (X,X.mean((1,2))), (X,classes), (ragged,two_labels),
                                     (ragged,X.mean((1,2))), (ragged,classes)])

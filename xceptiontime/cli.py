@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/cli.html.md"""
 __all__ = ['main', 'demo', 'train', 'predict', 'evaluate', 'info', 'export', 'stream', 'bench']
 
 # %% ../nbs/80_cli.ipynb #4eed0a87
-import csv,io,os,shutil,sys,time,warnings
+import csv,io,os,shutil,sys,tempfile,time,warnings
 from argparse import BooleanOptionalAction
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from .arguments import (MODEL, Arg, command, count, force, get_parser, names, positive, seed,
     series_file, span, table, training)
 from .base.checks import brief,listed
-from .base.files import whole_file,whole_folder
+from .base.files import check_writable,whole_file
 from .data.formats import read_series
 from .data.numbers import parse_number
 from .data.columns import TABLES,Columns,is_table
@@ -30,6 +30,7 @@ from .runtime.predictor import Predictor
 def _left_by(args):
     "What an interrupted command leaves, as the end of a sentence"
     if args.command=='stream': return ''
+    if saved := getattr(args, 'saved', None): return f', the model is in {saved}'
     if args.command=='bench' or getattr(args, 'resume', False): return ', the same command goes on'
     return ', nothing was written'
 
@@ -50,18 +51,24 @@ def main(
     return 0
 
 # %% ../nbs/80_cli.ipynb #46740911
+def _names(path, said):
+    "The names of the columns of a table, by what was `said` of it"
+    return column_names(path, sep=said.get('sep', ','), encoding=said.get('encoding'))
+
 def _table(args, path, channels=None):
     "What the options say of a table's columns, for its reader"
-    res = {k: getattr(args, k, None) for k in ('label','target','id','time','columns','sep')}
+    text = 'sep','decimal','encoding','na_values'
+    res = {k: getattr(args, k, None) for k in ('label','target','id','time','columns','dayfirst',*text)}
     res = {k: v for k,v in res.items() if v is not None}
-    if 'sep' in res and str(path).lower().endswith('.parquet'):
-        raise ValueError(f'--sep: expected with a .csv file, got {path}')
+    of_text = [k for k in text if k in res]
+    if of_text and str(path).lower().endswith('.parquet'):
+        raise ValueError(f"--{of_text[0].replace('_', '-')}: expected with a .csv file, got {path}")
     if res and not is_table(path):
-        first,kinds = next(iter(res)),' or '.join(TABLES)
+        first,kinds = next(iter(res)).replace('_', '-'),' or '.join(TABLES)
         raise ValueError(f'--{first}: expected a table, {kinds}, to be told its columns, got {path}')
     if not channels: return res
     if 'id' in res: return {'columns': channels, **res} # in the order that the model knows
-    if is_table(path) and set(channels)<=set(column_names(path, sep=res.get('sep', ','))):
+    if is_table(path) and set(channels)<=set(_names(path, res)):
         raise ValueError(f'--id: expected the column that names the series, as {path} has a row a step, '
                          f"with the model's channels {', '.join(channels)}")
     return res
@@ -102,11 +109,11 @@ def _check_out(out, overwrite, name='--out', folder=False):
                               '--force replaces it')
     if folder and out.exists() and not out.is_dir():
         raise NotADirectoryError(f'{name}: expected a folder, or none yet, got the file {out}')
-    if folder: return
-    if out.is_dir():
+    if not folder and out.is_dir():
         raise IsADirectoryError(f'{name}: expected a file to write, got the folder {out}')
-    if not out.absolute().parent.is_dir():
+    if not folder and not out.absolute().parent.is_dir():
         raise FileNotFoundError(f'{name}: expected a file in a folder that exists, got {out}')
+    check_writable(out)
 
 # %% ../nbs/80_cli.ipynb #772c8e93
 def _training():
@@ -145,14 +152,21 @@ def _processes(learn, resume):
     import xceptiontime.train.distributed # noqa: F401 (it gives a Learner `distrib_ctx` for series)
     return learn.distrib_ctx()
 
-def _save(predictor, out, y, pred):
-    "The model folder, with a picture of how it did in it"
-    with whole_folder(out) as tmp:
-        predictor.save_pretrained(tmp)
-        drawn = picture(predictor.task, y, pred)
-        if drawn is not None: drawn[1].savefig(tmp/f'{drawn[0]}.png', dpi=120)
-    print(f'model folder      {out}')
-    if drawn is not None: print(f"{drawn[0].replace('_', ' '):<18}{Path(out)/drawn[0]}.png")
+def _save(predictor, out):
+    "The folder that now holds the model, and why it is another than `out`, or None"
+    try: return predictor.save_pretrained(out, force=True),None # who may replace what was asked before
+    except OSError as e: # a full disk, say: what was trained is worth more than its place
+        spare = Path(tempfile.mkdtemp(prefix='xceptiontime-'), Path(out).name)
+        return predictor.save_pretrained(spare),e
+
+def _draw(predictor, folder, y, pred):
+    "A picture of how the model did, in its folder"
+    print(f'model folder      {folder}')
+    if (drawn := picture(predictor.task, y, pred)) is None: return
+    name,figure = drawn
+    path = Path(folder)/f'{name}.png'
+    with whole_file(path) as tmp: figure.savefig(tmp, dpi=120)
+    print(f"{name.replace('_', ' '):<18}{path}")
 
 # %% ../nbs/80_cli.ipynb #fa7f4ce5
 def _channels(dls):
@@ -178,12 +192,15 @@ def _fit(args, data):
         cbs = [Checkpoint(state)]
     with _processes(learn, args.resume): learn.fit_recipe(recipe, cbs)
     if not first: return
+    args.saved,error = _save(learn.predictor(), args.out)
     y = np.asarray(data['y'])[valid]
     pred = learn.get_X_preds([data['X'][i] for i in valid])[2]
     print(f'\n{report(dls.task, y, pred)}')
-    _save(learn.predictor(), args.out, y, pred)
-    if args.resume: shutil.rmtree(state)
+    _draw(learn.predictor(), args.saved, y, pred)
     print(f'seconds           {time.perf_counter()-start:.1f}')
+    if error is not None:
+        raise OSError(f'{error}; the model is in {args.saved}')
+    if args.resume: shutil.rmtree(state)
 
 # %% ../nbs/80_cli.ipynb #7f593b54
 @command('xceptiontime demo --seed 1',
@@ -215,7 +232,7 @@ def train(args):
     "Train on the labelled series of a file and save a model folder"
     from xceptiontime.data.sets import read_files
     from xceptiontime.data.splits import get_splits
-    if args.out is None: args.out = f'{Path(args.train).stem}-model'
+    if args.out is None: args.out = f"{Path(args.train.removesuffix('.gz')).stem}-model"
     _check_out(args.out, args.force, folder=True)
     if is_table(args.train) and args.label is None and args.target is None:
         raise ValueError('--label, --target: expected one of them to name a column '

@@ -20,7 +20,7 @@ from .. import __version__
 from ..explain.calibrate import calibration_error
 from ..base.checks import brief,check_whole
 from ..data.sets import get_ucr
-from ..base.files import whole_file
+from ..base.files import check_writable,whole_file
 from ..models.xceptiontime import XceptionTime
 from ..train.metrics import balanced_accuracy
 from ..train.recipe import DEFAULT,get_recipe,recipe_learner
@@ -66,16 +66,14 @@ def _versions():
     return dict(xceptiontime=__version__, torch=torch.__version__, fastai=fastai_version, numpy=np.__version__,
                 python=platform.python_version())
 
-def _scores(unit, path, out):
-    "Results of a unit in one thread, or its error; the probabilities go to a file"
+def _scores(unit, path):
+    "Results of a unit in one thread and its probabilities, or its error and None"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with no_random(unit['seed']):
-            scores,probs = _train(unit['set'], path, unit['arch'], unit['settings'], unit['seed'])
-        with whole_file(out/f'{unit_name(unit)}.npy') as tmp: np.save(tmp, probs)
-        return scores
-    except Exception as e: return dict(error=f'{type(e).__name__}: {e}')
+            return _train(unit['set'], path, unit['arch'], unit['settings'], unit['seed'])
+    except Exception as e: return dict(error=f'{type(e).__name__}: {e}'),None
     finally: torch.set_num_threads(threads)
 
 def run_unit(
@@ -90,8 +88,11 @@ def run_unit(
     try:
         with FileLock(out/'claims'/name, timeout=0), _alone: # a lock that goes with the process, however that ends
             if result.exists(): return
-            row = {**unit, 'arch': unit['arch'].__name__, **_scores(unit, path, out)}
+            scores,probs = _scores(unit, path)
+            row = {**unit, 'arch': unit['arch'].__name__, **scores}
             row.update(versions=_versions(), machine=platform.machine())
+            if probs is not None:
+                with whole_file(out/f'{name}.npy') as tmp: np.save(tmp, probs)
             with whole_file(result) as tmp: tmp.write_text(json.dumps(row, indent=1))
             return name
     except Timeout: return
@@ -242,6 +243,7 @@ def run_benchmark(
     units = _units(sets, archs, recipes, seeds, epochs)
     if address is not None and backend is None:
         raise ValueError(f"address: expected backend='dask' or 'ray' with it, got {brief(address)} alone")
+    check_writable(out)
     (Path(out)/'claims').mkdir(parents=True, exist_ok=True)
     start,done = time.perf_counter(),0
     with _engine(backend, n_jobs, address):

@@ -12,13 +12,13 @@ import re
 import numpy as np
 from ..base.checks import brief
 from .columns import Columns
-from .numbers import NumberReader, Source, parse_target
+from .numbers import NumberReader, Source, parse_target, text_array
 from .tables import rows_to_series
 
 # %% ../../nbs/32a_data.arff.ipynb #15c56c81
 _quoted = rb"""'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*\""""
 _attribute = re.compile(rb'@attribute\s+(' + _quoted + rb'|[^\s{\'"]+)\s*(.*)', re.IGNORECASE)
-_field = re.compile(rb'\s*(' + _quoted + rb"""|[^,'"]*)\s*(,|$)""")
+_field = re.compile(rb"""([^,'"]*)(?:(""" + _quoted + rb""")([^,'"]*))?(,|$)""")
 
 def _unquote(text):
     "What stands in the quotes, if there are any"
@@ -31,8 +31,10 @@ def _arff_fields(source, line):
     if b"'" not in line and b'"' not in line: return line.split(b',')
     res,pos = [],0
     while m := _field.match(line, pos):
-        res.append(m[1])
-        if not m[2]: return res
+        before,quoted,after,comma = m.groups()
+        if quoted and (before+after).strip(): break # text beside the quotes
+        res.append(quoted or before.strip())
+        if not comma: return res
         pos = m.end()
     source.fail('fields separated by commas', line[pos:])
 
@@ -84,6 +86,12 @@ class ARFFHeader:
 
     def is_labels(self, name): return isinstance(self.kinds[name], list)
 
+    def labels(self,
+        name:str|None, # of an attribute
+    ) -> dict|None: # its labels in their order, quick to look up; None of any other kind
+        "What a label of the attribute can be"
+        if name is not None and self.is_labels(name): return dict.fromkeys(self.kinds[name])
+
     def choose(self,
         label:str|None, # attribute with the class labels; the last, if it lists labels and both are None
         target:str|None, # attribute with numbers to predict
@@ -91,7 +99,7 @@ class ARFFHeader:
         "What is a value, and what is to be predicted"
         if label is None and target is None and self.is_labels(self.names[-1]):
             label = self.names[-1]
-        values,of = Columns(label, target).values(self.names),label if target is None else target
+        values,of = Columns(label, target).values(self.names, self.source.path),label if target is None else target
         kind,words = ('relational','the relational attribute') if self.steps else ('numeric','numbers')
         for o in values:
             if self.kinds[o]!=kind: self._fail(f'only {words} besides label= or target=', o)
@@ -103,12 +111,12 @@ class ARFFHeader:
         self.source.fail(expected, f'attribute {brief(name, 60)}', line=self.line)
 
 # %% ../../nbs/32a_data.arff.ipynb #3223207f
-def _arff_target(source, text, kind):
-    "A label, checked, or a number"
+def _arff_target(source, text, labels):
+    "A label, checked; a number where `labels` is None"
     text = _unquote(text)
-    if kind!='numeric':
+    if labels is not None:
         label = source.decode(text)
-        if label not in kind: source.fail(f"a label from {{{','.join(kind)[:60]}}}", text)
+        if label not in labels: source.fail(f"a label from {{{','.join(labels)[:60]}}}", text)
         return label
     y = parse_target(text)
     if y is None: source.fail('a number as target', text)
@@ -128,6 +136,7 @@ def read_arff(
         values,of = head.choose(label, target)
         at = {o: i for i,o in enumerate(head.names)}
         pos,width = [at[o] for o in values],head.steps or len(values)
+        labels = head.labels(of)
         nums,y = NumberReader(source),[]
         channels = 1
         for text in lines:
@@ -144,7 +153,7 @@ def read_arff(
                 if n!=width: source.fail(f'{width} values a channel as in the header', f'{n}')
                 nums.add(o)
             source.keep()
-            if of is not None: y.append(_arff_target(source, fields[at[of]], head.kinds[of]))
+            if of is not None: y.append(_arff_target(source, fields[at[of]], labels))
         if not source.rows: source.fail('a series after @data', 'none', line=head.line)
     V = nums.series([(channels,width)]*len(source.rows)) # (samples, channels, width)
-    return rows_to_series(V, source), np.array(y) if y else None
+    return rows_to_series(V, source), text_array(y, source) if labels else np.array(y) if y else None

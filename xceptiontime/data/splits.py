@@ -61,16 +61,12 @@ def _check_spans(part, spans, names):
                          f'got {lo} to {hi-1} of recording {recording}: windows {a} and {b} overlap')
 
 # %% ../../nbs/34_data.splits.ipynb #295cf652
-def _is_none(group):
-    return group is None or type(group).__name__ in ('NAType','NaTType') or group!=group
-
 def _check_groups(groups, n):
     "`groups` as an array of ids that can be told apart, one for each of `n` samples"
     groups = np.asarray(groups)
     if groups.shape!=(n,):
         raise ValueError(f'groups: expected one for each of the {n} samples, got shape {groups.shape}')
-    if groups.dtype.kind=='O': none = np.array([_is_none(g) for g in groups], bool)
-    else: none = groups!=groups # NaN and NaT, which would be in no group, and so on both sides of a split
+    none = missing_targets(groups) # they would be in no group, and so on both sides of a split
     if none.any():
         raise ValueError(f'groups: expected an id for each sample, got none for {none.sum()} of {n}, '
                          f'the first is sample {none.argmax()}')

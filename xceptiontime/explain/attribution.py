@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from ..base.checks import brief,check_whole,listed
 from ..data.dataset import series_axes
 from ..processing.preprocess import cropped
-from ..processing.series import check_series
+from ..models.ensemble import networks_of
+from ..processing.series import check_series,series_list
 from ..runtime.predictor import Predictor,evaluating
 
 # %% ../../nbs/60_explain.attribution.ipynb #538f97bc
@@ -69,32 +70,36 @@ def _gradient(model, x, target, layer):
                          f'got {_shape_of(got)} from {type(layer).__name__}')
     return g
 
-def _grad_cam(model, x, base, target, bs, layer):
-    "The map of `layer` over the steps of `x`, shared out to the channels by gradient times input around each step"
+def _grad_cam(model, x, base, target, bs, layers):
+    "The mean of the maps of `layers` over the steps of `x`, shared out to the channels by gradient times input around each step"
     n,attr = x.shape[2],_captum()
-    g = _gradient(model, x, target, layer)
-    cam = attr.LayerGradCam(model, layer).attribute(x, target).detach() # (1, 1, steps of the layer)
-    cam = attr.LayerAttribution.interpolate(cam, n, 'linear')           # (1, 1, length)
+    g = _gradient(model, x, target, layers[0])
+    maps = [attr.LayerGradCam(model, l).attribute(x, target).detach() for l in layers] # (1, 1, steps) each
+    cam = attr.LayerAttribution.interpolate(sum(maps)/len(maps), n, 'linear') # (1, 1, length)
     k = n//10//2*2+1 # a single step's gradient times input is noise
     share = F.avg_pool1d((g*(x.detach()-base)).abs(), k, 1, k//2) + torch.finfo(x.dtype).tiny # (1, channels, length)
     return cam*share/share.sum(1, keepdim=True)
 
 # %% ../../nbs/60_explain.attribution.ipynb #78648373
-def _layer(model, layer):
-    "A module of `model`, by itself or by name; what feeds the head if None"
+def _body(model):
+    "The module that feeds the head"
     names = dict(model.named_modules())
-    if layer is None:
-        body = names.get('block', names.get('inceptionblock'))
-        if body is None:
-            raise ValueError(f'layer: expected a module or the name of one for a {type(model).__name__}, got None')
-        return body
+    body = names.get('block', names.get('inceptionblock'))
+    if body is None:
+        raise ValueError(f'layer: expected a module or the name of one for a {type(model).__name__}, got None')
+    return body
+
+def _layers(model, layer):
+    "A module of `model`, by itself or by name; what feeds the head, of each network, if None"
+    if layer is None: return [_body(net) for net in networks_of(model)]
+    names = dict(model.named_modules())
     if isinstance(layer, str):
         if not names.get(layer):
             raise ValueError(f'layer: expected the name of a module such as {list(names)[1:4]}, got {brief(layer)}')
-        return names[layer]
+        return [names[layer]]
     if not any(m is layer for m in names.values()):
         raise ValueError(f'layer: expected a module of the network or its name, got {type(layer).__name__}')
-    return layer
+    return [layer]
 
 # %% ../../nbs/60_explain.attribution.ipynb #99b6f69a
 def output_labels(
@@ -186,12 +191,20 @@ def attribute(
     pred.preprocess.check(xs, lengths)
     targets,res = score_indices(target, pred.task, len(xs)),[]
     with evaluating(pred.model), torch.inference_mode(False), torch.enable_grad():
-        if method=='grad_cam': options['layer'] = _layer(pred.model, layer)
+        if method=='grad_cam': options = dict(layers=_layers(pred.model, layer))
         explain = partial(_of_methods[method], bs=bs, **options)
         for i,(x,t) in enumerate(zip(xs, targets)):
             res.append(_one(pred, x if lengths is None else x[:,:lengths[i]], explain, t, baseline))
-    if lengths is not None: return [a.reshape(np.shape(x)) for a,x in zip(res, X)]
-    return np.reshape(res, xs.shape if isinstance(X, (list,tuple)) else np.shape(X)).astype(np.float32)
+    return _like(X, res)
+
+def _like(X, res):
+    "Attributions (channels, length_i) in the form of `X`, 0 in padding"
+    X = series_list(X)
+    lists = isinstance(X, (list,tuple)) and np.ndim(X[0])>0
+    steps = [np.shape(x)[-1] for x in X] if lists else [np.shape(X)[-1]]*len(res) # with padding
+    res = [np.pad(a, ((0,0), (0,n-a.shape[1]))) for a,n in zip(res, steps)] # (channels, steps_i) each
+    if len(set(steps))>1: return [a.reshape(np.shape(x)) for a,x in zip(res, X)]
+    return np.reshape(res, np.shape(res) if lists else np.shape(X)).astype(np.float32)
 
 def _options(method, given):
     "The options that were given, if they are such of `method`; without the baseline, which is one of each series"
@@ -221,14 +234,14 @@ def plot_attribution(
     check_whole(max_n=max_n)
     n,c = min(len(xs), max_n),xs.shape[1]
     az,_ = check_series(attribution, name='attribution')
-    if az.shape!=xs.shape:
+    if len(az)!=len(xs) or az.shape[1]!=c or az.shape[2]<xs.shape[2]: # it may be padded as X was
         raise ValueError(f'attribution: expected the shape of X, {xs.shape}, got {az.shape}')
     names = range(c) if names is None else names
     if len(names)!=c:
         raise ValueError(f'names: expected one for each of {c} channels, got {len(names)}')
     if titles is not None and len(titles)<n:
         raise ValueError(f'titles: expected one for each of {n} series, got {len(titles)}')
-    axs = axes_for(n, ax, figsize=figsize or (9, min(12, 1+n**.5*(.6+.5*c))))
+    axs,_ = axes_for(n, ax, figsize=figsize or (9, min(12, 1+n**.5*(.6+.5*c))))
     for i,ax in enumerate(axs):
         steps = slice(None if lengths is None else lengths[i])
         _draw(ax, xs[i,:,steps], az[i,:,steps], cmap)
@@ -239,13 +252,14 @@ def plot_attribution(
 def axes_for(
     n:int, # series to draw
     ax=None, # axes, or a list of them; a new grid if None
-    **kwargs # of the grid: see `series_axes`
-) -> list:
-    "Axes for `n` series: the first of those given, or a new grid"
-    axs = list(series_axes(n, **kwargs) if ax is None else np.ravel(ax))
+    **kwargs # of the grid, and of lines: see `series_axes`
+) -> tuple: # a list of axes; the keywords of lines
+    "`series_axes` of which there is one for each of `n` series, or it raises"
+    axs,kwargs = series_axes(n, ax, **kwargs)
+    axs = list(np.ravel(axs))
     if len(axs)<n:
         raise ValueError(f'ax: expected axes for {n} series, got {len(axs)}')
-    return axs[:n]
+    return axs[:n],kwargs
 
 def _rows(x):
     "Series (channels, length) on one scale, each around its own row: 0, -1, -2 .."

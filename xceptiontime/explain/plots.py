@@ -45,9 +45,9 @@ def plot_confusion_matrix(
     return ax
 
 # %% ../../nbs/62_explain.plots.ipynb #0d53481d
-def _draw_losses(samples, answers, losses, ctxs=None, nrows=None, ncols=None, figsize=None, **kwargs):
+def _draw_losses(samples, answers, losses, ctxs=None, **kwargs):
     "A picture a series, with its target, the answer and the loss as title"
-    ctxs = axes_for(len(samples), ctxs, nrows=nrows, ncols=ncols, figsize=figsize)
+    ctxs,kwargs = axes_for(len(samples), ctxs, **kwargs)
     for ctx,s,answer,loss in zip(ctxs, samples, answers, losses):
         s[0].show(ctx=ctx, **kwargs)
         colors = plt.get_cmap('viridis')(np.linspace(0, .9, len(ctx.lines))) # channels by lightness too

@@ -11,35 +11,26 @@ __all__ = ['FEWEST', 'InceptionModule', 'InceptionBlock', 'InceptionTime']
 import torch
 from torch import nn
 from fastcore.basics import patch
-from fastcore.imports import noop
 from ..base.checks import check_whole
 from .fast.door import applies, fast_features, signature
 from .layers import *
 from .masks import length_mask, real_steps
-from .xceptiontime import kernel_sizes
+from .xceptiontime import XceptionModule
 
 # %% ../../nbs/13_models.inception.ipynb #292f3a00
-class InceptionModule(Module):
+class InceptionModule(XceptionModule):
     "Three convolutions beside a max pooling, BatchNorm, ReLU: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
+    conv = Conv1d
     def __init__(self,
         ni:int, # channels in
         nf:int, # channels out of each of the four paths
         ks:int|tuple=40, # kernel sizes: see `kernel_sizes`
         bottleneck:bool=True, # bring the `ni` channels to `nf` before the convolutions? one channel never is
     ):
-        check_whole(ni=ni, nf=nf)
-        bottleneck = bottleneck and ni>1
-        self.bottleneck = Conv1d(ni, nf) if bottleneck else noop
-        self.convs = nn.ModuleList([Conv1d(nf if bottleneck else ni, nf, k)
-                                    for k in kernel_sizes(ks)])
-        self.maxconvpool = nn.Sequential(MaxPool1d(3), Conv1d(ni, nf))
-        self.concat = Concat()
+        super().__init__(ni, nf, ks, bottleneck and ni>1)
         self.bn,self.act = BN1d(nf*4),nn.ReLU()
 
-    def forward(self, x):
-        b = self.bottleneck(x)
-        x = self.concat([conv(b) for conv in self.convs] + [self.maxconvpool(x)]) # (batch, 4*nf, length)
-        return self.act(self.bn(x))
+    def forward(self, x): return self.act(self.bn(super().forward(x)))
 
 # %% ../../nbs/13_models.inception.ipynb #07ef3fff
 class InceptionBlock(Module):

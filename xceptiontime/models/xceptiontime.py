@@ -33,6 +33,7 @@ def kernel_sizes(
 # %% ../../nbs/12_models.xceptiontime.ipynb #78a9c5be
 class XceptionModule(Module):
     "Three separable convolutions beside a max pooling: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
+    conv = SeparableConv1d # the kind
     def __init__(self,
         ni:int, # channels in
         nf:int, # channels out of each of the four paths
@@ -41,8 +42,7 @@ class XceptionModule(Module):
     ):
         check_whole(ni=ni, nf=nf)
         self.bottleneck = Conv1d(ni, nf) if bottleneck else noop
-        self.convs = nn.ModuleList([SeparableConv1d(nf if bottleneck else ni, nf, k)
-                                    for k in kernel_sizes(ks)])
+        self.convs = nn.ModuleList([self.conv(nf if bottleneck else ni, nf, k) for k in kernel_sizes(ks)])
         self.maxconvpool = nn.Sequential(MaxPool1d(3), Conv1d(ni, nf))
         self.concat = Concat()
 

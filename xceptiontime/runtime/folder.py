@@ -8,25 +8,27 @@ Docs: https://example.github.io/xceptiontime/runtime.folder.html.md"""
 __all__ = ['FORMAT', 'ARCHS', 'register_arch']
 
 # %% ../../nbs/41_runtime.folder.ipynb #f36f687e
-import inspect,json,math
+import inspect,json,math,os
+from contextlib import suppress
 from pathlib import Path
 import torch
 from fastcore.basics import patch,patch_to
-from safetensors import SafetensorError,safe_open
-from safetensors.torch import save_file
 from torch import nn
 from .. import __version__
 from ..base.checks import brief,listed,one_line
-from ..base.files import whole_folder
+from ..base.files import one_writer,whole_file,whole_folder
+from ..models.ensemble import Ensemble,networks_of
 from ..models.inception import InceptionTime
 from ..models.xceptiontime import XceptionTime
-from ..processing.preprocess import STATS,Preprocess
+from ..processing.preprocess import Preprocess
 from ..processing.tasks import TASKS
 from .hub import FILES,model_folder
 from .predictor import Predictor
+from xceptiontime.runtime.weights import (check_numbers,fingerprint,is_fingerprint,read_weights,
+    refuse,weights_bytes)
 
 # %% ../../nbs/41_runtime.folder.ipynb #5f1fae63
-FORMAT = 1 # of the model folder; a newer one is refused
+FORMAT = 2 # of the folder of an ensemble; that of one network has 1; a newer one is refused
 ARCHS = {'XceptionTime': XceptionTime, 'InceptionTime': InceptionTime} # networks by name
 
 # %% ../../nbs/41_runtime.folder.ipynb #7e62f827
@@ -41,19 +43,23 @@ def _check_args(name, args):
 @patch
 def config(self:Predictor) -> dict: # the content of `config.json`
     "All that rebuilds this predictor, except its weights; and known facts of its input and training"
-    name = type(self.model).__name__
-    if ARCHS.get(name) is not type(self.model):
+    networks = networks_of(self.model)
+    arch = type(networks[0])
+    name = arch.__name__
+    if ARCHS.get(name) is not arch:
         raise ValueError(f'model: expected one of {list(ARCHS)} to save, got {name}; '
                          'a class of your own goes through register_arch first')
-    _check_args(name, self.model.init_args)
+    args = networks[0].init_args
+    if any(type(net) is not arch or net.init_args!=args for net in networks):
+        raise ValueError('model: expected an Ensemble of networks with the same arguments to save, got others')
+    _check_args(name, args)
     known = {k: v for k in ('channels','rate','training') if (v := getattr(self, k)) is not None}
-    return dict(format=FORMAT, xceptiontime=__version__,
-                architecture=name, arguments=self.model.init_args,
+    several = dict(networks=len(networks)) if len(networks)>1 else {}
+    return dict(format=FORMAT if several else 1, xceptiontime=__version__,
+                architecture=name, arguments=args, **several,
                 task=self.task.settings(), preprocess=self.preprocess.settings(), **known)
 
 # %% ../../nbs/41_runtime.folder.ipynb #62a5474f
-def _refuse(path, want, got): raise ValueError(f'{path}: expected {want}, got {got}')
-
 MAX_TEXT = 256 # characters of a name
 
 def _is_plain_number(o): return abs(o)<2**63 if isinstance(o, int) else math.isfinite(o)
@@ -71,20 +77,22 @@ def _check_plain(config, path):
         if not level: return
         for o in level:
             if isinstance(o, (int,float)) and not _is_plain_number(o):
-                _refuse(path, 'finite numbers below 2**63', brief(o))
+                refuse(path, 'finite numbers below 2**63', brief(o))
             if isinstance(o, str) and not _is_plain_text(o):
-                _refuse(path, f'text of at most {MAX_TEXT} characters', brief(o))
+                refuse(path, f'text of at most {MAX_TEXT} characters', brief(o))
         level = [p for o in level for p in _inside(o)]
-    _refuse(path, 'settings', 'lists in lists in lists without end')
+    refuse(path, 'settings', 'lists in lists in lists without end')
 
 # %% ../../nbs/41_runtime.folder.ipynb #6a6c58bc
 MAX_SIZE,MAX_LIST = 2**24,100 # a size of a network, and a list of them
 MAX_POOL = 10_000 # steps that a network's head pools to
 MAX_CLASSES = 100_000
+MAX_NETWORKS = 100 # of an ensemble
 
 def _is(*kinds): return lambda o: isinstance(o, kinds)
 def _is_whole(o): return isinstance(o, int) and not isinstance(o, bool)
 def _is_count(o): return o is None or _is_whole(o) and o>=0
+def _is_several(o): return _is_whole(o) and 2<=o<=MAX_NETWORKS
 def _all(o): return o if isinstance(o, list) else [o]
 def _is_flat(o): return not any(isinstance(p, (dict,list)) for p in _all(o))
 def _has_at_most(n): return lambda o: not isinstance(o, list) or len(o)<=n
@@ -99,6 +107,7 @@ RULES = (
     ('arguments.*',             f'a size of at most {MAX_SIZE}',   _is_at_most(MAX_SIZE)),
     ('arguments.*',             f'at most {MAX_LIST} numbers',     _has_at_most(MAX_LIST)),
     ('arguments.adaptive_size', f'a size of at most {MAX_POOL}',   _is_at_most(MAX_POOL)),
+    ('networks',                f'2 to {MAX_NETWORKS} networks',   _is_several),
     ('preprocess',              'settings by name',                _is(dict)),
     ('preprocess.*',            f'a size of at most {MAX_SIZE}',   _is_at_most(MAX_SIZE)),
     ('preprocess.*',            f'at most {MAX_LIST} numbers',     _has_at_most(MAX_LIST)),
@@ -106,6 +115,7 @@ RULES = (
     ('task.*',                  'text or numbers',                 _is_flat),
     ('task.*',                  f'at most {MAX_CLASSES} entries',  _has_at_most(MAX_CLASSES)),
     ('task.vocab',              'a list',                          _is(list)),
+    ('fingerprint',             "'sha256:' and its 64 digits",     lambda o: o is None or is_fingerprint(o)),
     ('channels',                'a list of names',                 _is(list)),
     ('training',                'numbers by name',                 _is(dict)),
     ('training.*',              'no list',                         _is_no_list),
@@ -132,12 +142,12 @@ def _settings_at(config, place):
 
 def _check_format(config, path):
     if not isinstance(config, dict):
-        _refuse(path, 'the settings of an xceptiontime model', brief(config))
+        refuse(path, 'the settings of an xceptiontime model', brief(config))
     n = config.get('format')
-    if not _is_whole(n): _refuse(path, "a whole number as 'format'", brief(n))
+    if not _is_whole(n): refuse(path, "a whole number as 'format'", brief(n))
     if not 1<=n<=FORMAT:
         by = brief(config.get('xceptiontime'))
-        _refuse(path, f'format {FORMAT} or older', f'{n}, written by xceptiontime {by}')
+        refuse(path, f'format {FORMAT} or older', f'{n}, written by xceptiontime {by}')
 
 def _check_config(config, path):
     "The settings of a model folder, if each is of its kind and of a size that can be"
@@ -145,26 +155,31 @@ def _check_config(config, path):
     _check_format(config, path)
     for place,want,fits in RULES:
         for name,o in _settings_at({**dict.fromkeys(PARTS), **config}, place).items():
-            if not fits(o): _refuse(path, f'{want} as {brief(name)}', brief(o))
+            if not fits(o): refuse(path, f'{want} as {brief(name)}', brief(o))
     return config
 
 # %% ../../nbs/41_runtime.folder.ipynb #bbcb95cb
 MAX_CONFIG = 2**22 # bytes of config.json
 
-def _read_config(path):
+def _read_text(path):
+    "The bytes of config.json, if they are not too many"
     with open(path, 'rb') as f: text = f.read(MAX_CONFIG+1)
-    if len(text)>MAX_CONFIG: _refuse(path, f'at most {MAX_CONFIG} bytes', 'more')
+    if len(text)>MAX_CONFIG: refuse(path, f'at most {MAX_CONFIG} bytes', 'more')
+    return text
+
+def _read_config(text, path):
+    "The settings in the bytes of config.json"
     def constant(o): raise ValueError(f'{o} is no number')
     try: config = json.loads(text.decode('utf-8'), parse_constant=constant)
     except (ValueError, RecursionError) as e:
-        _refuse(path, 'JSON', f'a file that is none ({one_line(e, 120)})')
+        refuse(path, 'JSON', f'a file that is none ({one_line(e, 120)})')
     return _check_config(config, path)
 
 # %% ../../nbs/41_runtime.folder.ipynb #4b1a2f90
 def _known(name, names, place, path, more=''):
     "What `names` holds under `name`"
     if isinstance(name, str) and name in names: return names[name]
-    _refuse(path, f'one of {list(names)} as {place!r}', f'{brief(name)}{more}')
+    refuse(path, f'one of {list(names)} as {place!r}', f'{brief(name)}{more}')
 
 def _build(config, path, cls=Predictor):
     "The Predictor that `config` describes, without its numbers"
@@ -175,93 +190,85 @@ def _build(config, path, cls=Predictor):
     known = {k: config.get(k) for k in ('channels','rate','training')}
     try:
         with torch.device('meta'):
-            model = arch(**config['arguments'])
-            args = model.init_args
+            networks = [arch(**config['arguments']) for _ in range(config.get('networks', 1))]
+            args = networks[0].init_args
             # the first folders did not hold `c_in` of preprocessing
             preprocess = Preprocess(**{'c_in': args['c_in'], **config['preprocess']})
-        predictor = cls(model, kind(**task), preprocess, **known)
+        task = kind(**task)
+        model = networks[0] if len(networks)==1 else Ensemble(networks, task.activation_name)
+        predictor = cls(model, task, preprocess, **known)
     except Exception as e:
-        _refuse(path, 'arguments that fit', f'an error: {one_line(e, 160)}')
+        refuse(path, 'arguments that fit', f'an error: {one_line(e, 160)}')
     given,scores = preprocess.c_out,predictor.task.c_out
     if args['c_in']!=given:
-        _refuse(path, f'a network of {given} channels, as preprocessing gives', args['c_in'])
+        refuse(path, f'a network of {given} channels, as preprocessing gives', args['c_in'])
     if args['c_out']!=scores:
-        _refuse(path, f'{scores} scores, as the task has', args['c_out'])
+        refuse(path, f'{scores} scores, as the task has', args['c_out'])
     return predictor
 
 # %% ../../nbs/41_runtime.folder.ipynb #5a763d5f
-_TYPES = {torch.float64:'F64', torch.float32:'F32', torch.float16:'F16', torch.bfloat16:'BF16', # in safetensors
-          torch.int64:'I64', torch.int32:'I32', torch.int16:'I16', torch.int8:'I8', torch.uint8:'U8',
-          torch.bool:'BOOL'}
-
 def _parts(predictor):
     "Network and preprocessing as one module"
     return nn.ModuleDict(dict(model=predictor.model, preprocess=predictor.preprocess))
 
-def _check_tensors(f, expected, path):
-    "Compare the list of tensors at the beginning of a safetensors file with those of the network"
-    def form(dtype, shape): return f'{dtype} {tuple(shape)}'
-    there = {k: f.get_slice(k) for k in f.keys()}
-    got = {k: form(s.get_dtype(), s.get_shape()) for k,s in there.items()}
-    want = {k: form(_TYPES.get(t.dtype, t.dtype), t.shape) for k,t in expected.items()}
-    for k in {**want, **got}:
-        w,g = want.get(k, 'nothing'),got.get(k, 'nothing')
-        if w!=g: _refuse(path, f'{w} as {brief(k)}, as config.json says', g)
-
-# %% ../../nbs/41_runtime.folder.ipynb #92daa812
-MAX_HEADER = 2**20 # bytes of the list of tensors in model.safetensors
-SPREADS = {f'preprocess.{k}' for k in ('std', *(s for _,s in STATS.values()))} # divided by
-
-def _check_numbers(state, path):
-    for k,t in state.items():
-        if not t.isfinite().all(): _refuse(path, f"finite numbers as '{k}'", 'NaN or infinity')
-        if k.endswith('running_var') and (t<0).any(): _refuse(path, f"variances of 0 or more as '{k}'", 'others')
-        if k in SPREADS and (t<=0).any(): _refuse(path, f"numbers above 0 as '{k}'", 'others')
-
-def _read_weights(path, expected):
-    "The tensors of a safetensors file, if they are those of `expected`"
-    with open(path, 'rb') as f: n = int.from_bytes(f.read(8), 'little')
-    whole = 'a whole safetensors file'
-    if n>MAX_HEADER: _refuse(path, whole, f'one whose list of tensors takes {n} bytes')
-    try:
-        with safe_open(path, 'pt') as f:
-            _check_tensors(f, expected, path)
-            state = {k: f.get_tensor(k) for k in expected}
-    except (SafetensorError, OSError) as e: _refuse(path, whole, f'an error: {one_line(e, 160)}')
-    _check_numbers(state, path)
-    return state
-
 # %% ../../nbs/41_runtime.folder.ipynb #c3bc0794
-def _config_text(predictor):
-    "`config.json` of a predictor that it rebuilds"
-    text = json.dumps(predictor.config(), indent=2, ensure_ascii=False, allow_nan=False)+'\n'
-    if (n := len(text.encode()))>MAX_CONFIG: _refuse('config.json', f'at most {MAX_CONFIG} bytes', n)
+def _config_text(predictor, known):
+    "`config.json` of a predictor that it rebuilds, and of weights with the fingerprint `known`"
+    config = dict(predictor.config(), fingerprint=known)
+    text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)+'\n'
+    if (n := len(text.encode()))>MAX_CONFIG: refuse('config.json', f'at most {MAX_CONFIG} bytes', n)
     rebuilt = _build(_check_config(json.loads(text), 'config.json'), 'config.json')
     want,got = (_parts(o).state_dict() for o in (rebuilt,predictor))
     def form(t): return t is not None and (t.shape,t.dtype)
     for k in {**want, **got}:
         if form(want.get(k))==form(got.get(k)): continue
         name = type(predictor.model).__name__
-        _refuse('model', f'the weights of a {name} with its arguments',
-                f"others at '{k}'; of a changed or fused network, save the original")
+        refuse('model', f'the weights of a {name} with its arguments',
+               f"others at '{k}'; of a changed or fused network, save the original")
     return text
+
+def _to_files(predictor):
+    "The text of `config.json` and the bytes of `model.safetensors`"
+    state = _parts(predictor).state_dict()
+    data = weights_bytes(state)
+    text = _config_text(predictor, fingerprint(data))
+    check_numbers(state, 'model', '; a training that diverges leaves that, a lower learning rate helps')
+    return text,data
+
+# %% ../../nbs/41_runtime.folder.ipynb #d2a9c6f7
+def _spare(folder, known):
+    "Where weights lie until they take their place"
+    return folder/f'.model-{known[-16:]}.safetensors'
+
+def _put(folder, text, data):
+    "Write the two files into a folder that is there: at each moment it opens as the old model or as the new one"
+    weights,spare = folder/'model.safetensors',_spare(folder, fingerprint(data))
+    with one_writer(folder):
+        first = spare if weights.exists() else weights
+        with whole_file(first, told=weights) as tmp: tmp.write_bytes(data)
+        with whole_file(folder/'config.json') as tmp: tmp.write_text(text, encoding='utf-8')
+        if first==spare: os.replace(spare, weights)
+        for left in folder.glob('.model-*.safetensors'): left.unlink(missing_ok=True) # by one that was killed
 
 # %% ../../nbs/41_runtime.folder.ipynb #b10f36d9
 @patch
 def save_pretrained(self:Predictor,
-    folder # a new or empty folder, or a model folder to replace
+    folder, # a new or empty folder, or a model folder to replace
+    force:bool=False, # or any other folder, whose files stay?
 ) -> Path: # the folder
     "Write `config.json` and `model.safetensors`, both or neither"
     folder = Path(folder)
     fits = folder.is_dir() and ((folder/'config.json').exists() or not any(folder.iterdir()))
-    if folder.exists() and not fits:
+    if folder.exists() and not (fits or force and folder.is_dir()):
         raise FileExistsError('folder: expected a new or empty folder or one that holds a model, '
                               f'got {folder}, which holds something else')
-    text = _config_text(self)
-    with whole_folder(folder) as tmp:
-        (tmp/'config.json').write_text(text, encoding='utf-8')
-        state = {k: t.contiguous() for k,t in _parts(self).state_dict().items()}
-        save_file(state, tmp/'model.safetensors', {'format': 'pt'})
+    text,data = _to_files(self)
+    if not folder.exists():
+        with suppress(FileExistsError), whole_folder(folder) as tmp: # unless another process is first
+            (tmp/'model.safetensors').write_bytes(data)
+            (tmp/'config.json').write_text(text, encoding='utf-8')
+            return folder
+    _put(folder, text, data)
     return folder
 
 # %% ../../nbs/41_runtime.folder.ipynb #40c0df2b
@@ -285,6 +292,37 @@ def _check_files(folder):
         want = 'no file beside a model that can run code when it is opened'
         raise ValueError(f'folder: expected {want}, got {one_line(f.name, 80)} in {folder}')
 
+# %% ../../nbs/41_runtime.folder.ipynb #7e5d2b90
+def _read_state(folder, known, expected):
+    "The weights with the fingerprint `known`: beside their place, as long as they have not taken it, or there"
+    if known is not None:
+        spare = _spare(folder, known)
+        with suppress(FileNotFoundError): # it has just taken its place
+            if spare.is_file() and not spare.is_symlink(): return read_weights(spare, expected, known)
+    return read_weights(folder/'model.safetensors', expected, known)
+
+def _opened(folder, text, cls):
+    "The Predictor of the bytes of config.json and the weights"
+    config = _read_config(text, folder/'config.json')
+    predictor = _build(config, folder/'config.json', cls)
+    parts = _parts(predictor)
+    parts.load_state_dict(_read_state(folder, config.get('fingerprint'), parts.state_dict()), assign=True)
+    return predictor
+
+TRIES = 20
+def _at_rest(folder, cls):
+    "The Predictor of a folder whose two files are of one model: `config.json` is the same before and after"
+    for _ in range(TRIES):
+        _check_files(folder)
+        text = _read_text(folder/'config.json')
+        try: predictor = _opened(folder, text, cls)
+        except (ValueError, OSError):
+            if _read_text(folder/'config.json')==text:
+                raise
+        else:
+            if _read_text(folder/'config.json')==text: return predictor
+    raise OSError(f'folder: expected a model folder, got {folder}, which others replace again and again')
+
 # %% ../../nbs/41_runtime.folder.ipynb #01860db3
 @patch_to(Predictor, cls_method=True)
 def from_pretrained(cls,
@@ -293,13 +331,8 @@ def from_pretrained(cls,
     revision:str|None=None, # of a model on the Hub: a branch, a tag or a commit
 ) -> Predictor:
     "Open a model folder; its content is checked, and nothing in it is run"
-    folder = model_folder(folder, revision)
-    _check_files(folder)
-    predictor = _build(_read_config(folder/'config.json'), folder/'config.json', cls)
-    parts = _parts(predictor)
-    state = _read_weights(folder/'model.safetensors', parts.state_dict())
-    parts.load_state_dict(state, assign=True)
-    parts.eval().to(device)
+    predictor = _at_rest(model_folder(folder, revision), cls)
+    _parts(predictor).eval().to(device)
     return predictor
 
 # %% ../../nbs/41_runtime.folder.ipynb #fe43496c

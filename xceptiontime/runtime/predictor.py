@@ -14,10 +14,12 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 from ..base.checks import check_rate,check_whole,one_line
+from ..models.ensemble import Ensemble,disagreement,networks_of
+from ..data.windows import series_or_windows
 from ..models.layers import count_parameters
 from ..processing.conformal import predict_sets
 from ..processing.preprocess import Preprocess
-from ..processing.series import check_channels,check_series
+from ..processing.series import check_channels
 
 # %% ../../nbs/40_runtime.predictor.ipynb #81e1ca71
 class Predictor:
@@ -69,6 +71,22 @@ def evaluating(model:nn.Module):
     finally:
         for m in training: m.training = True
 
+# %% ../../nbs/40_runtime.predictor.ipynb #3c70e9b4
+def finite(
+    out, # numbers of a network (samples, ...)
+    X=None, # the series that they are of
+): # `out`
+    "Raise if one of them is NaN or infinite; the error knows its `series` and its `value`"
+    if out.isfinite().all(): return out
+    out = out.reshape(len(out), -1) # (samples, numbers)
+    i = int((~out.isfinite()).any(1).int().argmax())
+    value = out[i][~out[i].isfinite()][0].item()
+    said = f'X: expected series that the network has finite numbers for, got {value} for series {i}'
+    if X is not None: said += f' with values from {np.nanmin(X[i]):.4g} to {np.nanmax(X[i]):.4g}'
+    error = ValueError(said)
+    error.series,error.value = i,value
+    raise error
+
 # %% ../../nbs/40_runtime.predictor.ipynb #fefcc0be
 @patch
 def _inputs(self:Predictor, X, lengths, idx):
@@ -82,7 +100,7 @@ def _inputs(self:Predictor, X, lengths, idx):
 def _run(self:Predictor, f, X, bs):
     "The outputs of `f`, the network or a part of it, for all series: (samples, numbers), on the CPU"
     check_whole(bs=bs)
-    X,lengths = check_series(X, c_in=self.preprocess.c_in) # (samples, c_in, length); (samples,) or None
+    X,lengths = series_or_windows(X, self.preprocess.c_in) # (samples, c_in, length); (samples,) or None
     self.preprocess.check(X, lengths)
     order = np.arange(len(X)) if lengths is None else np.argsort(lengths, kind='stable')
     out = torch.empty(0, self.task.c_out)
@@ -93,7 +111,7 @@ def _run(self:Predictor, f, X, bs):
             res = (f(x) if n is None else f(x, n)).cpu().float() # (batch, numbers)
             if not i: out = torch.empty(len(X), *res.shape[1:])
             out[idx] = res
-    return out
+    return finite(out, X)
 
 # %% ../../nbs/40_runtime.predictor.ipynb #e4eef36f
 @patch
@@ -102,7 +120,9 @@ def scores(self:Predictor,
     bs:int=64, # series at a time
 ) -> torch.Tensor: # raw scores of the network (samples, outputs), on the CPU
     "The output of the network for each series, before the task's activation"
-    return self._run(self.model, X, bs)
+    out = self._run(self.model, X, bs)
+    finite(self.task.activation(out)) # a temperature may be far too small for them
+    return out
 
 # %% ../../nbs/40_runtime.predictor.ipynb #717c0410
 @patch
@@ -145,6 +165,20 @@ def predict_set(self:Predictor,
     "Sets that hold the truth with probability 1 - `alpha` or more; `learn.calibrate_sets()` makes them possible"
     return predict_sets(self.task, self.scores(X, bs), alpha, per_class)
 
+# %% ../../nbs/40_runtime.predictor.ipynb #7f20be94
+@patch
+def disagreement(self:Predictor,
+    X, # series, in any form that `check_series` takes
+    bs:int=64, # series at a time
+) -> np.ndarray: # (samples,), in nats; of a regression as its values, in their units
+    "How far the networks of an ensemble are apart: see [`disagreement`](models.ensemble.html#disagreement)"
+    if not isinstance(self.model, Ensemble):
+        raise TypeError('disagreement: expected an Ensemble, as ts_learner makes with n_networks=5, '
+                        f'got one {type(self.model).__name__}')
+    scores,task = self._run(self.model.member_scores, X, bs),self.task # (samples, networks, outputs)
+    res = disagreement(scores, task.activation_name).numpy()
+    return res if task.vocab is not None else (res*np.atleast_1d(task.std)).reshape(-1, *task.std.shape)
+
 # %% ../../nbs/40_runtime.predictor.ipynb #d14093cb
 def _names(names, most=50):
     "The first `most` names with commas between"
@@ -161,8 +195,9 @@ def _trained(training, lengths):
 @patch
 def facts(self:Predictor) -> dict: # names and texts
     "Facts to know of a model before using it"
-    args = getattr(self.model, 'init_args', {})
-    res = dict(architecture=type(self.model).__name__, arguments=', '.join(f'{k}={v!r}' for k,v in args.items()),
+    networks,args = networks_of(self.model),getattr(self.model, 'init_args', {})
+    several = f' x {len(networks)}' if len(networks)>1 else ''
+    res = dict(architecture=type(networks[0]).__name__+several, arguments=', '.join(f'{k}={v!r}' for k,v in args.items()),
                parameters=f'{count_parameters(self.model):,}', task=self.task.name,
                preprocessing=self.preprocess.extra_repr())
     res[self.task.noun] = _names(self.task.output_names())

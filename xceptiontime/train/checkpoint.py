@@ -289,12 +289,9 @@ class Checkpoint(Callback):
         learn = self.learn
         state = dict(fingerprint=self.run_is, epoch=self.epoch, model=self.model.state_dict(),
                      optimizer=_optimizer(learn), progress=_progress(learn), random=_random_state(learn))
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(self.file, alone=True) as tmp: torch.save(state, tmp)
-        except (OSError, RuntimeError) as e: # torch wraps a full disk in a RuntimeError
-            raise OSError(f'{self.file}: expected room and leave to write {self.file.name}, '
-                          f'got an error ({one_line(e, 100)}); what stood there before is kept') from e
+        with whole_file(self.file, alone=True, parents=True) as tmp:
+            try: torch.save(state, tmp)
+            except RuntimeError as e: raise OSError(one_line(e, 100)) from e # as it says of a full disk
 
     def load(self) -> dict: # the state that `save` wrote
         "Read the state of a run: numbers and tensors only, no code is run"

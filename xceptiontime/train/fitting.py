@@ -22,9 +22,10 @@ from fastai.learner import Learner
 from fastai.losses import BaseLoss
 from torch import nn
 from ..base.checks import brief
-from ..data.dataset import TSLengths
+from ..data.dataset import split_lengths
 from ..data.loaders import TSDataLoaders
-from .callbacks import KeepFinite,ProgressOrLines,Run,check_mixing
+from ..models.ensemble import Ensemble
+from .callbacks import KeepFinite,MeanAfterLoss,ProgressOrLines,Run,check_mixing
 from .metrics import task_loss,task_metrics
 
 # %% ../../nbs/50a_train.fitting.ipynb #e0b1b96c
@@ -55,10 +56,11 @@ class TSLearner(Learner):
             self.remove_cb(ProgressCallback)
             self.add_cb(ProgressOrLines())
         if default_cbs: self.add_cb(KeepFinite())
+        if isinstance(model, Ensemble): self.add_cb(MeanAfterLoss())
 
     def _split(self, b):
-        n = 1 + (len(b)>1 and isinstance(b[1], TSLengths))
-        self.xb,self.yb = b[:n],b[n:]
+        x,lengths,y = split_lengths(b)
+        self.xb,self.yb = (x,) if lengths is None else (x,lengths),tuple(y)
 
     @property
     def task(self):

@@ -21,8 +21,11 @@ from torch import nn
 from ..base.checks import brief,check_whole
 from ..data.dataset import TSDataset
 from ..data.loaders import TSDataLoaders
+from ..models.ensemble import Ensemble
+from ..data.windows import series_or_windows
+from ..models.masks import length_mask
 from ..models.xceptiontime import XceptionTime
-from ..processing.series import check_series,series_list
+from ..processing.series import series_list
 from ..runtime.predictor import Predictor,evaluating
 from .fitting import TSLearner,check_dls
 from .metrics import DEFAULT_METRICS
@@ -57,6 +60,13 @@ def _sort_out(kwargs, arch):
     own = {k: v for k,v in kwargs.items() if k in of_arch}
     return own,{k: v for k,v in kwargs.items() if k not in own}
 
+def _new_network(dls, arch, kwargs, n_networks):
+    "One network that fits the data, or several side by side"
+    if n_networks is not None: check_whole(n_networks=n_networks)
+    kwargs = {**ARCH_DEFAULTS.get(arch, {}), **kwargs}
+    networks = [arch(dls.vars, dls.c, **kwargs) for _ in range(n_networks or 1)]
+    return networks[0] if len(networks)==1 else Ensemble(networks, dls.task.activation_name)
+
 def _check_none_beside_pretrained(arch, arch_kwargs):
     said = [k for k in arch_kwargs if k!='head'] + ['arch']*(arch is not XceptionTime)
     if said:
@@ -74,6 +84,7 @@ def ts_learner(
     lr=defaults.lr, # learning rate when `fit` is given none
     cbs=None, # callbacks
     seed:int|None=None, # of initial weights, order and augmentation; the random state stays as it is if None
+    n_networks:int|None=None, # networks that train and answer together, such as 5: see [Ensemble](models.ensemble.html)
     splitter=body_and_head, # a function from the network to its parameter groups; `freeze` leaves the last to train
     pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
     **kwargs # arguments of `arch` and of `Learner`
@@ -88,11 +99,10 @@ def ts_learner(
     if seed is not None:
         set_seed(seed)
         dls.train.rng = random.Random(seed)
-    if pretrained is None:
-        start = Pretrained(arch(dls.vars, dls.c, **{**ARCH_DEFAULTS.get(arch, {}), **arch_kwargs}))
+    if pretrained is None: start = Pretrained(_new_network(dls, arch, arch_kwargs, n_networks))
     else:
         _check_none_beside_pretrained(arch, arch_kwargs)
-        start = go_on_from(pretrained, dls, arch_kwargs.get('head'))
+        start = go_on_from(pretrained, dls, arch_kwargs.get('head'), n_networks)
     splitter(start.model)
     if metrics is None: metrics = DEFAULT_METRICS[dls.task.name]
     learn = TSLearner(dls, start.model, loss_func=loss_func, metrics=metrics, opt_func=opt_func, lr=lr, cbs=cbs,
@@ -109,6 +119,12 @@ def predictor(self:TSLearner) -> Predictor:
     return Predictor(self.model, self.task, dls.preprocess, channels=dls.channels, rate=dls.rate, training=self.trained)
 
 # %% ../../nbs/50_train.learner.ipynb #fe5cc5cc
+def _inputs(X, c_in):
+    "The series as a tensor (samples, channels, length), 0 in padding"
+    X,lengths = series_or_windows(X, c_in)
+    X = torch.tensor(np.asarray(X))
+    return X if lengths is None else torch.where(length_mask(torch.tensor(lengths), X.shape[2])[:,None], X, 0)
+
 @patch
 def get_X_preds(self:TSLearner,
     X, # series, in any form that `check_series` takes
@@ -128,7 +144,7 @@ def get_X_preds(self:TSLearner,
         raise ValueError(f'y: expected {len(scores)} targets for as many series, got {len(targets)}')
     probs = pred.task.activation(scores) # (samples, outputs)
     res = [probs,targets]
-    if with_input: res.insert(0, torch.tensor(check_series(X, c_in=pred.preprocess.c_in)[0]))
+    if with_input: res.insert(0, _inputs(X, pred.preprocess.c_in))
     if with_decoded: res.append(pred.task.decode(probs))
     if with_loss:
         with self.loss_not_reduced(): res.append(self.loss_func(scores, targets))
@@ -250,10 +266,11 @@ def series_of(self:TSLearner,
 # %% ../../nbs/50_train.learner.ipynb #024dd06d
 @patch
 def save_pretrained(self:TSLearner,
-    folder # a new or empty folder, or a model folder to replace
+    folder, # a new or empty folder, or a model folder to replace
+    force:bool=False, # or any other folder, whose files stay?
 ):
     "Write a model folder, `config.json` and `model.safetensors`, for `Predictor.from_pretrained`"
-    return self.predictor().save_pretrained(folder)
+    return self.predictor().save_pretrained(folder, force)
 
 # %% ../../nbs/50_train.learner.ipynb #b0c666a7
 @patch
