@@ -51,11 +51,11 @@ def test_columns_of_a_stream(learn):
 
 def test_columns_of_an_estimator():
     clf = XceptionTimeClassifier(epochs=1, nf=1, ks=4, random_state=0).fit(named, small.classes)
-    assert clf.predictors_[0].channels==['emg','acc']
+    assert clf.predictor_.channels==['emg','acc']
     close(clf.predict_proba(turned), clf.predict_proba(named), 0)
     with pytest.raises(ValueError, match="as in the model, got 'emg', 'gyr'"): clf.predict(other)
     clf.fit(X, small.classes)
-    assert clf.predictors_[0].channels is None
+    assert clf.predictor_.channels is None
     clf.predict(turned) # nothing to compare with
 
 @pytest.mark.parametrize('kind', ['long.csv','long.parquet','nested.parquet'])

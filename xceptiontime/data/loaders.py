@@ -308,6 +308,7 @@ def from_df(cls,
     time=None, # column to sort the steps of a series by
     columns=None, # columns of values; all others if None
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
+    dayfirst=None, # does 03/04/2020 begin with the day? as all dates together say if None
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the series in a DataFrame"
@@ -315,7 +316,7 @@ def from_df(cls,
         raise ValueError('label, target: expected one of them to name a column, got neither')
     column = groups if isinstance(groups, (str,int)) else None
     df = as_pandas(df)
-    table = read_table(df, Columns(label, target, id, time, columns), column)
+    table = read_table(df, Columns(label, target, id, time, columns, dayfirst=dayfirst), column)
     kwargs.setdefault('channels', table.channels)
     y = table.y if label is None else _in_order(table.y, df.get(label), lambda o: str(o).strip())
     return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)

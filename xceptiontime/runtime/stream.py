@@ -132,7 +132,14 @@ def _answers(self:StreamingPredictor, x, starts):
     for i in range(0, len(starts), self.bs):
         start = starts[i:i+self.bs] # (windows,)
         windows = Windows([x], np.zeros_like(start), start, self.window) # what is missing in these is no padding
-        probs = task.activation(self.predictor.scores(windows, self.bs)).numpy() # (windows, classes)
+        try: scores = self.predictor.scores(windows, self.bs) # (windows, outputs)
+        except ValueError as e:
+            if not hasattr(e, 'series'):
+                raise
+            at = start[e.series]+self.n-self.tail.shape[1]
+            raise ValueError('chunk: expected samples that the network has finite numbers for, '
+                             f'got {e.value} for the window from sample {at} of the stream') from None
+        probs = task.activation(scores).numpy() # (windows, classes)
         yield from zip(task.decode(probs), probs)
 
 @patch

@@ -9,10 +9,12 @@ __all__ = ['ARCH_DEFAULTS', 'body_and_head', 'ts_learner', 'TSLearner']
 
 # %% ../../nbs/50_train.learner.ipynb #4fde5c82
 import inspect,random
+from operator import attrgetter
 import numpy as np
 import torch
 from fastcore.basics import patch
 from fastcore.foundation import L
+from fastcore.imports import noop
 from fastcore.meta import delegates
 from fastai.learner import Learner,defaults
 from fastai.optimizer import Adam
@@ -21,10 +23,12 @@ from torch import nn
 from ..base.checks import brief,check_whole
 from ..data.dataset import TSDataset
 from ..data.loaders import TSDataLoaders
+from ..models.ensemble import Ensemble
 from ..data.windows import model_series
 from ..models.masks import length_mask
 from ..models.xceptiontime import XceptionTime
-from ..runtime.predictor import Predictor,evaluating
+from ..runtime.evaluation import answering
+from ..runtime.predictor import Predictor
 from .fitting import TSLearner,check_dls
 from .metrics import DEFAULT_METRICS
 from .pretrained import Pretrained,go_on_from
@@ -58,6 +62,13 @@ def _sort_out(kwargs, arch):
     own = {k: v for k,v in kwargs.items() if k in of_arch}
     return own,{k: v for k,v in kwargs.items() if k not in own}
 
+def _new_network(dls, arch, kwargs, n_networks):
+    "One network that fits the data, or several side by side"
+    if n_networks is not None: check_whole(n_networks=n_networks)
+    kwargs = {**ARCH_DEFAULTS.get(arch, {}), **kwargs}
+    networks = [arch(dls.vars, dls.c, **kwargs) for _ in range(n_networks or 1)]
+    return networks[0] if len(networks)==1 else Ensemble(networks, dls.task.activation_name)
+
 def _check_none_beside_pretrained(arch, arch_kwargs):
     said = [k for k in arch_kwargs if k!='head'] + ['arch']*(arch is not XceptionTime)
     if said:
@@ -75,6 +86,7 @@ def ts_learner(
     lr=defaults.lr, # learning rate when `fit` is given none
     cbs=None, # callbacks
     seed:int|None=None, # of initial weights, order and augmentation; the random state stays as it is if None
+    n_networks:int|None=None, # networks that train and answer together, such as 5: see [Ensemble](models.ensemble.html)
     splitter=body_and_head, # a function from the network to its parameter groups; `freeze` leaves the last to train
     pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
     **kwargs # arguments of `arch` and of `Learner`
@@ -89,11 +101,10 @@ def ts_learner(
     if seed is not None:
         set_seed(seed)
         dls.train.rng = random.Random(seed)
-    if pretrained is None:
-        start = Pretrained(arch(dls.vars, dls.c, **{**ARCH_DEFAULTS.get(arch, {}), **arch_kwargs}))
+    if pretrained is None: start = Pretrained(_new_network(dls, arch, arch_kwargs, n_networks))
     else:
         _check_none_beside_pretrained(arch, arch_kwargs)
-        start = go_on_from(pretrained, dls, arch_kwargs.get('head'))
+        start = go_on_from(pretrained, dls, arch_kwargs.get('head'), n_networks)
     splitter(start.model)
     if metrics is None: metrics = DEFAULT_METRICS[dls.task.name]
     learn = TSLearner(dls, start.model, loss_func=loss_func, metrics=metrics, opt_func=opt_func, lr=lr, cbs=cbs,
@@ -200,16 +211,17 @@ def tta(self:TSLearner,
 # %% ../../nbs/50_train.learner.ipynb #ae91bb97
 @patch
 def _over(self:TSLearner,
-    f, # the network or a part of it
+    f, # of the network: all of it, or a part
     dl # a loader of this learner's, or None for that of the validation split
 ) -> tuple: # outputs for each series (samples, numbers), in order, on the CPU; targets, an array, or None
-    "Outputs of `f` for the series of a loader, which are preprocessed already"
+    "Outputs of `f(network)` for the series of a loader, which are preprocessed already"
     dl = self.dls.valid if dl is None else dl
     outs,ys = [],[]
-    with evaluating(self.model),torch.inference_mode():
+    with answering(self.model) as network,torch.inference_mode():
+        net = f(network)
         for b in dl.in_order():
             b = [o.as_subclass(torch.Tensor) for o in b]
-            outs.append(f(*b[:dl.dataset.n_inp]).cpu().float()) # (batch, numbers)
+            outs.append(net(*b[:dl.dataset.n_inp]).cpu().float()) # (batch, numbers)
             if dl.dataset.y is not None: ys.append(b[-1].cpu())
     return torch.cat(outs),torch.cat(ys).numpy() if ys else None
 
@@ -218,7 +230,7 @@ def scores(self:TSLearner,
     dl=None, # a loader of this learner's; that of the validation split if None
 ) -> tuple: # scores (samples, outputs), a tensor; targets as `task.encode` gives them, an array, or None
     "Scores for each series of a loader, before the task's activation, and the series' targets"
-    return self._over(self.model, dl)
+    return self._over(noop, dl)
 
 @patch
 def features(self:TSLearner,
@@ -227,7 +239,7 @@ def features(self:TSLearner,
     "Outputs of the network before its last layer for each series of a loader"
     if not hasattr(self.model, 'forward_features'):
         raise TypeError(f'learn: expected a network with forward_features, got {type(self.model).__name__}')
-    return self._over(self.model.forward_features, dl)[0]
+    return self._over(attrgetter('forward_features'), dl)[0]
 
 # %% ../../nbs/50_train.learner.ipynb #df47c174
 @patch
