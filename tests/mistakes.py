@@ -1,7 +1,9 @@
 "The mistakes that tests/test_mistakes.py makes and the page 'What it tells you' shows: the calls, and the sentences"
 import builtins, json, os, tempfile, warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
+from xceptiontime.runtime.evaluation import in_training
 
 setup = '''
 rng = np.random.default_rng(0)
@@ -56,6 +58,10 @@ def diverged(predictor):
     "The predictor with a weight that is no number"
     predictor.model.head[-2].bias.data[0] = float('nan')
     return predictor
+
+def beside_training(learn, ask):
+    "What `ask()` gives another thread while this one trains the network"
+    with in_training(learn.model), ThreadPoolExecutor(1) as other: return other.submit(ask).result()
 
 def written(name, text):
     "The name of a new file that holds `text`"
@@ -510,6 +516,11 @@ ValueError: bs: expected a whole number of 1 or more, got 0
 # probabilities of numbers
 regression.predictor().predict_proba(X)
 TypeError: predict_proba: expected a task with classes or labels, got regression
+
+# a prediction while another thread trains
+beside_training(learn, lambda: learn.predict(X[0]))
+RuntimeError: model: expected a network that no other thread is training, got one in training; a model that was saved
+    and opened, by Predictor.from_pretrained, answers meanwhile
 
 # a folder that is not there
 Predictor.from_pretrained('nowhere')

@@ -9,10 +9,12 @@ __all__ = ['ARCH_DEFAULTS', 'body_and_head', 'ts_learner', 'TSLearner']
 
 # %% ../../nbs/50_train.learner.ipynb #4fde5c82
 import inspect,random
+from operator import attrgetter
 import numpy as np
 import torch
 from fastcore.basics import patch
 from fastcore.foundation import L
+from fastcore.imports import noop
 from fastcore.meta import delegates
 from fastai.learner import Learner,defaults
 from fastai.optimizer import Adam
@@ -26,7 +28,8 @@ from ..data.windows import series_or_windows
 from ..models.masks import length_mask
 from ..models.xceptiontime import XceptionTime
 from ..processing.series import series_list
-from ..runtime.predictor import Predictor,evaluating
+from ..runtime.evaluation import answering
+from ..runtime.predictor import Predictor
 from .fitting import TSLearner,check_dls
 from .metrics import DEFAULT_METRICS
 from .pretrained import Pretrained,go_on_from
@@ -209,16 +212,17 @@ def tta(self:TSLearner,
 # %% ../../nbs/50_train.learner.ipynb #ae91bb97
 @patch
 def _over(self:TSLearner,
-    f, # the network or a part of it
+    f, # of the network: all of it, or a part
     dl # a loader of this learner's, or None for that of the validation split
 ) -> tuple: # outputs for each series (samples, numbers), in order, on the CPU; targets, an array, or None
-    "Outputs of `f` for the series of a loader, which are preprocessed already"
+    "Outputs of `f(network)` for the series of a loader, which are preprocessed already"
     dl = self.dls.valid if dl is None else dl
     outs,ys = [],[]
-    with evaluating(self.model),torch.inference_mode():
+    with answering(self.model) as network,torch.inference_mode():
+        net = f(network)
         for b in dl.in_order():
             b = [o.as_subclass(torch.Tensor) for o in b]
-            outs.append(f(*b[:dl.dataset.n_inp]).cpu().float()) # (batch, numbers)
+            outs.append(net(*b[:dl.dataset.n_inp]).cpu().float()) # (batch, numbers)
             if dl.dataset.y is not None: ys.append(b[-1].cpu())
     return torch.cat(outs),torch.cat(ys).numpy() if ys else None
 
@@ -227,7 +231,7 @@ def scores(self:TSLearner,
     dl=None, # a loader of this learner's; that of the validation split if None
 ) -> tuple: # scores (samples, outputs), a tensor; targets as `task.encode` gives them, an array, or None
     "Scores for each series of a loader, before the task's activation, and the series' targets"
-    return self._over(self.model, dl)
+    return self._over(noop, dl)
 
 @patch
 def features(self:TSLearner,
@@ -236,7 +240,7 @@ def features(self:TSLearner,
     "Outputs of the network before its last layer for each series of a loader"
     if not hasattr(self.model, 'forward_features'):
         raise TypeError(f'learn: expected a network with forward_features, got {type(self.model).__name__}')
-    return self._over(self.model.forward_features, dl)[0]
+    return self._over(attrgetter('forward_features'), dl)[0]
 
 # %% ../../nbs/50_train.learner.ipynb #df47c174
 @patch
