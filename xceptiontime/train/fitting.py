@@ -26,6 +26,7 @@ from ..base.checks import brief
 from ..data.dataset import split_lengths
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
+from ..runtime.evaluation import asking,in_training
 from .callbacks import KeepFinite,MeanAfterLoss,ProgressOrLines,Run,check_mixing
 from ..runtime.predictor import dtype_of
 from .known import Known,hearing,telling,weights_digest
@@ -119,9 +120,11 @@ def running(self:TSLearner,
 @patch
 @delegates(Learner.validation_context)
 def validation_context(self:TSLearner, **kwargs):
-    "fastai's, in which the run is a validation"
+    "fastai's, in which the run is a validation, once that of another thread is over"
     res = super(TSLearner, self).validation_context(**kwargs)
-    res.insert(0, self.running(Run('validation', self.seed)))
+    res.remove(self.lock)
+    first = asking(self.model),self.lock,self.running(Run('validation', self.seed))
+    for o in reversed(first): res.insert(0, o)
     return res
 
 # %% ../../nbs/50a_train.fitting.ipynb #7ba442eb
@@ -213,7 +216,8 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     search = any(isinstance(c, LRFinder) for c in cbs)
     run = Run('lr search' if search else 'training', self.seed, self.known().epochs)
     try:
-        with self.running(run),self._same_again(),self._weights_of_search(cbs),self._as_before():
+        with in_training(self.model),self.running(run),self._same_again(), \
+            self._weights_of_search(cbs),self._as_before():
             super(TSLearner, self).fit(n_epoch, lr, cbs=given, **kwargs)
     finally: # a later error, such as of loading a best model that was never saved, comes from this one
         if run.error is not None:
