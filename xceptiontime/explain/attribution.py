@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from ..base.checks import brief,check_whole,listed
 from ..data.dataset import series_axes
+from ..data.windows import model_series
 from ..processing.preprocess import cropped
 from ..models.ensemble import networks_of
 from ..processing.series import check_series,series_list
@@ -189,8 +190,7 @@ def attribute(
     options = dict(baseline=baseline, n_steps=None if n_steps==64 else n_steps, window=window, step=step, layer=layer)
     options = _options(method, {k: v for k,v in options.items() if v is not None})
     check_whole(bs=bs)
-    xs,lengths = check_series(X, c_in=pred.preprocess.c_in)
-    pred.preprocess.check(xs, lengths)
+    xs,lengths = model_series(X, pred.preprocess, pred.channels)
     targets,res = score_indices(target, pred.task, len(xs)),[]
     with (answering(pred.model, always=True) as view, # captum's hooks are then in nobody's way
           torch.inference_mode(False), torch.enable_grad()):

@@ -16,7 +16,7 @@ from fastcore.imports import noop
 from torch import nn
 from ..base.checks import check_rate,check_whole,one_line
 from ..models.ensemble import Ensemble,disagreement,networks_of
-from ..data.windows import series_or_windows
+from ..data.windows import model_series
 from ..models.layers import count_parameters
 from ..processing.conformal import predict_sets
 from ..processing.preprocess import Preprocess
@@ -92,8 +92,7 @@ def _inputs(self:Predictor, X, lengths, idx):
 def _run(self:Predictor, f, X, bs):
     "The outputs of `f(network)`, all of it or a part, for all series: (samples, numbers), on the CPU"
     check_whole(bs=bs)
-    X,lengths = series_or_windows(X, self.preprocess.c_in) # (samples, c_in, length); (samples,) or None
-    self.preprocess.check(X, lengths)
+    X,lengths = model_series(X, self.preprocess, self.channels) # (samples, c_in, length); (samples,) or None
     order = np.arange(len(X)) if lengths is None else np.argsort(lengths, kind='stable')
     out = torch.empty(0, self.task.c_out)
     with answering(self.model) as network, torch.inference_mode():

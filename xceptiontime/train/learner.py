@@ -24,10 +24,9 @@ from ..base.checks import brief,check_whole
 from ..data.dataset import TSDataset
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
-from ..data.windows import series_or_windows
+from ..data.windows import model_series
 from ..models.masks import length_mask
 from ..models.xceptiontime import XceptionTime
-from ..processing.series import series_list
 from ..runtime.evaluation import answering
 from ..runtime.predictor import Predictor
 from .fitting import TSLearner,check_dls
@@ -122,9 +121,9 @@ def predictor(self:TSLearner) -> Predictor:
     return Predictor(self.model, self.task, dls.preprocess, channels=dls.channels, rate=dls.rate, training=self.trained)
 
 # %% ../../nbs/50_train.learner.ipynb #fe5cc5cc
-def _inputs(X, c_in):
+def _inputs(X, pred):
     "The series as a tensor (samples, channels, length), 0 in padding"
-    X,lengths = series_or_windows(X, c_in)
+    X,lengths = model_series(X, pred.preprocess, pred.channels)
     X = torch.tensor(np.asarray(X))
     return X if lengths is None else torch.where(length_mask(torch.tensor(lengths), X.shape[2])[:,None], X, 0)
 
@@ -147,7 +146,7 @@ def get_X_preds(self:TSLearner,
         raise ValueError(f'y: expected {len(scores)} targets for as many series, got {len(targets)}')
     probs = pred.task.activation(scores) # (samples, outputs)
     res = [probs,targets]
-    if with_input: res.insert(0, _inputs(X, pred.preprocess.c_in))
+    if with_input: res.insert(0, _inputs(X, pred))
     if with_decoded: res.append(pred.task.decode(probs))
     if with_loss:
         with self.loss_not_reduced(): res.append(self.loss_func(scores, targets))
@@ -163,7 +162,7 @@ def predict(self:TSLearner,
     "The answer for one series"
     if np.ndim(item) not in (1,2):
         raise ValueError(f'item: expected one series, (channels, length) or (length,), got shape {np.shape(item)}')
-    batch = item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else series_list([item]) # (1, channels, length)
+    batch = item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else [item] # (1, channels, length)
     X,probs,_,decoded = self.get_X_preds(batch, with_input=True)
     res = decoded[0],self.task.indices(probs[0]),probs[0]
     return (X[0],*res) if with_input else res
