@@ -124,7 +124,7 @@ def test_real_csv():
     df = pd.read_csv(p, float_precision='round_trip').assign(id='us')
     X,y = from_frame(df, id='id', columns=cols)
     same(X[0], df[cols].to_numpy().T)
-    with pytest.raises(ValueError, match="columns: expected names, got '', an index"): read_csv(p)
+    with pytest.raises(ValueError, match="columns: expected names of 'Uschange.csv', got '', an index"): read_csv(p)
     wide,_ = read_csv(p, columns=cols)
     same(wide[:,0], df[cols].to_numpy())
 
@@ -217,7 +217,7 @@ def test_bad_arguments(file, kw, words):
     df = pd.DataFrame({'a':[1.,2.], 'b':[3.,4.]})
     for f in (lambda: from_frame(df, **kw)),(lambda: read_csv(file('a,b\n1,3\n2,4\n'), **kw)):
         with pytest.raises(ValueError) as e: f()
-        assert words in str(e.value)
+        assert words in str(e.value).replace(" of 'p.csv'", '') # a file is named
 
 def test_blanks_do_not_count(tmp_path):
     "Around labels and ids, in a frame, a CSV and a parquet file alike; inside they do"
@@ -244,7 +244,7 @@ def test_blanks_around_names(file):
     same(X, [[[5,6]]])
     assert column_names(file(text))==['id','t','u','y']
     assert value_columns(file(text), id='id', time='t', label='y')==['u']
-    with pytest.raises(ValueError, match="columns: expected different names, got 'u' twice"):
+    with pytest.raises(ValueError, match="columns: expected different names of 'p.csv', got 'u' twice"):
         read_csv(file('u,u \n1,2\n'))
 
 # CSV as people have it

@@ -11,6 +11,7 @@ __all__ = ['TABLES', 'Columns', 'is_table']
 import codecs, re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from ..base.checks import brief, listed
 
 # %% ../../nbs/31b_data.columns.ipynb #71f56ab8
@@ -91,24 +92,26 @@ class Columns:
 
     def values(self,
         names, # of all columns
+        path=None, # the file that they are from, for errors
         **more, # other columns that are no values, by what an error calls them
     ) -> list: # of names
         "The names of the value columns, after a check of all that was named"
         names,roles = list(names),[*self.roles, *more.items()]
-        _check_different(names)
+        of = '' if path is None else f' of {brief(Path(path).name, 50)}'
+        _check_different(names, of)
         known = set(names)
         for k,o in [*roles, *(('columns',o) for o in self.columns or ())]:
             if o not in known:
-                raise ValueError(f'{k}: expected one of the columns {listed(names, 20, 160)}, '
+                raise ValueError(f'{k}: expected one of the columns {listed(names, 20, 130)}{of}, '
                                  f'got {brief(o, 60)}')
         if self.columns is not None: return self.columns
         used = {o for _,o in roles}
         res = [o for o in names if o not in used]
         if not res:
-            raise ValueError('columns: expected at least one column of values, got none')
+            raise ValueError(f'columns: expected at least one column of values{of}, got none')
         for o in res:
             if isinstance(o, str) and (not o.strip() or re.fullmatch(r'Unnamed: \d+', o)):
-                raise ValueError(f'columns: expected names, got {brief(o)}, an index? '
+                raise ValueError(f'columns: expected names{of}, got {brief(o)}, an index? '
                                  'Name the value columns with columns=, or save without the index')
         return res
 
@@ -118,11 +121,11 @@ class Columns:
         "The names of the channels in a long table, in their order"
         return [str(o) for o in values] if (self.id is not None or self.steps) and self.header else None
 
-def _check_different(names):
+def _check_different(names, of=''):
     "Raise if a name comes twice"
     if len(set(names))==len(names): return
     twice = next(o for o,n in Counter(names).items() if n>1)
-    raise ValueError(f'columns: expected different names, got {brief(twice)} twice')
+    raise ValueError(f'columns: expected different names{of}, got {brief(twice)} twice')
 
 # %% ../../nbs/31b_data.columns.ipynb #1d46becc
 TABLES = '.csv','.parquet' # endings; a .csv may be packed, too

@@ -102,7 +102,7 @@ class CSVRows:
         first = next(rows, None)
         if first is None: source.fail(least, 'none', line=1)
         names = csv_names(source, first, columns.header)
-        self.names = columns.values(names, **more)
+        self.names = columns.values(names, source.path, **more)
         self.fields = {o: [] for _,o in [*columns.roles, *more.items()]} # of columns of no values
         if not columns.header: rows = chain([first], rows)
         nums = self._read(rows, {o: i for i,o in enumerate(names)})

@@ -13,9 +13,9 @@ import os, tokenize, zipfile, zlib
 from pathlib import Path
 import numpy as np
 from ..base.checks import brief, one_line
-from ..processing.series import check_resolution
+from ..processing.values import check_resolution
 from .arff import read_arff
-from .numbers import FLOAT32, NumberReader, Source, first_overflow, to_float32
+from .numbers import FLOAT32, PACKED, NumberReader, Source, first_overflow, text_array, to_float32
 from .tables import from_frame, read_csv, read_parquet, rows_to_series # noqa: F401
 from .ts import TSHeader, drop_times, read_ts, write_ts # noqa: F401
 _all_ = ['TSHeader', 'drop_times', 'read_ts', 'write_ts', 'from_frame', 'read_arff', 'read_csv', 'read_parquet']
@@ -50,7 +50,7 @@ def read_tsv(
             source.keep()
             nums.add(text)
         if not y: source.fail('a label and values', 'an empty file', line=1)
-    return rows_to_series(nums.series([(1,width)]*len(y)), source), np.array(y)
+    return rows_to_series(nums.series([(1,width)]*len(y)), source), text_array(y, source)
 
 # %% ../../nbs/30_data.formats.ipynb #b2e44d6c
 def _load_array(source, f, size, name, most):
@@ -82,7 +82,7 @@ def _load_arrays(source, keys):
             with zipfile.ZipFile(f) as z:
                 there = {o.filename: o for o in z.infolist()}
                 there = {k: there[f'{k}.npy'] for k in keys if f'{k}.npy' in there}
-                most = 1100*size # deflate packs at most 1032 to 1
+                most = PACKED*size
                 return {k: _load_array(source, z.open(o), o.file_size, one_line(k, 40), most)
                         for k,o in there.items()}
         except _broken as e:

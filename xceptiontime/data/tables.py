@@ -23,7 +23,8 @@ from ..processing.targets import is_missing
 from .columns import Columns
 from .csv import CSVRows, csv_lines, csv_names, csv_rows
 from .doubts import odd_channels, odd_steps, warn_of_columns, warn_of_recording
-from .numbers import FLOAT32, Source, first_overflow, narrowed, to_float32
+from .numbers import FLOAT32, Source, first_overflow, narrowed, text_array, to_float32
+from .parquet import parquet_frame
 from .times import as_time, parse_times
 
 # %% ../../nbs/32_data.tables.ipynb #e606cc8d
@@ -161,7 +162,7 @@ def _as_table(rows, columns, groups):
         each['id'] = [ids[o[0]] for o in members]
     _warn_of(rows, columns, None if columns.id is None else members, each)
     X = narrowed(X, rows.source)
-    each = {k: np.array(v, dtype=np.float64 if k=='target' else str) for k,v in each.items()}
+    each = {k: np.array(v, np.float64) if k=='target' else text_array(v, rows.source) for k,v in each.items()}
     y = each.get('label', each.get('target'))
     return Table(X, y, each.get('group'), names, each.get('id'), rows.names)
 
@@ -172,13 +173,19 @@ def _with_index(df, columns, more):
     levels = [o for o in getattr(df.index, 'names', ()) if o is not None and o in named]
     return df.reset_index(levels) if levels else df
 
+def _as_array(column):
+    "The values of a column; each text of a categorical one is kept once"
+    if str(column.dtype)!='category' or column.cat.categories.dtype.kind!='O': return np.asarray(column)
+    each = np.array([*column.cat.categories, None], dtype=object)
+    return each[column.cat.codes] # -1 where a value is missing
+
 class _FrameRows:
     "The rows of a DataFrame"
     def __init__(self, source, df, columns, **more):
         df = _with_index(df, columns, more)
         self.source,self.df = source,df
         self.dayfirst = columns.dayfirst
-        self.names = columns.values(df.columns, **more)
+        self.names = columns.values(df.columns, None if source.path=='df' else source.path, **more)
         if not len(df): source.fail('at least one row', 'none')
         self.series = None if columns.id is not None else self._series()
         if self.series is None: self._read()
@@ -207,7 +214,7 @@ class _FrameRows:
 
     def numbers(self, name):
         "A column as float64"
-        a = np.asarray(self.df[name])
+        a = _as_array(self.df[name])
         if a.dtype.kind in 'fiub': return a.astype(np.float64)
         res = np.empty(len(a))
         for i,v in enumerate(a if a.dtype.kind=='O' else a.astype(str)):
@@ -218,7 +225,7 @@ class _FrameRows:
 
     def _column(self, name):
         "A column as a list without blanks around text"
-        a = np.asarray(self.df[name])
+        a = _as_array(self.df[name])
         if a.dtype.kind in 'Mm': return list(a)
         a = [o.decode(errors='replace') if isinstance(o, bytes) else o for o in a.tolist()]
         return [o.strip() if isinstance(o, str) else o for o in a]
@@ -245,20 +252,6 @@ class _FrameRows:
         for i,t in zip(text, parse_times([res[i] for i in text], self.dayfirst, fail)): res[i] = t
         return res
 
-# %% ../../nbs/32_data.tables.ipynb #7c698b61
-def _parquet(source, head=False):
-    "What a parquet file holds as a DataFrame; only the names of its columns if `head`"
-    try: import pandas, pyarrow.parquet # noqa: F401
-    except ImportError as e:
-        raise ImportError(f'{e.name}: expected this package to read parquet, got none; '
-                          'pip install pandas pyarrow') from e
-    with source.open() as f:
-        try:
-            if head: return pyarrow.parquet.read_schema(f).empty_table().to_pandas()
-            return pyarrow.parquet.read_table(f).to_pandas()
-        except (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as e:
-            source.fail('a parquet file', e)
-
 # %% ../../nbs/32_data.tables.ipynb #68b3ae18
 def _is_frame(table): return hasattr(table, 'columns')
 
@@ -284,7 +277,7 @@ def table_rows(
         got = 'a DataFrame' if _is_frame(table) else brief(str(table), 150)
         raise ValueError(f"{', '.join(columns.written)}: expected only with a .csv, got {got}")
     source = Source('df' if _is_frame(table) else table)
-    df = table if _is_frame(table) else _parquet(source)
+    df = table if _is_frame(table) else parquet_frame(source)
     return _FrameRows(source, df, columns, **more)
 
 def read_table(
@@ -339,7 +332,7 @@ def read_parquet(
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
     "Series from a parquet file"
     source,columns = Source(path),Columns(**kwargs)
-    return _as_table(_FrameRows(source, _parquet(source), columns), columns, None)[:2]
+    return _as_table(_FrameRows(source, parquet_frame(source), columns), columns, None)[:2]
 
 # %% ../../nbs/32_data.tables.ipynb #6c6e3307
 def column_names(
@@ -351,7 +344,7 @@ def column_names(
     "The names of the columns of a table, in their order"
     table = as_pandas(table)
     source = Source(table)
-    if not _is_frame(table) and _is_parquet(table): table = _parquet(source, head=True)
+    if not _is_frame(table) and _is_parquet(table): table = parquet_frame(source, head=True)
     if _is_frame(table): return list(table.columns)
     with closing(csv_lines(source, encoding)) as lines: row = next(csv_rows(source, lines, sep), None)
     if row is None: source.fail('the names of columns', 'an empty file', line=1)
@@ -365,4 +358,5 @@ def value_columns(
     "The names of the channels in a long table, in their order"
     columns = Columns(**kwargs)
     if columns.id is not None:
-        return columns.channels(columns.values(column_names(table, columns.header, columns.sep, columns.encoding)))
+        names = column_names(table, columns.header, columns.sep, columns.encoding)
+        return columns.channels(columns.values(names, None if _is_frame(table) else table))

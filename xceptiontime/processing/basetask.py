@@ -32,22 +32,32 @@ class TaskLoss(nn.Module):
         else: self._reduction = v
 
     def forward(self,
-        out, # scores (batch, outputs)
+        out, # scores (batch, outputs); of an `Ensemble` in training (batch, networks, outputs)
         y, # targets, as `task.encode` gives them
     ): # a number, or (batch,) without reduction
+        if out.ndim==3: return self._of_each(out, y)
         own = {} if self.__dict__.get('_reduction', 'mean')=='mean' else dict(reduction=self.reduction)
         out,y = (o.as_subclass(torch.Tensor) for o in (out,y))
         res = self.loss(*self.task.for_loss(out, y), **own)
         return res.reshape(len(y), -1).mean(1) if self.reduction=='none' else res # (batch,), or a number
 
+    def _of_each(self, out, y):
+        "The mean of the networks' losses; each network gets the gradient of its own"
+        losses = torch.stack([self(o, y) for o in out.unbind(1)]) # (networks,) or (networks, batch)
+        if losses.requires_grad: losses.register_hook(lambda g: g*len(losses))
+        return losses.mean(0)
+
     def activation(self, out): return self.task.activation(out)
     def decodes(self, probs): return self.task.indices(probs)
 
 # %% ../../nbs/23a_processing.basetask.ipynb #b8575ccc
+_CALIBRATION = 'temperature','conformal' # what is found for trained weights
+
 class BaseTask:
     "Tables of held-back scores, with which predictions become sets or intervals, and answers that differ little"
     exclusive = False # has each series one class, and no other?
     one,noun = 'output','outputs'
+    activation_name = None # what makes probabilities of scores, as an `Ensemble` names it
     _conformal = None
 
     @property
@@ -55,6 +65,13 @@ class BaseTask:
     @conformal.setter
     def conformal(self, v): self._conformal = check_tables(v, self)
     def uncalibrate(self): self.conformal = None
+    def recalibrate(self, settings): # of a task that may be another
+        "Temperature and tables as in `settings`, if these are those of this task otherwise; else none"
+        own,given = ({k: v for k,v in o.items() if k not in _CALIBRATION} for o in (self.settings(),settings))
+        self.uncalibrate()
+        if own!=given: return
+        for k in _CALIBRATION:
+            if k in settings: setattr(self, k, settings[k])
 
     def count(self) -> str: # such as '5 classes'
         return f'{self.c_out} {self.one if self.c_out==1 else self.noun}'
