@@ -1,7 +1,9 @@
 "The mistakes that tests/test_mistakes.py makes and the page 'What it tells you' shows: the calls, and the sentences"
 import builtins, json, os, tempfile, warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
+from xceptiontime.runtime.evaluation import in_training
 
 setup = '''
 rng = np.random.default_rng(0)
@@ -56,6 +58,10 @@ def diverged(predictor):
     "The predictor with a weight that is no number"
     predictor.model.head[-2].bias.data[0] = float('nan')
     return predictor
+
+def beside_training(learn, ask):
+    "What `ask()` gives another thread while this one trains the network"
+    with in_training(learn.model), ThreadPoolExecutor(1) as other: return other.submit(ask).result()
 
 def written(name, text):
     "The name of a new file that holds `text`"
@@ -164,6 +170,21 @@ ValueError: ... infinite or too large for float32
 load(473977420+np.arange(6000).reshape(40,3,50)%60, y, splits)
 ValueError: X: expected values that float32 can tell apart (subtract an offset first), got 473977420 and 473977421, both
     473977408 there, in channel 0
+
+# numbers that float32 cannot tell apart, at prediction
+predictor.predict(473977420+np.arange(6000).reshape(40,3,50)%60)
+ValueError: X: expected values that float32 can tell apart (subtract an offset first), got 473977420 and 473977421, both
+    473977408 there, in channel 0
+
+# one series where several go
+learn.get_X_preds(X[0])
+ValueError: X: expected 3 channels, got 1 in shape (3, 1, 50); two dimensions are (samples, length) of one channel,
+    X[None] is one series of 3 channels
+
+# a channel of another name
+ts_learner(load([pd.DataFrame(x.T, columns=['x','y','z']) for x in X], y, splits), nf=2).get_X_preds(
+    [pd.DataFrame(x.T, columns=['x','y','up']) for x in X])
+ValueError: X[0]: expected the columns 'x', 'y', 'z' as in the model, got 'x', 'y', 'up'
 
 # several series where one goes
 learn.predict(X)
@@ -510,6 +531,11 @@ ValueError: bs: expected a whole number of 1 or more, got 0
 # probabilities of numbers
 regression.predictor().predict_proba(X)
 TypeError: predict_proba: expected a task with classes or labels, got regression
+
+# a prediction while another thread trains
+beside_training(learn, lambda: learn.predict(X[0]))
+RuntimeError: model: expected a network that no other thread is training, got one in training; a model that was saved
+    and opened, by Predictor.from_pretrained, answers meanwhile
 
 # a folder that is not there
 Predictor.from_pretrained('nowhere')

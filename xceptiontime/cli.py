@@ -67,11 +67,8 @@ def _table(args, path, channels=None):
         first,kinds = next(iter(res)).replace('_', '-'),' or '.join(TABLES)
         raise ValueError(f'--{first}: expected a table, {kinds}, to be told its columns, got {path}')
     if not channels: return res
-    if 'id' in res: return {'columns': channels, **res} # in the order that the model knows
-    if is_table(path) and set(channels)<=set(_names(path, res)):
-        raise ValueError(f'--id: expected the column that names the series, as {path} has a row a step, '
-                         f"with the model's channels {', '.join(channels)}")
-    return res
+    known = 'id' in res or is_table(path) and set(channels)<=set(_names(path, res))
+    return {'columns': channels, **res} if known else res # in the order that the model knows
 
 # %% ../nbs/80_cli.ipynb #03151de4
 def _warn_of_steps(args, X, predictor):
@@ -83,12 +80,23 @@ def _warn_of_steps(args, X, predictor):
               f'and the model was trained on {n-1}; if one of the columns is no step, '
               '--label, --target or --columns leaves it out', file=sys.stderr)
 
+def _check_channels(path, own, known, asked):
+    "The channels `own` of a table are the `known` of the model, where both have names; `asked` were its columns"
+    if known is None: return
+    if own is None and asked==known:
+        raise ValueError(f'--id: expected the column that names the series, as {path} has a row a step, '
+                         f"with the model's channels {', '.join(known)}")
+    if own is not None and len(own)>1 and own!=known:
+        raise ValueError(f'{path}: expected the channels {listed(known, width=70)} as in the model, '
+                         f'got {listed(own, width=70)}')
+
 def _read(args, predictor, labels=True):
     "Series of a file, their targets and their ids, each None if it has none; `labels` asks for targets"
     columns = _table(args, args.file, predictor.channels)
     ids = None
     if is_table(args.file):
         found = read_table(args.file, Columns(**columns))
+        _check_channels(args.file, found.channels, predictor.channels, columns.get('columns'))
         X,y = found.X,found.y
         ids = found.ids
     else: X,y = read_series(args.file, **columns)

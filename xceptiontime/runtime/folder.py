@@ -22,6 +22,7 @@ from ..models.inception import InceptionTime
 from ..models.xceptiontime import XceptionTime
 from ..processing.preprocess import Preprocess
 from ..processing.tasks import TASKS
+from .evaluation import asking
 from .hub import FILES,model_folder
 from .predictor import Predictor
 from xceptiontime.runtime.weights import (check_numbers,fingerprint,is_fingerprint,read_weights,
@@ -270,7 +271,7 @@ def save_pretrained(self:Predictor,
 ) -> Path: # the folder
     "Write `config.json` and `model.safetensors`, both or neither"
     folder = Path(folder)
-    text,data = _to_files(self)
+    with asking(self.model): text,data = _to_files(self) # whole weights, not those in the middle of a training step
     if not folder.exists():
         with suppress(FileExistsError), whole_folder(folder) as tmp: # unless another process is first
             (tmp/'model.safetensors').write_bytes(data)
