@@ -9,6 +9,7 @@ __all__ = ['FORMAT', 'ARCHS', 'register_arch']
 
 # %% ../../nbs/41_runtime.folder.ipynb #f36f687e
 import inspect,json,math,os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 import torch
@@ -340,7 +341,9 @@ def from_pretrained(cls,
     revision:str|None=None, # of a model on the Hub: a branch, a tag or a commit
 ) -> Predictor:
     "Open a model folder; its content is checked, and nothing in it is run"
-    predictor = _at_rest(model_folder(folder, revision), cls)
+    folder = model_folder(folder, revision)
+    with ThreadPoolExecutor(1) as own: # this thread may fork, as it has not computed on several threads
+        predictor = own.submit(_at_rest, folder, cls).result()
     _parts(predictor).eval().to(device)
     return predictor
 
