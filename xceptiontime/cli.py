@@ -21,6 +21,7 @@ from .data.formats import read_series
 from .data.numbers import parse_number
 from .data.columns import TABLES,Columns,is_table
 from .data.tables import column_names,read_table
+from .console import steady_streams
 from .report import picture,report
 from .runtime.folder import ARCHS
 from .runtime.hub import model_folder
@@ -34,21 +35,40 @@ def _left_by(args):
     if args.command=='bench' or getattr(args, 'resume', False): return ', the same command goes on'
     return ', nothing was written'
 
+def _close_output():
+    "Python's last flush of an output that cannot be written goes nowhere"
+    try: sys.stdout.flush()
+    except OSError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+def _run(args):
+    "The exit code of a command, and one line for what went wrong"
+    try:
+        code = args.func(args)
+        sys.stdout.flush()
+        return code or 0
+    except BrokenPipeError: # whoever read the output has gone
+        _close_output()
+        return 0
+    except (ValueError, TypeError, ArithmeticError, OSError, ImportError) as e:
+        print(f'xceptiontime {args.command}: {e}', file=sys.stderr)
+        if isinstance(e, OSError): _close_output()
+        return 2
+    except KeyboardInterrupt:
+        print(f'xceptiontime {args.command}: interrupted{_left_by(args)}', file=sys.stderr)
+        return 130
+
 def main(
     argv:list|None=None # arguments; those of the process if None
 ) -> int: # exit code: 0 done, 2 could not be done, 130 interrupted
     "The command `xceptiontime`"
     args = get_parser().parse_args(argv)
-    try: args.func(args)
-    except BrokenPipeError: # whoever read the output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()) # where Python's last flush goes
-    except (ValueError, TypeError, ArithmeticError, OSError, ImportError) as e:
-        print(f'xceptiontime {args.command}: {e}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f'xceptiontime {args.command}: interrupted{_left_by(args)}', file=sys.stderr)
-        return 130
-    return 0
+    with steady_streams(keep=args.command in ('train','demo','bench')) as lost:
+        code = _run(args)
+        if lost:
+            saved = getattr(args, 'saved', None)
+            print(f'xceptiontime {args.command}: its output could not be written to the end ({lost[0].strerror})'
+                  + f', the model is in {saved}'*(saved is not None), file=sys.stderr)
+    return code
 
 # %% ../nbs/80_cli.ipynb #46740911
 def _names(path, said):
