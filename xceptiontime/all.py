@@ -21,6 +21,7 @@ from .data.dataset import *
 from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *
+from .runtime.evaluation import evaluating, evaluation_view
 from .runtime.predictor import *
 from .runtime.folder import *
 from .runtime.hub import model_card, model_folder

@@ -9,6 +9,7 @@ __all__ = ['METHODS', 'attribute', 'plot_attribution', 'axes_for']
 
 # %% ../../nbs/60_explain.attribution.ipynb #ba90055e
 import warnings
+from copy import copy
 from functools import partial
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,10 +19,12 @@ from torch import nn
 from torch.nn import functional as F
 from ..base.checks import brief,check_whole,listed
 from ..data.dataset import series_axes
+from ..data.windows import model_series
 from ..processing.preprocess import cropped
 from ..models.ensemble import networks_of
 from ..processing.series import check_series,series_list
-from ..runtime.predictor import Predictor,evaluating
+from ..runtime.evaluation import answering
+from ..runtime.predictor import Predictor,dtype_of
 
 # %% ../../nbs/60_explain.attribution.ipynb #538f97bc
 def _captum():
@@ -89,17 +92,17 @@ def _body(model):
         raise ValueError(f'layer: expected a module or the name of one for a {type(model).__name__}, got None')
     return body
 
-def _layers(model, layer):
-    "A module of `model`, by itself or by name; what feeds the head, of each network, if None"
-    if layer is None: return [_body(net) for net in networks_of(model)]
+def _layers(model, layer, view):
+    "The module of `view` that stands for one of `model`, by itself or by name; what feeds the head of each network if None"
+    if layer is None: return [_body(net) for net in networks_of(view)]
     names = dict(model.named_modules())
     if isinstance(layer, str):
         if not names.get(layer):
             raise ValueError(f'layer: expected the name of a module such as {list(names)[1:4]}, got {brief(layer)}')
-        return [names[layer]]
-    if not any(m is layer for m in names.values()):
-        raise ValueError(f'layer: expected a module of the network or its name, got {type(layer).__name__}')
-    return [layer]
+        layer = names[layer]
+    for name,m in names.items():
+        if m is layer: return [view.get_submodule(name.replace('_orig_mod.', ''))] # which a view does without
+    raise ValueError(f'layer: expected a module of the network or its name, got {type(layer).__name__}')
 
 # %% ../../nbs/60_explain.attribution.ipynb #99b6f69a
 def output_labels(
@@ -150,7 +153,8 @@ def _one(pred, x, explain, target, baseline):
     model = _Equal(pre, pred.model) if pre.resample else pred.model # the map is of the steps before that
     kept = cropped(torch.arange(x.shape[1])[None,None], pre.crop)[0,0] if pre.crop else slice(None)
     def prepared(x):
-        with torch.no_grad(): return pre.scaled(torch.tensor(x, device=pred.device)[None])[:,:,kept] # (1, c_out, kept)
+        with torch.no_grad(): z = pre.scaled(torch.tensor(x, device=pred.device)[None])[:,:,kept] # (1, c_out, kept)
+        return z.to(dtype_of(pred.model))
     z = prepared(x)
     if baseline is None:
         base = torch.zeros_like(z)
@@ -187,11 +191,13 @@ def attribute(
     options = dict(baseline=baseline, n_steps=None if n_steps==64 else n_steps, window=window, step=step, layer=layer)
     options = _options(method, {k: v for k,v in options.items() if v is not None})
     check_whole(bs=bs)
-    xs,lengths = check_series(X, c_in=pred.preprocess.c_in)
-    pred.preprocess.check(xs, lengths)
+    xs,lengths = model_series(X, pred.preprocess, pred.channels)
     targets,res = score_indices(target, pred.task, len(xs)),[]
-    with evaluating(pred.model), torch.inference_mode(False), torch.enable_grad():
-        if method=='grad_cam': options = dict(layers=_layers(pred.model, layer))
+    with (answering(pred.model, always=True) as view, # captum's hooks are then in nobody's way
+          torch.inference_mode(False), torch.enable_grad()):
+        if method=='grad_cam': options = dict(layers=_layers(pred.model, layer, view))
+        pred = copy(pred)
+        pred.model = view
         explain = partial(_of_methods[method], bs=bs, **options)
         for i,(x,t) in enumerate(zip(xs, targets)):
             res.append(_one(pred, x if lengths is None else x[:,:lengths[i]], explain, t, baseline))
