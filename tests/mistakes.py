@@ -171,6 +171,21 @@ load(473977420+np.arange(6000).reshape(40,3,50)%60, y, splits)
 ValueError: X: expected values that float32 can tell apart (subtract an offset first), got 473977420 and 473977421, both
     473977408 there, in channel 0
 
+# numbers that float32 cannot tell apart, at prediction
+predictor.predict(473977420+np.arange(6000).reshape(40,3,50)%60)
+ValueError: X: expected values that float32 can tell apart (subtract an offset first), got 473977420 and 473977421, both
+    473977408 there, in channel 0
+
+# one series where several go
+learn.get_X_preds(X[0])
+ValueError: X: expected 3 channels, got 1 in shape (3, 1, 50); two dimensions are (samples, length) of one channel,
+    X[None] is one series of 3 channels
+
+# a channel of another name
+ts_learner(load([pd.DataFrame(x.T, columns=['x','y','z']) for x in X], y, splits), nf=2).get_X_preds(
+    [pd.DataFrame(x.T, columns=['x','y','up']) for x in X])
+ValueError: X[0]: expected the columns 'x', 'y', 'z' as in the model, got 'x', 'y', 'up'
+
 # several series where one goes
 learn.predict(X)
 ValueError: item: expected one series, (channels, length) or (length,), got shape (40, 3, 50)

@@ -23,12 +23,12 @@ from .columns import Columns
 from .sets import read_files
 from .splits import check_splits,get_splits
 from .tables import as_pandas,read_table
-from .windows import Windows,series_or_windows,sliding_windows
+from .windows import Windows,model_series,series_or_windows,sliding_windows
 from ..processing.preprocess import Preprocess
-from xceptiontime.processing.series import (channel_names,check_channels,check_resolution,is_frame,
-    raw_series,warn_turned)
+from ..processing.series import (channel_names,check_channels,is_frame,raw_series,warn_turned)
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.infer import class_weights,infer_task
+from ..processing.values import check_resolution
 
 # %% ../../nbs/38_data.loaders.ipynb #0945cc6c
 def _check_count(y, n):
@@ -252,8 +252,7 @@ def _new_dl(dl, own, X, y, bs, **kwargs):
     "A loader like `dl` of new series, checked and encoded as those of the dataset `own`"
     if bs is None: bs = dl.bs
     if isinstance(X, TSDataset): return dl.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
-    X,lengths = series_or_windows(X, own.preprocess.c_in)
-    own.preprocess.check(X, lengths)
+    X,lengths = model_series(X, own.preprocess, own.channels)
     if y is not None: _check_count(y, len(X))
     codes = None if y is None else own.task.encode(y)
     ds = TSDataset(X, codes, own.task, own.preprocess, lengths=lengths,
