@@ -112,7 +112,13 @@ class TSDataset:
     @property
     def c(self) -> int: return self.task.c_out
     @property
-    def vocab(self) -> Vocab|None: return as_vocab(self.task)
+    def vocab(self) -> Vocab: # as in fastai, data of numbers to learn have none
+        res = as_vocab(self.task)
+        if res is None:
+            raise AttributeError(f'vocab: expected data with classes, got {self.task.name}; '
+                                 'Interpretation and learn.show_results look at numbers')
+        return res
+
     @property
     def loss_func(self): return self.task.loss_func
 

@@ -322,6 +322,12 @@ def from_df(cls,
     return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
+def _check_labels(y, n, task):
+    "Raise where each of `n` recordings has a list of one label: classes, or labels?"
+    if task is not None or not isinstance(y, list) or y.sets or any(o is None or len(o)!=1 for o in y): return
+    raise ValueError(f'labels: expected one label a recording, or lists of several, got {n} lists of one; '
+                     "[o[0] for o in labels] makes classes, task='multilabel' labels")
+
 @patch_to(TSDataLoaders, cls_method=True)
 def from_recordings(cls,
     recordings, # one (channels, time) array, `np.memmap` or path of a `.npy` file, or a list of them
@@ -343,6 +349,7 @@ def from_recordings(cls,
     kwargs.setdefault('channels', channel_names(frames))
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True)
+    _check_labels(y, len(labels), kwargs.get('task'))
     y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):
         if (ids==ids[0]).all():
