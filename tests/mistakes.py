@@ -713,6 +713,44 @@ UserWarning: columns: expected measurements, got another whole number in each of
 from_frame(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity')
 UserWarning: X: expected a series in each row, got 50 rows of 3 steps, in which a label stays for 25 rows on end
 
+# the same, cut into windows, with nothing to judge by
+load_df = TSDataLoaders.from_df
+load_df(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity', length=10)
+ValueError: splits: expected index arrays where all windows are of one recording or group, got None;
+    splits=dict(ordered=True) judges by its last part
+
+# rows without a label
+read_recordings(pd.DataFrame(X[0].T).assign(activity=['sit']*25+[None]*25), label='activity')
+UserWarning: label: expected one in each row, got none in 25 of 50; those are left out, and no window runs across them
+
+# a gap in time
+read_recordings(pd.DataFrame(X[0].T).assign(t=[*np.arange(25)/50, *np.arange(50, 75)/50]), time='t')
+UserWarning: time: expected even steps, of 0.02 as most are, got 1 of 49 that are not, as 0.52; windows run across gaps,
+    id= can name each stretch without one
+
+# a German table
+read_csv(written('de.csv', 'x;y\n1,5;2\n'), sep=';')
+ValueError: ... got '1,5'; decimal=',' reads a comma before the fraction
+
+# the same without sep=
+read_csv(written('de.csv', 'x;y\n1,5;2\n'))
+ValueError: de.csv, line 1: expected several fields, got 'x;y'; sep=';' separates them
+
+# a day that may be a month
+from_frame(pd.DataFrame({'k': 1, 't': ['03/04/2020','04/03/2020'], 'v': [1.,2.]}), id='k', time='t')
+ValueError: df: expected a number or a date in column 't', got '03/04/2020' in row 0; dayfirst=True or dayfirst=False
+    says which of its numbers is the day
+
+# NA among the labels of a .csv
+read_csv(written('na.csv', 'x,y,how\n1,2,up\n3,4,NA\n'), label='how')
+UserWarning: 'how': expected names, got 'NA' in 1 of 2 rows, taken for one; na_values=['NA'] makes it a missing value,
+    na_values=[] a name
+
+# a row too short
+read_csv(written('short.csv', 'x,y\n1,2\n3\n'))
+ValueError: short.csv, line 3: expected 2 fields as in the first row, got 1; pd.read_csv and from_df read tables of
+    other forms
+
 # windows that end in a gap
 sliding_windows(np.where(np.arange(50)==19, np.nan, X[0]), 10)
 UserWarning: recordings: 1 of 5 windows end in NaN in all channels, the first is window 1; within a recording it is

@@ -15,6 +15,7 @@ from .processing.infer import *
 from .processing.conformal import conformal_table, conformal_tables, predict_sets
 from .data.formats import *
 from .data.windows import *
+from .data.recordings import Recordings, read_recordings
 from .data.splits import *
 from .data.sets import *
 from .data.dataset import *
