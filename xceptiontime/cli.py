@@ -203,7 +203,7 @@ def _learner(args, recipe, data):
     bs = batch_size(recipe['bs'], len(data['splits'][0]))
     dls = TSDataLoaders.from_arrays(**data, bs=bs, missing=args.missing, scale=recipe['scale'],
                                     resample=args.resample, crop=args.crop, seed=args.seed)
-    return ts_learner(dls, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
+    return ts_learner(dls, n_networks=args.networks, nf=args.nf, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
 
 # %% ../nbs/80_cli.ipynb #bd8cb025
 def _processes(learn, resume):
@@ -393,9 +393,10 @@ def _samples(
     lines, # of CSV, one a sample
     c_in, # channels
     channels=None # their names, if these are known
-): # generator of samples (channels, 1)
+): # generator of samples (channels, 1), or of a ValueError in the place of one that cannot be read
     "Samples from lines of text; names in the first line say where the channels stand, or are passed over"
     columns,width = range(c_in),c_in
+    begun = False
     for i,line in enumerate(lines, 1):
         fields = next(csv.reader([line]), [])
         if not fields: continue
@@ -403,13 +404,53 @@ def _samples(
         if i==1 and not any(o is not None for o in x) and (channels or len(x)==c_in):
             if channels: columns,width = _columns_of(channels, fields),len(fields)
             continue
-        if len(x)!=width:
-            kind = 'channel' if width==c_in else 'column'
-            raise ValueError(f'line {i}: expected {width} values, one a {kind}, got {len(x)}')
-        bad = [fields[c] for c in columns if x[c] is None]
-        if bad:
-            raise ValueError(f'line {i}: expected numbers, got {brief(bad[0])}')
-        yield np.array([x[c] for c in columns])[:,None] # (channels, 1)
+        bad = [] if len(x)!=width else [fields[c] for c in columns if x[c] is None]
+        if len(x)==width and not bad:
+            begun = True
+            yield np.array([x[c] for c in columns])[:,None] # (channels, 1)
+            continue
+        kind = 'channel' if width==c_in else 'column'
+        said = f'numbers, got {brief(bad[0])}' if bad else f'{width} values, one a {kind}, got {len(x)}'
+        error = ValueError(f'line {i}: expected {said}')
+        if not begun: # a file of another kind
+            raise error
+        yield error
+
+class _DropOut:
+    "Tells of lost samples on standard error: when some begin to be lost, and how many they were"
+    def __init__(self):
+        self.n,self.first = 0,None
+        self.begun = False # was a sample read?
+
+    def lost(self, error):
+        self.n += 1
+        if self.n==1: self.first = error
+        if self.n==1 and self.begun: self.tell(f'{error}; the sample is lost')
+    def over(self):
+        if self.n and not self.begun: self.tell(f'{self.first}; the sample is lost')
+        if self.n>1: self.tell(f'{self.n} samples in a row were lost')
+        self.n,self.begun = 0,True
+    def end(self):
+        if self.n and not self.begun:
+            raise self.first
+        self.over()
+    def tell(self, text): print(f'xceptiontime stream: {text}', file=sys.stderr)
+
+def _answers(live, samples):
+    "The predictions of a stream; a sample that cannot be read, or that the model cannot take, is a gap"
+    drop_out = _DropOut()
+    for x in samples:
+        try:
+            if isinstance(x, ValueError):
+                raise x
+            found = live.push(x)
+        except ValueError as e:
+            live.gap(1)
+            drop_out.lost(e)
+            continue
+        drop_out.over()
+        yield from found
+    drop_out.end()
 
 # %% ../nbs/80_cli.ipynb #d13d9029
 @command('armband | xceptiontime stream gestures --window 0.2 --hop 0.05 --rate 200',
@@ -432,10 +473,9 @@ and write a line for each window as it fills"""
         rows.writerow(row)
         sys.stdout.flush()
     write('start', 'stop', *task.columns())
-    for x in _samples(sys.stdin, predictor.preprocess.c_in, predictor.channels):
-        for p in live.push(x):
-            when = p[:2] if args.rate is None else [f'{o:.6f}' for o in p[:2]]
-            write(*when, *task.row(p.probs, p.label))
+    for p in _answers(live, _samples(sys.stdin, predictor.preprocess.c_in, predictor.channels)):
+        when = p[:2] if args.rate is None else [f'{o:.6f}' for o in p[:2]]
+        write(*when, *task.row(p.probs, p.label))
 
 # %% ../nbs/80_cli.ipynb #50067e31
 @command('xceptiontime bench --sets GunPoint Coffee --seeds 0 1 2 --out results',
