@@ -1,5 +1,5 @@
 "The mistakes that tests/test_mistakes.py makes and the page 'What it tells you' shows: the calls, and the sentences"
-import builtins, json, os, tempfile, warnings
+import builtins, json, os, socket, tempfile, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ dls = load(X, y, splits)
 learn = ts_learner(dls, nf=2, seed=0)
 predictor = learn.predictor()
 regression = ts_learner(load(X, numbers, splits), nf=2, seed=0)
+multilabel = ts_learner(load(X, labels, splits), nf=2, seed=0)
 '''
 
 def with_value(x, value):
@@ -68,6 +69,22 @@ def written(name, text):
     Path(name).write_text(text)
     return name
 
+def silent_server():
+    "The address of a server on this machine that takes requests and never answers"
+    server = socket.create_server(('127.0.0.1', 0))
+    silent.append(server)
+    return f'http://127.0.0.1:{server.getsockname()[1]}'
+
+silent = [] # servers, which close when nobody holds them
+
+def in_latin(name):
+    "The name of a new parquet file with a column of names that are not UTF-8"
+    import pyarrow as pa
+    from pyarrow import parquet
+    names = pa.Array.from_buffers(pa.string(), 2, pa.array(['größer'.encode('latin-1'), b'up']).buffers())
+    parquet.write_table(pa.table({'x': pa.array([1.,2.]), 'how': names}), name)
+    return name
+
 # A mistake is its name, the call (one line or more), and the last line of the traceback. `...` is the beginning of a
 # sentence that is not compared; what comes after the end of a line here is not compared either.
 CASES = r'''
@@ -96,6 +113,11 @@ ValueError: ... if X is (samples, length, channels), X.transpose(0, 2, 1) turns 
 # a network without numbers
 diverged(Predictor.from_pretrained(folder)).predict(X)
 ValueError: X: expected series that the network has finite numbers for, got nan for series 0 with values from -2.
+
+# channels last, of equal length
+load(rng.normal(size=(40,500,3)), y, splits)
+UserWarning: X: expected (channels, length) of each series, got 500 channels of 3 steps; if those are 500 steps of 3
+    channels, X.transpose(0, 2, 1) turns them
 
 # another number of channels
 learn.get_X_preds(X[:,:2])
@@ -222,6 +244,25 @@ ValueError: y: expected a target for each sample, got None for sample 0, 1 such 
 load(X, [[o] for o in y], splits)
 ValueError: y: expected one label a series, or lists of several, got 30 lists of one; [o[0] for o in
     y] makes classes, task='multilabel' labels
+
+# lists of one label, of recordings
+TSDataLoaders.from_recordings(list(X[:10]), [['rest'],['fist']]*5, 20)
+ValueError: labels: expected one label a recording, or lists of several, got 10 lists of one; [o[0] for o in labels]
+    makes classes, task='multilabel' labels
+
+# lists of as many labels each
+load(X, [['rest','left'],['fist','left']]*20, splits)
+UserWarning: y: lists of 2 for each of 30 series are learned as labels, of which each has 2 (multi-label); [o[0] for o
+    in y] takes the first as classes
+
+# whole numbers with a point
+load(X, np.arange(40)%5*1., splits)
+UserWarning: y: floats that are all whole numbers are learned as numbers (regression); task='classification' makes them
+    classes
+
+# many different whole numbers
+infer_task(np.arange(40))
+UserWarning: y: 40 different integers in 40 series are learned as classes; task='regression' learns them as numbers
 
 # a label for each step
 load(X, rng.integers(0, 2, (40,50)), splits)
@@ -477,6 +518,19 @@ ValueError: ... or others as objects, got 'rmse'
 ts_learner(regression.dls, metrics=error_rate)
 ValueError: metrics: expected metrics for regression, got error_rate, which is for classification
 
+# no function to split by
+ts_learner(dls, splitter=3)
+TypeError: splitter: expected a function such as body_and_head, got 3
+
+# a report on classes where there are numbers
+ClassificationInterpretation.from_learner(regression)
+AttributeError: vocab: expected data with classes, got regression; Interpretation and learn.show_results look at numbers
+
+# a report on classes where there are labels
+ClassificationInterpretation.from_learner(multilabel).print_classification_report()
+TypeError: vocab: expected classes, of which a series has one, got labels; sklearn.metrics.classification_report(targets,
+    probs>.5) is a report on labels
+
 # a metric that fails
 ts_learner(dls, metrics=lambda out,y: out[:,5].mean())
 ValueError: metrics: expected a metric that fits classification, got an error when tried: IndexError
@@ -521,6 +575,22 @@ FloatingPointError: loss: expected a finite number, got nan in epoch 1, batch 0
 # losses without targets
 learn.get_X_preds(X, with_loss=True)
 ValueError: y: expected targets for with_loss=True, got None
+
+# two callbacks that mix series
+learn.fit(1, cbs=[TSMixUp(), TSCutMix()])
+ValueError: cbs: expected one callback that mixes series, such as TSMixUp, got TSMixUp, TSCutMix
+
+# mixing that is for images
+learn.fit(1, cbs=CutMix())
+ValueError: cbs: expected TSCutMix to mix series, got CutMix, which is for images
+
+# another run in the folder of a checkpoint
+for seed in (0,1): ts_learner(dls, nf=1, seed=seed, cbs=Checkpoint('run')).fit(1)
+ValueError: ... expected a checkpoint of the run that is now started, got one that differs in seed (0, now 1)
+
+# losses of series without targets
+learn.get_preds(dl=dls.test_dl(X), with_loss=True)
+ValueError: dl: expected series with targets for with_loss=True, got none; test_dl takes a y
 
 ## Predictions and model folders
 
@@ -630,6 +700,31 @@ ValueError: series.xyz
 read_series(written('a.tsv', 'rest\t1\t2\nrest\t1\tfast\n'))
 ValueError: a.tsv
 
+# a quotation mark that is not closed
+read_series(written('a.arff', "@relation a\n@attribute x numeric\n@attribute c {up,down}\n@data\n1,'up\n"))
+ValueError: a.arff, line 5: expected fields separated by commas, got "'up"
+
+# another file as parquet
+read_series(written('a.parquet', 'x,y\n1,2\n'))
+ValueError: a.parquet: expected a parquet file, got
+
+# parquet with text in another encoding
+read_series(in_latin('a.parquet'), label='how')
+ValueError: a.parquet: expected text in UTF-8 in column 'how', got
+
+# a download from a place that anybody can answer for
+get_ucr('Gestures', 'sets', url='http://example.com')
+OSError: url: expected 'Gestures', got http://example.com/Gestures.zip (url: expected an address that starts with
+    https://, got 'http://example.com/Gestures.zip')
+
+# a download from a server that does not answer
+get_ucr('Gestures', 'sets', url=silent_server(), max_seconds=.2)
+OSError: ... (max_seconds: expected the archive in that time, got a part of it)
+
+# a data set whose name is a path
+get_ucr('../Gestures')
+ValueError: name: expected a data set's name of letters, digits, - and _, got '../Gestures'
+
 # a recording turned the wrong way round
 sliding_windows(X[0].T, 10)
 ValueError: ... if that is (time, channels), x.T turns it
@@ -659,10 +754,53 @@ UserWarning: columns: expected measurements, got another whole number in each of
 from_frame(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity')
 UserWarning: X: expected a series in each row, got 50 rows of 3 steps, in which a label stays for 25 rows on end
 
+# the same, cut into windows, with nothing to judge by
+load_df = TSDataLoaders.from_df
+load_df(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity', length=10)
+ValueError: splits: expected index arrays where all windows are of one recording or group, got None;
+    splits=dict(ordered=True) judges by its last part
+
+# rows without a label
+read_recordings(pd.DataFrame(X[0].T).assign(activity=['sit']*25+[None]*25), label='activity')
+UserWarning: label: expected one in each row, got none in 25 of 50; those are left out, and no window runs across them
+
+# a gap in time
+read_recordings(pd.DataFrame(X[0].T).assign(t=[*np.arange(25)/50, *np.arange(50, 75)/50]), time='t')
+UserWarning: time: expected even steps, of 0.02 as most are, got 1 of 49 that are not, as 0.52; windows run across gaps,
+    id= can name each stretch without one
+
+# a German table
+read_csv(written('de.csv', 'x;y\n1,5;2\n'), sep=';')
+ValueError: ... got '1,5'; decimal=',' reads a comma before the fraction
+
+# the same without sep=
+read_csv(written('de.csv', 'x;y\n1,5;2\n'))
+ValueError: de.csv, line 1: expected several fields, got 'x;y'; sep=';' separates them
+
+# a day that may be a month
+from_frame(pd.DataFrame({'k': 1, 't': ['03/04/2020','04/03/2020'], 'v': [1.,2.]}), id='k', time='t')
+ValueError: df: expected a number or a date in column 't', got '03/04/2020' in row 0; dayfirst=True or dayfirst=False
+    says which of its numbers is the day
+
+# NA among the labels of a .csv
+read_csv(written('na.csv', 'x,y,how\n1,2,up\n3,4,NA\n'), label='how')
+UserWarning: 'how': expected names, got 'NA' in 1 of 2 rows, taken for one; na_values=['NA'] makes it a missing value,
+    na_values=[] a name
+
+# a row too short
+read_csv(written('short.csv', 'x,y\n1,2\n3\n'))
+ValueError: short.csv, line 3: expected 2 fields as in the first row, got 1; pd.read_csv and from_df read tables of
+    other forms
+
 # windows that end in a gap
 sliding_windows(np.where(np.arange(50)==19, np.nan, X[0]), 10)
 UserWarning: recordings: 1 of 5 windows end in NaN in all channels, the first is window 1; within a recording it is
     missing data, but at the end of an array it is taken for padding. lazy=True and from_recordings know the difference
+
+# labels as long as the recordings
+sliding_windows([X[0,:,:3], X[1,:,:3]], 2, labels=[['a','b','c'],['b','a','c']])
+UserWarning: labels: 2 lists as long as their recordings are taken for a label a sample; sets, one for each recording,
+    are taken for several labels of it
 
 # a recording without a value
 sliding_windows([X[0], X[1]*np.nan], 10)
@@ -709,7 +847,7 @@ def namespace():
     class Spoil(xt.Callback):
         def before_batch(self):
             if self.training and self.epoch==1: self.learn.xb = self.xb[0]*float('nan'),
-    for l in (res['learn'], res['regression']):
+    for l in (res['learn'], res['regression'], res['multilabel']):
         l.remove_cb(l.progress)
         l.logger = xt.noop
     return {**res, 'spoil': Spoil()}

@@ -150,7 +150,7 @@ wrong = [
     (('predict','GunPoint',ts('GunPoint','TEST'),'--out','taken.csv'), '--force'),
     (('evaluate','GunPoint',ts('BasicMotions','TEST')), 'label'),
     (('info','.'), 'config.json'),
-    ((), 'COMMAND'),
+    (('train','a.ts','--epoch-count','3'), 'xceptiontime train --help explains'),
     (('demo','--out','full'), '--force'),
 ]
 @pytest.mark.parametrize('args,words', wrong)
@@ -191,6 +191,11 @@ def test_interrupted(tmp_path):
     assert p.returncode==130 and err.splitlines()[-1]=='xceptiontime demo: interrupted, nothing was written'
     assert not list(tmp_path.iterdir())
 
+def test_alone_it_prints_its_help(capsys):
+    assert call()==0
+    out,err = capsys.readouterr()
+    assert err=='' and all(o in out for o in ('COMMAND','train','predict','bench'))
+
 @pytest.mark.parametrize('name', ['demo','train','predict','evaluate','info','export'])
 def test_help_has_an_example(name, capsys):
     assert call(name, '--help')==0
@@ -217,6 +222,15 @@ def test_regression(tmp_path, capsys):
     assert mean==pytest.approx(np.sqrt(np.mean((y-learned.mean())**2)), rel=1e-4)
     assert call('evaluate', out, ts('GunPoint','TEST'))==2
     assert 'expected numbers' in capsys.readouterr().err
+
+def test_several_networks(tmp_path, capsys):
+    train = ts('ItalyPowerDemand','TRAIN')
+    assert call('train', train, '--out', tmp_path/'m', '--epochs', 1, '--networks', 2, '--nf', 1)==0
+    capsys.readouterr()
+    assert call('info', tmp_path/'m')==0
+    assert 'XceptionTime x 2' in (out := capsys.readouterr().out) and 'nf=1' in out
+    assert call('train', train, '--out', tmp_path/'n', '--networks', 0)==2
+    assert '--networks' in capsys.readouterr().err
 
 def test_several_labels(tmp_path, capsys):
     rng = np.random.default_rng(0)

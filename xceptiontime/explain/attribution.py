@@ -1,4 +1,4 @@
-"""Why did it say that: how much each value of a series counts for the answer
+"""How much each value of a series contributes to the answer
 
 Docs: https://example.github.io/xceptiontime/explain.attribution.html.md"""
 
@@ -24,7 +24,7 @@ from ..processing.preprocess import cropped
 from ..models.ensemble import networks_of
 from ..processing.series import check_series,series_list
 from ..runtime.evaluation import answering
-from ..runtime.predictor import Predictor
+from ..runtime.predictor import Predictor,dtype_of
 
 # %% ../../nbs/60_explain.attribution.ipynb #538f97bc
 def _captum():
@@ -153,7 +153,8 @@ def _one(pred, x, explain, target, baseline):
     model = _Equal(pre, pred.model) if pre.resample else pred.model # the map is of the steps before that
     kept = cropped(torch.arange(x.shape[1])[None,None], pre.crop)[0,0] if pre.crop else slice(None)
     def prepared(x):
-        with torch.no_grad(): return pre.scaled(torch.tensor(x, device=pred.device)[None])[:,:,kept] # (1, c_out, kept)
+        with torch.no_grad(): z = pre.scaled(torch.tensor(x, device=pred.device)[None])[:,:,kept] # (1, c_out, kept)
+        return z.to(dtype_of(pred.model))
     z = prepared(x)
     if baseline is None:
         base = torch.zeros_like(z)
