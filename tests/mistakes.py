@@ -1,5 +1,5 @@
 "The mistakes that tests/test_mistakes.py makes and the page 'What it tells you' shows: the calls, and the sentences"
-import builtins, json, os, tempfile, warnings
+import builtins, json, os, socket, tempfile, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -67,6 +67,22 @@ def beside_training(learn, ask):
 def written(name, text):
     "The name of a new file that holds `text`"
     Path(name).write_text(text)
+    return name
+
+def silent_server():
+    "The address of a server on this machine that takes requests and never answers"
+    server = socket.create_server(('127.0.0.1', 0))
+    silent.append(server)
+    return f'http://127.0.0.1:{server.getsockname()[1]}'
+
+silent = [] # servers, which close when nobody holds them
+
+def in_latin(name):
+    "The name of a new parquet file with a column of names that are not UTF-8"
+    import pyarrow as pa
+    from pyarrow import parquet
+    names = pa.Array.from_buffers(pa.string(), 2, pa.array(['größer'.encode('latin-1'), b'up']).buffers())
+    parquet.write_table(pa.table({'x': pa.array([1.,2.]), 'how': names}), name)
     return name
 
 # A mistake is its name, the call (one line or more), and the last line of the traceback. `...` is the beginning of a
@@ -683,6 +699,31 @@ ValueError: series.xyz
 # a word among the numbers
 read_series(written('a.tsv', 'rest\t1\t2\nrest\t1\tfast\n'))
 ValueError: a.tsv
+
+# a quotation mark that is not closed
+read_series(written('a.arff', "@relation a\n@attribute x numeric\n@attribute c {up,down}\n@data\n1,'up\n"))
+ValueError: a.arff, line 5: expected fields separated by commas, got "'up"
+
+# another file as parquet
+read_series(written('a.parquet', 'x,y\n1,2\n'))
+ValueError: a.parquet: expected a parquet file, got
+
+# parquet with text in another encoding
+read_series(in_latin('a.parquet'), label='how')
+ValueError: a.parquet: expected text in UTF-8 in column 'how', got
+
+# a download from a place that anybody can answer for
+get_ucr('Gestures', 'sets', url='http://example.com')
+OSError: url: expected 'Gestures', got http://example.com/Gestures.zip (url: expected an address that starts with
+    https://, got 'http://example.com/Gestures.zip')
+
+# a download from a server that does not answer
+get_ucr('Gestures', 'sets', url=silent_server(), max_seconds=.2)
+OSError: ... (max_seconds: expected the archive in that time, got a part of it)
+
+# a data set whose name is a path
+get_ucr('../Gestures')
+ValueError: name: expected a data set's name of letters, digits, - and _, got '../Gestures'
 
 # a recording turned the wrong way round
 sliding_windows(X[0].T, 10)

@@ -419,9 +419,8 @@ def _samples(
 class _DropOut:
     "Tells of lost samples on standard error: when some begin to be lost, and how many they were"
     def __init__(self):
-        self.n,self.first = 0,None
-        self.begun = False # was a sample read?
-
+        self.n,self.begun = 0,False
+        self.first = None
     def lost(self, error):
         self.n += 1
         if self.n==1: self.first = error
