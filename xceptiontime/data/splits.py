@@ -271,6 +271,7 @@ def _held_out(groups, named, n):
         if groups is None:
             raise ValueError(f'groups: expected an id for each sample with {name}=, got None')
         there,ids = np.unique(groups),np.atleast_1d(ids)
+        if there.dtype.kind=='U' and ids.dtype.kind in 'iu': ids = ids.astype(str) # a table's groups are text
         known = set(there.tolist())
         missing = [i for i in ids.tolist() if i not in known]
         if missing:
