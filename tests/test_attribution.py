@@ -45,7 +45,7 @@ def test_regression_in_units():
 
 SCALES = dict(scale='sample'), dict(scale='robust'), dict(scale='minmax', mu=5.), dict(scale=None)
 
-@pytest.mark.filterwarnings('ignore:attributions of a series sum')
+@pytest.mark.filterwarnings('ignore:attribution. expected a sum within')
 @pytest.mark.parametrize('kw', SCALES, ids=str)
 def test_scales_add_up(kw):
     learn,x = learner(**kw),X[3:5]

@@ -187,7 +187,7 @@ def test_constant_stays_finite(value, scale):
 def test_robust_names_a_range_of_zero():
     X = np.zeros((10,1,20), np.float32)
     X[:,:,0] = 5
-    with pytest.warns(UserWarning, match=r'channels \[0\] have an interquartile range of 0'):
+    with pytest.warns(UserWarning, match=r'got channels \[0\] with an interquartile range of 0'):
         pre = Preprocess(scale='robust').fit(X)
     np.testing.assert_array_equal(run(pre, X, None), X)
 

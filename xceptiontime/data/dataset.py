@@ -61,7 +61,7 @@ class Vocab(np.ndarray):
         raise TypeError('vocab: expected classes, of which a series has one, got labels; '
                         'sklearn.metrics.classification_report(targets, probs>.5) is a report on labels')
 
-def as_vocab(
+def vocab_of(
     task # a `Classification`, `MultiLabel` or `Regression`
 ) -> Vocab|None: # None for a regression
     "The classes or labels of a task"
@@ -112,7 +112,7 @@ class TSDataset:
     @property
     def c(self) -> int: return self.task.c_out
     @property
-    def vocab(self) -> Vocab|None: return as_vocab(self.task)
+    def vocab(self) -> Vocab|None: return vocab_of(self.task)
     @property
     def loss_func(self): return self.task.loss_func
 

@@ -26,7 +26,7 @@ from .tables import as_pandas,read_table
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
 from xceptiontime.processing.series import (channel_names,check_channels,check_resolution,check_series,is_frame,
-    raw_series,warn_turned)
+    raw_series,warn_transposed)
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.infer import class_weights,infer_task
 
@@ -191,7 +191,7 @@ class TSDataLoaders(DataLoaders):
         raw = X if isinstance(X, Windows) else raw_series(X)
         X,lengths = _series(raw)
         if not isinstance(raw, Windows): check_resolution(raw)
-        if channels is None and not isinstance(X, Windows): warn_turned(*X.shape[1:], turn, rate)
+        if channels is None and not isinstance(X, Windows): warn_transposed(*X.shape[1:], turn, rate)
         if not len(X):
             raise ValueError(f'X: expected 1 or more series, got shape {X.shape}')
         y,order = _targets(y, len(X)),ordered_classes(y)

@@ -9,10 +9,10 @@ __all__ = ['FLOAT32', 'Source', 'parse_number', 'parse_target', 'parse_time', 'p
            'first_overflow', 'narrowed', 'NumberReader']
 
 # %% ../../nbs/31_data.numbers.ipynb #37b2327e
-import os, re
+import re
 from datetime import datetime
 import numpy as np
-from ..base.checks import brief, one_line
+from ..base.checks import brief, one_line, short_path
 from ..processing.series import check_resolution
 
 # %% ../../nbs/31_data.numbers.ipynb #0623af52
@@ -30,7 +30,7 @@ class Source:
         "The file, opened for reading bytes"
         try: return open(self.path, 'rb')
         except FileNotFoundError:
-            path = _end(self.path, 250)
+            path = short_path(self.path, 250)
             raise FileNotFoundError(f'{path}: expected a file, got none there') from None
 
     def lines(self,
@@ -71,13 +71,8 @@ class Source:
         else: line = line or self.line
         where = '' if line is None else f', line {line}'
         text = f'{where}: expected {one_line(expected, 150)}, got {one_line(got, 80)}'
-        self.error = ValueError(_end(self.path, 299-len(text))+text)
+        self.error = ValueError(short_path(self.path, 299-len(text))+text)
         raise self.error from None
-
-def _end(path, most):
-    "A path on one line; the end of one that has more than `most` characters"
-    text = ''.join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path)[-5000:])
-    return text if len(text)<=most else '...'+text[3-most:]
 
 # %% ../../nbs/31_data.numbers.ipynb #401dec38
 _decimal = re.compile(rb'[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?')

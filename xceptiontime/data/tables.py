@@ -21,7 +21,7 @@ from ..processing.series import as_numbers, series_list
 from ..processing.targets import is_missing
 from .columns import Columns
 from .csv import CSVRows, csv_names, csv_rows
-from .doubts import odd_channels, odd_steps, warn_of_columns, warn_of_recording
+from .table_warnings import odd_channels, odd_steps, warn_of_columns, warn_of_recording
 from .numbers import FLOAT32, Source, first_overflow, narrowed, parse_time, to_float32
 
 # %% ../../nbs/32_data.tables.ipynb #e606cc8d

@@ -14,7 +14,7 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from ..base.checks import brief, check_rate
-from ..processing.series import as_numbers, check_resolution, series_list, warn_turned
+from ..processing.series import as_numbers, check_resolution, series_list, warn_transposed
 from ..processing.targets import as_targets, check_there, is_missing
 
 # %% ../../nbs/33_data.windows.ipynb #23ea5da6
@@ -182,7 +182,7 @@ def _are_several(labels, recs):
     numbers = all(np.asarray(l).dtype.kind in 'fiub' for l in labels)
     return numbers and len(set(lens))==1 or all(len(set(l))==len(l) for l in labels)
 
-def _warn_as_long(labels):
+def _warn_label_per_sample(labels):
     "Say that labels are taken for one a sample where no sample has the label of another"
     if len(labels)<2 or any(l.dtype.kind=='f' or len(l)<2 or len(np.unique(l))<len(l) for l in labels): return
     said = f'{len(labels)} lists as long as their recordings are taken for a label a sample'
@@ -198,7 +198,7 @@ def _by_sample(labels, recs):
     labels = [as_targets(l) for l in labels]
     for i,l in enumerate(labels):
         if l.dtype==object: check_there(l, f'labels[{i}]', of='sample')
-    _warn_as_long(labels)
+    _warn_label_per_sample(labels)
     return labels
 
 def _recording_labels(labels, recs):
@@ -291,7 +291,7 @@ class Windows:
         return self.maps[r]
 
 # %% ../../nbs/33_data.windows.ipynb #4b777d26
-def _check_any(n, recs, length, label):
+def _check_not_empty(n, recs, length, label):
     "Raise where there is no window at all"
     if n: return
     longest = max((r.shape for r in recs), key=lambda s: s[1])
@@ -301,7 +301,7 @@ def _check_any(n, recs, length, label):
     raise ValueError(f'length: expected windows of {brief(length)} samples, got none in {len(recs)} recordings, '
                      f'the longest of shape (channels, time) {longest}{mixed}{hint}')
 
-def _each(labels, recs, starts, length, label):
+def _window_labels(labels, recs, starts, length, label):
     "The label of each window, and the starts of those that stay"
     y,by_sample = _recording_labels(labels, recs)
     if by_sample is None:
@@ -328,16 +328,16 @@ def sliding_windows(
     _check_label(label)
     recs,labels,groups = _as_lists(recordings, labels, groups)
     recs = _recordings(recs)
-    warn_turned(len(recs[0]), max(r.shape[1] for r in recs), 'x.T of each recording', rate, many=2)
+    warn_transposed(len(recs[0]), max(r.shape[1] for r in recs), 'x.T of each recording', rate, many=2)
     for i,r in enumerate(recs): check_resolution([r if isinstance(r, np.ndarray) else r.open()], f'recordings[{i}]')
     groups = np.arange(len(recs)) if groups is None else _label_array(groups, 'groups')
     if groups.shape!=(len(recs),):
         raise ValueError(f'groups: expected one a recording, got shape {groups.shape} for {len(recs)} recordings')
     starts = [window_starts(r.shape[1], length, step, pad) for r in recs]
     y = None
-    if labels is not None: y,starts = _each(labels, recs, starts, length, label)
+    if labels is not None: y,starts = _window_labels(labels, recs, starts, length, label)
     ns = np.array([len(s) for s in starts]) # windows of each recording
-    _check_any(ns.sum(), recs, length, label)
+    _check_not_empty(ns.sum(), recs, length, label)
     rec,start = np.repeat(np.arange(len(recs)), ns),np.concatenate(starts) # (windows,)
     if lazy: X = Windows(recs, rec, start, length, pad)
     else:

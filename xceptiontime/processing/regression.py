@@ -14,7 +14,7 @@ from torch import nn
 from fastcore.basics import patch,patch_to
 from ..base.checks import brief,listed
 from .basetask import BaseTask,TaskLoss
-from .targets import as_numbers,as_targets
+from .targets import as_values,as_targets
 
 # %% ../../nbs/23b_processing.regression.ipynb #1f526313
 class Regression(BaseTask):
@@ -117,7 +117,7 @@ def fit(cls,
     name:str='y', # what to call the targets in an error
 ) -> Regression:
     "The task with the mean and deviation of `y`"
-    y = as_numbers(y, name)
+    y = as_values(y, name)
     if len(y)<2:
         raise ValueError(f'{name}: expected 2 or more targets to train on, got {len(y)}')
     for i,column in enumerate(np.atleast_2d(y.T)): _check_tells(column, name if y.ndim==1 else f'{name}[:,{i}]')
@@ -131,7 +131,7 @@ def encode(self:Regression,
 ) -> np.ndarray: # the same as float32
     "Targets in the user's units; NaN raises"
     if not len(y): return np.zeros((0, *self.mean.shape), np.float32)
-    y = as_numbers(y, name)
+    y = as_values(y, name)
     if y.shape[1:]!=self.mean.shape:
         want = f"(samples{f', {self.c_out}' if self.mean.ndim else ''})"
         raise ValueError(f'{name}: expected numbers as {want}, as in training, got shape {y.shape}')

@@ -6,7 +6,7 @@ Docs: https://example.github.io/xceptiontime/processing.series.html.md"""
 
 # %% auto #0
 __all__ = ['as_numbers', 'is_frame', 'series_list', 'raw_series', 'channel_names', 'check_series', 'check_channels',
-           'warn_turned', 'series_blocks', 'check_values', 'check_resolution', 'source_step', 'middle_start',
+           'warn_transposed', 'series_blocks', 'check_values', 'check_resolution', 'source_step', 'middle_start',
            'resample_series', 'crop_series']
 
 # %% ../../nbs/20_processing.series.ipynb #20d4bff3
@@ -20,6 +20,10 @@ from .statistics import Moments
 from .targets import is_missing
 
 # %% ../../nbs/20_processing.series.ipynb #400d8589
+def _as_float(o):
+    try: return float(o)
+    except OverflowError: return np.inf if o>0 else -np.inf # which is told elsewhere
+
 def _plain_numbers(a, name):
     "An array of objects as one of numbers, NaN where there is none"
     values = [np.nan if is_missing(o) else o for o in a.ravel()]
@@ -27,7 +31,7 @@ def _plain_numbers(a, name):
     if odd is not None:
         raise TypeError(f'{name}: expected real numbers, got {one_line(type(odd).__name__, 40)} values')
     res = np.array(values) # whole numbers stay whole
-    if res.dtype.kind not in 'fiub': res = np.array([float(o) for o in values]) # such as Decimals
+    if res.dtype.kind not in 'fiub': res = np.array([_as_float(o) for o in values]) # such as Decimals
     return res.reshape(a.shape)
 
 def as_numbers(
@@ -121,7 +125,7 @@ def channel_names(
 # %% ../../nbs/20_processing.series.ipynb #3763c412
 def _is_ragged(X): return isinstance(X, (list,tuple)) and len({np.shape(x) for x in X})>1
 
-def _check_alike(x, first, name, i):
+def _check_same_channels(x, first, name, i):
     "Series `i` has the channels of the first"
     c = first.shape[0]
     if x.ndim==2 and x.shape[0]==c: return
@@ -133,7 +137,7 @@ def _check_alike(x, first, name, i):
 def _pad(Xs, name):
     "Series (channels, length_i) as one array, with zeros behind the shorter ones, and their lengths"
     Xs = [x[None] if x.ndim==1 else x for x in raw_series(Xs, name)] # (channels, length_i)
-    for i,x in enumerate(Xs): _check_alike(x, Xs[0], name, i)
+    for i,x in enumerate(Xs): _check_same_channels(x, Xs[0], name, i)
     lengths = np.array([x.shape[1] for x in Xs])
     i = lengths.argmin()
     if not lengths[i]:
@@ -186,7 +190,7 @@ def check_channels(
     return names
 
 # %% ../../nbs/20_processing.series.ipynb #b5a7830d
-def warn_turned(
+def warn_transposed(
     c:int, # channels
     steps:int, # of the longest series
     turn:str, # the expression that turns the series
@@ -217,7 +221,7 @@ def series_blocks(
         yield r, np.asarray(X[r]), valid
 
 # %% ../../nbs/20_processing.series.ipynb #9f29d289
-class _Found:
+class _BadValues:
     "Values of one kind: how many there are, in how many series, and where the first is"
     def __init__(self, kind, hint=''):
         self.kind,self.hint = kind,hint
@@ -225,14 +229,11 @@ class _Found:
 
     def add(self, r, bad): # indices (n,), where such values are (n, channels, length)
         if not bad.any(): return
-        if not self.values: self.first = self._place(r, bad)
+        if not self.values:
+            i,c,t = np.argwhere(bad)[0]
+            self.first = r[i],c,t
         self.values += bad.sum()
         self.series += bad.any((1,2)).sum()
-
-    @staticmethod
-    def _place(r, bad):
-        i,c,t = np.argwhere(bad)[0]
-        return r[i],c,t
 
     def check(self, name, of):
         if not self.values: return
@@ -248,8 +249,8 @@ def check_values(
     missing:bool=False, # may values be missing?
 ):
     "Raise a `ValueError` that counts and locates values that nothing can be done with"
-    infinite = _Found('infinite or too large for float32')
-    nan = _Found('NaN', "; missing='interpolate' and its like fill in")
+    infinite = _BadValues('infinite or too large for float32')
+    nan = _BadValues('NaN', "; missing='interpolate' and its like fill in")
     empty = []
     for r,x,valid in series_blocks(X, lengths, rows):
         if np.isfinite(x).all(): continue
@@ -290,7 +291,7 @@ class _Rounding:
         var = np.where(var>noise, var, self.all.m2/n)
         return (self.error/n>1e-4*var) & (var>noise)
 
-def _merged(x, c):
+def _equal_as_float32(x, c):
     "Two values of channel `c` that are one as float32, and that one; None if the block has none"
     v = np.unique(x[:,c][np.isfinite(_float32(x[:,c]))])
     f = _float32(v)
@@ -314,7 +315,7 @@ def check_resolution(
     with np.errstate(over='ignore', invalid='ignore'):
         for x in _wide_blocks(X): rounding.add(x)
         bad = np.flatnonzero(np.broadcast_to(rounding.bad, np.shape(rounding.n)))
-    pairs = ((c,_merged(x, c)) for c in bad for x in _wide_blocks(X))
+    pairs = ((c,_equal_as_float32(x, c)) for c in bad for x in _wide_blocks(X))
     c,pair = next((o for o in pairs if o[1]), (None,None))
     if pair is None: return # rounded, but no two values are one now
     expected = 'values that float32 can tell apart (subtract an offset first)'
@@ -339,7 +340,7 @@ def middle_start(
     return (n-length)//2
 
 # %% ../../nbs/20_processing.series.ipynb #b9bc7aa8
-def _alike(X):
+def _same_channels(X):
     "`X` as arrays (channels, length_i), all with the same channels"
     X = raw_series(X)
     for i,x in enumerate(X):
@@ -354,7 +355,7 @@ def resample_series(
 ) -> np.ndarray: # (samples, channels, length) float32
     "Stretch or squeeze each series to `length` steps, by straight lines between its own; first and last step stay"
     check_whole(length=length)
-    X = _alike(X)
+    X = _same_channels(X)
     res = np.empty((len(X), len(X[0]) if X else 0, length), np.float32) # (samples, channels, length)
     for r,x in zip(res, X):
         at = source_step(x.shape[1], length, np.arange(length)) # (length,)
@@ -369,7 +370,7 @@ def crop_series(
 ) -> np.ndarray: # (samples, channels, length) float32
     "Keep `length` steps of each series; one that is shorter raises"
     check_whole(length=length)
-    X = _alike(X)
+    X = _same_channels(X)
     if where not in ('start','center','end'):
         raise ValueError(f"where: expected 'start', 'center' or 'end', got {brief(where)}")
     ns = [x.shape[1] for x in X]

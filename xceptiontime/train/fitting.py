@@ -126,7 +126,7 @@ def _do_fit(self:TSLearner):
 
 @patch
 @contextmanager
-def _as_before(self:TSLearner):
+def _restored_after_error(self:TSLearner):
     "What a training that an error ends has put in place for a while goes: a mix's loss, gradients, a bar"
     loss_func,logger = self._loss_func,self.logger
     try: yield
@@ -146,7 +146,7 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     before = (self.trained or {}).get('epochs', 0)
     run = Run('lr search' if search else 'training', self.seed, before)
     try:
-        with self.running(run),self._as_before(): super(TSLearner, self).fit(n_epoch, lr, **kwargs)
+        with self.running(run),self._restored_after_error(): super(TSLearner, self).fit(n_epoch, lr, **kwargs)
     finally: # a later error, such as of loading a best model that was never saved, comes from this one
         if run.error is not None:
             raise run.error from None
