@@ -128,7 +128,7 @@ def table(
 def _check_names(sets, archs, recipes, seeds):
     "Raise unless all can stand in the name of a file, and in a result"
     for k,v in dict(sets=sets, archs=archs, recipes=recipes, seeds=seeds).items():
-        if isinstance(v, str) or not hasattr(v, '__len__') or not len(v):
+        if isinstance(v, (str,bytes)) or not hasattr(v, '__len__') or not len(v):
             raise ValueError(f'{k}: expected a list of one or more, got {brief(v)}')
     for k,o in [('sets',o) for o in sets]+[('recipes',o) for o in recipes]:
         if not isinstance(o, str) or not o or re.search(r'[/\\\0]', o):

@@ -17,7 +17,7 @@ from fastcore.basics import PrettyString,patch,patch_to
 from fastcore.foundation import L
 from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
-from ..base.checks import brief,check_rate,listed
+from ..base.checks import as_floats,brief,check_rate,listed
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
 from .columns import Columns
 from .sets import read_files
@@ -93,6 +93,10 @@ def _to_stratify(y, task):
 
 def _make_splits(y, task, how, **kwargs):
     "Splits by `get_splits`; `how` holds arguments of the user's own, or is None"
+    known = inspect.signature(get_splits).parameters
+    odd = [k for k in how or {} if k not in known]
+    if odd:
+        raise TypeError(f'splits: expected arguments of get_splits ({", ".join(known)}), got {brief(odd[0])}')
     how = {**kwargs, **(how or {})}
     if how.get('n_splits', 1)!=1:
         raise ValueError('splits: expected one division into training and validation, '
@@ -145,7 +149,7 @@ def _weights(weights, task, codes, train):
         strata = codes[train]
         w = _class_weights(weights, task, strata)[strata].astype(np.float64) # (training samples,)
     else:
-        w = np.asarray(weights, np.float64)
+        w = as_floats(weights, 'weights')
         if w.shape!=(len(codes),):
             raise ValueError(f'weights: expected one for each of {len(codes)} series, got shape {w.shape}')
         w = w[train]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 from fastcore.basics import patch,patch_to
-from ..base.checks import brief,listed
+from ..base.checks import as_floats,brief,listed
 from .basetask import BaseTask,TaskLoss
 from .targets import as_values,as_targets
 
@@ -27,7 +27,7 @@ class Regression(BaseTask):
         units=None, # a unit for each output, or one for all
         conformal:dict|None=None, # tables of held-back scores, for intervals: see `conformal_tables`
     ):
-        self.mean,self.std = np.asarray(mean, np.float64),np.asarray(std, np.float64)
+        self.mean,self.std = as_floats(mean, 'mean'),as_floats(std, 'std')
         if self.mean.ndim>1 or self.mean.shape!=self.std.shape or not self.mean.size:
             raise ValueError(f'std: expected as many deviations as means, {self.mean.shape}, got {self.std.shape}')
         if not np.isfinite([self.mean,self.std]).all() or (self.std<=0).any():
