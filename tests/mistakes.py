@@ -1,7 +1,9 @@
 "The mistakes that tests/test_mistakes.py makes and the page 'What it tells you' shows: the calls, and the sentences"
 import builtins, json, os, tempfile, warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
+from xceptiontime.runtime.evaluation import in_training
 
 setup = '''
 rng = np.random.default_rng(0)
@@ -57,6 +59,10 @@ def diverged(predictor):
     predictor.model.head[-2].bias.data[0] = float('nan')
     return predictor
 
+def beside_training(learn, ask):
+    "What `ask()` gives another thread while this one trains the network"
+    with in_training(learn.model), ThreadPoolExecutor(1) as other: return other.submit(ask).result()
+
 def written(name, text):
     "The name of a new file that holds `text`"
     Path(name).write_text(text)
@@ -86,6 +92,10 @@ ValueError: X: expected 3 channels, got 50
 # channels last, with their names
 load(X.transpose(0,2,1), y, splits, channels=['x','y','z'])
 ValueError: ... if X is (samples, length, channels), X.transpose(0, 2, 1) turns it
+
+# a network without numbers
+diverged(Predictor.from_pretrained(folder)).predict(X)
+ValueError: X: expected series that the network has finite numbers for, got nan for series 0 with values from -2.
 
 # another number of channels
 learn.get_X_preds(X[:,:2])
@@ -143,6 +153,10 @@ ValueError: ... the first in series 37, channel 1, step 3
 # NaN at prediction
 learn.get_X_preds(with_value(X, np.nan))
 ValueError: ... got 1 values that are NaN in 1 of 40 series
+
+# a series without a value
+predictor.predict(np.where(np.arange(40)[:,None,None]==7, np.nan, X))
+ValueError: X: expected a value in each series, got 1 of 40 series without any, the first is series 7
 
 # infinity
 load(with_value(X, -np.inf), y, splits)
@@ -503,6 +517,11 @@ ValueError: bs: expected a whole number of 1 or more, got 0
 regression.predictor().predict_proba(X)
 TypeError: predict_proba: expected a task with classes or labels, got regression
 
+# a prediction while another thread trains
+beside_training(learn, lambda: learn.predict(X[0]))
+RuntimeError: model: expected a network that no other thread is training, got one in training; a model that was saved
+    and opened, by Predictor.from_pretrained, answers meanwhile
+
 # a folder that is not there
 Predictor.from_pretrained('nowhere')
 FileNotFoundError: folder: expected a model folder, got nowhere, which is none
@@ -527,6 +546,10 @@ FileNotFoundError: ... expected model.safetensors in the model folder
 # settings missing
 Predictor.from_pretrained(without(folder, 'config.json'))
 FileNotFoundError: ... expected config.json in the model folder
+
+# a temperature that no calibration gives
+Predictor.from_pretrained(edit(folder, task=dict(name='classification', vocab=['rest','fist'], temperature=1e-45)))
+ValueError: ... temperature: expected a number from 1e-09 to 1e+09, as calibration may find, got 1e-45
 
 # weights cut short
 Predictor.from_pretrained(cut(folder, 'model.safetensors'))
@@ -620,6 +643,15 @@ UserWarning: columns: expected measurements, got another whole number in each of
 # a recording with a label a row
 from_frame(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity')
 UserWarning: X: expected a series in each row, got 50 rows of 3 steps, in which a label stays for 25 rows on end
+
+# windows that end in a gap
+sliding_windows(np.where(np.arange(50)==19, np.nan, X[0]), 10)
+UserWarning: recordings: 1 of 5 windows end in NaN in all channels, the first is window 1; within a recording it is
+    missing data, but at the end of an array it is taken for padding. lazy=True and from_recordings know the difference
+
+# a recording without a value
+sliding_windows([X[0], X[1]*np.nan], 10)
+ValueError: recordings[1]: expected a value at some sample, got NaN alone
 
 # windows longer than every recording
 sliding_windows([X[0]], 51)

@@ -3,6 +3,7 @@ import csv, os, pty, re, signal, subprocess, sys, time
 from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
+import pandas as pd
 import pytest
 from xceptiontime.cli import main
 from xceptiontime.data.formats import read_series
@@ -262,6 +263,25 @@ def test_ids_of_several_columns(tmp_path, capsys, monkeypatch):
     out = list(csv.reader(capsys.readouterr().out.splitlines()))
     assert out[0][:2]==['subject','trial']
     assert [o[:2] for o in out[1:]]==[[s,str(i)] for s in 'abc' for i in range(4)]
+
+def test_a_table_of_excel(tmp_path, capsys, monkeypatch):
+    "Decimal commas, dates with the day first, UTF-16, packed, and words for missing values"
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows = [[s, f'{t+1:02d}.02.2020', *rng.normal(size=2), 'größer' if s%2 else 'kleiner']
+            for s in range(12) for t in range(20)]
+    df = pd.DataFrame(rows, columns=['wer','wann','links','rechts','wie'])
+    df.to_csv('t.csv.gz', index=False, sep=';', decimal=',', encoding='utf-16')
+    how = '--id','wer','--time','wann','--sep',';','--decimal',','
+    assert call('train', 't.csv.gz', *how, '--label', 'wie', '--epochs', 1, '--dayfirst')==0
+    assert "channels 'links', 'rechts', 2 classes" in capsys.readouterr().out
+    df.to_csv('l.csv', index=False, sep=';', decimal=',', encoding='cp1252')
+    assert call('evaluate', 't-model', 'l.csv', *how, '--label', 'wie', '--encoding', 'cp1252')==0
+    df.assign(links=['NULL']+[1.5]*239).to_csv('n.csv', index=False)
+    assert call('predict', 't-model', 'n.csv', '--id', 'wer', '--columns', 'links,rechts', '--na-values', '1.5')==2
+    assert 'NaN' in capsys.readouterr().err
+    assert call('predict', 't-model', 't.csv.gz', *how, '--no-dayfirst')==2
+    assert "expected a number or a date in column 'wann'" in capsys.readouterr().err
 
 def test_another_seed_is_another_run(tmp_path, capsys, monkeypatch):
     "`--resume` goes on with the run that was cut short, and refuses the checkpoint of another"

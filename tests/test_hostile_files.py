@@ -1,8 +1,15 @@
 "Files made to cost time or memory are answered in little of both"
-import signal
+import io, random, re, signal
+from contextlib import suppress
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from series_files import file # noqa: F401
-from xceptiontime.data.formats import read_series
+from series_files import file, runs # noqa: F401
+from xceptiontime.data.formats import from_frame, read_parquet, read_series
+from xceptiontime.data.parquet import LEAST
+from xceptiontime.data.times import parse_times
 
 MB = 1_000_000
 blanks = b' '*MB
@@ -37,6 +44,8 @@ long = {
     'csv blanks': ('csv', b'a,b\n1,2'+blanks),
 }
 
+times = [o*(MB//len(o)) for o in ('1', '1:', '1.', '1/', 'jan ', '1 jan', ' ', '1:00 ', '1.1.2020 ')]
+
 def too_slow(*_): raise TimeoutError('it takes more than a time that grows with the length')
 
 @pytest.mark.parametrize('end,text', long.values(), ids=long)
@@ -49,3 +58,123 @@ def test_a_megabyte_takes_linear_time(file, end, text):
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+@pytest.mark.parametrize('text', times, ids=lambda o: o[:9])
+def test_a_long_time_takes_linear_time(text):
+    def fail(i, hint): raise ValueError
+    before = signal.signal(signal.SIGVTALRM, too_slow)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 20)
+    try:
+        for o in (text, text+'x'):
+            with suppress(ValueError): parse_times([o], None, fail)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+# Labels
+
+huge = 'x'*500_000
+@pytest.mark.parametrize('end,text', [
+    ('tsv', f'{huge}\t1\n'+'a\t1\n'*50_000),
+    ('ts', f'@classLabel true a {huge}\n@data\n1:{huge}\n'+'1:a\n'*50_000),
+    ('arff', f'@attribute a numeric\n@attribute c {{a,{huge}}}\n@data\n1,{huge}\n'+'1,a\n'*50_000),
+], ids=['tsv','ts','arff'])
+def test_one_long_label_of_many(file, end, text):
+    "Each label of an array takes the room of the longest: 100 GB"
+    said = f'p.{end}(, line [0-9]+)?: expected labels of at most 1000 characters, got one of'
+    with pytest.raises(ValueError, match=said): read_series(file(text, f'p.{end}'))
+
+def test_one_long_label_in_a_table():
+    df = pd.DataFrame(dict(x=np.zeros(20_000), y=['x'*100_000]+['a','b','c']*6666+['a']))
+    with pytest.raises(ValueError, match='df: expected labels of at most 1000 characters, got one of 100000'):
+        from_frame(df, label='y')
+    assert from_frame(df[:100], label='y', columns=['x'])[1][0]==df.y[0]
+
+# Parquet
+
+pools = [] # kept, as arrays outlive a test
+
+@pytest.fixture
+def pool():
+    "A memory pool of its own for pyarrow, which counts"
+    before = pa.default_memory_pool()
+    own = pa.proxy_memory_pool(before)
+    pools.append(own)
+    pa.set_memory_pool(own)
+    yield own
+    pa.set_memory_pool(before)
+
+def test_claims_of_a_parquet_file(tmp_path, pool):
+    "480 million numbers in some kilobytes, nested: the metadata says so, and nothing is read"
+    p = tmp_path/'a.parquet'
+    part = pa.table(dict(x=pa.array([np.zeros(1_000_000, np.int8)])))
+    with pq.ParquetWriter(p, part.schema) as w:
+        for _ in range(60): w.write_table(part)
+    assert p.stat().st_size<50_000
+    before = pool.max_memory()
+    words = 'a.parquet: expected at most 268,435,456 bytes of values in a file of .*, got 480,000,000 as its'
+    with pytest.raises(ValueError, match=words): read_parquet(p)
+    assert pool.max_memory()==before
+
+def test_text_that_comes_often_is_kept_once(tmp_path, pool):
+    "2,000 labels of 1 MB in a file of 50 kB: 2 GB, if each is kept by itself"
+    y = pa.DictionaryArray.from_arrays(pa.array([0]*2000, pa.int32()), pa.array(['x'*1_000_000]))
+    p = tmp_path/'a.parquet'
+    pq.write_table(pa.table(dict(x=np.arange(2000.), y=y)), p)
+    assert p.stat().st_size<100_000
+    with pytest.raises(ValueError, match='a.parquet: expected labels of at most 1000 characters, got one of 1000000'):
+        read_parquet(p, label='y', columns=['x'])
+    assert pool.max_memory()<50e6
+
+def test_a_constant_table_is_read(tmp_path):
+    p = tmp_path/'a.parquet'
+    pq.write_table(pa.table({f't{i}': np.zeros(50_000) for i in range(20)}), p)
+    assert 8*50_000*20>1100*p.stat().st_size/2 and 8*50_000*20<LEAST
+    assert read_parquet(p)[0].shape==(50_000,1,20)
+
+@pytest.mark.parametrize('how', [dict(), dict(use_dictionary=False)], ids=['dictionary','plain'])
+def test_text_that_is_no_utf8(tmp_path, how):
+    y = pa.array([b'up', b'\xff\xfe', b'up']).view(pa.string())
+    p = tmp_path/'a.parquet'
+    pq.write_table(pa.table(dict(x=[1.,2.,3.], y=y)), p, **how)
+    for kw in (dict(label='y'), dict(columns=['x']), dict()):
+        with pytest.raises(ValueError, match="a.parquet: expected text in UTF-8 in column 'y', got") as e:
+            read_parquet(p, **kw)
+        assert len(str(e.value).splitlines())==1
+
+def seeds():
+    t = np.tile(np.arange(20), 4)
+    df = pd.DataFrame(dict(s=np.repeat(list('abcd'), 20), t=t, x=np.sin(t), z=np.cos(t).astype(np.float32), n=t%3,
+                           y=np.repeat(['é','b','é','b'], 20)))
+    for how in (dict(), dict(compression='gzip', index=False), dict(compression=None), dict(compression='zstd'),
+                dict(use_dictionary=False, row_group_size=30)):
+        b = io.BytesIO()
+        df.to_parquet(b, **how)
+        yield b.getvalue()
+
+def damaged(rng, data):
+    "`data` with some bytes changed, most often in its metadata, which stands at the end"
+    data = bytearray(data)
+    n = int.from_bytes(data[-8:-4], 'little')
+    start = rng.choice((len(data)-8-n, len(data)-8-n, 0))
+    for _ in range(rng.choice((1,1,2,4))):
+        data[rng.randrange(start, len(data))] = rng.choice((255, 127, 128, rng.randrange(256)))
+    return bytes(data[:rng.randrange(len(data))] if rng.random()<.1 else data)
+
+@runs(300, 6000)
+def test_damaged_parquet(tmp_path, n):
+    "A table, or one sentence with the name of the file; no memory for what is not there"
+    rng,kinds = random.Random(0),[*seeds()]
+    whole = 0
+    p = tmp_path/'a.parquet'
+    for _ in range(n):
+        p.write_bytes(damaged(rng, rng.choice(kinds)))
+        try: X,y = read_parquet(p, label='y', id='s', time='t')
+        except ValueError as e:
+            said = str(e)
+            assert len(said.splitlines())==1 and len(said)<300 and 'a.parquet' in said, said
+            assert re.search(': expected .+, got ', said), said
+        else:
+            whole += 1
+            assert len(X)==len(y)
+    assert 0<whole<n

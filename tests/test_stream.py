@@ -27,7 +27,7 @@ predictors = {scale: make(scale=scale) for scale in ('channel','sample',None)}
 def compare(ps, predictor, signal, window, hop):
     "Predictions of a stream against those of the whole recording"
     if signal.shape[1]<window: return ps==[]
-    X,_,_,(_,start,stop) = sliding_windows(signal, window, hop, with_spans=True)
+    X,_,_,(_,start,stop) = sliding_windows(signal, window, hop, with_spans=True, lazy=True)
     assert [p.start for p in ps]==start.tolist() and [p.stop for p in ps]==stop.tolist()
     np.testing.assert_allclose(np.stack([p.probs for p in ps]), predictor.predict_proba(X), atol=2e-6)
     assert [p.label for p in ps]==predictor.predict(X).tolist()

@@ -21,6 +21,22 @@ def same(X, ref):
         np.testing.assert_array_equal(x, np.asarray(r, dtype=np.float64).astype(np.float32))
         assert x.shape==np.shape(r) and x.dtype==np.float32 and x.flags.c_contiguous
 
+def table_of(df, end, folder):
+    "`df` itself, or the file that holds it"
+    if end=='frame': return df
+    path = folder/f't.{end}'
+    if end=='csv': df.to_csv(path, index=False)
+    else: df.to_parquet(path)
+    return path
+
+def warned(call):
+    "The sentences of the warnings that `call` gives"
+    with pytest.warns(UserWarning) as w: call()
+    assert all(len(str(o.message))<300 for o in w)
+    return [str(o.message) for o in w]
+
+ends = pytest.mark.parametrize('end', ['frame','csv','parquet'])
+
 # ARFF
 
 @pytest.mark.parametrize('name', ['GunPoint','ArrowHead'])
@@ -108,7 +124,7 @@ def test_real_csv():
     df = pd.read_csv(p, float_precision='round_trip').assign(id='us')
     X,y = from_frame(df, id='id', columns=cols)
     same(X[0], df[cols].to_numpy().T)
-    with pytest.raises(ValueError, match="columns: expected names, got '', an index"): read_csv(p)
+    with pytest.raises(ValueError, match="columns: expected names of 'Uschange.csv', got '', an index"): read_csv(p)
     wide,_ = read_csv(p, columns=cols)
     same(wide[:,0], df[cols].to_numpy())
 
@@ -201,7 +217,7 @@ def test_bad_arguments(file, kw, words):
     df = pd.DataFrame({'a':[1.,2.], 'b':[3.,4.]})
     for f in (lambda: from_frame(df, **kw)),(lambda: read_csv(file('a,b\n1,3\n2,4\n'), **kw)):
         with pytest.raises(ValueError) as e: f()
-        assert words in str(e.value)
+        assert words in str(e.value).replace(" of 'p.csv'", '') # a file is named
 
 def test_blanks_do_not_count(tmp_path):
     "Around labels and ids, in a frame, a CSV and a parquet file alike; inside they do"
@@ -228,8 +244,131 @@ def test_blanks_around_names(file):
     same(X, [[[5,6]]])
     assert column_names(file(text))==['id','t','u','y']
     assert value_columns(file(text), id='id', time='t', label='y')==['u']
-    with pytest.raises(ValueError, match="columns: expected different names, got 'u' twice"):
+    with pytest.raises(ValueError, match="columns: expected different names of 'p.csv', got 'u' twice"):
         read_csv(file('u,u \n1,2\n'))
+
+# CSV as people have it
+
+def recordings_frame():
+    "Two series of people, a value missing, with a name that is not ASCII"
+    return pd.DataFrame(dict(Wer=['jörg']*3+['ann']*3, x=[1.5,-2,np.nan,4,5,6], y=[.25,1e-3,2,3,4,1234.5],
+                             how=['a']*3+['b']*3))
+
+want = [[1.5,-2,np.nan],[.25,1e-3,2]], [[4,5,6],[3,4,1234.5]]
+
+@pytest.mark.parametrize('kind', ['csv','csv.gz'])
+@pytest.mark.parametrize('encoding', ['utf-8','utf-8-sig','utf-16','utf-32','cp1252','latin-1','utf-16-le'])
+def test_encodings(tmp_path, encoding, kind):
+    "Those that begin with a mark are told by it"
+    path = tmp_path/f't.{kind}'
+    recordings_frame().to_csv(path, index=False, encoding=encoding)
+    how = dict(encoding=encoding) if encoding in ('cp1252','latin-1','utf-16-le') else {}
+    table = read_table(path, Columns('how', id='Wer', **how))
+    same(table.X, want)
+    assert table.ids.tolist()==['jörg','ann'] and table.channels==['x','y']
+    assert column_names(path, **how)==['Wer','x','y','how']
+    if not how: return
+    with pytest.raises(ValueError, match=r"expected text.*encoding='\S+'.* reads") as e: read_series(path, id='Wer')
+    assert len(str(e.value))<300
+
+@pytest.mark.parametrize('encoding', ['utf-16','cp1252'])
+def test_german_excel(tmp_path, encoding):
+    path = tmp_path/'t.csv'
+    df = recordings_frame().assign(zeit=['31.12.2020 23:59:59,5','01.01.2021 00:00:00','31.12.2020 23:59:59']*2)
+    df.to_csv(path, index=False, sep=';', decimal=',', encoding=encoding, lineterminator='\r\n')
+    how = dict(sep=';', decimal=',', encoding=encoding)
+    X,y = read_series(path, label='how', id='Wer', time='zeit', **how)
+    same(X, np.array(want)[:,:,[2,0,1]])
+    assert y.tolist()==['a','b']
+    _,target = read_csv(path, target='x', columns=['y'], **how)
+    np.testing.assert_array_equal(target, df.x)
+    with pytest.raises(ValueError, match="got '1,5'; decimal=',' reads a comma before the fraction"):
+        read_csv(path, label='how', id='Wer', columns=['x'], sep=';', encoding=encoding)
+    with pytest.raises(ValueError, match="expected several fields, got .*; sep=';' separates them"):
+        read_csv(path, label='how', encoding=encoding)
+
+def test_thousands_are_no_fraction(file):
+    with pytest.raises(ValueError, match="line 3: expected a number in column 'a'.*got '1.000,5'"):
+        read_csv(file('a;b\n1,5;2\n1.000,5;2\n'), sep=';', decimal=',')
+
+@pytest.mark.parametrize('word', ['NA','NULL','null','None','N/A','#N/A','<NA>','nan','','?','\\N','none',
+                                  '-999','-999.0'])
+def test_words_for_missing_values(file, word):
+    "As R, databases, Python, Excel and loggers write them; among numbers"
+    text = f'k,a,b,y\n1,1,{word},2\n1,3,4,2\n2,{word},6,{word}\n2,7,8,{word}\n'
+    how = dict(na_values=[-999]) if '9' in word else {}
+    X,y = read_csv(file(text), id='k', target='y', **how)
+    same(X, [[[1,3],[np.nan,4]], [[np.nan,7],[6,8]]])
+    np.testing.assert_array_equal(y, [2,np.nan])
+
+def test_words_among_labels(file, recwarn):
+    "A class may have the name None; what is probably none is told"
+    text = 'a,b,y\n1,2,walk\n3,4,NA\n'
+    said, = warned(lambda: read_csv(file(text), label='y'))
+    assert "got 'NA' in 1 of 2 rows" in said and "na_values=['NA'] makes it a missing value" in said
+    recwarn.clear()
+    assert read_csv(file(text), label='y', na_values=[])[1].tolist()==['walk','NA']
+    with pytest.raises(ValueError, match="line 3: expected a value in column 'y', got 'NA'"):
+        read_csv(file(text), label='y', na_values=['NA'])
+    assert not len(recwarn)
+
+stamps = { # in the order of time
+    'iso': ['2020-02-28 10:00','2020-02-28T10:00:00.5','2020-03-01'],
+    'german': ['28.02.2020 10:00','28.02.2020 10:00:00,5','01.03.2020'],
+    'us': ['2/28/2020 10:00 AM','2/28/2020 1:00:00 PM','3/1/2020'],
+    'year first': ['2020/02/28 10:00','2020/02/28 10:00:00.5','2020/03/01'],
+    'named': ['28-Feb-2020 10:00','28-Feb-2020 13:00:00','01-Mar-2020'],
+    'clock': ['9:59:59.75','10:00:00','10:00:00.25'],
+    'stopwatch': ['01:05.25','01:06.5','10:00.0'],
+    'one day': ['03/04/2020 9:00','03/04/2020 10:00','03/04/2020 11:00'],
+}
+
+@pytest.mark.parametrize('kind', stamps)
+@ends
+def test_dates_and_times(tmp_path, kind, end):
+    df = pd.DataFrame(dict(k=1, t=stamps[kind], v=[0.,1,2])).iloc[[2,0,1]]
+    same(read_table(table_of(df, end, tmp_path), Columns(id='k', time='t')).X, [[[0,1,2]]])
+
+@ends
+def test_days_that_may_be_months(tmp_path, end):
+    table = table_of(pd.DataFrame(dict(k=1, t=['03/04/2020','04/03/2020'], v=[0.,1])), end, tmp_path)
+    with pytest.raises(ValueError, match="a number or a date in column 't', got '03/04/2020'.*; dayfirst=True or "):
+        read_table(table, Columns(id='k', time='t'))
+    same(read_table(table, Columns(id='k', time='t', dayfirst=True)).X, [[[1,0]]])
+    same(read_table(table, Columns(id='k', time='t', dayfirst=False)).X, [[[0,1]]])
+    table = table_of(pd.DataFrame(dict(k=1, t=['13/04/2020','04/13/2020'], v=[0.,1])), end, tmp_path)
+    for first in (None,True,False):
+        with pytest.raises(ValueError, match="expected a number or a date in column 't', got"):
+            read_table(table, Columns(id='k', time='t', dayfirst=first))
+
+def test_times_of_day_across_midnight(tmp_path):
+    df = pd.DataFrame(dict(k=1, t=['23:59:58','23:59:59','00:00:00'], v=[0.,1,2]))
+    for end in ('frame','csv'):
+        said, = warned(lambda: read_table(table_of(df, end, tmp_path), Columns(id='k', time='t')))
+        assert 'past midnight?' in said
+
+def test_times_as_objects():
+    "As `df.t.dt.time` and `df.t.dt.date` leave them"
+    t = pd.to_datetime(pd.Series(['2020-01-02 10:00','2020-01-01 11:00']))
+    df = pd.DataFrame(dict(k=1, v=[0.,1], day=t.dt.date, clock=t.dt.time, since=t-t.min()))
+    same(from_frame(df, id='k', time='day', columns=['v'])[0], [[[1,0]]])
+    same(from_frame(df, id='k', time='clock', columns=['v'])[0], [[[0,1]]])
+    same(from_frame(df, id='k', time='since', columns=['v'])[0], [[[1,0]]])
+
+def test_what_pandas_reads_is_named(file):
+    for text in ('a,b\n1,2\n3\n', 'a,b\n1,x\n', 'a,b\n1,2\n3,x\n', 'a,b\n1,"2"3\n'):
+        with pytest.raises(ValueError) as e: read_csv(file(text))
+        assert str(e.value).endswith('; pd.read_csv and from_df read tables of other forms')
+    with pytest.raises(ValueError, match='expected a file that gzip has packed'):
+        read_csv(file('a,b\n1,2\n', 'p.csv.gz'))
+
+def test_what_was_said_of_text_needs_text(tmp_path):
+    df = recordings_frame()
+    for end in ('frame','parquet'):
+        for name,value in dict(sep=';', decimal=',', encoding='latin-1', na_values=[]).items():
+            how = {name: value, **(dict(sep=';') if name=='decimal' else {})}
+            with pytest.raises(ValueError, match=f'{name}: expected only with a .csv, got'):
+                read_table(table_of(df, end, tmp_path), Columns(id='Wer', **how))
 
 # DataFrames
 
@@ -533,22 +672,6 @@ def test_id_in_the_index(tmp_path):
         from_frame(df.set_index('walk'), id='walks', columns=['v'])
 
 # Columns that are no measurement
-
-def table_of(df, end, folder):
-    "`df` itself, or the file that holds it"
-    if end=='frame': return df
-    path = folder/f't.{end}'
-    if end=='csv': df.to_csv(path, index=False)
-    else: df.to_parquet(path)
-    return path
-
-def warned(call):
-    "The sentences of the warnings that `call` gives"
-    with pytest.warns(UserWarning) as w: call()
-    assert all(len(str(o.message))<300 for o in w)
-    return [str(o.message) for o in w]
-
-ends = pytest.mark.parametrize('end', ['frame','csv','parquet'])
 
 @ends
 def test_an_id_among_steps(tmp_path, end, recwarn):

@@ -6,6 +6,7 @@ from .models.layers import (AdaptiveAvgPool1d, Add, BatchNorm1d, BN1d, Concat, C
     SeparableConv1d, check_bias, check_weight, count_parameters, get_layers, is_bn, is_conv, is_layer, is_linear)
 from .models.xceptiontime import *
 from .models.inception import *
+from .models.ensemble import Ensemble, networks_of
 from .processing.series import check_channels, check_series, crop_series, resample_series
 from .processing.preprocess import *
 from .processing.targets import as_targets
@@ -20,6 +21,7 @@ from .data.dataset import *
 from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *
+from .runtime.evaluation import evaluating, evaluation_view
 from .runtime.predictor import *
 from .runtime.folder import *
 from .runtime.hub import model_card, model_folder

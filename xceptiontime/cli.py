@@ -51,18 +51,24 @@ def main(
     return 0
 
 # %% ../nbs/80_cli.ipynb #46740911
+def _names(path, said):
+    "The names of the columns of a table, by what was `said` of it"
+    return column_names(path, sep=said.get('sep', ','), encoding=said.get('encoding'))
+
 def _table(args, path, channels=None):
     "What the options say of a table's columns, for its reader"
-    res = {k: getattr(args, k, None) for k in ('label','target','id','time','columns','sep')}
+    text = 'sep','decimal','encoding','na_values'
+    res = {k: getattr(args, k, None) for k in ('label','target','id','time','columns','dayfirst',*text)}
     res = {k: v for k,v in res.items() if v is not None}
-    if 'sep' in res and str(path).lower().endswith('.parquet'):
-        raise ValueError(f'--sep: expected with a .csv file, got {path}')
+    of_text = [k for k in text if k in res]
+    if of_text and str(path).lower().endswith('.parquet'):
+        raise ValueError(f"--{of_text[0].replace('_', '-')}: expected with a .csv file, got {path}")
     if res and not is_table(path):
-        first,kinds = next(iter(res)),' or '.join(TABLES)
+        first,kinds = next(iter(res)).replace('_', '-'),' or '.join(TABLES)
         raise ValueError(f'--{first}: expected a table, {kinds}, to be told its columns, got {path}')
     if not channels: return res
     if 'id' in res: return {'columns': channels, **res} # in the order that the model knows
-    if is_table(path) and set(channels)<=set(column_names(path, sep=res.get('sep', ','))):
+    if is_table(path) and set(channels)<=set(_names(path, res)):
         raise ValueError(f'--id: expected the column that names the series, as {path} has a row a step, '
                          f"with the model's channels {', '.join(channels)}")
     return res
@@ -226,7 +232,7 @@ def train(args):
     "Train on the labelled series of a file and save a model folder"
     from xceptiontime.data.sets import read_files
     from xceptiontime.data.splits import get_splits
-    if args.out is None: args.out = f'{Path(args.train).stem}-model'
+    if args.out is None: args.out = f"{Path(args.train.removesuffix('.gz')).stem}-model"
     _check_out(args.out, args.force, folder=True)
     if is_table(args.train) and args.label is None and args.target is None:
         raise ValueError('--label, --target: expected one of them to name a column '

@@ -12,7 +12,7 @@ import re
 import numpy as np
 from ..base.checks import brief
 from .columns import Columns
-from .numbers import NumberReader, Source, parse_target
+from .numbers import NumberReader, Source, parse_target, text_array
 from .tables import rows_to_series
 
 # %% ../../nbs/32a_data.arff.ipynb #15c56c81
@@ -99,7 +99,7 @@ class ARFFHeader:
         "What is a value, and what is to be predicted"
         if label is None and target is None and self.is_labels(self.names[-1]):
             label = self.names[-1]
-        values,of = Columns(label, target).values(self.names),label if target is None else target
+        values,of = Columns(label, target).values(self.names, self.source.path),label if target is None else target
         kind,words = ('relational','the relational attribute') if self.steps else ('numeric','numbers')
         for o in values:
             if self.kinds[o]!=kind: self._fail(f'only {words} besides label= or target=', o)
@@ -156,4 +156,4 @@ def read_arff(
             if of is not None: y.append(_arff_target(source, fields[at[of]], labels))
         if not source.rows: source.fail('a series after @data', 'none', line=head.line)
     V = nums.series([(channels,width)]*len(source.rows)) # (samples, channels, width)
-    return rows_to_series(V, source), np.array(y) if y else None
+    return rows_to_series(V, source), text_array(y, source) if labels else np.array(y) if y else None

@@ -22,7 +22,7 @@ from ..base.checks import brief,listed
 from .dataset import PreprocessBatch,TSTensor,series_axes
 from .loaders import TSDataLoaders
 from ..processing.preprocess import Preprocess
-from ..processing.series import check_series
+from ..processing.series import check_series,raw_series
 
 # %% ../../nbs/39_data.blocks.ipynb #ccd2cfd5
 class ToSeries(Transform):
@@ -147,6 +147,13 @@ def _scale(tfms, channels):
     return 'sample' if t.by_sample else 'channel'
 
 # %% ../../nbs/39_data.blocks.ipynb #720e739e
+def _as_array(X):
+    "Series as they came, (samples, channels, length) or a list: `from_arrays` checks their values"
+    X = raw_series(X)
+    if isinstance(X, list): return X
+    if X.ndim not in (1,2,3): check_series(X) # raises
+    return X if X.ndim==3 else np.atleast_2d(X)[:,None] # (samples, 1, length)
+
 def _chosen(X, sel_vars, sel_steps):
     "`X` with the chosen channels and steps alone"
     for name,sel,axis in (('sel_vars',sel_vars,1), ('sel_steps',sel_steps,2)):
@@ -190,8 +197,7 @@ def get_ts_dls(
 ) -> TSDataLoaders:
     "Loaders by tsai's call: what can be honoured is, the rest raises"
     _check_call(y, splits, drop_last, kwargs)
-    if not isinstance(X, (list,tuple)): X,_ = check_series(X)
-    X = _chosen(X, sel_vars, sel_steps)
+    X = _chosen(_as_array(X), sel_vars, sel_steps)
     splits = tuple(np.asarray(list(s)) for s in splits)
     task,vocab = _task(tfms)
     std,others = [],[]

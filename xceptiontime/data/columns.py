@@ -8,15 +8,16 @@ Docs: https://example.github.io/xceptiontime/data.columns.html.md"""
 __all__ = ['TABLES', 'Columns', 'is_table']
 
 # %% ../../nbs/31b_data.columns.ipynb #0023cc21
-import re
+import codecs, re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from ..base.checks import brief, listed
 
 # %% ../../nbs/31b_data.columns.ipynb #71f56ab8
 @dataclass
 class Columns:
-    "What the columns of a table are, and how a `.csv` is written"
+    "What the columns of a table are, and how its text is written"
     label:str|int|None=None # column of class labels
     target:str|int|None=None # column of numbers to predict
     id:str|int|list|None=None # column, or list of columns, that names the series: the table is long
@@ -24,6 +25,10 @@ class Columns:
     columns:list|None=None # columns of values; default: all others
     header:bool=True # does the first line of a .csv name the columns? else they are called 0, 1, 2...
     sep:str=',' # what separates the fields of a .csv
+    decimal:str='.' # what stands before the fraction of a number in a .csv
+    encoding:str|None=None # of a .csv, 'cp1252' for example; told by its first bytes, else UTF-8, if None
+    dayfirst:bool|None=None # does 03/04/2020 begin with the day? as all dates together say if None
+    na_values:list|None=None # missing values of a .csv, texts and numbers, beside NA, NULL, None... among numbers
 
     def __post_init__(self):
         for k in ('label','target','time'):
@@ -35,9 +40,8 @@ class Columns:
                              f'got {brief(self.label)} and {brief(self.target)}')
         if self.time is not None and self.id is None:
             raise ValueError(f'time: expected with id= (a long table), got {brief(self.time)} alone')
-        if not isinstance(self.sep, str) or len(self.sep)!=1:
-            raise ValueError(f'sep: expected one character, got {brief(self.sep)}')
         if self.columns is not None: self._check_columns()
+        self._check_text()
 
     def _check_id(self):
         if not self.id or len(set(map(str, self.id)))<len(self.id):
@@ -53,6 +57,26 @@ class Columns:
                 raise ValueError('columns: expected columns of values, '
                                  f'got {brief(o)}, which is what is to be predicted')
 
+    def _check_text(self):
+        for k in ('sep','decimal'):
+            if not isinstance(o := getattr(self, k), str) or len(o)!=1:
+                raise ValueError(f'{k}: expected one character, got {brief(o)}')
+        if self.decimal==self.sep:
+            raise ValueError(f'decimal: expected another character than sep, got {self.sep!r} for both')
+        if self.dayfirst not in (None,True,False):
+            raise ValueError(f'dayfirst: expected True, False or None, got {brief(self.dayfirst)}')
+        try: codecs.lookup(self.encoding or 'utf-8')
+        except (LookupError, TypeError, ValueError):
+            raise ValueError("encoding: expected the name of one, 'cp1252' for example, "
+                             f'got {brief(self.encoding)}') from None
+        if isinstance(self.na_values, (str,int,float)): self.na_values = [self.na_values]
+
+    @property
+    def written(self):
+        "What was said of the text of a `.csv`"
+        plain = dict(header=True, sep=',', decimal='.', encoding=None, na_values=None)
+        return [k for k,v in plain.items() if getattr(self, k)!=v]
+
     @property
     def ids(self):
         "The columns that name the series together; none in a wide table"
@@ -67,24 +91,26 @@ class Columns:
 
     def values(self,
         names, # of all columns
+        path=None, # the file that they are from, for errors
         **more, # other columns that are no values, by what an error calls them
     ) -> list: # of names
         "The names of the value columns, after a check of all that was named"
         names,roles = list(names),[*self.roles, *more.items()]
-        _check_different(names)
+        of = '' if path is None else f' of {brief(Path(path).name, 50)}'
+        _check_different(names, of)
         known = set(names)
         for k,o in [*roles, *(('columns',o) for o in self.columns or ())]:
             if o not in known:
-                raise ValueError(f'{k}: expected one of the columns {listed(names, 20, 160)}, '
+                raise ValueError(f'{k}: expected one of the columns {listed(names, 20, 130)}{of}, '
                                  f'got {brief(o, 60)}')
         if self.columns is not None: return self.columns
         used = {o for _,o in roles}
         res = [o for o in names if o not in used]
         if not res:
-            raise ValueError('columns: expected at least one column of values, got none')
+            raise ValueError(f'columns: expected at least one column of values{of}, got none')
         for o in res:
             if isinstance(o, str) and (not o.strip() or re.fullmatch(r'Unnamed: \d+', o)):
-                raise ValueError(f'columns: expected names, got {brief(o)}, an index? '
+                raise ValueError(f'columns: expected names{of}, got {brief(o)}, an index? '
                                  'Name the value columns with columns=, or save without the index')
         return res
 
@@ -94,17 +120,17 @@ class Columns:
         "The names of the channels in a long table, in their order"
         return [str(o) for o in values] if self.id is not None and self.header else None
 
-def _check_different(names):
+def _check_different(names, of=''):
     "Raise if a name comes twice"
     if len(set(names))==len(names): return
     twice = next(o for o,n in Counter(names).items() if n>1)
-    raise ValueError(f'columns: expected different names, got {brief(twice)} twice')
+    raise ValueError(f'columns: expected different names{of}, got {brief(twice)} twice')
 
 # %% ../../nbs/31b_data.columns.ipynb #1d46becc
-TABLES = '.csv','.parquet' # endings
+TABLES = '.csv','.parquet' # endings; a .csv may be packed, too
 
 def is_table(
     path # of a file
 ) -> bool:
     "Is it a table, by its ending?"
-    return str(path).lower().endswith(TABLES)
+    return str(path).lower().endswith((*TABLES,'.csv.gz'))

@@ -15,7 +15,7 @@ import numpy as np
 from ..base.checks import brief, one_line
 from ..processing.series import check_resolution
 from .arff import read_arff
-from .numbers import FLOAT32, NumberReader, Source, first_overflow, to_float32
+from .numbers import FLOAT32, PACKED, NumberReader, Source, first_overflow, text_array, to_float32
 from .tables import from_frame, read_csv, read_parquet, rows_to_series # noqa: F401
 from .ts import TSHeader, drop_times, read_ts, write_ts # noqa: F401
 _all_ = ['TSHeader', 'drop_times', 'read_ts', 'write_ts', 'from_frame', 'read_arff', 'read_csv', 'read_parquet']
@@ -50,7 +50,7 @@ def read_tsv(
             source.keep()
             nums.add(text)
         if not y: source.fail('a label and values', 'an empty file', line=1)
-    return rows_to_series(nums.series([(1,width)]*len(y)), source), np.array(y)
+    return rows_to_series(nums.series([(1,width)]*len(y)), source), text_array(y, source)
 
 # %% ../../nbs/30_data.formats.ipynb #b2e44d6c
 def _load_array(source, f, size, name, most):
@@ -82,7 +82,7 @@ def _load_arrays(source, keys):
             with zipfile.ZipFile(f) as z:
                 there = {o.filename: o for o in z.infolist()}
                 there = {k: there[f'{k}.npy'] for k in keys if f'{k}.npy' in there}
-                most = 1100*size # deflate packs at most 1032 to 1
+                most = PACKED*size
                 return {k: _load_array(source, z.open(o), o.file_size, one_line(k, 40), most)
                         for k,o in there.items()}
         except _broken as e:
@@ -115,7 +115,7 @@ def read_npz(
     x:str='X', # name of the array of series in an .npz
     label:str=None, # name of an array of class labels
     target:str=None, # name of an array of numbers to predict; default for both: `y` by its type, if there is one
-): # X: float32 (samples, channels, length); y: labels, float64 targets (of one or several outputs), 0/1 labels or None
+): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, targets, 0/1 labels or None
     "Series from arrays that numpy saved"
     if label is not None and target is not None:
         raise ValueError(f'label, target: expected one of them, got {brief(label)} and {brief(target)}')
@@ -133,10 +133,10 @@ def read_npz(
     if (big := first_overflow(raw, X)) is not None:
         source.fail(f'values {FLOAT32} in {brief(x, 40)}', f'{big:g}')
     if X.ndim==2: X = X[:,None] # (samples, 1, length)
-    return X, None if y is None else _check_y(source, y, len(X), key, kind)
+    return rows_to_series(X, source), None if y is None else _check_y(source, y, len(X), key, kind)
 
 # %% ../../nbs/30_data.formats.ipynb #cae47065
-_readers = {'.ts':read_ts, '.tsv':read_tsv, '.txt':read_tsv, '.arff':read_arff, '.csv':read_csv,
+_readers = {'.ts':read_ts, '.tsv':read_tsv, '.txt':read_tsv, '.arff':read_arff, '.csv':read_csv, '.csv.gz':read_csv,
     '.parquet':read_parquet, '.npz':read_npz, '.npy':read_npz}
 
 def read_series(
@@ -144,7 +144,7 @@ def read_series(
     **kwargs, # for the reader of its format: label, target, id, time... of a table
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
     "Read a file of time series by its ending"
-    end = Path(path).suffix.lower()
+    end = ''.join(Path(path).suffixes[-2:] if str(path).lower().endswith('.gz') else Path(path).suffix).lower()
     if end not in _readers:
         Source(path).fail(f"a file ending in {', '.join(_readers)}", brief(end) if end else 'no ending')
     return _readers[end](path, **kwargs)

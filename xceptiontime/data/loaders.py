@@ -23,21 +23,14 @@ from .columns import Columns
 from .sets import read_files
 from .splits import check_splits,get_splits
 from .tables import as_pandas,read_table
-from .windows import Windows,sliding_windows
+from .windows import Windows,series_or_windows,sliding_windows
 from ..processing.preprocess import Preprocess
-from xceptiontime.processing.series import (channel_names,check_channels,check_resolution,check_series,is_frame,
+from xceptiontime.processing.series import (channel_names,check_channels,check_resolution,is_frame,
     raw_series,warn_transposed)
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.infer import class_weights,infer_task
 
 # %% ../../nbs/38_data.loaders.ipynb #0945cc6c
-def _series(X, c_in=None):
-    "Series and lengths as `check_series` returns them; `Windows` have the right form as they are"
-    if not isinstance(X, Windows): return check_series(X, c_in=c_in)
-    if c_in not in (None, X.shape[1]):
-        raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]}')
-    return X,None
-
 def _check_count(y, n):
     "Raise unless there is a target for each of `n` series"
     if y is None:
@@ -193,7 +186,7 @@ class TSDataLoaders(DataLoaders):
         channels = channel_names(X) if channels is None else channels
         turn = '[x.T for x in X]' if isinstance(X, (list,tuple)) else 'X.transpose(0, 2, 1)'
         raw = X if isinstance(X, Windows) else raw_series(X)
-        X,lengths = _series(raw)
+        X,lengths = series_or_windows(raw)
         if not isinstance(raw, Windows): check_resolution(raw)
         if channels is None and not isinstance(X, Windows): warn_transposed(*X.shape[1:], turn, rate)
         if not len(X):
@@ -263,7 +256,7 @@ def _new_dl(dl, own, X, y, bs, **kwargs):
     "A loader like `dl` of new series, checked and encoded as those of the dataset `own`"
     if bs is None: bs = dl.bs
     if isinstance(X, TSDataset): return dl.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
-    X,lengths = _series(X, own.preprocess.c_in)
+    X,lengths = series_or_windows(X, own.preprocess.c_in)
     own.preprocess.check(X, lengths)
     if y is not None: _check_count(y, len(X))
     codes = None if y is None else own.task.encode(y)
@@ -320,6 +313,7 @@ def from_df(cls,
     time=None, # column to sort the steps of a series by
     columns=None, # columns of values; all others if None
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
+    dayfirst=None, # does 03/04/2020 begin with the day? as all dates together say if None
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the series in a DataFrame"
@@ -327,7 +321,7 @@ def from_df(cls,
         raise ValueError('label, target: expected one of them to name a column, got neither')
     column = groups if isinstance(groups, (str,int)) else None
     df = as_pandas(df)
-    table = read_table(df, Columns(label, target, id, time, columns), column)
+    table = read_table(df, Columns(label, target, id, time, columns, dayfirst=dayfirst), column)
     kwargs.setdefault('channels', table.channels)
     y = table.y if label is None else _in_order(table.y, df.get(label), lambda o: str(o).strip())
     return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)

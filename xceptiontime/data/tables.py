@@ -11,32 +11,36 @@ __all__ = ['rows_to_series', 'long_to_series', 'Table', 'as_pandas', 'read_table
 # %% ../../nbs/32_data.tables.ipynb #24818a9d
 import warnings
 from collections import Counter
-from datetime import datetime, timezone
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from numbers import Real
 from typing import NamedTuple
 import numpy as np
 from fastcore.meta import delegates
 from ..base.checks import brief
-from ..processing.series import as_numbers, series_list
+from ..processing.series import as_numbers, series_end, series_list
 from ..processing.targets import is_missing
 from .columns import Columns
-from .csv import CSVRows, csv_names, csv_rows
+from .csv import CSVRows, csv_lines, csv_names, csv_rows
 from .table_warnings import odd_channels, odd_steps, warn_of_columns, warn_of_recording
-from .numbers import FLOAT32, Source, first_overflow, narrowed, parse_time, to_float32
+from .numbers import FLOAT32, Source, first_overflow, narrowed, text_array, to_float32
+from .parquet import parquet_frame
+from .times import as_time, parse_times
 
 # %% ../../nbs/32_data.tables.ipynb #e606cc8d
 def rows_to_series(
-    V:np.ndarray, # float32 (samples, channels, steps)
-    source:Source, # where the rows come from, for errors
-): # float32 (samples, channels, length), or a list of (channels, length_i)
-    "Cut off the steps at the end of a series which are NaN in all channels: they only fill it up"
-    if not np.isnan(V[:,:,-1]).any(): return V
-    ok = ~np.isnan(V).all(1) # (samples, steps)
-    lens = np.where(ok.any(1), ok.shape[1]-ok[:,::-1].argmax(1), 0) # (samples,)
+    X, # series: (samples, channels, steps), or a list of (channels, steps_i)
+    source:Source, # where they come from, for errors
+    rows:list|None=None, # the row of each that an error names; its number if None
+): # (samples, channels, length), or a list of (channels, length_i)
+    "Cut off padding: the steps at the end of a series which are NaN in all channels"
+    if isinstance(X, np.ndarray) and not np.isnan(X[:,:,-1]).all(1).any(): return X
+    lens = np.array([series_end(x) for x in X]) # (samples,)
     if not lens.all():
-        source.fail('a series with at least one value', 'missing values only', row=lens.argmin())
-    if lens.min()==lens.max(): return V[:,:,:lens[0]].copy() # (samples, channels, length)
-    return [v[:,:n].copy() for v,n in zip(V, lens)] # (channels, length_i) each
+        i = lens.argmin()
+        source.fail('a series with at least one value', 'missing values only', row=i if rows is None else rows[i])
+    if (lens==lens[0]).all(): return np.stack([x[:,:lens[0]] for x in X]) # (samples, channels, length)
+    return [x[:,:n].copy() for x,n in zip(X, lens)] # (channels, length_i) each
 
 # %% ../../nbs/32_data.tables.ipynb #a01f5a68
 def _order(times, source):
@@ -49,6 +53,18 @@ def _order(times, source):
         rank = {t: i for i,t in enumerate(sorted(set(times)))}
     except TypeError as e: source.fail('times that can be sorted', str(e), row=0)
     return np.array([rank[t] for t in times])
+
+def _warn_of_midnight(times, members):
+    "Warn where times of day, in the order of the rows, fall by half a day: they were sorted across midnight"
+    if not isinstance(times[0], timedelta): return
+    for o in members:
+        rows = np.sort(o)
+        i = next((i for i,j in zip(rows, rows[1:]) if times[i]-times[j]>timedelta(hours=12)), None)
+        if i is None: continue
+        got = f'{times[rows[-1]]} in the last row of a series and {times[i]} before'
+        return warnings.warn(f'time: expected times of day that rise, got {got}: past midnight? They were sorted by '
+                             'the hour; a column with the date as well keeps the order, as does no time= at all',
+                             stacklevel=5)
 
 def long_to_series(
     V:np.ndarray, # float32 (rows, channels)
@@ -69,8 +85,9 @@ def long_to_series(
                 t,again = o[twice[0]],o[twice[0]+1]
                 source.fail('one row a time within a series (where ids repeat, id= takes several columns)',
                     f'{times[t]} twice', row=again)
+        _warn_of_midnight(times, members)
     X = [np.ascontiguousarray(V[o].T) for o in members] # (channels, length_i) each
-    return (np.stack(X) if len({x.shape for x in X})==1 else X), members
+    return rows_to_series(X, source, [o[0] for o in members]), members
 
 # %% ../../nbs/32_data.tables.ipynb #217ece73
 class Table(NamedTuple):
@@ -128,7 +145,7 @@ def _as_table(rows, columns, groups):
     if groups is not None: each['group'] = [str(o) for o in rows.keys(groups)]
     names = columns.channels(rows.names)
     if getattr(rows, 'series', None) is not None:
-        X = rows.series
+        X = rows_to_series(rows.series, rows.source)
         if len(rows.names)==len(X[0]): names = [str(o) for o in rows.names]
     elif columns.id is None: X = rows_to_series(rows.values[:,None], rows.source)
     else:
@@ -140,7 +157,7 @@ def _as_table(rows, columns, groups):
         each['id'] = [ids[o[0]] for o in members]
     _warn_of(rows, columns, None if columns.id is None else members, each)
     X = narrowed(X, rows.source)
-    each = {k: np.array(v, dtype=np.float64 if k=='target' else str) for k,v in each.items()}
+    each = {k: np.array(v, np.float64) if k=='target' else text_array(v, rows.source) for k,v in each.items()}
     y = each.get('label', each.get('target'))
     return Table(X, y, each.get('group'), names, each.get('id'), rows.names)
 
@@ -151,12 +168,19 @@ def _with_index(df, columns, more):
     levels = [o for o in getattr(df.index, 'names', ()) if o is not None and o in named]
     return df.reset_index(levels) if levels else df
 
+def _as_array(column):
+    "The values of a column; each text of a categorical one is kept once"
+    if str(column.dtype)!='category' or column.cat.categories.dtype.kind!='O': return np.asarray(column)
+    each = np.array([*column.cat.categories, None], dtype=object)
+    return each[column.cat.codes] # -1 where a value is missing
+
 class _FrameRows:
     "The rows of a DataFrame"
     def __init__(self, source, df, columns, **more):
         df = _with_index(df, columns, more)
         self.source,self.df = source,df
-        self.names = columns.values(df.columns, **more)
+        self.dayfirst = columns.dayfirst
+        self.names = columns.values(df.columns, None if source.path=='df' else source.path, **more)
         if not len(df): source.fail('at least one row', 'none')
         self.series = None if columns.id is not None else self._series()
         if self.series is None: self._read()
@@ -170,7 +194,7 @@ class _FrameRows:
         for i,x in enumerate(X):
             if x.ndim==2 and x.size and len(x)==len(X[0]): continue
             self.source.fail(f'a series of {len(X[0])} channels', f'shape {x.shape}', row=i)
-        return np.stack(X) if len({x.shape for x in X})==1 else X
+        return X
 
     def _read(self):
         "All columns of values"
@@ -185,7 +209,7 @@ class _FrameRows:
 
     def numbers(self, name):
         "A column as float64"
-        a = np.asarray(self.df[name])
+        a = _as_array(self.df[name])
         if a.dtype.kind in 'fiub': return a.astype(np.float64)
         res = np.empty(len(a))
         for i,v in enumerate(a if a.dtype.kind=='O' else a.astype(str)):
@@ -194,40 +218,34 @@ class _FrameRows:
             res[i] = np.nan if is_missing(v) else v
         return res
 
-    def keys(self, name):
-        "A column as a list without missing values and without blanks around text"
-        a = np.asarray(self.df[name])
-        if a.dtype.kind in 'Mm': a = list(a)
-        else: a = [o.decode(errors='replace') if isinstance(o, bytes) else o for o in a.tolist()]
-        a = [o.strip() if isinstance(o, str) else o for o in a]
-        for i,v in enumerate(a):
-            if is_missing(v) or isinstance(v, str) and not v:
-                self.source.fail(f'a value in column {brief(name, 30)}', brief(v), row=i)
-        return a
+    def _column(self, name):
+        "A column as a list without blanks around text"
+        a = _as_array(self.df[name])
+        if a.dtype.kind in 'Mm': return list(a)
+        a = [o.decode(errors='replace') if isinstance(o, bytes) else o for o in a.tolist()]
+        return [o.strip() if isinstance(o, str) else o for o in a]
 
-    def times(self, name):
-        "A column as numbers or dates; text is parsed, as '10' would come before '2'"
-        res = self.keys(name)
-        for i,t in enumerate(res):
-            if not isinstance(t, str): continue
-            res[i] = parse_time(t.encode())
-            if res[i] is None:
-                self.source.fail(f'a number or a date in column {brief(name, 30)}', brief(t), row=i)
+    def texts(self, name):
+        "A column as a list, None where a value is missing"
+        return [None if is_missing(o) or isinstance(o, str) and not o else o for o in self._column(name)]
+
+    def keys(self, name):
+        "A column as a list, in which no value is missing"
+        res = self.texts(name)
+        if None in res:
+            row = res.index(None)
+            self.source.fail(f'a value in column {brief(name, 30)}', brief(self._column(name)[row]), row=row)
         return res
 
-# %% ../../nbs/32_data.tables.ipynb #7c698b61
-def _parquet(source, head=False):
-    "What a parquet file holds as a DataFrame; only the names of its columns if `head`"
-    try: import pandas, pyarrow.parquet # noqa: F401
-    except ImportError as e:
-        raise ImportError(f'{e.name}: expected this package to read parquet, got none; '
-                          'pip install pandas pyarrow') from e
-    with source.open() as f:
-        try:
-            if head: return pyarrow.parquet.read_schema(f).empty_table().to_pandas()
-            return pyarrow.parquet.read_table(f).to_pandas()
-        except (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as e:
-            source.fail('a parquet file', e)
+    def times(self, name):
+        "A column as numbers, dates or times of day; text is parsed, as '10' would come before '2'"
+        res = [as_time(o) for o in self.keys(name)]
+        text = [i for i,t in enumerate(res) if isinstance(t, str)]
+        def fail(i, hint):
+            row = text[i]
+            self.source.fail(f'a number or a date in column {brief(name, 30)}', brief(res[row]), row=row, hint=hint)
+        for i,t in zip(text, parse_times([res[i] for i in text], self.dayfirst, fail)): res[i] = t
+        return res
 
 # %% ../../nbs/32_data.tables.ipynb #68b3ae18
 def _is_frame(table): return hasattr(table, 'columns')
@@ -253,11 +271,11 @@ def read_table(
     table = as_pandas(table)
     if not _is_frame(table) and not _is_parquet(table):
         return _as_table(CSVRows(Source(table), columns, **more), columns, groups)
-    if columns.sep!=',' or not columns.header:
-        raise ValueError(f'header, sep: expected only with a .csv, got '
-                         f"{'a DataFrame' if _is_frame(table) else brief(str(table), 150)}")
+    if columns.written:
+        got = 'a DataFrame' if _is_frame(table) else brief(str(table), 150)
+        raise ValueError(f"{', '.join(columns.written)}: expected only with a .csv, got {got}")
     source = Source('df' if _is_frame(table) else table)
-    df = table if _is_frame(table) else _parquet(source)
+    df = table if _is_frame(table) else parquet_frame(source)
     return _as_table(_FrameRows(source, df, columns, **more), columns, groups)
 
 # %% ../../nbs/32_data.tables.ipynb #b51bfda0
@@ -269,24 +287,29 @@ def from_frame(
     id:str|int|list=None, # column, or list of columns, that names the series: `df` is long
     time:str|int=None, # column to sort a series by
     columns:list=None, # columns of values; default: all others
+    dayfirst:bool=None, # does 03/04/2020 begin with the day? as all dates together say if None
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
     "Series from a DataFrame with a row a series (wide) or a row a time step (long, `id` given)"
-    return read_table(df, Columns(label, target, id, time, columns))[:2]
+    return read_table(df, Columns(label, target, id, time, columns, dayfirst=dayfirst))[:2]
 
 # %% ../../nbs/32_data.tables.ipynb #3331842e
 def read_csv(
-    path, # a .csv file, wide or long
+    path, # a .csv or .csv.gz file, wide or long
     *,
     label:str|int=None, # column of class labels
     target:str|int=None, # column of numbers to predict
     id:str|int|list=None, # column, or list of columns, that names the series: the table is long
-    time:str|int=None, # column to sort a series by, numbers or dates
+    time:str|int=None, # column to sort a series by: numbers, dates or times of day
     columns:list=None, # columns of values; default: all others
     header:bool=True, # does the first line name the columns? else they are called 0, 1, 2...
     sep:str=',', # what separates the fields
+    decimal:str='.', # what stands before the fraction of a number
+    encoding:str=None, # 'cp1252' for example; told by the first bytes, else UTF-8, if None
+    dayfirst:bool=None, # does 03/04/2020 begin with the day? as all dates together say if None
+    na_values:list=None, # missing values, texts and numbers, beside NA, NULL, None... among numbers
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
     "Series from a CSV file with a row a series (wide) or a row a time step (long, `id` given)"
-    columns = Columns(label, target, id, time, columns, header, sep)
+    columns = Columns(label, target, id, time, columns, header, sep, decimal, encoding, dayfirst, na_values)
     return _as_table(CSVRows(Source(path), columns), columns, None)[:2]
 
 # %% ../../nbs/32_data.tables.ipynb #4b75f58e
@@ -297,20 +320,21 @@ def read_parquet(
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
     "Series from a parquet file"
     source,columns = Source(path),Columns(**kwargs)
-    return _as_table(_FrameRows(source, _parquet(source), columns), columns, None)[:2]
+    return _as_table(_FrameRows(source, parquet_frame(source), columns), columns, None)[:2]
 
 # %% ../../nbs/32_data.tables.ipynb #6c6e3307
 def column_names(
     table, # pandas DataFrame, or the path of a .csv or .parquet file
     header:bool=True, # does the first line of a .csv name the columns?
     sep:str=',', # what separates the fields of a .csv
+    encoding:str|None=None, # of a .csv; see `read_csv`
 ) -> list:
     "The names of the columns of a table, in their order"
     table = as_pandas(table)
     source = Source(table)
-    if not _is_frame(table) and _is_parquet(table): table = _parquet(source, head=True)
+    if not _is_frame(table) and _is_parquet(table): table = parquet_frame(source, head=True)
     if _is_frame(table): return list(table.columns)
-    with source.open() as f: row = next(csv_rows(source, f, sep), None)
+    with closing(csv_lines(source, encoding)) as lines: row = next(csv_rows(source, lines, sep), None)
     if row is None: source.fail('the names of columns', 'an empty file', line=1)
     return csv_names(source, row, header)
 
@@ -322,4 +346,5 @@ def value_columns(
     "The names of the channels in a long table, in their order"
     columns = Columns(**kwargs)
     if columns.id is not None:
-        return columns.channels(columns.values(column_names(table, columns.header, columns.sep)))
+        names = column_names(table, columns.header, columns.sep, columns.encoding)
+        return columns.channels(columns.values(names, None if _is_frame(table) else table))

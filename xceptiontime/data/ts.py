@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from ..base.checks import brief, one_line
 from ..base.files import whole_file
-from ..processing.series import check_resolution, raw_series
-from xceptiontime.data.numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
-    parse_time, to_float32)
+from ..processing.series import check_resolution, raw_series, without_padding
+from .tables import rows_to_series
+from .numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
+    parse_time, text_array, to_float32)
 
 # %% ../../nbs/30a_data.ts.ipynb #62ea29b4
 _flags = 'timestamps missing univariate equallength targetlabel'.split()
@@ -196,8 +197,10 @@ def read_ts(
     X = nums.series(shapes)
     if head.missing is False and nums.missing:
         source.fail(f"no missing value as in {head.quote('missing')}", 'one', line=nums.missing)
+    X = rows_to_series(X, source)
     if not y: return X,None
-    return X, np.array([head.labels[o] for o in y] if head.labels else _targets(source, y))
+    if head.labels: return X,text_array([head.labels[o] for o in y], source)
+    return X,np.array(_targets(source, y))
 
 # %% ../../nbs/30a_data.ts.ipynb #da9c01d6
 def _as_series(X):
@@ -217,7 +220,7 @@ def _as_series(X):
         if (big := first_overflow(x, X[i])) is not None:
             raise ValueError(f'X: expected values {FLOAT32}, got {big:g} in series {i}')
     check_resolution(raw)
-    return X
+    return without_padding(X)
 
 def _as_target(y, n):
     "`y` as a list of strings or floats, checked"

@@ -14,7 +14,8 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from ..base.checks import brief, check_rate
-from ..processing.series import as_numbers, check_resolution, series_list, warn_transposed
+from xceptiontime.processing.series import (as_numbers, check_resolution, check_series, series_end,
+    series_list, warn_transposed)
 from ..processing.targets import as_targets, check_there, is_missing
 
 # %% ../../nbs/33_data.windows.ipynb #23ea5da6
@@ -35,8 +36,8 @@ def to_samples(
             raise ValueError(f'{name}: expected a number of seconds, got {brief(value)}')
         n = round(value*rate)
         if abs(value*rate-n)>1e-6:
-            raise ValueError(f'{name}: expected a whole number of samples, got {value:g} s at {rate:g} Hz, '
-                             f'{value*rate:.10g} samples')
+            got = f'{value:g} s at {rate:g} Hz, {value*rate:.10g} samples'
+            raise ValueError(f'{name}: expected a whole number of samples, got {got}')
     if n<1:
         raise ValueError(f'{name}: expected at least 1 sample, got {brief(value)}')
     return int(n)
@@ -61,7 +62,8 @@ def window_starts(
 def _label_array(labels, name='labels'):
     "`labels` as an array, none of them changed in kind on the way (numpy makes '1' of 1 next to 'a')"
     arrays = [np.asarray(l) for l in labels]
-    kinds = {'text' if a.dtype.kind in 'US' else 'numbers' for a in arrays if a.size and a.dtype.kind!='O'}
+    known = [a.dtype.kind for a in arrays if a.size and a.dtype.kind!='O']
+    kinds = {'text' if k in 'US' else 'numbers' for k in known}
     if len(kinds)>1:
         raise TypeError(f'{name}: expected all text or all numbers, got both')
     return np.stack(arrays) if all(a.ndim==0 for a in arrays) else np.concatenate(arrays)
@@ -134,6 +136,7 @@ class MappedArray:
     @property
     def ndim(self): return len(self.shape)
     def __len__(self): return self.shape[0]
+    def upto(self, n): return type(self)(self.path, self.dtype, (len(self),n), self.offset, self.strides)
     def open(self):
         "The array, read-only"
         return np.ndarray(self.shape, self.dtype, np.memmap(self.path, np.uint8, 'r'), self.offset, self.strides)
@@ -189,19 +192,19 @@ def _warn_label_per_sample(labels):
     hint = 'sets, one for each recording, are taken for several labels of it'
     warnings.warn(f'labels: {said}; {hint}', stacklevel=4)
 
-def _by_sample(labels, recs):
-    "`labels` as arrays with one a sample"
+def _by_sample(labels, recs, ends):
+    "`labels` as arrays with one a sample up to the end of each recording"
     for i,(l,r) in enumerate(zip(labels, recs)):
         if len(l)!=r.shape[1]:
             hint = '; if the recording is (time, channels), x.T turns it' if len(l)==r.shape[0] else ''
             raise ValueError(f'labels[{i}]: expected one for each of {r.shape[1]} samples, got {len(l)}{hint}')
-    labels = [as_targets(l) for l in labels]
+    labels = [as_targets(l[:n]) for l,n in zip(labels, ends)]
     for i,l in enumerate(labels):
         if l.dtype==object: check_there(l, f'labels[{i}]', of='sample')
     _warn_label_per_sample(labels)
     return labels
 
-def _recording_labels(labels, recs):
+def _recording_labels(labels, recs, ends):
     "`labels` as one or several for each recording, and None; or None, and a list of arrays with one a sample"
     if hasattr(labels, 'to_numpy'): labels = labels.to_numpy() # a table is a list of its columns' names
     labels = list(labels)
@@ -216,7 +219,7 @@ def _recording_labels(labels, recs):
                          'or for each a 1-d array with one a sample, got some of either')
     fits = any(len(l)==r.shape[1] for l,r in zip(labels, recs))
     if not fits and _are_several(labels, recs): return as_targets(labels),None
-    return None,_by_sample(labels, recs)
+    return None,_by_sample(labels, recs, ends)
 
 
 # %% ../../nbs/33_data.windows.ipynb #df7fb988
@@ -266,7 +269,17 @@ class Windows:
     def __len__(self): return len(self.rec)
     def __repr__(self): return f'Windows{self.shape} of {len(self.recordings)} recordings'
 
-    def __getitem__(self, i): # i: an index, a slice, or an array of indices
+    @property
+    def lengths(self): # (windows,), or None if all have `length` steps before padding
+        "Steps of each window where NaN fills the last ones up: as everywhere, it is padding"
+        if self.pad is None or self.pad==self.pad: return None
+        n = np.array([r.shape[1] for r in self.recordings])[self.rec]-self.start # (windows,)
+        return None if (n>=self.length).all() else np.minimum(n, self.length)
+
+    def __getitem__(self, i): # i: an index, a slice, or an array of indices; or such, then channels and steps
+        if isinstance(i, tuple):
+            res,some = self[i[0]],i[1:]
+            return res[some] if res.ndim==2 else res[(slice(None), *some)]
         rec,start = self.rec[i],self.start[i]
         if np.ndim(rec)>1:
             raise IndexError(f'windows: expected one index or a list of them, got an index of shape {np.shape(i)}')
@@ -301,11 +314,30 @@ def _check_not_empty(n, recs, length, label):
     raise ValueError(f'length: expected windows of {brief(length)} samples, got none in {len(recs)} recordings, '
                      f'the longest of shape (channels, time) {longest}{mixed}{hint}')
 
-def _window_labels(labels, recs, starts, length, label):
-    "The label of each window, and the starts of those that stay"
-    y,by_sample = _recording_labels(labels, recs)
+def _without_padding(recs):
+    "Recordings up to their last values, and how many samples those are"
+    ends = [series_end(_opened(r)) for r in recs]
+    if 0 in ends and recs[i := ends.index(0)].shape[1]:
+        raise ValueError(f'recordings[{i}]: expected a value at some sample, got NaN alone')
+    def upto(r, n): return r.upto(n) if isinstance(r, MappedArray) else r[:,:n]
+    return [upto(r, n) for r,n in zip(recs, ends)],ends
+
+def _opened(r): return r if isinstance(r, np.ndarray) else r.open()
+
+def _warn_of_gaps(X, spans):
+    "Warn of windows that end within a gap of their recording: as arrays nothing tells it from padding"
+    gap = np.isnan(X[:,:,-1]).all(1) & (spans[2]-spans[1]==X.shape[2]) # (windows,)
+    if not gap.any(): return
+    got = f'{gap.sum()} of {len(X)} windows end in NaN in all channels'
+    warnings.warn(f'recordings: {got}, the first is window {gap.argmax()}; within a recording it is '
+                  'missing data, but at the end of an array it is taken for padding. '
+                  'lazy=True and from_recordings know the difference', stacklevel=3)
+
+def _window_labels(labels, starts, length, label):
+    "The label of each window, and the starts of those that stay; `labels` as `_recording_labels` gives them"
+    y,by_sample = labels
     if by_sample is None:
-        rec = np.repeat(np.arange(len(recs)), [len(s) for s in starts]) # (windows,)
+        rec = np.repeat(np.arange(len(starts)), [len(s) for s in starts]) # (windows,)
         return (y.take(rec) if isinstance(y, list) else y[rec]),starts
     pairs = [window_label(l, s, length, label) for l,s in zip(by_sample, starts)]
     return _label_array([l[keep] for l,keep in pairs]),[s[keep] for s,(_,keep) in zip(starts, pairs)]
@@ -328,14 +360,16 @@ def sliding_windows(
     _check_label(label)
     recs,labels,groups = _as_lists(recordings, labels, groups)
     recs = _recordings(recs)
+    whole = recs
+    recs,ends = _without_padding(recs)
     warn_transposed(len(recs[0]), max(r.shape[1] for r in recs), 'x.T of each recording', rate, many=2)
-    for i,r in enumerate(recs): check_resolution([r if isinstance(r, np.ndarray) else r.open()], f'recordings[{i}]')
+    for i,r in enumerate(recs): check_resolution([_opened(r)], f'recordings[{i}]')
     groups = np.arange(len(recs)) if groups is None else _label_array(groups, 'groups')
     if groups.shape!=(len(recs),):
         raise ValueError(f'groups: expected one a recording, got shape {groups.shape} for {len(recs)} recordings')
     starts = [window_starts(r.shape[1], length, step, pad) for r in recs]
     y = None
-    if labels is not None: y,starts = _window_labels(labels, recs, starts, length, label)
+    if labels is not None: y,starts = _window_labels(_recording_labels(labels, whole, ends), starts, length, label)
     ns = np.array([len(s) for s in starts]) # windows of each recording
     _check_not_empty(ns.sum(), recs, length, label)
     rec,start = np.repeat(np.arange(len(recs)), ns),np.concatenate(starts) # (windows,)
@@ -343,11 +377,23 @@ def sliding_windows(
     else:
         X = np.empty((ns.sum(), len(recs[0]), length), np.float32) # (windows, channels, length)
         for r,s,end in zip(recs, starts, np.cumsum(ns)):
-            _cut(r if isinstance(r, np.ndarray) else r.open(), s, step, X[end-len(s):end], pad)
+            _cut(_opened(r), s, step, X[end-len(s):end], pad)
+    spans = rec,start,np.minimum(start+length, np.array(ends)[rec]) # (windows,) each
+    if not lazy: _warn_of_gaps(X, spans)
     res = X, y, np.repeat(groups, ns)
-    if not with_spans: return res
-    ends = np.array([r.shape[1] for r in recs])[rec] # (windows,)
-    return *res, (rec, start, np.minimum(start+length, ends))
+    return (*res, spans) if with_spans else res
+
+
+# %% ../../nbs/33_data.windows.ipynb #2a740623
+def series_or_windows(
+    X, # series, in any form that `check_series` takes; or `Windows`
+    c_in=None, # channels that a model expects; any number if None
+): # series (samples, channels, length), and their lengths or None
+    "What `check_series` gives; `Windows` have the right form as they are, and NaN within them is never padding"
+    if not isinstance(X, Windows): return check_series(X, c_in=c_in)
+    if c_in not in (None, X.shape[1]):
+        raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]}')
+    return X,X.lengths
 
 # %% ../../nbs/33_data.windows.ipynb #b9bc7aa8
 from ..processing.series import crop_series,resample_series

@@ -9,6 +9,7 @@ __all__ = ['METHODS', 'attribute', 'plot_attribution', 'axes_for']
 
 # %% ../../nbs/60_explain.attribution.ipynb #ba90055e
 import warnings
+from copy import copy
 from functools import partial
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,8 +20,10 @@ from torch.nn import functional as F
 from ..base.checks import brief,check_whole,listed
 from ..data.dataset import series_axes
 from ..processing.preprocess import cropped
-from ..processing.series import check_series
-from ..runtime.predictor import Predictor,evaluating
+from ..models.ensemble import networks_of
+from ..processing.series import check_series,series_list
+from ..runtime.evaluation import answering
+from ..runtime.predictor import Predictor
 
 # %% ../../nbs/60_explain.attribution.ipynb #538f97bc
 def _captum():
@@ -69,33 +72,37 @@ def _gradient(model, x, target, layer):
                          f'got {_shape_of(got)} from {type(layer).__name__}')
     return g
 
-def _grad_cam(model, x, base, target, bs, layer):
-    "The map of `layer` over the steps of `x`, shared out to the channels by gradient times input around each step"
+def _grad_cam(model, x, base, target, bs, layers):
+    "The mean of the maps of `layers` over the steps of `x`, shared out to the channels by gradient times input around each step"
     n,attr = x.shape[2],_captum()
-    g = _gradient(model, x, target, layer)
-    cam = attr.LayerGradCam(model, layer).attribute(x, target).detach() # (1, 1, steps of the layer)
-    cam = attr.LayerAttribution.interpolate(cam, n, 'linear')           # (1, 1, length)
+    g = _gradient(model, x, target, layers[0])
+    maps = [attr.LayerGradCam(model, l).attribute(x, target).detach() for l in layers] # (1, 1, steps) each
+    cam = attr.LayerAttribution.interpolate(sum(maps)/len(maps), n, 'linear') # (1, 1, length)
     k = n//10//2*2+1 # a single step's gradient times input is noise
     share = F.avg_pool1d((g*(x.detach()-base)).abs(), k, 1, k//2) + torch.finfo(x.dtype).tiny # (1, channels, length)
     return cam*share/share.sum(1, keepdim=True)
 
 # %% ../../nbs/60_explain.attribution.ipynb #78648373
-def _layer(model, layer):
-    "A module of `model`, by itself or by name; what feeds the head if None"
+def _body(model):
+    "The module that feeds the head"
     names = dict(model.named_modules())
-    if layer is None:
-        body = names.get('block', names.get('inceptionblock'))
-        if body is None:
-            raise ValueError(f'layer: expected a module or the name of one for a {type(model).__name__}, got None')
-        return body
+    body = names.get('block', names.get('inceptionblock'))
+    if body is None:
+        raise ValueError(f'layer: expected a module or the name of one for a {type(model).__name__}, got None')
+    return body
+
+def _layers(model, layer, view):
+    "The module of `view` that stands for one of `model`, by itself or by name; what feeds the head of each network if None"
+    if layer is None: return [_body(net) for net in networks_of(view)]
+    names = dict(model.named_modules())
     if isinstance(layer, str):
         if not names.get(layer):
             raise ValueError(f'layer: expected the name of a module such as {listed(list(names)[1:4])}, '
                              f'got {brief(layer)}')
-        return names[layer]
-    if not any(m is layer for m in names.values()):
-        raise ValueError(f'layer: expected a module of the network or its name, got {type(layer).__name__}')
-    return layer
+        layer = names[layer]
+    for name,m in names.items():
+        if m is layer: return [view.get_submodule(name.replace('_orig_mod.', ''))] # which a view does without
+    raise ValueError(f'layer: expected a module of the network or its name, got {type(layer).__name__}')
 
 # %% ../../nbs/60_explain.attribution.ipynb #99b6f69a
 def output_labels(
@@ -186,13 +193,24 @@ def attribute(
     xs,lengths = check_series(X, c_in=pred.preprocess.c_in)
     pred.preprocess.check(xs, lengths)
     targets,res = score_indices(target, pred.task, len(xs)),[]
-    with evaluating(pred.model), torch.inference_mode(False), torch.enable_grad():
-        if method=='grad_cam': options['layer'] = _layer(pred.model, layer)
+    with (answering(pred.model, always=True) as view, # captum's hooks are then in nobody's way
+          torch.inference_mode(False), torch.enable_grad()):
+        if method=='grad_cam': options = dict(layers=_layers(pred.model, layer, view))
+        pred = copy(pred)
+        pred.model = view
         explain = partial(_of_methods[method], bs=bs, **options)
         for i,(x,t) in enumerate(zip(xs, targets)):
             res.append(_attribute_one(pred, x if lengths is None else x[:,:lengths[i]], explain, t, baseline))
-    if lengths is not None: return [a.reshape(np.shape(x)) for a,x in zip(res, X)]
-    return np.reshape(res, xs.shape if isinstance(X, (list,tuple)) else np.shape(X)).astype(np.float32)
+    return _like(X, res)
+
+def _like(X, res):
+    "Attributions (channels, length_i) in the form of `X`, 0 in padding"
+    X = series_list(X)
+    lists = isinstance(X, (list,tuple)) and np.ndim(X[0])>0
+    steps = [np.shape(x)[-1] for x in X] if lists else [np.shape(X)[-1]]*len(res) # with padding
+    res = [np.pad(a, ((0,0), (0,n-a.shape[1]))) for a,n in zip(res, steps)] # (channels, steps_i) each
+    if len(set(steps))>1: return [a.reshape(np.shape(x)) for a,x in zip(res, X)]
+    return np.reshape(res, np.shape(res) if lists else np.shape(X)).astype(np.float32)
 
 def _options(method, given):
     "The options that were given, if they are such of `method`; without the baseline, which is one of each series"
@@ -222,7 +240,7 @@ def plot_attribution(
     check_whole(max_n=max_n)
     n,c = min(len(xs), max_n),xs.shape[1]
     az,_ = check_series(attribution, name='attribution')
-    if az.shape!=xs.shape:
+    if len(az)!=len(xs) or az.shape[1]!=c or az.shape[2]<xs.shape[2]: # it may be padded as X was
         raise ValueError(f'attribution: expected the shape of X, {xs.shape}, got {az.shape}')
     names = range(c) if names is None else names
     if len(names)!=c:

@@ -32,13 +32,20 @@ class TaskLoss(nn.Module):
         else: self._reduction = v
 
     def forward(self,
-        out, # scores (batch, outputs)
+        out, # scores (batch, outputs); of an `Ensemble` in training (batch, networks, outputs)
         y, # targets, as `task.encode` gives them
     ): # a number, or (batch,) without reduction
+        if out.ndim==3: return self._of_each(out, y)
         own = {} if self.__dict__.get('_reduction', 'mean')=='mean' else dict(reduction=self.reduction)
         out,y = (o.as_subclass(torch.Tensor) for o in (out,y))
         res = self.loss(*self.task.for_loss(out, y), **own)
         return res.reshape(len(y), -1).mean(1) if self.reduction=='none' else res # (batch,), or a number
+
+    def _of_each(self, out, y):
+        "The mean of the networks' losses; each network gets the gradient of its own"
+        losses = torch.stack([self(o, y) for o in out.unbind(1)]) # (networks,) or (networks, batch)
+        if losses.requires_grad: losses.register_hook(lambda g: g*len(losses))
+        return losses.mean(0)
 
     def activation(self, out): return self.task.activation(out)
     def decodes(self, probs): return self.task.indices(probs)
@@ -48,6 +55,7 @@ class BaseTask:
     "Tables of held-back scores, with which predictions become sets or intervals, and answers that differ little"
     exclusive = False # has each series one class, and no other?
     one,noun = 'output','outputs'
+    activation_name = None # what makes probabilities of scores, as an `Ensemble` names it
     _conformal = None
 
     @property

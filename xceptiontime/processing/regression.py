@@ -30,7 +30,8 @@ class Regression(BaseTask):
         self.mean,self.std = as_floats(mean, 'mean'),as_floats(std, 'std')
         if self.mean.ndim>1 or self.mean.shape!=self.std.shape or not self.mean.size:
             raise ValueError(f'std: expected as many deviations as means, {self.mean.shape}, got {self.std.shape}')
-        if not np.isfinite([self.mean,self.std]).all() or (self.std<=0).any():
+        with np.errstate(over='ignore'): stats = np.float32([self.mean,self.std]) # as the network's numbers are
+        if not np.isfinite(stats).all() or (stats[1]<=0).any():
             got = f'{brief(self.mean.tolist())} and {brief(self.std.tolist())}'
             raise ValueError(f'std: expected finite means and positive deviations, got {got}')
         self.target_names,self.units = self._of_each(target_names, 'target_names'),self._of_each(units, 'units')

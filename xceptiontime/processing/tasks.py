@@ -29,6 +29,9 @@ class _Labelled(BaseTask):
     @temperature.setter
     def temperature(self, v):
         check_number(temperature=v)
+        if not 1e-9<=v<=1e9:
+            want = 'a number from 1e-09 to 1e+09, as calibration may find'
+            raise ValueError(f'temperature: expected {want}, got {brief(v)}')
         self._temperature = float(v)
 
     def uncalibrate(self): self.conformal,self.temperature = None,1.
@@ -56,6 +59,7 @@ class Classification(_Labelled):
     "One of several classes for each series"
     name,column = 'classification','label'
     one,noun = 'class','classes'
+    activation_name = 'softmax'
     exclusive = True
     def __init__(self,
         vocab, # the classes, in the order of the scores: strings, integers or booleans
@@ -114,6 +118,7 @@ class MultiLabel(_Labelled):
     "Any number of labels for each series"
     name,column = 'multilabel','labels'
     one,noun = 'label','labels'
+    activation_name = 'sigmoid'
     def __init__(self,
         vocab, # the labels, in the order of the scores
         lists:bool=False, # answers as lists of labels; else as an array of 0 and 1

@@ -17,17 +17,19 @@ from torch import nn
 from .. import __version__
 from ..base.checks import brief,listed,one_line
 from ..base.files import one_writer,whole_file,whole_folder
+from ..models.ensemble import Ensemble,networks_of
 from ..models.inception import InceptionTime
 from ..models.xceptiontime import XceptionTime
 from ..processing.preprocess import Preprocess
 from ..processing.tasks import TASKS
+from .evaluation import asking
 from .hub import FILES,model_folder
 from .predictor import Predictor
 from xceptiontime.runtime.weights import (check_numbers,fingerprint,is_fingerprint,read_weights,
     refuse,weights_bytes)
 
 # %% ../../nbs/41_runtime.folder.ipynb #5f1fae63
-FORMAT = 1 # of the model folder; a newer one is refused
+FORMAT = 2 # of the folder of an ensemble; that of one network has 1; a newer one is refused
 ARCHS = {'XceptionTime': XceptionTime, 'InceptionTime': InceptionTime} # networks by name
 
 # %% ../../nbs/41_runtime.folder.ipynb #7e62f827
@@ -42,14 +44,20 @@ def _check_args(name, args):
 @patch
 def config(self:Predictor) -> dict: # the content of `config.json`
     "All that rebuilds this predictor, except its weights; and known facts of its input and training"
-    name = type(self.model).__name__
-    if ARCHS.get(name) is not type(self.model):
+    networks = networks_of(self.model)
+    arch = type(networks[0])
+    name = arch.__name__
+    if ARCHS.get(name) is not arch:
         raise ValueError(f'model: expected one of {list(ARCHS)} to save, got {name}; '
                          'a class of your own goes through register_arch first')
-    _check_args(name, self.model.init_args)
+    args = networks[0].init_args
+    if any(type(net) is not arch or net.init_args!=args for net in networks):
+        raise ValueError('model: expected an Ensemble of networks with the same arguments to save, got others')
+    _check_args(name, args)
     known = {k: v for k in ('channels','rate','training') if (v := getattr(self, k)) is not None}
-    return dict(format=FORMAT, xceptiontime=__version__,
-                architecture=name, arguments=self.model.init_args,
+    several = dict(networks=len(networks)) if len(networks)>1 else {}
+    return dict(format=FORMAT if several else 1, xceptiontime=__version__,
+                architecture=name, arguments=args, **several,
                 task=self.task.settings(), preprocess=self.preprocess.settings(), **known)
 
 # %% ../../nbs/41_runtime.folder.ipynb #62a5474f
@@ -80,10 +88,12 @@ def _check_plain(config, path):
 MAX_SIZE,MAX_LIST = 2**24,100 # a size of a network, and a list of them
 MAX_POOL = 10_000 # steps that a network's head pools to
 MAX_CLASSES = 100_000
+MAX_NETWORKS = 100 # of an ensemble
 
 def _is(*kinds): return lambda o: isinstance(o, kinds)
 def _is_whole(o): return isinstance(o, int) and not isinstance(o, bool)
 def _is_count(o): return o is None or _is_whole(o) and o>=0
+def _is_several(o): return _is_whole(o) and 2<=o<=MAX_NETWORKS
 def _all(o): return o if isinstance(o, list) else [o]
 def _is_flat(o): return not any(isinstance(p, (dict,list)) for p in _all(o))
 def _has_at_most(n): return lambda o: not isinstance(o, list) or len(o)<=n
@@ -98,6 +108,7 @@ RULES = (
     ('arguments.*',             f'a size of at most {MAX_SIZE}',   _is_at_most(MAX_SIZE)),
     ('arguments.*',             f'at most {MAX_LIST} numbers',     _has_at_most(MAX_LIST)),
     ('arguments.adaptive_size', f'a size of at most {MAX_POOL}',   _is_at_most(MAX_POOL)),
+    ('networks',                f'2 to {MAX_NETWORKS} networks',   _is_several),
     ('preprocess',              'settings by name',                _is(dict)),
     ('preprocess.*',            f'a size of at most {MAX_SIZE}',   _is_at_most(MAX_SIZE)),
     ('preprocess.*',            f'at most {MAX_LIST} numbers',     _has_at_most(MAX_LIST)),
@@ -180,11 +191,13 @@ def _build(config, path, cls=Predictor):
     known = {k: config.get(k) for k in ('channels','rate','training')}
     try:
         with torch.device('meta'):
-            model = arch(**config['arguments'])
-            args = model.init_args
+            networks = [arch(**config['arguments']) for _ in range(config.get('networks', 1))]
+            args = networks[0].init_args
             # the first folders did not hold `c_in` of preprocessing
             preprocess = Preprocess(**{'c_in': args['c_in'], **config['preprocess']})
-        predictor = cls(model, kind(**task), preprocess, **known)
+        task = kind(**task)
+        model = networks[0] if len(networks)==1 else Ensemble(networks, task.activation_name)
+        predictor = cls(model, task, preprocess, **known)
     except Exception as e:
         refuse(path, 'arguments that fit', f'an error: {one_line(e, 160)}')
     given,scores = preprocess.c_out,predictor.task.c_out
@@ -250,7 +263,7 @@ def save_pretrained(self:Predictor,
     if folder.exists() and not (fits or force and folder.is_dir()):
         raise FileExistsError('folder: expected a new or empty folder or one that holds a model, '
                               f'got {folder}, which holds something else')
-    text,data = _to_files(self)
+    with asking(self.model): text,data = _to_files(self) # whole weights, not those in the middle of a training step
     if not folder.exists():
         with suppress(FileExistsError), whole_folder(folder) as tmp: # unless another process is first
             (tmp/'model.safetensors').write_bytes(data)

@@ -13,10 +13,9 @@ from collections import Counter,deque
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from numpy.lib.stride_tricks import sliding_window_view
 from ..base.checks import brief,check_whole
-from ..data.windows import to_samples
-from ..processing.series import check_series,series_list
+from ..data.windows import Windows,to_samples
+from ..processing.series import as_numbers,series_list
 from .predictor import Predictor
 
 # %% ../../nbs/43_runtime.stream.ipynb #4830e96b
@@ -96,8 +95,8 @@ def _as_steps(self:StreamingPredictor, chunk):
         hint = '; if that is (steps, channels), chunk.T turns it' if turned else ''
         raise ValueError(f'chunk: expected samples as ({c_in} channels, steps), got shape {np.shape(chunk)}{hint}')
     if not shape[1]: return self.tail[:,:0]
-    X,_ = check_series(chunk, name='chunk') # (channels, 1, steps): in two dimensions it takes channels for samples
-    return X.reshape(shape)
+    with np.errstate(over='ignore'): # what is too large becomes infinite, and is told as that
+        return as_numbers(chunk, 'chunk').reshape(shape).astype(np.float32)
 
 @patch
 def _chunk(self:StreamingPredictor, chunk):
@@ -126,11 +125,20 @@ def _smoothed(self:StreamingPredictor, label, probs, recent):
 
 # %% ../../nbs/43_runtime.stream.ipynb #652c33d2
 @patch
-def _answers(self:StreamingPredictor, windows):
-    "(label, probabilities) of each window, (windows, channels, steps), one after another"
+def _answers(self:StreamingPredictor, x, starts):
+    "(label, probabilities) of each window of `x` (channels, steps), one after another"
     task = self.predictor.task
-    for i in range(0, len(windows), self.bs):
-        probs = task.activation(self.predictor.scores(windows[i:i+self.bs], self.bs)).numpy() # (windows, classes)
+    for i in range(0, len(starts), self.bs):
+        start = starts[i:i+self.bs] # (windows,)
+        windows = Windows([x], np.zeros_like(start), start, self.window) # what is missing in these is no padding
+        try: scores = self.predictor.scores(windows, self.bs) # (windows, outputs)
+        except ValueError as e:
+            if not hasattr(e, 'series'):
+                raise
+            at = start[e.series]+self.n-self.tail.shape[1]
+            raise ValueError('chunk: expected samples that the network has finite numbers for, '
+                             f'got {e.value} for the window from sample {at} of the stream') from None
+        probs = task.activation(scores).numpy() # (windows, classes)
         yield from zip(task.decode(probs), probs)
 
 @patch
@@ -144,13 +152,10 @@ def push(self:StreamingPredictor,
     n = self.n+chunk.shape[1]
     starts = np.arange(self.start, n-self.window+1, self.hop)
     recent,res = self.recent.copy(),[]
-    if len(starts):
-        views = sliding_window_view(x, self.window, axis=1) # (channels, steps, window)
-        windows = views[:,starts-first].transpose(1,0,2) # (windows, channels, window)
-        for start,(label,probs) in zip(starts.tolist(), self._answers(windows)):
-            span = np.array([start,start+self.window])
-            span = (span if self.rate is None else span/self.rate).tolist()
-            res.append(Prediction(*span, *self._smoothed(label, probs, recent)))
+    for start,(label,probs) in zip(starts.tolist(), self._answers(x, starts-first)):
+        span = np.array([start,start+self.window])
+        span = (span if self.rate is None else span/self.rate).tolist()
+        res.append(Prediction(*span, *self._smoothed(label, probs, recent)))
     self.start += len(starts)*self.hop
     self.n,self.recent = n,recent
     self.tail = x[:,max(0, self.start-first):].copy() # a view would keep the whole chunk

@@ -9,7 +9,6 @@ __all__ = []
 
 # %% ../../nbs/40a_runtime.weights.ipynb #c3036bab
 import hashlib,os
-from pathlib import Path
 import torch
 from safetensors import SafetensorError,deserialize
 from safetensors.torch import save

@@ -14,7 +14,7 @@ import numpy as np
 from fastai.torch_core import no_random
 from fastcore.basics import patch
 from sklearn.base import BaseEstimator,ClassifierMixin,RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite,check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array,check_consistent_length,check_is_fitted,column_or_1d,validate_data
 from ..base.checks import brief,check_whole
@@ -74,30 +74,36 @@ class XceptionTimeEstimator(BaseEstimator):
         tags.input_tags.allow_nan = self.missing!='raise'
         return tags
 
-    def __sklearn_is_fitted__(self): return hasattr(self, 'predictors_')
+    def __sklearn_is_fitted__(self): return hasattr(self, 'predictor_')
 
-    def _with_predictors(self, state, f):
-        "`state` with `f` of each predictor, if it is that of a fitted estimator"
-        if 'predictors_' not in state: return state
-        return {**state, 'predictors_': [f(p) for p in state['predictors_']]}
+    def _with_predictor(self, state, f):
+        "`state` with `f` of the predictor, if it is that of a fitted estimator"
+        return {**state, 'predictor_': f(state['predictor_'])} if 'predictor_' in state else state
 
-    def __getstate__(self): return self._with_predictors(super().__getstate__(), _to_bytes)
-    def __setstate__(self, state): super().__setstate__(self._with_predictors(state, _from_bytes))
+    def __getstate__(self): return self._with_predictor(super().__getstate__(), _to_bytes)
+    def __setstate__(self, state): super().__setstate__(self._with_predictor(state, _from_bytes))
 
 # %% ../../nbs/57_train.estimator.ipynb #71386d08
 @patch
 def _forget(self:XceptionTimeEstimator):
     "Drop what an earlier `fit` left, so that a new one that ends early leaves nothing that answers"
-    for a in ('predictors_','n_features_in_','feature_names_in_'): self.__dict__.pop(a, None)
+    for a in ('predictor_','n_features_in_','feature_names_in_'): self.__dict__.pop(a, None)
+
+def _without_padding(X, finite_for):
+    "A table (samples, steps), or a list of its rows where these end in NaN, which is padding; other NaN raises"
+    series,lengths = check_series(X) # (samples, 1, length)
+    rows = list(series[:,0]) if lengths is None else [x[:n] for x,n in zip(series[:,0], lengths)]
+    if finite_for: assert_all_finite(np.concatenate(rows), estimator_name=finite_for, input_name='X')
+    return X if series.shape[2]==X.shape[1] and lengths is None else rows
 
 @patch
 def _series(self:XceptionTimeEstimator, X, reset=False):
     "`X` in a form that `check_series` takes; a table is validated by scikit-learn, to which its columns are features"
     X = series_list(X)
     if _is_table(X):
-        finite = True if self.missing=='raise' else 'allow-nan'
-        return validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite=finite,
-                             ensure_min_samples=1+reset)
+        X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite='allow-nan',
+                          ensure_min_samples=1+reset)
+        return _without_padding(X, None if self.missing!='raise' else type(self).__name__)
     if reset and len(X)<2:
         raise ValueError(f'X: expected 2 or more series to train on, got {len(X)}')
     check_series(X)
@@ -112,26 +118,21 @@ def _targets(self:XceptionTimeEstimator, y):
 
 # %% ../../nbs/57_train.estimator.ipynb #197f93be
 @patch
-def _train(self:XceptionTimeEstimator, X, y, task, seed) -> Predictor:
-    "One network"
+def _fit(self:XceptionTimeEstimator, X, y, task):
+    "Train on series and targets that were checked"
+    check_whole(n_estimators=self.n_estimators)
+    seed = int(check_random_state(self.random_state).randint(2**31-1))
     recipe = get_recipe(**{k: getattr(self, k) for k in ('epochs','lr','bs') if getattr(self, k) is not None})
     with no_random(seed):
         dls = TSDataLoaders.from_arrays(
             X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, mu=self.mu,
             resample=self.resample, crop=self.crop, bs=batch_size(recipe['bs'], len(X)), seed=seed)
-        learn = ts_learner(dls, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed)
+        learn = ts_learner(dls, n_networks=self.n_estimators, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed)
         if self.verbose: learn.fit_recipe(recipe)
         else:
             with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)
     learn.model.eval()
-    return learn.predictor()
-
-@patch
-def _fit(self:XceptionTimeEstimator, X, y, task):
-    "Train the networks on series and targets that were checked"
-    check_whole(n_estimators=self.n_estimators)
-    seeds = check_random_state(self.random_state).randint(2**31-1, size=self.n_estimators).tolist()
-    self.predictors_ = [self._train(X, y, task, seed) for seed in seeds]
+    self.predictor_ = learn.predictor()
     return self
 
 # %% ../../nbs/57_train.estimator.ipynb #6a706887
@@ -161,7 +162,8 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
         "The mean of the networks' probabilities"
         check_is_fitted(self)
         X = self._series(X)
-        return np.mean([p.predict_proba(X) for p in self.predictors_], 0, dtype=np.float64)
+        probs = self.predictor_.predict_proba(X).astype(np.float64)
+        return probs/probs.sum(1, keepdims=True)
 
     def predict(self,
         X, # series, as in `fit`
@@ -191,7 +193,7 @@ class XceptionTimeRegressor(RegressorMixin, XceptionTimeEstimator):
         "The mean of the networks' values"
         check_is_fitted(self)
         X = self._series(X)
-        return np.mean([p.predict(X) for p in self.predictors_], 0, dtype=np.float64)
+        return self.predictor_.predict(X).astype(np.float64)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

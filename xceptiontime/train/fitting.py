@@ -24,7 +24,9 @@ from torch import nn
 from ..base.checks import brief
 from ..data.dataset import split_lengths
 from ..data.loaders import TSDataLoaders
-from .callbacks import KeepFinite,ProgressOrLines,Run,check_mixing
+from ..models.ensemble import Ensemble
+from ..runtime.evaluation import asking,in_training
+from .callbacks import KeepFinite,MeanAfterLoss,ProgressOrLines,Run,check_mixing
 from .metrics import task_loss,task_metrics
 
 # %% ../../nbs/50a_train.fitting.ipynb #e0b1b96c
@@ -55,6 +57,7 @@ class TSLearner(Learner):
             self.remove_cb(ProgressCallback)
             self.add_cb(ProgressOrLines())
         if default_cbs: self.add_cb(KeepFinite())
+        if isinstance(model, Ensemble): self.add_cb(MeanAfterLoss())
 
     def _split(self, b):
         x,lengths,y = split_lengths(b)
@@ -95,9 +98,11 @@ def running(self:TSLearner,
 @patch
 @delegates(Learner.validation_context)
 def validation_context(self:TSLearner, **kwargs):
-    "fastai's, in which the run is a validation"
+    "fastai's, in which the run is a validation, once that of another thread is over"
     res = super(TSLearner, self).validation_context(**kwargs)
-    res.insert(0, self.running(Run('validation', self.seed)))
+    res.remove(self.lock)
+    first = asking(self.model),self.lock,self.running(Run('validation', self.seed))
+    for o in reversed(first): res.insert(0, o)
     return res
 
 # %% ../../nbs/50a_train.fitting.ipynb #78eec3db
@@ -146,7 +151,8 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     before = (self.trained or {}).get('epochs', 0)
     run = Run('lr search' if search else 'training', self.seed, before)
     try:
-        with self.running(run),self._restored_after_error(): super(TSLearner, self).fit(n_epoch, lr, **kwargs)
+        with in_training(self.model),self.running(run),self._restored_after_error():
+            super(TSLearner, self).fit(n_epoch, lr, **kwargs)
     finally: # a later error, such as of loading a best model that was never saved, comes from this one
         if run.error is not None:
             raise run.error from None

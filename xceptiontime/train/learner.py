@@ -9,10 +9,12 @@ __all__ = ['ARCH_DEFAULTS', 'body_and_head', 'ts_learner', 'TSLearner']
 
 # %% ../../nbs/50_train.learner.ipynb #4fde5c82
 import inspect,random
+from operator import attrgetter
 import numpy as np
 import torch
 from fastcore.basics import patch
 from fastcore.foundation import L
+from fastcore.imports import noop
 from fastcore.meta import delegates
 from fastai.learner import Learner,defaults
 from fastai.optimizer import Adam
@@ -21,9 +23,13 @@ from torch import nn
 from ..base.checks import brief,check_whole,one_line
 from ..data.dataset import TSDataset
 from ..data.loaders import TSDataLoaders
+from ..models.ensemble import Ensemble
+from ..data.windows import series_or_windows
+from ..models.masks import length_mask
 from ..models.xceptiontime import XceptionTime
-from ..processing.series import check_series,series_list
-from ..runtime.predictor import Predictor,evaluating
+from ..processing.series import series_list
+from ..runtime.evaluation import answering
+from ..runtime.predictor import Predictor
 from .fitting import TSLearner,check_dls
 from .metrics import DEFAULT_METRICS
 from .pretrained import Pretrained,go_on_from
@@ -59,6 +65,13 @@ def _split_kwargs(kwargs, arch):
     own = {k: v for k,v in kwargs.items() if k in of_arch}
     return own,{k: v for k,v in kwargs.items() if k not in own}
 
+def _new_network(dls, arch, kwargs, n_networks):
+    "One network that fits the data, or several side by side"
+    if n_networks is not None: check_whole(n_networks=n_networks)
+    kwargs = {**ARCH_DEFAULTS.get(arch, {}), **kwargs}
+    networks = [arch(dls.vars, dls.c, **kwargs) for _ in range(n_networks or 1)]
+    return networks[0] if len(networks)==1 else Ensemble(networks, dls.task.activation_name)
+
 def _check_none_beside_pretrained(arch, arch_kwargs):
     given = {k: v for k,v in dict(arch_kwargs, arch=arch).items() if k!='head' and v is not XceptionTime}
     for k,v in given.items():
@@ -77,6 +90,7 @@ def ts_learner(
     lr=defaults.lr, # learning rate when `fit` is given none
     cbs=None, # callbacks
     seed:int|None=None, # of initial weights, order and augmentation; the random state stays as it is if None
+    n_networks:int|None=None, # networks that train and answer together, such as 5: see [Ensemble](models.ensemble.html)
     splitter=body_and_head, # a function from the network to its parameter groups; `freeze` leaves the last to train
     pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
     **kwargs # arguments of `arch` and of `Learner`
@@ -91,11 +105,10 @@ def ts_learner(
     if seed is not None:
         set_seed(seed)
         dls.train.rng = random.Random(seed)
-    if pretrained is None:
-        start = Pretrained(arch(dls.vars, dls.c, **{**ARCH_DEFAULTS.get(arch, {}), **arch_kwargs}))
+    if pretrained is None: start = Pretrained(_new_network(dls, arch, arch_kwargs, n_networks))
     else:
         _check_none_beside_pretrained(arch, arch_kwargs)
-        start = go_on_from(pretrained, dls, arch_kwargs.get('head'))
+        start = go_on_from(pretrained, dls, arch_kwargs.get('head'), n_networks)
     splitter(start.model)
     if metrics is None: metrics = DEFAULT_METRICS[dls.task.name]
     learn = TSLearner(dls, start.model, loss_func=loss_func, metrics=metrics, opt_func=opt_func, lr=lr, cbs=cbs,
@@ -112,6 +125,12 @@ def predictor(self:TSLearner) -> Predictor:
     return Predictor(self.model, self.task, dls.preprocess, channels=dls.channels, rate=dls.rate, training=self.trained)
 
 # %% ../../nbs/50_train.learner.ipynb #fe5cc5cc
+def _inputs(X, c_in):
+    "The series as a tensor (samples, channels, length), 0 in padding"
+    X,lengths = series_or_windows(X, c_in)
+    X = torch.tensor(np.asarray(X))
+    return X if lengths is None else torch.where(length_mask(torch.tensor(lengths), X.shape[2])[:,None], X, 0)
+
 @patch
 def get_X_preds(self:TSLearner,
     X, # series, in any form that `check_series` takes
@@ -131,7 +150,7 @@ def get_X_preds(self:TSLearner,
         raise ValueError(f'y: expected {len(scores)} targets for as many series, got {len(targets)}')
     probs = pred.task.activation(scores) # (samples, outputs)
     res = [probs,targets]
-    if with_input: res.insert(0, torch.tensor(check_series(X, c_in=pred.preprocess.c_in)[0]))
+    if with_input: res.insert(0, _inputs(X, pred.preprocess.c_in))
     if with_decoded: res.append(pred.task.decode(probs))
     if with_loss:
         with self.loss_not_reduced(): res.append(self.loss_func(scores, targets))
@@ -196,16 +215,17 @@ def tta(self:TSLearner,
 # %% ../../nbs/50_train.learner.ipynb #ae91bb97
 @patch
 def _outputs(self:TSLearner,
-    f, # the network or a part of it
+    f, # of the network: all of it, or a part
     dl # a loader of this learner's, or None for that of the validation split
 ) -> tuple: # outputs for each series (samples, numbers), in order, on the CPU; targets, an array, or None
-    "Outputs of `f` for the series of a loader, which are preprocessed already"
+    "Outputs of `f(network)` for the series of a loader, which are preprocessed already"
     dl = self.dls.valid if dl is None else dl
     outs,ys = [],[]
-    with evaluating(self.model),torch.inference_mode():
+    with answering(self.model) as network,torch.inference_mode():
+        net = f(network)
         for b in dl.in_order():
             b = [o.as_subclass(torch.Tensor) for o in b]
-            outs.append(f(*b[:dl.dataset.n_inp]).cpu().float()) # (batch, numbers)
+            outs.append(net(*b[:dl.dataset.n_inp]).cpu().float()) # (batch, numbers)
             if dl.dataset.y is not None: ys.append(b[-1].cpu())
     return torch.cat(outs),torch.cat(ys).numpy() if ys else None
 
@@ -214,7 +234,7 @@ def scores(self:TSLearner,
     dl=None, # a loader of this learner's; that of the validation split if None
 ) -> tuple: # scores (samples, outputs), a tensor; targets as `task.encode` gives them, an array, or None
     "Scores for each series of a loader, before the task's activation, and the series' targets"
-    return self._outputs(self.model, dl)
+    return self._outputs(noop, dl)
 
 @patch
 def features(self:TSLearner,
@@ -223,7 +243,7 @@ def features(self:TSLearner,
     "Outputs of the network before its last layer for each series of a loader"
     if not hasattr(self.model, 'forward_features'):
         raise TypeError(f'learn: expected a network with forward_features, got {type(self.model).__name__}')
-    return self._outputs(self.model.forward_features, dl)[0]
+    return self._outputs(attrgetter('forward_features'), dl)[0]
 
 # %% ../../nbs/50_train.learner.ipynb #df47c174
 @patch

@@ -9,13 +9,14 @@ __all__ = ['Pretrained', 'go_on_from']
 
 # %% ../../nbs/53_train.pretrained.ipynb #09f1ad3a
 import warnings
-from copy import copy
+from copy import copy,deepcopy
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from torch import nn
-from ..base.checks import brief,listed,short_path
+from ..base.checks import brief,check_whole,listed,short_path
 from ..data.loaders import TSDataLoaders
+from ..models.ensemble import Ensemble,networks_of
 from ..processing.preprocess import STATS
 from ..runtime.predictor import Predictor
 
@@ -61,10 +62,24 @@ class Pretrained(NamedTuple):
     training:dict|None=None # what is known of its training
     said:str|None=None # a line that says what was done
 
+def _check_networks(n_networks, own):
+    if n_networks not in (None,len(own)):
+        raise ValueError(f'n_networks: expected None or {len(own)}, as the pretrained model has, got {brief(n_networks)}')
+
+def _with_new_heads(model, task, head, n_networks):
+    "The network or networks of a folder with fresh heads for `task`; of one network, copies if several are asked for"
+    networks = networks_of(model)
+    if n_networks is not None: check_whole(n_networks=n_networks)
+    if len(networks)==1: networks = [model, *(deepcopy(model) for _ in range((n_networks or 1)-1))]
+    else: _check_networks(n_networks, networks)
+    for net in networks: net.reset_head(task.c_out, head)
+    return networks[0] if len(networks)==1 else Ensemble(networks, task.activation_name)
+
 def go_on_from(
     folder, # a model folder, or the name of a model on the Hugging Face Hub
     dls:TSDataLoaders, # the data to train on; with the same classes it gets the folder's statistics
     head=None, # kind of a fresh head: see `XceptionTime.reset_head`; as it was if None
+    n_networks:int|None=None, # with new classes, copies of one network, each with a head of its own; as saved if None
 ) -> Pretrained:
     "What a Learner needs to train the network of a model folder on `dls`"
     p,new = Predictor.from_pretrained(folder),copy(dls.task)
@@ -74,19 +89,21 @@ def go_on_from(
         if head is not None:
             raise ValueError('head: expected None where the data has the classes of the model, whose head stays, '
                              f'got {brief(head)}')
+        _check_networks(n_networks, networks_of(p.model))
         _take_statistics(p.preprocess, dls.preprocess)
         new.go_on_from(p.task)
         said = f'pretrained: {name} for the same {new.count()}'
         goes_on = 'its weights and its statistics of preprocessing go on'
         return Pretrained(p.model, new, p.training, f'{said}; {goes_on}')
-    if not hasattr(p.model, 'reset_head'):
-        raise TypeError(f'pretrained: expected {brief(p.task)}, as {type(p.model).__name__} has no reset_head, '
+    own = networks_of(p.model)[0]
+    if not hasattr(own, 'reset_head'):
+        raise TypeError(f'pretrained: expected {brief(p.task)}, as {type(own).__name__} has no reset_head, '
                         f'got {brief(new)}')
-    p.model.reset_head(new.c_out, head)
+    model = _with_new_heads(p.model, new, head, n_networks)
     head_for = f'a fresh head for {new.count()} in place of {p.task.count()}'
     hint = _hint(p.task.vocab, new.vocab)
     said = f'pretrained: the body of {name}; {head_for}, and the statistics of the data{hint}'
-    return Pretrained(p.model, new, said=said)
+    return Pretrained(model, new, said=said)
 
 def _hint(own, new):
     if own is None or new is None or not set(new.tolist())<=set(own.tolist()): return ''

@@ -11,7 +11,7 @@ __all__ = ['steps_conv', 'steps_module', 'fast_features']
 import torch
 from torch.nn import functional as F
 from fastcore.imports import noop
-from .layout import batch_norm, channels_last, steps_first
+from .layout import batch_norm, channels_last, maxima, steps_first
 from .plain import filled
 from ..masks import length_mask
 
@@ -25,9 +25,9 @@ def steps_conv(x, conv): # (batch, length, channels) -> (batch, length, channels
 def steps_module(m, x, mask=None): # (batch, length, channels out)
     "The output of an `InceptionModule`, in the other layout"
     b = x if m.bottleneck is noop else steps_conv(x, m.bottleneck) # (batch, length, nf)
-    peaks = F.max_pool2d(channels_last(filled(x, mask, -torch.inf)), (1,3), 1, (0,1)) # (batch, channels, 1, length)
     paths = [steps_conv(filled(b, mask), conv) for conv in m.convs]
-    paths.append(steps_conv(filled(steps_first(peaks), mask), m.maxconvpool[1]))
+    peaks,_ = maxima(filled(x, mask, -torch.inf)) # (batch, length, channels)
+    paths.append(steps_conv(filled(peaks, mask), m.maxconvpool[1]))
     return batch_norm(m.bn, torch.cat(paths, 2), mask).relu_() # (batch, length, 4*nf)
 
 def fast_features(block, x, lengths=None): # (batch, channels out)

@@ -8,7 +8,6 @@ Docs: https://example.github.io/xceptiontime/models.fast.plain.html.md"""
 __all__ = ['Weights', 'grouped', 'Stats', 'fixed_stats', 'folded', 'filled', 'plain_module', 'Setup', 'normalized', 'plain_stage']
 
 # %% ../../../nbs/17_models.fast.plain.ipynb #d2a2c7ae
-from itertools import islice
 from typing import NamedTuple
 import torch
 from torch.nn import functional as F
@@ -45,7 +44,7 @@ class Weights(NamedTuple):
 def grouped(tensors, *kinds): # a list of tuples of these kinds
     "A row of tensors as the named tuples that it is made of"
     ts = iter(tensors)
-    return [kind(*islice(ts, len(kind._fields))) for kind in kinds]
+    return [kind(*(next(ts) for _ in kind._fields)) for kind in kinds]
 
 # %% ../../../nbs/17_models.fast.plain.ipynb #cd0054e3
 class Stats(NamedTuple):
@@ -56,10 +55,12 @@ class Stats(NamedTuple):
     eps: float = 0.       # added to the variance
     center: torch.Tensor|None = None  # mean of the input (channels in,)
     scatter: torch.Tensor|None = None # of the input about its mean (channels in, channels in)
+
 def fixed_stats(norm):
     "`Stats` that are constants; where a BatchNorm was folded away, those that change nothing"
     if not hasattr(norm, 'running_var'): return Stats(0., 1.)
     return Stats(norm.running_mean.clone(), (norm.running_var+norm.eps).rsqrt())
+
 def folded(weights, stats): # (channels in, 4*nf), (4*nf,)
     "The shortcut with the `Stats` of its BatchNorm, as one product and a shift"
     scale = weights.gamma*stats.invstd
@@ -69,6 +70,7 @@ def folded(weights, stats): # (channels in, 4*nf), (4*nf,)
 def filled(x, mask, value=0.): # (batch, length, channels)
     "`x` (batch, length, channels) with `value` in the padding"
     return x if mask is None else torch.where(mask[...,None], x, value)
+
 def plain_module(x, weights, mask=None): # (batch, length, 4*nf)
     "The output of a module with these `Weights` for `x` (batch, length, channels), 0 in the padding"
     b = x if weights.bottleneck is None else F.linear(x, weights.bottleneck.squeeze(2)) # (batch, length, width)
@@ -84,7 +86,7 @@ class Setup(NamedTuple):
     mask: torch.Tensor|None = None # True where a step is real (batch, length)
     stats: Stats|None = None       # of the shortcut's BatchNorm; None if no shortcut ends there
     pool: int|None = None          # steps to pool to
-    grad: bool = True              # will there be a gradient?
+
 def normalized(s, stats, mask=None): # (batch, length, channels)
     "BatchNorm without weight and bias; statistics of the batch are taken again, for they have a gradient"
     if not stats.n: return (s-stats.mean)*stats.invstd

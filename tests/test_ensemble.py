@@ -1,0 +1,190 @@
+"Several networks that train, answer and are shipped as one"
+import copy, inspect
+import numpy as np
+import pytest
+import torch
+from fastai.callback.tracker import SaveModelCallback
+from fastai.learner import load_learner
+from xceptiontime.data.augment import TSMixUp
+from xceptiontime.data.loaders import TSDataLoaders
+from xceptiontime.explain.attribution import attribute
+from xceptiontime.explain import calibrate # noqa: F401 - gives learners `calibrate`
+from xceptiontime.models import InceptionTime, XceptionTime
+from xceptiontime.models.ensemble import Ensemble, networks_of
+from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
+from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.export import export_onnx
+from xceptiontime.runtime.stream import StreamingPredictor
+from xceptiontime.train.learner import ts_learner
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(32,2,24)).astype(np.float32)
+TARGETS = dict(classification=np.array(['a','b'])[np.arange(32)%2], regression=X[:,0,:5].sum(1)-40,
+               multilabel=(X[:,:,0]>0).astype(int))
+X[::2] += np.sin(np.arange(24))
+SPLITS = range(24),range(24,32)
+
+def loaders(task='classification', bs=8): return TSDataLoaders.from_arrays(X, TARGETS[task], SPLITS, bs=bs, seed=0)
+
+def learner(task='classification', n=3, **kwargs):
+    learn = ts_learner(loaders(task), nf=1, n_networks=n, seed=0, **kwargs)
+    learn.remove_cb(learn.progress)
+    return learn
+
+def fit(learn, epochs=2, **kwargs):
+    with learn.no_logging(): learn.fit(epochs, 1e-2, **kwargs)
+    return learn
+
+@pytest.fixture(scope='module')
+def trained(): return fit(learner())
+
+@pytest.mark.parametrize('task,target', [
+    (Classification(['a','b','c']), torch.randint(0, 3, (4,6))),
+    (MultiLabel(['a','b','c']), torch.randint(0, 2, (4,6,3)).double()),
+    (Regression([0.,1.,5.], [1.,2.,3.]), torch.randn(4, 6, 3).double())], ids=['classes','labels','values'])
+@pytest.mark.parametrize('arch', [XceptionTime, InceptionTime])
+def test_trains_as_networks_alone(arch, task, target):
+    "In float64, on the same batches, with an optimizer that is not scale-free"
+    torch.manual_seed(0)
+    nets = [arch(2, 3, nf=1).double() for _ in range(3)]
+    alone = copy.deepcopy(nets)
+    batches = torch.randn(4, 6, 2, 20).double()
+    loss = task.loss_func
+    def train(model):
+        opt = torch.optim.SGD(model.parameters(), lr=.1, momentum=.9)
+        values = []
+        for x,y in zip(batches, target):
+            opt.zero_grad()
+            l = loss(model(x), y)
+            l.backward()
+            opt.step()
+            values.append(l.item())
+        return np.array(values)
+    together = train(Ensemble(nets, task.activation_name))
+    np.testing.assert_allclose(together, np.mean([train(net) for net in alone], 0), rtol=1e-10)
+    for a,b in zip(nets, alone):
+        for p,q in zip(a.state_dict().values(), b.state_dict().values()):
+            torch.testing.assert_close(p, q, rtol=1e-8, atol=1e-10)
+
+def test_through_the_learner():
+    "fastai's loop, its Adam, mixing and schedule: each network becomes what it becomes alone"
+    for cbs in ([], [TSMixUp()]):
+        together = learner(cbs=cbs)
+        start = copy.deepcopy(networks_of(together.model))
+        fit(together)
+        for net,trained in zip(start, networks_of(together.model)):
+            alone = learner(n=None, cbs=cbs)
+            alone.model.load_state_dict(net.state_dict())
+            fit(alone)
+            for p,q in zip(alone.model.parameters(), trained.parameters()):
+                torch.testing.assert_close(p, q, rtol=1e-2, atol=1e-3)
+
+@pytest.mark.parametrize('task', TARGETS)
+def test_answers_are_means(task):
+    learn = fit(learner(task), 1)
+    p = learn.predictor()
+    each = [Predictor(net, p.task, p.preprocess) for net in networks_of(learn.model)]
+    answers = [torch.as_tensor(o.task.activation(o.scores(X))) for o in each]
+    assert (answers[0]-answers[1]).abs().max()>1e-4
+    probs,_,decoded = learn.get_X_preds(X)
+    torch.testing.assert_close(probs, sum(answers)/3, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(decoded, p.predict(X))
+    spread = p.disagreement(X)
+    assert spread.shape==(32,) and (spread>0).all()
+    if task=='regression': np.testing.assert_allclose(spread, torch.stack(answers).std(0, correction=0), rtol=1e-3)
+
+def test_fastai_around_it(tmp_path):
+    learn = learner()
+    learn.path = tmp_path
+    learn.freeze()
+    bodies = [net.block.state_dict() for net in networks_of(learn.model)]
+    before = copy.deepcopy([{k: v for k,v in b.items() if v.ndim==3} for b in bodies])
+    heads = copy.deepcopy([net.head[-2].state_dict() for net in networks_of(learn.model)])
+    fit(learn, 1)
+    for net,body,head in zip(networks_of(learn.model), before, heads):
+        now = net.block.state_dict()
+        assert all(torch.equal(now[k], v) for k,v in body.items())
+        assert not all(torch.equal(v, head[k]) for k,v in net.head[-2].state_dict().items())
+    learn.unfreeze()
+    learn.lr_find(num_it=4, show_plot=False)
+    fit(learn, 2, cbs=SaveModelCallback(fname='best'))
+    assert 'Ensemble' in learn.summary()
+    learn.calibrate()
+    learn.calibrate_sets()
+    assert learn.task.temperature!=1 and len(learn.predict_set(X[:3], alpha=.4))==3
+    answers = learn.get_X_preds(X)[0]
+    learn.export('e.pkl')
+    assert torch.equal(load_learner(tmp_path/'e.pkl').get_X_preds(X)[0], answers)
+    assert learn.features().shape==(8, 3*8)
+
+def test_metrics_of_training(trained):
+    "Metrics over training batches see the mean, as those of validation do"
+    learn = learner()
+    learn.recorder.train_metrics = True
+    fit(learn, 1)
+    names = learn.recorder.metric_names
+    assert 'train_accuracy' in names and 0<=learn.recorder.values[-1][list(names).index('train_accuracy')-1]<=1
+
+@pytest.mark.parametrize('method', ['integrated_gradients','occlusion','grad_cam'])
+def test_attribution(trained, method):
+    a = attribute(trained, X[:2], method)
+    assert a.shape==(2,2,24) and np.isfinite(a).all() and np.abs(a).max()>0
+
+def test_stream(trained):
+    p = trained.predictor()
+    stream = StreamingPredictor(p, window=24, hop=24)
+    got = [o.probs for o in stream.push(X[:3].transpose(1,0,2).reshape(2,-1))]
+    np.testing.assert_allclose(np.stack(got), p.predict_proba(X[:3]), atol=1e-6)
+
+def test_onnx(trained, tmp_path):
+    ort = pytest.importorskip('onnxruntime')
+    export_onnx(trained, tmp_path/'e.onnx')
+    session = ort.InferenceSession(str(tmp_path/'e.onnx'), providers=['CPUExecutionProvider'])
+    got = session.run(None, {'x': X[:5]})[0]
+    p = trained.predictor()
+    each = [Predictor(net, p.task, p.preprocess).predict_proba(X[:5]) for net in networks_of(trained.model)]
+    np.testing.assert_allclose(got, np.mean(each, 0), atol=1e-5)
+
+@pytest.mark.parametrize('bad', [0, 2.5, True, 'five'])
+def test_wrong_numbers(bad):
+    with pytest.raises(ValueError, match='n_networks: expected a whole number of 1 or more'): learner(n=bad)
+
+def test_one_is_the_network_itself():
+    assert isinstance(learner(n=1).model, XceptionTime)
+    assert inspect.signature(ts_learner).parameters['n_networks'].default is None
+
+def test_folder(trained, tmp_path):
+    "One folder: opened, gone on from with the same classes and with others, and by other numbers of networks"
+    folder = tmp_path/'m'
+    trained.save_pretrained(folder)
+    opened = Predictor.from_pretrained(folder)
+    assert torch.equal(torch.as_tensor(opened.predict_proba(X)), trained.get_X_preds(X)[0])
+    assert 'XceptionTime x 3' in opened.facts()['architecture']
+    on = ts_learner(loaders(), pretrained=folder)
+    assert torch.equal(on.get_X_preds(X)[0], trained.get_X_preds(X)[0])
+    with pytest.raises(ValueError, match='n_networks: expected None or 3, as the pretrained model has, got 5'):
+        ts_learner(loaders(), pretrained=folder, n_networks=5)
+    other = ts_learner(loaders('regression'), pretrained=folder)
+    assert other.model.activation is None and len(networks_of(other.model))==3
+    for a,b in zip(networks_of(other.model), networks_of(trained.model)):
+        assert torch.equal(a.block.xception[0].bottleneck.weight, b.block.xception[0].bottleneck.weight)
+    assert np.isfinite(fit(other, 1).recorder.values[-1][0])
+
+def test_from_one_network(tmp_path):
+    "Copies of its body, each with a head of its own; with its own classes there is nothing to copy for"
+    one = fit(learner(n=None), 1)
+    one.save_pretrained(tmp_path/'m')
+    several = ts_learner(loaders('multilabel'), pretrained=tmp_path/'m', n_networks=2, seed=0)
+    a,b = networks_of(several.model)
+    assert torch.equal(a.block.xception[0].bottleneck.weight, b.block.xception[0].bottleneck.weight)
+    assert not torch.equal(a.head[3].weight, b.head[3].weight) and several.model.activation=='sigmoid'
+    with pytest.raises(ValueError, match='n_networks: expected None or 1'):
+        ts_learner(loaders(), pretrained=tmp_path/'m', n_networks=2)
+
+def test_of_unequal_lengths():
+    ragged = [x[:,:12+i%12] for i,x in enumerate(X)]
+    dls = TSDataLoaders.from_arrays(ragged, TARGETS['classification'], SPLITS, bs=8, seed=0)
+    learn = ts_learner(dls, nf=1, n_networks=2, seed=0)
+    with learn.no_bar(): fit(learn, 1)
+    probs = learn.get_X_preds(ragged)[0]
+    torch.testing.assert_close(torch.cat([learn.get_X_preds([x])[0] for x in ragged]), probs, rtol=1e-5, atol=1e-5)
