@@ -13,7 +13,7 @@ import mmap, os, warnings
 from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from ..base.checks import brief, check_rate
+from ..base.checks import brief, check_rate, one_line, short_path
 from xceptiontime.processing.series import (as_numbers, check_resolution, check_series, series_end,
     series_list, warn_transposed)
 from ..processing.targets import as_targets, check_there, is_missing
@@ -146,6 +146,9 @@ def _map_npy(path, name):
     "The array in a `.npy` file, mapped"
     try: a = np.load(path, mmap_mode='r')
     except ValueError: a = None # objects, or no array at all
+    except OSError as e:
+        got = f'{short_path(path)} ({one_line(e.strerror, 60)})'
+        raise type(e)(f'{name}: expected the path of a .npy file, got {got}') from None
     if not isinstance(a, np.ndarray):
         raise ValueError(f'{name}: expected the path of a .npy file of numbers, got {brief(os.fspath(path), 160)}')
     return a

@@ -171,7 +171,7 @@ def without_padding(
     return [x[:,:n] for x,n in zip(X, ends)]
 
 def _cut_padding(X, lengths):
-    "Series and lengths without padding of NaN; a series without a value is as long as the longest, to be told by number"
+    "Series and lengths without padding of NaN; one without a value is as long as the longest, to be told by number"
     own = np.full(len(X), X.shape[2]) if lengths is None else lengths # (samples,)
     last = X[:,:,-1] if lengths is None else X[np.arange(len(X)),:,own-1] # (samples, channels)
     rows = np.flatnonzero(np.isnan(last).all(1))
