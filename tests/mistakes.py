@@ -17,6 +17,7 @@ dls = load(X, y, splits)
 learn = ts_learner(dls, nf=2, seed=0)
 predictor = learn.predictor()
 regression = ts_learner(load(X, numbers, splits), nf=2, seed=0)
+multilabel = ts_learner(load(X, labels, splits), nf=2, seed=0)
 '''
 
 def with_value(x, value):
@@ -97,6 +98,11 @@ ValueError: ... if X is (samples, length, channels), X.transpose(0, 2, 1) turns 
 diverged(Predictor.from_pretrained(folder)).predict(X)
 ValueError: X: expected series that the network has finite numbers for, got nan for series 0 with values from -2.
 
+# channels last, of equal length
+load(rng.normal(size=(40,500,3)), y, splits)
+UserWarning: X: expected (channels, length) of each series, got 500 channels of 3 steps; if those are 500 steps of 3
+    channels, X.transpose(0, 2, 1) turns them
+
 # another number of channels
 learn.get_X_preds(X[:,:2])
 ValueError: X: expected 3 channels, got 2
@@ -171,6 +177,21 @@ load(473977420+np.arange(6000).reshape(40,3,50)%60, y, splits)
 ValueError: X: expected values that float32 can tell apart (subtract an offset first), got 473977420 and 473977421, both
     473977408 there, in channel 0
 
+# numbers that float32 cannot tell apart, at prediction
+predictor.predict(473977420+np.arange(6000).reshape(40,3,50)%60)
+ValueError: X: expected values that float32 can tell apart (subtract an offset first), got 473977420 and 473977421, both
+    473977408 there, in channel 0
+
+# one series where several go
+learn.get_X_preds(X[0])
+ValueError: X: expected 3 channels, got 1 in shape (3, 1, 50); two dimensions are (samples, length) of one channel,
+    X[None] is one series of 3 channels
+
+# a channel of another name
+ts_learner(load([pd.DataFrame(x.T, columns=['x','y','z']) for x in X], y, splits), nf=2).get_X_preds(
+    [pd.DataFrame(x.T, columns=['x','y','up']) for x in X])
+ValueError: X[0]: expected the columns 'x', 'y', 'z' as in the model, got 'x', 'y', 'up'
+
 # several series where one goes
 learn.predict(X)
 ValueError: item: expected one series, (channels, length) or (length,), got shape (40, 3, 50)
@@ -207,6 +228,25 @@ ValueError: y: expected a target for each sample, got None for sample 0, 1 such 
 load(X, [[o] for o in y], splits)
 ValueError: y: expected one label a series, or lists of several, got 30 lists of one; [o[0] for o in
     y] makes classes, task='multilabel' labels
+
+# lists of one label, of recordings
+TSDataLoaders.from_recordings(list(X[:10]), [['rest'],['fist']]*5, 20)
+ValueError: labels: expected one label a recording, or lists of several, got 10 lists of one; [o[0] for o in labels]
+    makes classes, task='multilabel' labels
+
+# lists of as many labels each
+load(X, [['rest','left'],['fist','left']]*20, splits)
+UserWarning: y: lists of 2 for each of 30 series are learned as labels, of which each has 2 (multi-label); [o[0] for o
+    in y] takes the first as classes
+
+# whole numbers with a point
+load(X, np.arange(40)%5*1., splits)
+UserWarning: y: floats that are all whole numbers are learned as numbers (regression); task='classification' makes them
+    classes
+
+# many different whole numbers
+infer_task(np.arange(40))
+UserWarning: y: 40 different integers in 40 series are learned as classes; task='regression' learns them as numbers
 
 # a label for each step
 load(X, rng.integers(0, 2, (40,50)), splits)
@@ -462,6 +502,19 @@ ValueError: ... or others as objects, got 'rmse'
 ts_learner(regression.dls, metrics=error_rate)
 ValueError: metrics: expected metrics for regression, got error_rate, which is for classification
 
+# no function to split by
+ts_learner(dls, splitter=3)
+TypeError: splitter: expected a function such as body_and_head, got 3
+
+# a report on classes where there are numbers
+ClassificationInterpretation.from_learner(regression)
+AttributeError: vocab: expected data with classes, got regression; Interpretation and learn.show_results look at numbers
+
+# a report on classes where there are labels
+ClassificationInterpretation.from_learner(multilabel).print_classification_report()
+TypeError: vocab: expected classes, of which a series has one, got labels; sklearn.metrics.classification_report(targets,
+    probs>.5) is a report on labels
+
 # a metric that fails
 ts_learner(dls, metrics=lambda out,y: out[:,5].mean())
 ValueError: metrics: expected a metric that fits classification, got an error when tried: IndexError
@@ -649,6 +702,11 @@ sliding_windows(np.where(np.arange(50)==19, np.nan, X[0]), 10)
 UserWarning: recordings: 1 of 5 windows end in NaN in all channels, the first is window 1; within a recording it is
     missing data, but at the end of an array it is taken for padding. lazy=True and from_recordings know the difference
 
+# labels as long as the recordings
+sliding_windows([X[0,:,:3], X[1,:,:3]], 2, labels=[['a','b','c'],['b','a','c']])
+UserWarning: labels: 2 lists as long as their recordings are taken for a label a sample; sets, one for each recording,
+    are taken for several labels of it
+
 # a recording without a value
 sliding_windows([X[0], X[1]*np.nan], 10)
 ValueError: recordings[1]: expected a value at some sample, got NaN alone
@@ -694,7 +752,7 @@ def namespace():
     class Spoil(xt.Callback):
         def before_batch(self):
             if self.training and self.epoch==1: self.learn.xb = self.xb[0]*float('nan'),
-    for l in (res['learn'], res['regression']):
+    for l in (res['learn'], res['regression'], res['multilabel']):
         l.remove_cb(l.progress)
         l.logger = xt.noop
     return {**res, 'spoil': Spoil()}

@@ -1,5 +1,5 @@
 "A benchmark that is killed, shared by two runners and spread over a cluster gives the same results, bit for bit"
-import os, signal, subprocess, sys, threading, time
+import os, shutil, signal, subprocess, sys, threading, time
 import numpy as np
 import pytest
 from xceptiontime.bench.benchmark import COLUMNS, read_rows, run_benchmark, table
@@ -94,6 +94,24 @@ def test_cluster(data, alone, tmp_path):
         killer.join()
         check(out, alone)
         assert set(client.run(os.getpid).values())!=set(pids.values())
+
+def test_a_file_that_was_still_being_copied(data, tmp_path):
+    "A set that could not be read is tried again by the next run, another failure is not"
+    sets = tmp_path/'sets'
+    shutil.copytree(data, sets)
+    test = sets/'Short_TEST.tsv'
+    whole = test.read_text()
+    test.write_text(whole[:len(whole)//2]+'\t')
+    how = dict(HOW, seeds=[0], epochs=1)
+    with pytest.warns(UserWarning, match='2 of 2 units failed'):
+        first = run_benchmark(['Short','Odd'], tmp_path/'out', sets, **how).set_index('set')
+    assert 'Short_TEST.tsv' in first.error['Short'] and first.error['Odd'].startswith('ValueError: Odd (test)')
+    before = next((tmp_path/'out').glob('Odd*.json')).stat().st_mtime_ns
+    test.write_text(whole)
+    with pytest.warns(UserWarning, match='1 of 2 units failed'):
+        second = run_benchmark(['Short','Odd'], tmp_path/'out', sets, **how).set_index('set')
+    assert second.accuracy['Short']>0
+    assert next((tmp_path/'out').glob('Odd*.json')).stat().st_mtime_ns==before
 
 def test_ensembles(data, alone):
     "Averaged probabilities, by hand"

@@ -31,7 +31,7 @@ def test_first_format(name):
     assert set(json.loads((first/name/'config.json').read_text()))==keys
 
 def test_first_format_is_written_back(tmp_path):
-    "Opened and saved again it is the same folder, but for version, fingerprint and later settings, which are None"
+    "Opened and saved again it is the same, but for its version, its fingerprint and later settings, which are None"
     again = Predictor.from_pretrained(first/'numbers').save_pretrained(tmp_path/'m')
     a,b = (json.loads((f/'config.json').read_text()) for f in (first/'numbers',again))
     assert {k for k,v in b['task'].items() if v is not None} <= a['task'].keys()

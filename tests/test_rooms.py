@@ -15,13 +15,13 @@ WINGS = { # wing: the wings, or single rooms of a wing, that its rooms may impor
     'explain': {'base', 'models', 'processing', 'data', 'runtime', 'train'},
     'bench': {'base', 'models', 'processing', 'data', 'runtime', 'train', 'explain'},
 }
-TOP = {'cli', 'arguments', 'report'} # may import everything
+TOP = {'cli', 'arguments', 'console', 'report'} # may import everything
 FASTAI_DATA = {'data.dataset', 'data.loaders', 'data.blocks', 'data.augment'} # the other rooms of `data` do without
 FASTAI_WINGS = {'train', 'explain', 'bench'}
 CORE = {'torch', 'numpy', 'fastcore', 'safetensors'} # the requirements, and what comes with them
 FASTAI = {'fastai', 'fasttransform', 'matplotlib'} # and what comes with fastai
 NUMPY_ONLY = { # wings and rooms without torch, but for `FASTAI_DATA`
-    'base', 'data', 'processing.series', 'processing.statistics', 'processing.conformal'}
+    'base', 'data', 'processing.series', 'processing.values', 'processing.statistics', 'processing.conformal'}
 
 def rooms():
     "(dotted name, path) of each room"

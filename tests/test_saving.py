@@ -1,5 +1,5 @@
 "Model folders while others write, after flipped bits, on a full disk, for other users: old, new, or an error"
-import hashlib, json, os, re, resource, shutil, stat, subprocess, sys, tempfile, threading
+import hashlib, json, os, re, resource, shutil, stat, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 import numpy as np, pytest, torch
 from xceptiontime.base.files import whole_file
@@ -123,7 +123,9 @@ def test_two_writers(tmp_path, there):
     assert sorted(files(folder))==['config.json','model.safetensors']
     assert not [f for f in os.listdir(tmp_path) if f.startswith('.')]
 
-def test_two_threads_make_a_folder(tmp_path):
+@pytest.mark.parametrize('made', [False,True])
+def test_threads_fill_a_folder(tmp_path, made):
+    if made: (tmp_path/'m').mkdir()
     failed = []
     def save(model):
         try: model.save_pretrained(tmp_path/'m')
@@ -150,6 +152,20 @@ def test_killed_while_it_writes(tmp_path, monkeypatch, steps, want):
     assert answer(folder)==want
     c.save_pretrained(folder)
     assert answer(folder)=='wide' and sorted(files(folder))==['config.json','model.safetensors']
+
+@pytest.mark.slow
+def test_killed_at_any_moment(tmp_path):
+    "A process that saves again and again, killed ten times; what is left of it is tidied up"
+    models = [m.save_pretrained(tmp_path/m.task.vocab[1]) for m in (a,b,c)]
+    folder,rng = a.save_pretrained(tmp_path/'m'),np.random.default_rng(0)
+    for _ in range(10):
+        p = writer(folder, 10**6, *models)
+        time.sleep(rng.uniform(0, .2))
+        p.kill()
+        p.communicate()
+        assert answer(folder) in ('old','new','wide')
+    a.save_pretrained(folder)
+    assert sorted(files(folder))==['config.json','model.safetensors']
 
 def test_an_empty_folder_keeps_its_owner(tmp_path):
     "It is filled, and not replaced, as it may be a disk of its own"

@@ -1,5 +1,5 @@
 "`get_ucr` from folders, from aeon's wheel, and from a real HTTP server that does not always behave"
-import hashlib, io, random, shutil, stat, subprocess, sys, tempfile, threading, zipfile
+import hashlib, io, random, shutil, stat, subprocess, sys, tempfile, threading, time, zipfile
 from pathlib import Path
 from urllib.request import Request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -187,6 +187,33 @@ def test_bombs(server, tmp_path):
         except OSError: pass
     server.odd['/Toy.zip'] = forever
     refused(tmp_path, 'max_size: expected at most 1,000,000 bytes, got more', url=server.url, max_size=1_000_000)
+
+def drip(first, byte, every=.02):
+    "Sends `first`, then a byte again and again"
+    def send(h):
+        try:
+            h.wfile.write(first)
+            while True:
+                h.wfile.write(byte)
+                h.wfile.flush()
+                time.sleep(every)
+        except OSError: pass
+    return send
+
+@pytest.mark.parametrize('first', [b'HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n',
+    b'HTTP/1.1 200 OK\r\nX: ', b''], ids=['body','headers','nothing'])
+def test_a_server_that_never_ends(server, tmp_path, first):
+    "Each read is in time, all together are not"
+    server.odd['/Toy.zip'] = drip(first, b'a')
+    start = time.monotonic()
+    refused(tmp_path, 'max_seconds: expected the archive in that time', url=server.url, max_seconds=.3)
+    assert time.monotonic()-start<20
+
+def test_a_pair_that_cannot_be_read_is_not_kept(server, tmp_path):
+    server.files['/Toy.zip'] = make_zip({**pair, 'Toy_TEST.ts': test.replace('7', 'seven')})
+    refused(tmp_path, "(Toy_TEST.ts, line 7: expected a number, ? or NaN, got 'seven')", url=server.url)
+    server.files['/Toy.zip'] = good # mended
+    assert is_toy(get_ucr('Toy', path=tmp_path, url=server.url))
 
 def test_locked_and_exotic_archives(server, tmp_path):
     raw = bytearray(good)

@@ -21,6 +21,7 @@ from .data.formats import read_series
 from .data.numbers import parse_number
 from .data.columns import TABLES,Columns,is_table
 from .data.tables import column_names,read_table
+from .console import steady_streams
 from .report import picture,report
 from .runtime.folder import ARCHS
 from .runtime.hub import model_folder
@@ -34,21 +35,40 @@ def _left_by(args):
     if args.command=='bench' or getattr(args, 'resume', False): return ', the same command goes on'
     return ', nothing was written'
 
+def _close_output():
+    "Python's last flush of an output that cannot be written goes nowhere"
+    try: sys.stdout.flush()
+    except OSError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+def _run(args):
+    "The exit code of a command, and one line for what went wrong"
+    try:
+        code = args.func(args)
+        sys.stdout.flush()
+        return code or 0
+    except BrokenPipeError: # whoever read the output has gone
+        _close_output()
+        return 0
+    except (ValueError, TypeError, ArithmeticError, OSError, ImportError) as e:
+        print(f'xceptiontime {args.command}: {e}', file=sys.stderr)
+        if isinstance(e, OSError): _close_output()
+        return 2
+    except KeyboardInterrupt:
+        print(f'xceptiontime {args.command}: interrupted{_left_by(args)}', file=sys.stderr)
+        return 130
+
 def main(
     argv:list|None=None # arguments; those of the process if None
 ) -> int: # exit code: 0 done, 2 could not be done, 130 interrupted
     "The command `xceptiontime`"
     args = get_parser().parse_args(argv)
-    try: args.func(args)
-    except BrokenPipeError: # whoever read the output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()) # where Python's last flush goes
-    except (ValueError, TypeError, ArithmeticError, OSError, ImportError) as e:
-        print(f'xceptiontime {args.command}: {e}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f'xceptiontime {args.command}: interrupted{_left_by(args)}', file=sys.stderr)
-        return 130
-    return 0
+    with steady_streams(keep=args.command in ('train','demo','bench')) as lost:
+        code = _run(args)
+        if lost:
+            saved = getattr(args, 'saved', None)
+            print(f'xceptiontime {args.command}: its output could not be written to the end ({lost[0].strerror})'
+                  + f', the model is in {saved}'*(saved is not None), file=sys.stderr)
+    return code
 
 # %% ../nbs/80_cli.ipynb #46740911
 def _names(path, said):
@@ -67,11 +87,8 @@ def _table(args, path, channels=None):
         first,kinds = next(iter(res)).replace('_', '-'),' or '.join(TABLES)
         raise ValueError(f'--{first}: expected a table, {kinds}, to be told its columns, got {path}')
     if not channels: return res
-    if 'id' in res: return {'columns': channels, **res} # in the order that the model knows
-    if is_table(path) and set(channels)<=set(_names(path, res)):
-        raise ValueError(f'--id: expected the column that names the series, as {path} has a row a step, '
-                         f"with the model's channels {', '.join(channels)}")
-    return res
+    known = 'id' in res or is_table(path) and set(channels)<=set(_names(path, res))
+    return {'columns': channels, **res} if known else res # in the order that the model knows
 
 # %% ../nbs/80_cli.ipynb #03151de4
 def _warn_of_steps(args, X, predictor):
@@ -83,12 +100,23 @@ def _warn_of_steps(args, X, predictor):
               f'and the model was trained on {n-1}; if one of the columns is no step, '
               '--label, --target or --columns leaves it out', file=sys.stderr)
 
+def _check_channels(path, own, known, asked):
+    "The channels `own` of a table are the `known` of the model, where both have names; `asked` were its columns"
+    if known is None: return
+    if own is None and asked==known:
+        raise ValueError(f'--id: expected the column that names the series, as {path} has a row a step, '
+                         f"with the model's channels {', '.join(known)}")
+    if own is not None and len(own)>1 and own!=known:
+        raise ValueError(f'{path}: expected the channels {listed(known, width=70)} as in the model, '
+                         f'got {listed(own, width=70)}')
+
 def _read(args, predictor, labels=True):
     "Series of a file, their targets and their ids, each None if it has none; `labels` asks for targets"
     columns = _table(args, args.file, predictor.channels)
     ids = None
     if is_table(args.file):
         found = read_table(args.file, Columns(**columns))
+        _check_channels(args.file, found.channels, predictor.channels, columns.get('columns'))
         X,y = found.X,found.y
         ids = found.ids
     else: X,y = read_series(args.file, **columns)

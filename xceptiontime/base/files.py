@@ -90,15 +90,17 @@ def whole_folder(
 @contextmanager
 def one_writer(
     folder # that is there
-):
+): # yields whether it is so, as not every system and network can lock a folder
     "Wait until no other process has `folder` to itself; it is free again when a process ends, however it does"
-    if fcntl is None: # Windows locks no folders
-        yield
+    if fcntl is None: # Windows
+        yield False
         return
     fd = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError): fcntl.flock(fd, fcntl.LOCK_EX) # not every network has it
-        yield
+        try: fcntl.flock(fd, fcntl.LOCK_EX)
+        except OSError: alone = False
+        else: alone = True
+        yield alone
     finally: os.close(fd)
 
 # %% ../../nbs/01_base.files.ipynb #b27d90f4

@@ -44,9 +44,13 @@ def unit_name(
     return f"{unit['set']}.{getattr(unit['arch'], '__name__', unit['arch'])}.{unit['recipe']}.{unit['seed']}"
 
 # %% ../../nbs/70_bench.benchmark.ipynb #b4ca207f
+class _Unread(Exception):
+    "Files that could not be read: a later run tries again, as they may still be on their way"
+
 def _train(name, path, arch, recipe, seed):
     "Train on the training part and judge by the test part: results, and the probabilities of the test series"
-    X,y,(train,test) = get_ucr(name, path)
+    try: X,y,(train,test) = get_ucr(name, path)
+    except Exception as e: raise _Unread(f'{type(e).__name__}: {e}') from e
     learn = recipe_learner(X, y, (train,), arch, recipe, seed)
     dls = learn.dls
     dls.task.check_exclusive(name)
@@ -73,6 +77,7 @@ def _scores(unit, path):
     try:
         with no_random(unit['seed']):
             return _train(unit['set'], path, unit['arch'], unit['settings'], unit['seed'])
+    except _Unread as e: return dict(error=str(e), unread=True),None
     except Exception as e: return dict(error=f'{type(e).__name__}: {e}'),None
     finally: torch.set_num_threads(threads)
 
@@ -158,6 +163,12 @@ def _units(sets, archs, recipes, seeds, epochs):
         if res.setdefault(unit_name(u), u)['arch'] is not arch:
             raise ValueError(f'archs: expected classes of different names, got two of {brief(arch.__name__)}')
     return list(res.values())
+
+def _forget_unread(units, out):
+    "Remove the results of units whose files could not be read, so that they are tried again"
+    own = {unit_name(u) for u in units}
+    for r in read_rows(out):
+        if r.get('unread') and unit_name(r) in own: (Path(out)/f'{unit_name(r)}.json').unlink(missing_ok=True)
 
 def _unfinished(units, out):
     "The units without a result; results of other settings under the name of one of their recipes raise"
@@ -246,6 +257,7 @@ def run_benchmark(
         raise ValueError(f"address: expected backend='dask' or 'ray' with it, got {brief(address)} alone")
     check_writable(out)
     (Path(out)/'claims').mkdir(parents=True, exist_ok=True)
+    _forget_unread(units, out)
     start,done = time.perf_counter(),0
     with _engine(backend, n_jobs, address):
         one_by_one = get_active_backend()[0].supports_return_generator

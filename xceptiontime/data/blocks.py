@@ -22,21 +22,31 @@ from ..base.checks import brief,listed
 from .dataset import PreprocessBatch,TSTensor,series_axes
 from .loaders import TSDataLoaders
 from ..processing.preprocess import Preprocess
-from ..processing.series import check_series,raw_series
+from ..processing.series import as_numbers,check_series,raw_series
+from ..processing.values import check_resolution
 
 # %% ../../nbs/39_data.blocks.ipynb #ccd2cfd5
 class ToSeries(Transform):
     "An item to a `TSTensor` (channels, length) of float32"
     def encodes(self, o):
         if isinstance(o, TSTensor): return o
-        X,_ = check_series(np.asarray(o)[None], name='get_x') # (1, channels, length)
-        return TSTensor(X[0])
+        raw = as_numbers(o, 'get_x')
+        X,_ = check_series(raw[None], name='get_x') # (1, channels, length)
+        res = TSTensor(X[0])
+        if not np.array_equal(X[0], raw.reshape(len(X[0]), -1)[:,:X.shape[2]], equal_nan=True): res.raw = raw
+        return res
+
+def _raw(items):
+    "Series as they came, all in double precision if float32 has rounded some"
+    if not any(hasattr(x, 'raw') for x in items): return [np.asarray(x) for x in items]
+    return [getattr(x, 'raw', np.asarray(x)).astype(np.float64) for x in items]
 
 # %% ../../nbs/39_data.blocks.ipynb #3041846a
 class FitPreprocess(PreprocessBatch):
     "`PreprocessBatch` that takes its statistics from the items of the training split"
     def setup(self, items=None, train_setup=False): # not `setups`, whose AttributeErrors are swallowed
-        series = [np.asarray(o[0]) for o in items.dataset] # `items` is the loader
+        series = _raw([o[0] for o in items.dataset]) # `items` is the loader
+        check_resolution(series, 'get_x')
         X,lengths = check_series(series, name='get_x')
         if lengths is None: return self.preprocess.fit(X)
         raise ValueError('TSBlock: expected series of one length, '
@@ -86,14 +96,14 @@ def from_dblock(cls,
     "Loaders of the series that a `DataBlock` finds, all of them read into memory"
     fit = _fit_of(dblock)
     ds = dblock.datasets(source)
-    X,y = zip(*[(np.asarray(x), y) for x,y in ds])
+    X,y = zip(*ds)
     vocab = getattr(ds, 'vocab', None)
     if vocab is not None: y,vocab = [vocab[int(o)] for o in y],list(vocab)
     tfms = [t for t in dblock.batch_tfms if t is not fit] + L(kwargs.pop('batch_tfms', None))
     how = fit.preprocess.settings()
     how.pop('c_in', None)
     splits = tuple(np.asarray(list(o)) for o in ds.splits)
-    return cls.from_arrays(list(X), y, splits, **{**how, 'vocab':vocab, 'batch_tfms':list(tfms), **kwargs})
+    return cls.from_arrays(_raw(X), y, splits, **{**how, 'vocab':vocab, 'batch_tfms':list(tfms), **kwargs})
 
 # %% ../../nbs/39_data.blocks.ipynb #70713f19
 class TSClassification: "Targets are classes: for `tfms` of `get_ts_dls`"

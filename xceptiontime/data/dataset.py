@@ -112,7 +112,13 @@ class TSDataset:
     @property
     def c(self) -> int: return self.task.c_out
     @property
-    def vocab(self) -> Vocab|None: return vocab_of(self.task)
+    def vocab(self) -> Vocab: # as in fastai, data of numbers to learn have none
+        res = vocab_of(self.task)
+        if res is None:
+            raise AttributeError(f'vocab: expected data with classes, got {self.task.name}; '
+                                 'Interpretation and learn.show_results look at numbers')
+        return res
+
     @property
     def loss_func(self): return self.task.loss_func
 
@@ -193,11 +199,20 @@ class TSDataLoader(TfmdDL):
         state = random.getstate()
         super().__init__(dataset, bs=bs, shuffle=shuffle, num_workers=num_workers, **kwargs)
         random.setstate(state) # fastai draws a seed from it
-        if seed is not None: self.rng = random.Random(seed)
+        self.seed = seed
+        if seed is not None: self.reseed(seed)
         self.fake_l.generator = _Generator() # else torch draws the seed of workers from its global one
         self._n_inp = dataset.n_inp
         targets = [] if dataset.y is None else [TARGETS[dataset.task.name]]
         self._types = {tuple: [TSTensor, *[TSLengths]*(dataset.n_inp-1), *targets]}
+
+    def reseed(self, seed:int):
+        "Begin with the order of `seed`, and keep that for copies by `new`"
+        self.seed,self.rng = seed,random.Random(seed)
+
+    def new(self, dataset=None, cls=None, **kwargs):
+        own = {} if cls is not None else dict(seed=self.seed)
+        return super().new(dataset, cls, **{**own, **kwargs})
 
     def get_idxs(self):
         if not self.shuffle: return np.arange(self.n)

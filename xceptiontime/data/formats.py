@@ -13,7 +13,7 @@ import os, tokenize, zipfile, zlib
 from pathlib import Path
 import numpy as np
 from ..base.checks import brief, one_line
-from ..processing.series import check_resolution
+from ..processing.values import check_resolution
 from .arff import read_arff
 from .numbers import FLOAT32, PACKED, NumberReader, Source, first_overflow, text_array, to_float32
 from .tables import from_frame, read_csv, read_parquet, rows_to_series # noqa: F401

@@ -23,12 +23,12 @@ from .columns import Columns
 from .sets import read_files
 from .splits import check_splits,get_splits
 from .tables import as_pandas,read_table
-from .windows import Windows,series_or_windows,sliding_windows
+from .windows import Windows,model_series,series_or_windows,sliding_windows
 from ..processing.preprocess import Preprocess
-from xceptiontime.processing.series import (channel_names,check_channels,check_resolution,is_frame,
-    raw_series,warn_transposed)
+from ..processing.series import (channel_names,check_channels,is_frame,raw_series,warn_transposed)
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.infer import class_weights,infer_task
+from ..processing.values import check_resolution
 
 # %% ../../nbs/38_data.loaders.ipynb #0945cc6c
 def _check_count(y, n):
@@ -256,8 +256,7 @@ def _new_dl(dl, own, X, y, bs, **kwargs):
     "A loader like `dl` of new series, checked and encoded as those of the dataset `own`"
     if bs is None: bs = dl.bs
     if isinstance(X, TSDataset): return dl.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
-    X,lengths = series_or_windows(X, own.preprocess.c_in)
-    own.preprocess.check(X, lengths)
+    X,lengths = model_series(X, own.preprocess, own.channels)
     if y is not None: _check_count(y, len(X))
     codes = None if y is None else own.task.encode(y)
     ds = TSDataset(X, codes, own.task, own.preprocess, lengths=lengths,
@@ -327,6 +326,12 @@ def from_df(cls,
     return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
+def _check_labels(y, n, task):
+    "Raise where each of `n` recordings has a list of one label: classes, or labels?"
+    if task is not None or not isinstance(y, list) or y.sets or any(o is None or len(o)!=1 for o in y): return
+    raise ValueError(f'labels: expected one label a recording, or lists of several, got {n} lists of one; '
+                     "[o[0] for o in labels] makes classes, task='multilabel' labels")
+
 @patch_to(TSDataLoaders, cls_method=True)
 def from_recordings(cls,
     recordings, # one (channels, time) array, `np.memmap` or path of a `.npy` file, or a list of them
@@ -348,6 +353,7 @@ def from_recordings(cls,
     kwargs.setdefault('channels', channel_names(frames))
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True)
+    _check_labels(y, len(labels), kwargs.get('task'))
     y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):
         if (ids==ids[0]).all():

@@ -6,14 +6,15 @@ Docs: https://example.github.io/xceptiontime/data.numbers.html.md"""
 
 # %% auto #0
 __all__ = ['FLOAT32', 'PACKED', 'Source', 'parse_number', 'parse_target', 'parse_time', 'parse_fixed', 'parse_plain',
-           'to_float32', 'first_overflow', 'narrowed', 'text_array', 'NumberReader']
+           'first_overflow', 'narrowed', 'text_array', 'NumberReader']
 
 # %% ../../nbs/31_data.numbers.ipynb #37b2327e
 import gzip, os, re
 from datetime import datetime
 import numpy as np
-from ..base.checks import brief, one_line, short_path
-from ..processing.series import check_resolution
+from ..base.checks import brief, one_line
+from ..processing.series import to_float32
+from ..processing.values import check_resolution
 
 # %% ../../nbs/31_data.numbers.ipynb #0623af52
 class Source:
@@ -148,12 +149,6 @@ def parse_plain(
     return a[:n] if len(a)>n else None
 
 # %% ../../nbs/31_data.numbers.ipynb #6ac88652
-def to_float32(
-    a:np.ndarray, # numbers of any type
-) -> np.ndarray: # float32; infinite where float32 cannot hold the value
-    "`a` rounded to float32"
-    with np.errstate(over='ignore'): return a.astype(np.float32)
-
 FLOAT32 = 'that float32 can hold (up to 3.4e38)' # what an error expects of a value
 
 def first_overflow(

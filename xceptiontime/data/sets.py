@@ -8,15 +8,16 @@ Docs: https://example.github.io/xceptiontime/data.sets.html.md"""
 __all__ = ['get_myo_recordings', 'get_myo', 'make_bumps', 'read_pair', 'series_column', 'read_files', 'get_ucr']
 
 # %% ../../nbs/36_data.sets.ipynb #55763aad
-import hashlib, os, re, stat, struct, tempfile, zipfile, zlib
+import hashlib, math, os, re, socket, stat, struct, tempfile, threading, time, zipfile, zlib
+from contextlib import contextmanager
 from http.client import HTTPException
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 import numpy as np
-from ..base.checks import brief, listed, one_line
+from ..base.checks import brief, check_number, listed, one_line
 from .formats import read_series
 from .numbers import Source
 from .columns import TABLES, Columns, is_table
@@ -188,19 +189,50 @@ class _Redirect(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 # %% ../../nbs/36_data.sets.ipynb #0282488e
-def _download(url, to, sha256, max_size):
-    "Write what is at `url` to the file `to`, all of it"
-    _check_address(url)
+def _check_time(until):
+    if time.monotonic()>until:
+        raise ValueError('max_seconds: expected the archive in that time, got a part of it')
+
+@contextmanager
+def _answer(url, until):
+    "What the server answers to a request, whose headers are there in time; each read takes 60 s at most"
+    connections = []
+    class Watched:
+        def do_open(self, http_class, req, **kwargs):
+            def connect(*args, **kw):
+                connections.append(http_class(*args, **kw))
+                return connections[-1]
+            return super().do_open(connect, req, **kwargs)
+    class HTTP(Watched, HTTPHandler): pass
+    class HTTPS(Watched, HTTPSHandler): pass
+    def stop():
+        for c in connections:
+            if c.sock is not None: c.sock.shutdown(socket.SHUT_RDWR)
+    clock = threading.Timer(min(until-time.monotonic(), threading.TIMEOUT_MAX), stop)
+    clock.daemon = True
+    clock.start()
     request = Request(url, headers={'User-Agent': 'xceptiontime'})
+    try:
+        with build_opener(HTTP, HTTPS, _Redirect).open(request, timeout=60) as r: yield r
+    except (OSError, HTTPException):
+        _check_time(until)
+        raise
+    finally: clock.cancel()
+
+def _download(url, to, sha256, max_size, until=math.inf):
+    "Write what is at `url` to the file `to`, all of it, until that time of the monotonic clock"
+    _check_address(url)
     digest,got = hashlib.sha256(),0
-    with build_opener(_Redirect).open(request, timeout=60) as r, open(to, 'wb') as f:
+    with _answer(url, until) as r, open(to, 'wb') as f:
         size = r.headers.get('Content-Length')
-        while chunk := r.read(1<<20):
+        while chunk := r.read1(1<<20): # what is there, as a server may send a byte a minute
             got += len(chunk)
+            _check_time(until)
             if got>max_size:
                 raise ValueError(f'max_size: expected at most {max_size:,} bytes, got more')
             digest.update(chunk)
             f.write(chunk)
+    _check_time(until)
     if size is not None and got!=int(size):
         raise ValueError(f'url: expected {int(size):,} bytes, got {got:,}')
     if sha256 is not None and digest.hexdigest()!=sha256.lower():
@@ -249,21 +281,22 @@ def _extract_pair(archive, name, to, max_size):
 # what the network, and an archive that is broken or locked, raise
 _failures = (OSError, ValueError, HTTPException, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 
-def _fetch(url, name, folder, sha256, max_size):
-    "Download what is at `url` to `folder/name`, whole or not at all; the reason where that fails"
+def _fetch(url, name, folder, sha256, max_size, until=math.inf):
+    "Download what is at `url` to `folder/name`, whole and readable or not at all; the reason where that fails"
     with tempfile.TemporaryDirectory(dir=folder, prefix=f'.{name[:60]}-') as tmp:
         new = Path(tmp)/name
         new.mkdir()
         try:
-            _download(url, Path(tmp)/'archive', sha256, max_size)
+            _download(url, Path(tmp)/'archive', sha256, max_size, until)
             _extract_pair(Path(tmp)/'archive', name, new, max_size)
-        except _failures as e: return str(e) or type(e).__name__
+            read_pair(*_find_pair(Path(tmp), name))
+        except _failures as e: return str(e).replace(f'{new}{os.sep}', '') or type(e).__name__
         try: os.replace(new, folder/name)
         except OSError:
             if not _find_pair(folder, name):
                 raise # or else another process was faster
 
-def _fetch_pair(name, folder, urls, sha256, max_size):
+def _fetch_pair(name, folder, urls, sha256, max_size, until=math.inf):
     "The training and the test file of `name` in `folder`, downloaded from the first of `urls` that has them"
     to,failed = folder/name,[]
     folder.mkdir(parents=True, exist_ok=True)
@@ -271,7 +304,7 @@ def _fetch_pair(name, folder, urls, sha256, max_size):
         raise FileExistsError(f'path: expected the training and the test file of {brief(name, 60)} '
                               f'in {brief(str(to), 120)}, or no such folder, got other files')
     for url in urls:
-        reason = _fetch(url, name, folder, sha256, max_size)
+        reason = _fetch(url, name, folder, sha256, max_size, until)
         if reason is None: return _find_pair(folder, name)
         failed.append((url, reason))
     n = min(2, len(failed)) # as many as are told
@@ -297,8 +330,10 @@ def get_ucr(
     url=None, # a zip archive or a folder with NAME.zip, or a list of those to try in turn; None: the public archive
     sha256=None, # of the zip archive, to be compared if it is downloaded
     max_size=4_000_000_000, # bytes; what is larger, packed or unpacked, is refused
+    max_seconds=3600, # for the whole download; what takes longer is refused
 ): # X float32 (samples, channels, length) or list of (channels, length_i); y (samples,); (train, valid)
     "A data set of the UCR or UEA archive, and its training and test part as splits"
+    check_number(max_seconds=max_seconds)
     if not isinstance(name, str) or not re.fullmatch(r'[A-Za-z0-9_-]+', name):
         raise ValueError(f"name: expected a data set's name of letters, digits, - and _, got {brief(name)}")
     path = Path(_cache() if path is None else path).expanduser()
@@ -306,5 +341,7 @@ def get_ucr(
     aeon = find_spec('aeon') # finds the package without importing it
     if not pair and aeon:
         pair = _find_pair(Path(aeon.submodule_search_locations[0])/'datasets'/'data', name)
-    if not pair: pair = _fetch_pair(name, path, _addresses(name, url), sha256, max_size)
+    if not pair:
+        until = time.monotonic()+max_seconds
+        pair = _fetch_pair(name, path, _addresses(name, url), sha256, max_size, until)
     return read_pair(*pair)

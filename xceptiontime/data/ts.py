@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from ..base.checks import brief, one_line
 from ..base.files import whole_file
-from ..processing.series import check_resolution, raw_series, without_padding
+from ..processing.series import raw_series, without_padding
 from .tables import rows_to_series
+from ..processing.values import check_resolution
 from .numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
     parse_time, text_array, to_float32)
 

@@ -19,11 +19,12 @@ from torch import nn
 from torch.nn import functional as F
 from ..base.checks import brief,check_whole,listed
 from ..data.dataset import series_axes
+from ..data.windows import model_series
 from ..processing.preprocess import cropped
 from ..models.ensemble import networks_of
 from ..processing.series import check_series,series_list
 from ..runtime.evaluation import answering
-from ..runtime.predictor import Predictor
+from ..runtime.predictor import Predictor,dtype_of
 
 # %% ../../nbs/60_explain.attribution.ipynb #538f97bc
 def _captum():
@@ -153,7 +154,8 @@ def _attribute_one(pred, x, explain, target, baseline):
     model = _OfOneLength(pre, pred.model) if pre.resample else pred.model # the map is of the steps before that
     kept = cropped(torch.arange(x.shape[1])[None,None], pre.crop)[0,0] if pre.crop else slice(None)
     def prepared(x):
-        with torch.no_grad(): return pre.scaled(torch.tensor(x, device=pred.device)[None])[:,:,kept] # (1, c_out, kept)
+        with torch.no_grad(): z = pre.scaled(torch.tensor(x, device=pred.device)[None])[:,:,kept] # (1, c_out, kept)
+        return z.to(dtype_of(pred.model))
     z = prepared(x)
     if baseline is None:
         base = torch.zeros_like(z)
@@ -190,8 +192,7 @@ def attribute(
     options = dict(baseline=baseline, n_steps=None if n_steps==64 else n_steps, window=window, step=step, layer=layer)
     options = _options(method, {k: v for k,v in options.items() if v is not None})
     check_whole(bs=bs)
-    xs,lengths = check_series(X, c_in=pred.preprocess.c_in)
-    pred.preprocess.check(xs, lengths)
+    xs,lengths = model_series(X, pred.preprocess, pred.channels)
     targets,res = score_indices(target, pred.task, len(xs)),[]
     with (answering(pred.model, always=True) as view, # captum's hooks are then in nobody's way
           torch.inference_mode(False), torch.enable_grad()):

@@ -51,6 +51,8 @@ class TaskLoss(nn.Module):
     def decodes(self, probs): return self.task.indices(probs)
 
 # %% ../../nbs/23a_processing.basetask.ipynb #b8575ccc
+_CALIBRATION = 'temperature','conformal' # what is found for trained weights
+
 class BaseTask:
     "Tables of held-back scores, with which predictions become sets or intervals, and answers that differ little"
     exclusive = False # has each series one class, and no other?
@@ -63,6 +65,13 @@ class BaseTask:
     @conformal.setter
     def conformal(self, v): self._conformal = check_tables(v, self)
     def uncalibrate(self): self.conformal = None
+    def recalibrate(self, settings): # of a task that may be another
+        "Temperature and tables as in `settings`, if these are those of this task otherwise; else none"
+        own,given = ({k: v for k,v in o.items() if k not in _CALIBRATION} for o in (self.settings(),settings))
+        self.uncalibrate()
+        if own!=given: return
+        for k in _CALIBRATION:
+            if k in settings: setattr(self, k, settings[k])
 
     def count(self) -> str: # such as '5 classes'
         return f'{self.c_out} {self.one if self.c_out==1 else self.noun}'

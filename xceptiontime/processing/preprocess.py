@@ -15,8 +15,9 @@ from fastcore.basics import patch
 from ..base.checks import brief,check_number,check_whole,listed
 from ..models.layers import Module
 from ..models.masks import length_mask
-from .series import check_values,middle_start,series_blocks,source_step
+from .series import middle_start,source_step
 from .statistics import Extremes,Moments,exact_quantiles
+from .values import check_resolution,check_values,series_blocks
 
 # %% ../../nbs/22_processing.preprocess.ipynb #aad76191
 MISSING = ('raise','mean','ffill','interpolate','mask')
@@ -164,6 +165,16 @@ def check(self:Preprocess,
     "Raise a `ValueError` that counts and locates the values in `X` that cannot be dealt with"
     _check_crop(self.crop, X, lengths, rows, name)
     check_values(X, lengths, rows, name, missing=self.missing!='raise')
+
+@patch
+def check_resolution(self:Preprocess,
+    X, # new series as they came: an array or a list of them, see `raw_series`
+    name:str='X', # what to call it in an error
+):
+    "Raise where float32 can't tell values apart that differ by more than 1 % of how much the channel varied in training"
+    known = self.scale!='sample' and self.mu is None
+    spread = getattr(self, STATS[self.scale][1]).cpu().double().numpy() if known else None
+    check_resolution(X, name, spread=spread)
 
 # %% ../../nbs/22_processing.preprocess.ipynb #1d439843
 @patch

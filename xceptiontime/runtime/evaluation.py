@@ -1,4 +1,4 @@
-"""A network that answers the same, whoever asks: several threads, and in the middle of a training
+"""A network that answers the same, whoever asks: several threads, in the middle of a training, after a fork
 
 Docs: https://example.github.io/xceptiontime/runtime.evaluation.html.md"""
 
@@ -8,9 +8,11 @@ Docs: https://example.github.io/xceptiontime/runtime.evaluation.html.md"""
 __all__ = ['OF_EACH', 'HOOKS', 'evaluation_view', 'evaluating', 'asking', 'answering', 'in_training']
 
 # %% ../../nbs/40a_runtime.evaluation.ipynb #033a5c77
-import threading
+import os,threading
 from collections import Counter
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from types import MethodType
 import torch
 from torch import nn
@@ -75,10 +77,45 @@ def evaluating(model:nn.Module):
     finally:
         for m in training: m.training = True
 
+# %% ../../nbs/40a_runtime.evaluation.ipynb #2ff0fad8
+class _Threads(threading.local):
+    used = lost = False # has this thread computed on several threads? were they lost in a fork?
+
+_threads = _Threads()
+
+def _after_fork():
+    "In the child, in the thread that has forked, the only one"
+    _threads.lost = _threads.lost or _threads.used
+
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_after_fork)
+
+@lru_cache(1)
+def _is_gnu():
+    "Is the OpenMP that is loaded GNU's? Those of Intel and LLVM begin anew after a fork"
+    maps = Path('/proc/self/maps')
+    return maps.exists() and 'libgomp' in maps.read_text()
+
+def check_fork():
+    "Note that this thread will compute on several threads; raise where these were lost in a fork"
+    if torch.get_num_threads()==1: return
+    if _threads.lost and _is_gnu():
+        raise RuntimeError('model: expected a process with threads to compute on, got one forked from a thread that had '
+                           'used them, where it would hang; open the model after the fork, start processes by spawn, '
+                           'or use ONNX')
+    _threads.used = True
+
 # %% ../../nbs/40a_runtime.evaluation.ipynb #32509187
 _use = threading.Condition() # held to look at these two, or to change them
 _trainers = {} # the thread that trains a network, by the network's id
 _askers = Counter() # how often a thread is asking a network, by the network's id and the thread
+
+def _forget_others():
+    "In a forked child, where there is one thread"
+    global _use
+    _use = threading.Condition() # another thread may have held it
+    for o in (_trainers,_askers): o.clear()
+
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_forget_others)
 
 def _check_trainer(model):
     "Raise if another thread trains the network"
@@ -93,6 +130,7 @@ def asking(
     model:nn.Module # a network that is asked within this context, and that no other thread trains
 ):
     "While this thread waits for an answer of the network, no other thread begins to train it"
+    check_fork()
     with _use:
         me = id(model),_check_trainer(model)
         _askers[me] += 1
@@ -116,6 +154,7 @@ def in_training(
     model:nn.Module # a network that is trained within this context, and by no other thread
 ):
     "Nobody but this thread asks or trains the network; who has asked it before gets an answer first"
+    check_fork()
     def is_asked(): return any(k==id(model) and thread!=me for k,thread in _askers)
     with _use:
         me,outer = _check_trainer(model),id(model) in _trainers

@@ -28,7 +28,7 @@ class Deployed(nn.Module):
     ):
         super().__init__()
         self.preprocess = copy.deepcopy(predictor.preprocess).cpu()
-        self.model = copy.deepcopy(predictor.model).cpu()
+        self.model = copy.deepcopy(predictor.model).cpu().float() # ONNX Runtime has no convolution of doubles
         self.task = predictor.task
         self.eval().requires_grad_(False)
 

@@ -9,6 +9,7 @@ __all__ = ['FORMAT', 'ARCHS', 'register_arch']
 
 # %% ../../nbs/41_runtime.folder.ipynb #f36f687e
 import inspect,json,math,os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 import torch
@@ -241,15 +242,27 @@ def _spare(folder, known):
     "Where weights lie until they take their place"
     return folder/f'.model-{known[-16:]}.safetensors'
 
-def _put(folder, text, data):
+def _tidy(folder):
+    "Remove what writers left that were killed"
+    for like in ('.model-*.safetensors','..model-*.safetensors','.config-*.json'):
+        for left in folder.glob(like): left.unlink(missing_ok=True)
+
+def _check_free(folder, force):
+    "Raise if the folder holds something else than a model"
+    if folder.is_dir() and (force or (folder/'config.json').exists() or not any(folder.iterdir())): return
+    raise FileExistsError('folder: expected a new or empty folder or one that holds a model, '
+                          f'got {folder}, which holds something else')
+
+def _put(folder, text, data, force=False):
     "Write the two files into a folder that is there: at each moment it opens as the old model or as the new one"
     weights,spare = folder/'model.safetensors',_spare(folder, fingerprint(data))
-    with one_writer(folder):
+    with one_writer(folder) as alone: # two that fill an empty one would each find it taken
+        _check_free(folder, force)
         first = spare if weights.exists() else weights
         with whole_file(first, told=weights) as tmp: tmp.write_bytes(data)
         with whole_file(folder/'config.json') as tmp: tmp.write_text(text, encoding='utf-8')
         if first==spare: os.replace(spare, weights)
-        for left in folder.glob('.model-*.safetensors'): left.unlink(missing_ok=True) # by one that was killed
+        if alone: _tidy(folder)
 
 # %% ../../nbs/41_runtime.folder.ipynb #b10f36d9
 @patch
@@ -259,17 +272,13 @@ def save_pretrained(self:Predictor,
 ) -> Path: # the folder
     "Write `config.json` and `model.safetensors`, both or neither"
     folder = Path(folder)
-    fits = folder.is_dir() and ((folder/'config.json').exists() or not any(folder.iterdir()))
-    if folder.exists() and not (fits or force and folder.is_dir()):
-        raise FileExistsError('folder: expected a new or empty folder or one that holds a model, '
-                              f'got {folder}, which holds something else')
     with asking(self.model): text,data = _to_files(self) # whole weights, not those in the middle of a training step
     if not folder.exists():
         with suppress(FileExistsError), whole_folder(folder) as tmp: # unless another process is first
             (tmp/'model.safetensors').write_bytes(data)
             (tmp/'config.json').write_text(text, encoding='utf-8')
             return folder
-    _put(folder, text, data)
+    _put(folder, text, data, force)
     return folder
 
 # %% ../../nbs/41_runtime.folder.ipynb #40c0df2b
@@ -332,7 +341,9 @@ def from_pretrained(cls,
     revision:str|None=None, # of a model on the Hub: a branch, a tag or a commit
 ) -> Predictor:
     "Open a model folder; its content is checked, and nothing in it is run"
-    predictor = _at_rest(model_folder(folder, revision), cls)
+    folder = model_folder(folder, revision)
+    with ThreadPoolExecutor(1) as own: # this thread may fork, as it has not computed on several threads
+        predictor = own.submit(_at_rest, folder, cls).result()
     _parts(predictor).eval().to(device)
     return predictor
 

@@ -15,7 +15,7 @@ import numpy as np
 from fastcore.basics import patch
 from ..base.checks import brief,check_whole
 from ..data.windows import Windows,to_samples
-from ..processing.series import as_numbers,series_list
+from ..processing.series import as_numbers,series_list,to_float32
 from .predictor import Predictor
 
 # %% ../../nbs/43_runtime.stream.ipynb #4830e96b
@@ -87,7 +87,7 @@ class StreamingPredictor:
 @patch
 def _as_steps(self:StreamingPredictor, chunk):
     "`chunk` as (channels, steps) float32, or one sentence about its shape or numbers"
-    chunk, = series_list([chunk], 'chunk') # a DataFrame has a column a channel
+    chunk, = series_list([chunk], 'chunk', self.predictor.channels) # a DataFrame has a column a channel
     shape,c_in = np.shape(chunk),self.predictor.preprocess.c_in
     if len(shape)==1 and c_in==1: shape = (1,*shape)
     if len(shape)!=2 or shape[0]!=c_in:
@@ -95,8 +95,9 @@ def _as_steps(self:StreamingPredictor, chunk):
         hint = '; if that is (steps, channels), chunk.T turns it' if turned else ''
         raise ValueError(f'chunk: expected samples as ({c_in} channels, steps), got shape {np.shape(chunk)}{hint}')
     if not shape[1]: return self.tail[:,:0]
-    with np.errstate(over='ignore'): # what is too large becomes infinite, and is told as that
-        return as_numbers(chunk, 'chunk').reshape(shape).astype(np.float32)
+    chunk = as_numbers(chunk, 'chunk').reshape(shape) # (channels, steps)
+    self.predictor.preprocess.check_resolution(chunk[None], 'chunk')
+    return to_float32(chunk)
 
 @patch
 def _chunk(self:StreamingPredictor, chunk):

@@ -23,7 +23,7 @@ class Run:
     "The state of one run through a learner's loop, which callbacks read and set"
     kind:str='idle' # 'training', 'lr search', 'validation', which predictions are too, or 'idle' where nothing runs
     seed:int|None=None # of the learner
-    before:int=0 # epochs of earlier trainings of these weights
+    before:int|None=0 # epochs of earlier trainings of these weights, if known
     done:int=0 # whole epochs; a `Checkpoint` goes on after those that it holds
     passes:int=1 # times that one epoch goes over the training series; a recipe may ask for several
     interrupted:bool=False # did Ctrl-C end it?
@@ -36,12 +36,13 @@ class Run:
 
     def note(self,
         ds, # the training split
-        last:dict, # loss and metrics of the last epoch
+        last=None, # loss and metrics of the last epoch, if it left the weights as they are
     ) -> dict:
         "What a model folder tells of a training"
         steps = [ds.X.shape[2]] if ds.lengths is None else ds.lengths[ds.idxs]
-        return dict(epochs=self.before+self.done*self.passes, series=len(ds),
-                    shortest=int(min(steps)), longest=int(max(steps)), seed=self.seed, last=last)
+        epochs = {} if self.before is None else dict(epochs=self.before+self.done*self.passes)
+        return dict(epochs, series=len(ds), shortest=int(min(steps)), longest=int(max(steps)),
+                    seed=self.seed, last=last or {})
 
 # %% ../../nbs/52_train.callbacks.ipynb #c1d2e3f5
 def check_mixing(

@@ -26,6 +26,7 @@ from ..base.checks import brief,one_line
 from ..base.files import whole_file
 from ..data.dataset import PreprocessBatch
 from ..data.windows import Windows
+from .known import Known
 
 # %% ../../nbs/55_train.checkpoint.ipynb #98074093
 def _random_state(learn):
@@ -62,6 +63,11 @@ def _taking_part(learn):
     def looks(cb):
         return getattr(type(cb), 'looks_only', False) or any(c.__name__ in _LOOKING for c in type(cb).__mro__)
     return [cb for cb in learn.cbs.sorted('order') if not looks(cb)]
+
+def _own_states(learn):
+    "By name, those of them that have a state of their own to keep"
+    cbs = {cb.name: cb for cb in _taking_part(learn)}
+    return {name: cb for name,cb in cbs.items() if hasattr(type(cb), 'state_dict')} # else it is the network's
 
 def _figures(rec): # names of its `values`
     return list(rec.metric_names[1:-1] if rec.add_time else rec.metric_names[1:])
@@ -275,6 +281,8 @@ class Checkpoint(Callback):
         _set_progress(self.learn, s['progress'])
         _set_random_state(self.learn, s['random'])
         self.this_run.done,self.this_run.before = s['epoch']+1,self.run_is['earlier epochs']
+        self.learn.take_known(Known(**s['known']))
+        for name,cb in _own_states(self.learn).items(): cb.load_state_dict(s['callbacks'][name])
 
     def after_epoch(self):
         if self.idle: return
@@ -288,7 +296,9 @@ class Checkpoint(Callback):
         "Write the state of the run; the one of the epoch before stays until this is whole"
         learn = self.learn
         state = dict(fingerprint=self.run_is, epoch=self.epoch, model=self.model.state_dict(),
-                     optimizer=_optimizer(learn), progress=_progress(learn), random=_random_state(learn))
+                     known=learn.known()._asdict(), optimizer=_optimizer(learn), progress=_progress(learn),
+                     random=_random_state(learn),
+                     callbacks={name: cb.state_dict() for name,cb in _own_states(learn).items()})
         with whole_file(self.file, alone=True, parents=True) as tmp:
             try: torch.save(state, tmp)
             except RuntimeError as e: raise OSError(one_line(e, 100)) from e # as it says of a full disk

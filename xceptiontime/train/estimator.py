@@ -20,10 +20,11 @@ from sklearn.utils.validation import check_array,check_consistent_length,check_i
 from ..base.checks import brief,check_whole
 from ..data.loaders import TSDataLoaders
 from .learner import ts_learner
-from ..processing.series import check_series,series_list
+from ..processing.series import as_numbers,channel_names,check_series,series_list
 from .recipe import batch_size,get_recipe
 from ..runtime.predictor import Predictor
 from ..processing.tasks import Classification,Regression
+from ..processing.values import check_resolution
 
 # %% ../../nbs/57_train.estimator.ipynb #8b427f68
 def _is_table(X):
@@ -87,7 +88,7 @@ class XceptionTimeEstimator(BaseEstimator):
 @patch
 def _forget(self:XceptionTimeEstimator):
     "Drop what an earlier `fit` left, so that a new one that ends early leaves nothing that answers"
-    for a in ('predictor_','n_features_in_','feature_names_in_'): self.__dict__.pop(a, None)
+    for a in ('predictor_','channels_','n_features_in_','feature_names_in_'): self.__dict__.pop(a, None)
 
 def _without_padding(X, finite_for):
     "A table (samples, steps), or a list of its rows where these end in NaN, which is padding; other NaN raises"
@@ -99,10 +100,14 @@ def _without_padding(X, finite_for):
 @patch
 def _series(self:XceptionTimeEstimator, X, reset=False):
     "`X` in a form that `check_series` takes; a table is validated by scikit-learn, to which its columns are features"
-    X = series_list(X)
+    if reset: self.channels_ = channel_names(X)
+    X = series_list(X, channels=getattr(self, 'channels_', None))
     if _is_table(X):
+        raw = X
         X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_all_finite='allow-nan',
                           ensure_min_samples=1+reset)
+        if reset: check_resolution(as_numbers(raw))
+        elif hasattr(self, 'predictor_'): self.predictor_.preprocess.check_resolution(as_numbers(raw))
         return _without_padding(X, None if self.missing!='raise' else type(self).__name__)
     if reset and len(X)<2:
         raise ValueError(f'X: expected 2 or more series to train on, got {len(X)}')
@@ -126,7 +131,8 @@ def _fit(self:XceptionTimeEstimator, X, y, task):
     with no_random(seed):
         dls = TSDataLoaders.from_arrays(
             X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, mu=self.mu,
-            resample=self.resample, crop=self.crop, bs=batch_size(recipe['bs'], len(X)), seed=seed)
+            resample=self.resample, crop=self.crop, bs=batch_size(recipe['bs'], len(X)), seed=seed,
+            channels=getattr(self, 'channels_', None))
         learn = ts_learner(dls, n_networks=self.n_estimators, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed)
         if self.verbose: learn.fit_recipe(recipe)
         else:

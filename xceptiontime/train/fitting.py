@@ -18,8 +18,9 @@ from fastai.callback import hook,schedule # noqa: F401 - these give every Learne
 from fastai.callback.core import CancelEpochException,CancelFitException
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import LRFinder
-from fastai.learner import Learner
+from fastai.learner import Learner,load_model,save_model
 from fastai.losses import BaseLoss
+from fastai.torch_core import get_model
 from torch import nn
 from ..base.checks import brief
 from ..data.dataset import split_lengths
@@ -27,6 +28,8 @@ from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
 from ..runtime.evaluation import asking,in_training
 from .callbacks import KeepFinite,MeanAfterLoss,ProgressOrLines,Run,check_mixing
+from ..runtime.predictor import dtype_of
+from .known import Known,hearing,telling,weights_digest
 from .metrics import task_loss,task_metrics
 
 # %% ../../nbs/50a_train.fitting.ipynb #e0b1b96c
@@ -49,7 +52,7 @@ class TSLearner(Learner):
         check_dls(dls)
         self.dls,self._task = dls,copy(dls.task) if task is None else task
         self.this_run,self.seed = Run(),None
-        self.trained = None # what is known of the training, for the model folder
+        self.model,self._known = model,Known(weights_digest(get_model(model)))
         self.checkpoints = {} # of each file of a checkpoint: how its run began, and whether it has ended
         loss_func = self._task.loss_func if loss_func is None else task_loss(loss_func, dls, self._task)
         super().__init__(dls, model, loss_func=loss_func, default_cbs=default_cbs, **kwargs)
@@ -61,7 +64,18 @@ class TSLearner(Learner):
 
     def _split(self, b):
         x,lengths,y = split_lengths(b)
+        x = x.to(dtype_of(self.model))
         self.xb,self.yb = (x,) if lengths is None else (x,lengths),tuple(y)
+
+    def known(self) -> Known:
+        "What is known of the weights as they are now; of others than those that it was found for, only what a training tells"
+        now,run = weights_digest(get_model(self.model)),self.this_run
+        if self._known.weights!=now:
+            self._known = Known(now, run.note(self.dls.train_ds) if run.kind=='training' else {})
+            self._task.uncalibrate()
+        dl = self.dls.train
+        order = None if getattr(dl, 'seed', None) is None else (dl.seed, dl.rng.getstate())
+        return self._known._replace(task=self._task.settings(), order=order)
 
     @property
     def task(self):
@@ -70,7 +84,15 @@ class TSLearner(Learner):
         if not own.same_as(new):
             raise ValueError('dls: expected data for the task that this learner was made for, '
                              f'{brief(own, 60)}, got {brief(new, 60)}; ts_learner makes a new learner')
+        self.known()
         return own
+
+    @property
+    def trained(self) -> dict|None:
+        "Facts of the training of the weights as they are; {} where none are known, None before any training"
+        return self.known().training
+    @trained.setter
+    def trained(self, v): self._known = Known(weights_digest(get_model(self.model)), v)
 
     @property
     def metrics(self): return self._metrics
@@ -105,25 +127,43 @@ def validation_context(self:TSLearner, **kwargs):
     for o in reversed(first): res.insert(0, o)
     return res
 
+# %% ../../nbs/50a_train.fitting.ipynb #7ba442eb
+@patch
+def take_known(self:TSLearner,
+    known:Known # of weights that were put in
+):
+    "Make `known` what is known, if it is of the weights as they are"
+    if known.weights!=weights_digest(get_model(self.model)): return
+    self._known = known
+    self._task.recalibrate(known.task)
+    dl = self.dls.train
+    if known.order is not None and getattr(dl, 'seed', None)==known.order[0]: dl.rng.setstate(known.order[1])
+
 # %% ../../nbs/50a_train.fitting.ipynb #78eec3db
 @patch
 def _last_values(self:TSLearner) -> dict:
     "Loss and metrics of the last epoch, those that are finite numbers"
     rec = getattr(self, 'recorder', None)
-    if rec is None or not rec.values: return {}
-    last = dict(zip(rec.metric_names[1:-1], rec.values[-1])) # without epoch and time
-    return {k: float(v) for k,v in last.items() if isinstance(v, (int,float)) and math.isfinite(v)}
+    log = getattr(rec, 'log', ())[1:] # without epoch
+    if rec is None or len(log)<len(rec.metric_names)-1-rec.add_time: return {} # a part was left out
+    return {k: float(v) for k,v in zip(rec.metric_names[1:], log) if isinstance(v, (int,float)) and math.isfinite(v)}
+
+@patch
+def _do_epoch(self:TSLearner):
+    super(TSLearner, self)._do_epoch()
+    run = self.this_run
+    run.done = self.epoch+1
+    if run.kind!='training': return
+    note = run.note(self.dls.train_ds, self._last_values())
+    self._known = Known(weights_digest(get_model(self.model)), note)
 
 @patch
 def _do_fit(self:TSLearner):
     run = self.this_run
-    if run.kind=='training': self.task.uncalibrate() # it was found for other weights
-    if run.done: self.trained = run.note(self.dls.train_ds, self._last_values()) # a checkpoint's
+    if run.kind=='training': self._task.uncalibrate() # it was found for other weights
     try:
         for self.epoch in range(run.done, self.n_epoch):
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
-            run.done = self.epoch+1
-            if run.kind=='training': self.trained = run.note(self.dls.train_ds, self._last_values())
     except KeyboardInterrupt:
         run.interrupted = True
         self.opt.zero_grad() # of the batch that it fell into
@@ -142,17 +182,43 @@ def _restored_after_error(self:TSLearner):
         raise
 
 @patch
+@contextmanager
+def _weights_of_search(self:TSLearner,
+    cbs # callbacks of a run
+):
+    "If an error ends a search for a learning rate, the weights from before it come back"
+    search = next((c for c in cbs if isinstance(c, LRFinder)), None)
+    try: yield search
+    except BaseException:
+        saved = f"{getattr(search, 'tmp_p', '')}/_tmp"
+        if (self.path/self.model_dir/f'{saved}.pth').exists():
+            self.load(saved)
+            search.tmp_d.cleanup()
+        raise
+
+@patch
+@contextmanager
+def _same_again(self:TSLearner):
+    "What is known of the weights stays if they are the same in the end"
+    before = self.known()
+    try: yield before
+    finally:
+        self.take_known(before)
+        self.known()
+
+@patch
 @delegates(Learner.fit)
 def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     "Train for `n_epoch` epochs; see fastai's `Learner.fit`"
-    cbs = *self.cbs,*L(kwargs.get('cbs'))
+    given = L(kwargs.pop('cbs', None)).map(lambda c: c() if isinstance(c, type) else c)
+    cbs = [*self.cbs, *given]
     check_mixing(cbs, self.dls.train_ds)
-    search = any(c is LRFinder or isinstance(c, LRFinder) for c in cbs)
-    before = (self.trained or {}).get('epochs', 0)
-    run = Run('lr search' if search else 'training', self.seed, before)
+    search = any(isinstance(c, LRFinder) for c in cbs)
+    run = Run('lr search' if search else 'training', self.seed, self.known().epochs)
     try:
-        with in_training(self.model),self.running(run),self._restored_after_error():
-            super(TSLearner, self).fit(n_epoch, lr, **kwargs)
+        with in_training(self.model),self.running(run),self._same_again(), \
+            self._weights_of_search(cbs),self._restored_after_error():
+            super(TSLearner, self).fit(n_epoch, lr, cbs=given, **kwargs)
     finally: # a later error, such as of loading a best model that was never saved, comes from this one
         if run.error is not None:
             raise run.error from None
@@ -169,6 +235,22 @@ def no_bar(self:TSLearner):
     try: yield self
     finally:
         if bar is not None: self.add_cb(bar)
+
+# %% ../../nbs/50a_train.fitting.ipynb #37f20cec
+@patch
+@delegates(save_model)
+def save(self:TSLearner, file, **kwargs):
+    "fastai's; the file also tells what is known of the weights"
+    with telling(get_model(self.model), self.known()): return super(TSLearner, self).save(file, **kwargs)
+
+@patch
+@delegates(load_model)
+def load(self:TSLearner, file, device=None, **kwargs):
+    "fastai's; what the file tells of the weights is known from now on, and nothing else"
+    with hearing(get_model(self.model)) as heard: super(TSLearner, self).load(file, device, **kwargs)
+    for known in heard: self.take_known(known)
+    self.known()
+    return self
 
 # %% ../../nbs/50a_train.fitting.ipynb #e96d25e6
 @patch

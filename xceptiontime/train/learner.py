@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/train.learner.html.md"""
 __all__ = ['ARCH_DEFAULTS', 'body_and_head', 'ts_learner', 'TSLearner']
 
 # %% ../../nbs/50_train.learner.ipynb #4fde5c82
-import inspect,random
+import inspect
 from operator import attrgetter
 import numpy as np
 import torch
@@ -24,12 +24,11 @@ from ..base.checks import brief,check_whole,one_line
 from ..data.dataset import TSDataset
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
-from ..data.windows import series_or_windows
+from ..data.windows import model_series
 from ..models.masks import length_mask
 from ..models.xceptiontime import XceptionTime
-from ..processing.series import series_list
 from ..runtime.evaluation import answering
-from ..runtime.predictor import Predictor
+from ..runtime.predictor import Predictor,dtype_of
 from .fitting import TSLearner,check_dls
 from .metrics import DEFAULT_METRICS
 from .pretrained import Pretrained,go_on_from
@@ -104,7 +103,7 @@ def ts_learner(
     arch_kwargs,kwargs = _split_kwargs(kwargs, arch)
     if seed is not None:
         set_seed(seed)
-        dls.train.rng = random.Random(seed)
+        dls.train.reseed(seed)
     if pretrained is None: start = Pretrained(_new_network(dls, arch, arch_kwargs, n_networks))
     else:
         _check_none_beside_pretrained(arch, arch_kwargs)
@@ -113,7 +112,8 @@ def ts_learner(
     if metrics is None: metrics = DEFAULT_METRICS[dls.task.name]
     learn = TSLearner(dls, start.model, loss_func=loss_func, metrics=metrics, opt_func=opt_func, lr=lr, cbs=cbs,
                       splitter=splitter, task=start.task, **kwargs)
-    learn.seed,learn.trained = seed,start.training
+    learn.seed = seed
+    if start.training is not None: learn.trained = start.training
     if start.said is not None: print(start.said)
     return learn
 
@@ -122,12 +122,14 @@ def ts_learner(
 def predictor(self:TSLearner) -> Predictor:
     "The network with its preprocessing and task, as it stands: training on changes it too"
     dls = self.dls
-    return Predictor(self.model, self.task, dls.preprocess, channels=dls.channels, rate=dls.rate, training=self.trained)
+    task = self.task # only then is what is known of the weights up to date
+    return Predictor(self.model, task, dls.preprocess, channels=dls.channels, rate=dls.rate,
+                     training=self._known.training or None)
 
 # %% ../../nbs/50_train.learner.ipynb #fe5cc5cc
-def _inputs(X, c_in):
+def _inputs(X, pred):
     "The series as a tensor (samples, channels, length), 0 in padding"
-    X,lengths = series_or_windows(X, c_in)
+    X,lengths = model_series(X, pred.preprocess, pred.channels)
     X = torch.tensor(np.asarray(X))
     return X if lengths is None else torch.where(length_mask(torch.tensor(lengths), X.shape[2])[:,None], X, 0)
 
@@ -150,7 +152,7 @@ def get_X_preds(self:TSLearner,
         raise ValueError(f'y: expected {len(scores)} targets for as many series, got {len(targets)}')
     probs = pred.task.activation(scores) # (samples, outputs)
     res = [probs,targets]
-    if with_input: res.insert(0, _inputs(X, pred.preprocess.c_in))
+    if with_input: res.insert(0, _inputs(X, pred))
     if with_decoded: res.append(pred.task.decode(probs))
     if with_loss:
         with self.loss_not_reduced(): res.append(self.loss_func(scores, targets))
@@ -166,9 +168,9 @@ def predict(self:TSLearner,
     "The answer for one series"
     if np.ndim(item) not in (1,2):
         raise ValueError(f'item: expected one series, (channels, length) or (length,), got shape {np.shape(item)}')
-    batch = item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else series_list([item]) # (1, channels, length)
+    batch = item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else [item] # (1, channels, length)
     X,probs,_,decoded = self.get_X_preds(batch, with_input=True)
-    res = decoded[0],self.task.indices(probs[0]),probs[0]
+    res = decoded[0],self._task.indices(probs[0]),probs[0]
     return (X[0],*res) if with_input else res
 
 # %% ../../nbs/50_train.learner.ipynb #3f170878
@@ -176,15 +178,16 @@ def predict(self:TSLearner,
 @delegates(Learner.get_preds)
 def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
     "fastai's, without random transforms; a loader without series has an empty answer"
+    self.known() # a temperature of other weights goes
     if dl is None: dl = self.dls[ds_idx].in_order()
     ds = getattr(dl, 'dataset', None)
     if kwargs.get('with_loss') and ds is not None and len(ds) and ds.y is None:
         raise ValueError('dl: expected series with targets for with_loss=True, got none; test_dl takes a y')
     if ds is None or len(ds): return super(TSLearner, self).get_preds(ds_idx=ds_idx, dl=dl, **kwargs)
-    probs = self.task.activation(torch.zeros(0, self.dls.c)) # (0, outputs)
+    probs = self._task.activation(torch.zeros(0, self.dls.c)) # (0, outputs)
     res = [probs, None if ds.y is None else torch.from_numpy(ds.y[:0])]
     if kwargs.get('with_input'): res.insert(0, torch.from_numpy(ds.X[:0]))
-    if kwargs.get('with_decoded'): res.append(self.task.indices(probs))
+    if kwargs.get('with_decoded'): res.append(self._task.indices(probs))
     if kwargs.get('with_loss'): res.append(torch.zeros(0))
     return tuple(res)
 
@@ -225,6 +228,7 @@ def _outputs(self:TSLearner,
         net = f(network)
         for b in dl.in_order():
             b = [o.as_subclass(torch.Tensor) for o in b]
+            b[0] = b[0].to(dtype_of(self.model)) # (batch, channels, length)
             outs.append(net(*b[:dl.dataset.n_inp]).cpu().float()) # (batch, numbers)
             if dl.dataset.y is not None: ys.append(b[-1].cpu())
     return torch.cat(outs),torch.cat(ys).numpy() if ys else None

@@ -156,10 +156,21 @@ class AverageWeights(Callback):
     def __init__(self,
         decay:float=.99 # how much of the average stays at each step
     ): self.decay = decay
+    @property
+    def averages(self): # a training, not a validation between two epochs or a search for a learning rate
+        return self.this_run.kind=='training'
+
     def before_fit(self):
+        if not self.averages: return
         self.mean = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay), use_buffers=True)
-    def after_step(self): self.mean.update_parameters(self.model)
-    def after_fit(self): self.model.load_state_dict(self.mean.module.state_dict())
+    def after_step(self):
+        if self.averages: self.mean.update_parameters(self.model)
+    def after_fit(self):
+        if self.averages and self.this_run.error is None: # else the weights are those that a message tells
+            self.model.load_state_dict(self.mean.module.state_dict())
+
+    def state_dict(self): return self.mean.state_dict() # a `Checkpoint` keeps it
+    def load_state_dict(self, state): self.mean.load_state_dict(state)
 
 # %% ../../nbs/54_train.recipe.ipynb #153f7c5f
 @contextmanager
