@@ -24,6 +24,6 @@ setup(
     extras_require={k.removesuffix('_requirements'): v.split()
                     for k,v in cfg.items() if k.endswith('_requirements')},
     entry_points=dict(
-        console_scripts=[f'{lib}={lib}.console:main'],
+        console_scripts=[f'{lib}={lib}.start:main'],
         nbdev=[f'{lib}={lib}._modidx:d']),
 )

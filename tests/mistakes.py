@@ -560,6 +560,22 @@ FloatingPointError: loss: expected a finite number, got nan in epoch 1, batch 0
 learn.get_X_preds(X, with_loss=True)
 ValueError: y: expected targets for with_loss=True, got None
 
+# two callbacks that mix series
+learn.fit(1, cbs=[TSMixUp(), TSCutMix()])
+ValueError: cbs: expected one callback that mixes series, such as TSMixUp, got TSMixUp, TSCutMix
+
+# mixing that is for images
+learn.fit(1, cbs=CutMix())
+ValueError: cbs: expected TSCutMix to mix series, got CutMix, which is for images
+
+# another run in the folder of a checkpoint
+for seed in (0,1): ts_learner(dls, nf=1, seed=seed, cbs=Checkpoint('run')).fit(1)
+ValueError: ... expected a checkpoint of the run that is now started, got one that differs in seed (0, now 1)
+
+# losses of series without targets
+learn.get_preds(dl=dls.test_dl(X), with_loss=True)
+ValueError: dl: expected series with targets for with_loss=True, got none; test_dl takes a y
+
 ## Predictions and model folders
 
 # no series at a time

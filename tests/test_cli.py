@@ -150,7 +150,7 @@ wrong = [
     (('predict','GunPoint',ts('GunPoint','TEST'),'--out','taken.csv'), '--force'),
     (('evaluate','GunPoint',ts('BasicMotions','TEST')), 'label'),
     (('info','.'), 'config.json'),
-    ((), 'COMMAND'),
+    (('train','a.ts','--epoch-count','3'), 'xceptiontime train --help explains'),
     (('demo','--out','full'), '--force'),
 ]
 @pytest.mark.parametrize('args,words', wrong)
@@ -190,6 +190,11 @@ def test_interrupted(tmp_path):
     out,err = p.communicate(timeout=60)
     assert p.returncode==130 and err.splitlines()[-1]=='xceptiontime demo: interrupted, nothing was written'
     assert not list(tmp_path.iterdir())
+
+def test_alone_it_prints_its_help(capsys):
+    assert call()==0
+    out,err = capsys.readouterr()
+    assert err=='' and all(o in out for o in ('COMMAND','train','predict','bench'))
 
 @pytest.mark.parametrize('name', ['demo','train','predict','evaluate','info','export'])
 def test_help_has_an_example(name, capsys):

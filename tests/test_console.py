@@ -6,7 +6,7 @@ from xceptiontime.cli import main
 from xceptiontime.data.sets import make_bumps
 from xceptiontime.runtime.predictor import Predictor
 
-start = 'import sys; from xceptiontime.console import main; sys.exit(main())'
+start = 'import sys; from xceptiontime.start import main; sys.exit(main())'
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):

@@ -64,7 +64,12 @@ character.__name__ = 'single character'
 
 # %% ../nbs/82_arguments.ipynb #5bd17328
 class Parser(argparse.ArgumentParser):
-    "An argument parser whose errors are one sentence"
+    "An argument parser whose errors are one sentence, that points to the help of the command"
+    def parse_args(self, args=None, namespace=None):
+        res,unknown = self.parse_known_args(args, namespace)
+        if unknown: getattr(res, 'parser', self).error(f"unrecognized arguments: {' '.join(unknown)}")
+        return res
+
     def error(self, message): self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
 
 # %% ../nbs/82_arguments.ipynb #d2146896
@@ -103,12 +108,12 @@ def get_parser():
     "The parser of the command `xceptiontime` with all `COMMANDS`"
     p = Parser(prog='xceptiontime', description='XceptionTime for time series: train, predict, evaluate')
     p.add_argument('--version', action='version', version=f'xceptiontime {__version__}')
-    sub = p.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    sub = p.add_subparsers(dest='command', metavar='COMMAND')
     for name,f in COMMANDS.items():
         q = sub.add_parser(name, help=f.__doc__, description=f.__doc__, epilog=f'example:\n  {f.example}',
                            formatter_class=argparse.RawDescriptionHelpFormatter)
         for a in f.args: a.add_to(q)
-        q.set_defaults(func=f, **f.fixed)
+        q.set_defaults(func=f, parser=q, **f.fixed)
     return p
 
 # %% ../nbs/82_arguments.ipynb #95dc70b3

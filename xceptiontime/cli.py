@@ -61,7 +61,11 @@ def main(
     argv:list|None=None # arguments; those of the process if None
 ) -> int: # exit code: 0 done, 2 could not be done, 130 interrupted
     "The command `xceptiontime`"
-    args = get_parser().parse_args(argv)
+    parser = get_parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return 0
     with steady_streams(keep=args.command in ('train','demo','bench')) as lost:
         code = _run(args)
         if lost:
