@@ -12,7 +12,7 @@ __all__ = ['FLOAT32', 'PACKED', 'Source', 'parse_number', 'parse_target', 'parse
 import gzip, os, re
 from datetime import datetime
 import numpy as np
-from ..base.checks import brief, one_line
+from ..base.checks import brief, one_line, short_path
 from ..processing.series import to_float32
 from ..processing.values import check_resolution
 

@@ -13,7 +13,7 @@ import os, warnings
 from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from ..base.checks import brief, check_rate
+from ..base.checks import brief, check_rate, one_line, short_path
 from ..processing.series import as_numbers, series_end, series_list, warn_transposed
 from ..processing.targets import as_targets, check_there, is_missing
 from ..processing.values import check_resolution
