@@ -76,17 +76,22 @@ def test_series():
     assert answers(lambda: Preprocess().fit(np.ones((2,9_999,3), np.float32)))
 
 def test_tasks():
-    ask(lambda **kw: infer_task(**{**dict(y=classes), **kw}), 'y', 'task', 'vocab', 'target_names', 'units')
-    ask(lambda **kw: Regression(**{**dict(mean=0., std=1.), **kw}), 'mean', 'std', 'target_names', 'units', 'conformal')
-    ask(lambda **kw: Classification(**{**dict(vocab=['a','b']), **kw}), 'vocab', 'temperature', 'conformal')
-    ask(lambda **kw: MultiLabel(**{**dict(vocab=['a','b']), **kw}), 'vocab', 'temperature', 'conformal')
+    ask(lambda **kw: infer_task(**{**dict(y=classes), **kw}),
+        'y', 'task', 'vocab', 'target_names', 'units')
+    ask(lambda **kw: Regression(**{**dict(mean=0., std=1.), **kw}),
+        'mean', 'std', 'target_names', 'units', 'conformal')
+    ask(lambda **kw: Classification(**{**dict(vocab=['a','b']), **kw}),
+        'vocab', 'temperature', 'conformal')
+    ask(lambda **kw: MultiLabel(**{**dict(vocab=['a','b']), **kw}),
+        'vocab', 'temperature', 'conformal')
     for task in (Classification(many), MultiLabel(many), MultiLabel(many, lists=True), Regression(0., 1.)):
         ask(task.encode, 'y')
         assert answers(lambda: task.encode([word]))
     answers(lambda: infer_task(many))
     assert answers(lambda: infer_task([[*many[:9], 1]]*3))
     ask(lambda **kw: conformal_table(**{**dict(scores=[1.,2.]), **kw}), 'scores', 'groups', 'keep')
-    ask(lambda **kw: conformal_tables(Classification(['a','b']), torch.zeros(2, 2), [0,1], **kw), 'groups')
+    ask(lambda **kw: conformal_tables(Classification(['a','b']), torch.zeros(2, 2), [0,1], **kw),
+        'groups')
 
 ARGUMENTS = '''X y splits groups task vocab target_names units weights missing scale mu resample crop channels rate
     bs valid_bs'''.split()
@@ -99,7 +104,8 @@ def test_loaders():
     ask(lambda **kw: get_ts_dls(**{**dict(X=X, y=classes, splits=splits, device='cpu'), **kw}),
         'sel_vars', 'sel_steps', 'tfms', 'batch_tfms', 'inplace', 'bs')
     recordings = dict(recordings=list(X), labels=classes, length=20, device='cpu')
-    ask(lambda **kw: TSDataLoaders.from_recordings(**{**recordings, **kw}), 'recordings', 'labels', 'length', 'step',
+    ask(lambda **kw: TSDataLoaders.from_recordings(**{**recordings, **kw}),
+        'recordings', 'labels', 'length', 'step',
         'splits', 'groups', 'valid_groups', 'test_groups', 'label', 'pad', 'rate')
     for name in ('Jitter','Scaling','MagnitudeWarp','ChannelDropout','TimeShift','TimeWarp','TimeCrop','TimeMask'):
         ask(getattr(augment, name), 'p')
@@ -116,7 +122,8 @@ def test_networks():
 def test_learners(learn, tmp_path):
     dls = learn.dls
     for v in VALUES: assert answers(lambda: ts_learner(v))
-    ask(lambda **kw: ts_learner(dls, nf=1, **kw), 'arch', 'loss_func', 'metrics', 'splitter', 'head', 'model', word)
+    ask(lambda **kw: ts_learner(dls, nf=1, **kw),
+        'arch', 'loss_func', 'metrics', 'splitter', 'head', 'model', word)
     ask(lambda **kw: ts_learner(dls, pretrained=tmp_path, **kw), 'arch', 'nf', 'head')
     ask(lambda **kw: learn.get_X_preds(**{**dict(X=X[:3]), **kw}), 'X', 'y', 'bs')
     ask(lambda **kw: learn.predict(**kw), 'item')
@@ -127,12 +134,15 @@ def test_learners(learn, tmp_path):
         ask(lambda **kw: kind(epochs=1, nf=1, **kw).fit(X, classes), 'missing', 'scale', 'n_estimators', 'ks')
 
 def test_explanations(learn):
-    ask(lambda **kw: attribute(learn, X[:1], **kw), 'method', 'target', 'baseline', 'window', 'step', 'bs')
+    ask(lambda **kw: attribute(learn, X[:1], **kw),
+        'method', 'target', 'baseline', 'window', 'step', 'bs')
     ask(lambda **kw: attribute(learn, X[:1], 'grad_cam', **kw), 'layer', 'window')
     ask(lambda **kw: plot_attribution(X[:1], X[:1], **kw), 'names', 'max_n')
-    ask(lambda **kw: permutation_importance(learn, **kw), 'over', 'metric', 'channels', 'spans', 'names', 'confidence')
+    ask(lambda **kw: permutation_importance(learn, **kw),
+        'over', 'metric', 'channels', 'spans', 'names', 'confidence')
     ask(lambda **kw: Novelty(learn, **kw), 'k')
-    ask(lambda **kw: calibration_error(**{**dict(probs=np.full((2,2), .5), y=[0,1]), **kw}), 'probs', 'y', 'bins')
+    ask(lambda **kw: calibration_error(**{**dict(probs=np.full((2,2), .5), y=[0,1]), **kw}),
+        'probs', 'y', 'bins')
     ask(lambda **kw: learn.calibrate_sets(**kw), 'groups', 'dl')
     ask(lambda **kw: plot_top_losses(learn, **kw), 'k')
     of_two = learner(y=two_labels*1.5)
@@ -142,7 +152,8 @@ def test_in_use(learn, tmp_path):
     p = learn.predictor()
     ask(lambda **kw: Predictor(p.model, p.task, p.preprocess, **kw), 'channels', 'rate')
     ask(lambda **kw: p.predict(**{**dict(X=X[:1]), **kw}), 'X', 'bs')
-    ask(lambda **kw: StreamingPredictor(**{**dict(predictor=p, window=40), **kw}), 'window', 'hop', 'rate', 'smooth',
+    ask(lambda **kw: StreamingPredictor(**{**dict(predictor=p, window=40), **kw}),
+        'window', 'hop', 'rate', 'smooth',
         'last', 'bs')
     ask(lambda **kw: StreamingPredictor(p, 40).push(**kw), 'chunk')
     for v in VALUES: answers(lambda: Predictor.of(v))
@@ -164,7 +175,8 @@ def test_in_use(learn, tmp_path):
 def test_benchmarks(tmp_path):
     import pandas as pd
     for v in (word, huge, object): assert answers(lambda: run_benchmark(v, tmp_path))
-    ask(lambda **kw: run_benchmark(['Coffee'], tmp_path, **kw), 'archs', 'recipes', 'seeds', 'address')
+    ask(lambda **kw: run_benchmark(['Coffee'], tmp_path, **kw),
+        'archs', 'recipes', 'seeds', 'address')
     assert answers(lambda: run_benchmark(['Coffee'], tmp_path, backend=word))
     assert answers(lambda: read_rows(tmp_path.joinpath(*['n'*200]*9)))
     ours,theirs = pd.Series([.5], index=[word]),pd.Series([.5], index=['b'], name=word)

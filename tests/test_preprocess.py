@@ -13,7 +13,7 @@ from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from searched import searched
 from xceptiontime.data.windows import crop_series, resample_series
 from xceptiontime.models.xceptiontime import XceptionTime
-from xceptiontime.processing import series
+from xceptiontime.processing import values as values_room
 from xceptiontime.processing.preprocess import (MISSING, SCALES, STATS, Preprocess, cropped, fill_missing, mu_law,
                                                 mu_law_inverse, resampled)
 from xceptiontime.processing.series import check_series
@@ -88,7 +88,7 @@ def test_alone_or_padded(data, how, scale, mu):
 
 def in_blocks(monkeypatch, values):
     "Look at so many values at a time"
-    monkeypatch.setattr(series, '_block', values)
+    monkeypatch.setattr(values_room, '_block', values)
 
 scalers = dict(channel=(StandardScaler, 'mean_', 'scale_'), robust=(RobustScaler, 'center_', 'scale_'),
                minmax=(MinMaxScaler, 'data_min_', 'data_range_'))
