@@ -12,7 +12,9 @@ the bound over the time. Peak memory is the memory that a step adds, each in a p
 import argparse, copy, importlib.util, platform, resource, statistics as st, subprocess, sys, time
 import torch
 from torch.nn import functional as F
+from xceptiontime.models.ensemble import Ensemble
 from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.tasks import Classification
 
 SHAPES = [(64,1,150), (64,3,256), (16,12,512), (1,3,256)] # series, channels, steps
 
@@ -33,11 +35,11 @@ def network(name, c_in):
 
 def data(bs, c_in, L): return torch.randn(bs, c_in, L),torch.randint(0, 6, (bs,))
 
-def stepper(m, x, y):
+def stepper(m, x, y, loss=F.cross_entropy):
     opt = torch.optim.Adam(m.parameters(), 1e-3)
     def step():
         opt.zero_grad()
-        F.cross_entropy(m(x), y).backward()
+        loss(m(x), y).backward()
         opt.step()
     return step
 
@@ -126,6 +128,20 @@ def memory(names, shapes):
     for shape in shapes:
         line(' x '.join(map(str, shape)), *(f'{peak_elsewhere(n, shape):.0f}' for n in names))
 
+def ensembles(shapes, n):
+    "A training step of five networks as one model, beside one network, and beside five one after another"
+    print()
+    head('series x channels x steps', 'one network, ms', 'five as one, ms', 'five apart, ms', 'as one / apart')
+    loss = Classification(range(6)).loss_func
+    for shape in shapes:
+        x,y = data(*shape)
+        apart = [stepper(network('ours', shape[1]), x, y) for _ in range(5)]
+        as_one = stepper(Ensemble([network('ours', shape[1]) for _ in range(5)]), x, y, loss)
+        def one_by_one(): return [step() for step in apart]
+        times,_ = turns([apart[0], as_one, one_by_one], n)
+        ratio = st.median(a/b for a,b in zip(*times[1:]))
+        line(' x '.join(map(str, shape)), *(f'{st.median(t)*1e3:.1f}' for t in times), f'{ratio:.2f}')
+
 GROWTH = (4,100), (4,300), (4,1000), (4,3000), (4,10000), (4,20000), (1,1000), (16,1000), (64,1000) # series, steps
 
 def growth(n):
@@ -163,6 +179,7 @@ def main():
     print(f'{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {speed}\n')
     table(names, shapes, 3 if args.quick else 9)
     memory(names, shapes)
+    ensembles(shapes, 3)
     if not args.quick: growth(3)
 
 if __name__=='__main__': main()

@@ -1,5 +1,5 @@
 "The mistakes that tests/test_mistakes.py makes and the page 'What it tells you' shows: the calls, and the sentences"
-import builtins, json, os, tempfile, warnings
+import builtins, json, os, socket, tempfile, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -67,6 +67,22 @@ def beside_training(learn, ask):
 def written(name, text):
     "The name of a new file that holds `text`"
     Path(name).write_text(text)
+    return name
+
+def silent_server():
+    "The address of a server on this machine that takes requests and never answers"
+    server = socket.create_server(('127.0.0.1', 0))
+    silent.append(server)
+    return f'http://127.0.0.1:{server.getsockname()[1]}'
+
+silent = [] # servers, which close when nobody holds them
+
+def in_latin(name):
+    "The name of a new parquet file with a column of names that are not UTF-8"
+    import pyarrow as pa
+    from pyarrow import parquet
+    names = pa.Array.from_buffers(pa.string(), 2, pa.array(['größer'.encode('latin-1'), b'up']).buffers())
+    parquet.write_table(pa.table({'x': pa.array([1.,2.]), 'how': names}), name)
     return name
 
 # A mistake is its name, the call (one line or more), and the last line of the traceback. `...` is the beginning of a
@@ -684,6 +700,31 @@ ValueError: series.xyz
 read_series(written('a.tsv', 'rest\t1\t2\nrest\t1\tfast\n'))
 ValueError: a.tsv
 
+# a quotation mark that is not closed
+read_series(written('a.arff', "@relation a\n@attribute x numeric\n@attribute c {up,down}\n@data\n1,'up\n"))
+ValueError: a.arff, line 5: expected fields separated by commas, got "'up"
+
+# another file as parquet
+read_series(written('a.parquet', 'x,y\n1,2\n'))
+ValueError: a.parquet: expected a parquet file, got
+
+# parquet with text in another encoding
+read_series(in_latin('a.parquet'), label='how')
+ValueError: a.parquet: expected text in UTF-8 in column 'how', got
+
+# a download from a place that anybody can answer for
+get_ucr('Gestures', 'sets', url='http://example.com')
+OSError: url: expected 'Gestures', got http://example.com/Gestures.zip (url: expected an address that starts with
+    https://, got 'http://example.com/Gestures.zip')
+
+# a download from a server that does not answer
+get_ucr('Gestures', 'sets', url=silent_server(), max_seconds=.2)
+OSError: ... (max_seconds: expected the archive in that time, got a part of it)
+
+# a data set whose name is a path
+get_ucr('../Gestures')
+ValueError: name: expected a data set's name of letters, digits, - and _, got '../Gestures'
+
 # a recording turned the wrong way round
 sliding_windows(X[0].T, 10)
 ValueError: ... if that is (time, channels), x.T turns it
@@ -712,6 +753,44 @@ UserWarning: columns: expected measurements, got another whole number in each of
 # a recording with a label a row
 from_frame(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity')
 UserWarning: X: expected a series in each row, got 50 rows of 3 steps, in which a label stays for 25 rows on end
+
+# the same, cut into windows, with nothing to judge by
+load_df = TSDataLoaders.from_df
+load_df(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity', length=10)
+ValueError: splits: expected index arrays where all windows are of one recording or group, got None;
+    splits=dict(ordered=True) judges by its last part
+
+# rows without a label
+read_recordings(pd.DataFrame(X[0].T).assign(activity=['sit']*25+[None]*25), label='activity')
+UserWarning: label: expected one in each row, got none in 25 of 50; those are left out, and no window runs across them
+
+# a gap in time
+read_recordings(pd.DataFrame(X[0].T).assign(t=[*np.arange(25)/50, *np.arange(50, 75)/50]), time='t')
+UserWarning: time: expected even steps, of 0.02 as most are, got 1 of 49 that are not, as 0.52; windows run across gaps,
+    id= can name each stretch without one
+
+# a German table
+read_csv(written('de.csv', 'x;y\n1,5;2\n'), sep=';')
+ValueError: ... got '1,5'; decimal=',' reads a comma before the fraction
+
+# the same without sep=
+read_csv(written('de.csv', 'x;y\n1,5;2\n'))
+ValueError: de.csv, line 1: expected several fields, got 'x;y'; sep=';' separates them
+
+# a day that may be a month
+from_frame(pd.DataFrame({'k': 1, 't': ['03/04/2020','04/03/2020'], 'v': [1.,2.]}), id='k', time='t')
+ValueError: df: expected a number or a date in column 't', got '03/04/2020' in row 0; dayfirst=True or dayfirst=False
+    says which of its numbers is the day
+
+# NA among the labels of a .csv
+read_csv(written('na.csv', 'x,y,how\n1,2,up\n3,4,NA\n'), label='how')
+UserWarning: 'how': expected names, got 'NA' in 1 of 2 rows, taken for one; na_values=['NA'] makes it a missing value,
+    na_values=[] a name
+
+# a row too short
+read_csv(written('short.csv', 'x,y\n1,2\n3\n'))
+ValueError: short.csv, line 3: expected 2 fields as in the first row, got 1; pd.read_csv and from_df read tables of
+    other forms
 
 # windows that end in a gap
 sliding_windows(np.where(np.arange(50)==19, np.nan, X[0]), 10)

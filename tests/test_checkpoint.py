@@ -7,6 +7,7 @@ from fastai.callback.core import Callback
 from fastai.callback.mixup import CutMix,MixUp
 from fastai.callback.progress import CSVLogger
 from fastai.callback.schedule import LRFinder
+from fastai.callback.tracker import SaveModelCallback
 from fastai.interpret import Interpretation
 from fastai.learner import load_learner
 from fastai.optimizer import SGD
@@ -363,6 +364,20 @@ def test_an_error_leaves_the_learner_as_it_was(tmp_path, mix, error):
     with quiet(learn):
         learn.fit(1)
         learn.fit(1, cbs=mix())
+
+class EarlyInterrupt(Callback):
+    "Ctrl-C before the first batch"
+    def before_epoch(self): raise KeyboardInterrupt
+
+@pytest.mark.parametrize('cb,stop', [(MixUp,EarlyInterrupt), (SaveModelCallback,EarlyInterrupt),
+                                     (SaveModelCallback,Interrupt)])
+def test_ctrl_c_is_told_before_what_comes_of_it(tmp_path, cb, stop):
+    "A callback that ends what it never began, or loads what it never saved"
+    learn = small(tmp_path, n=56)
+    loss_func = learn.loss_func
+    with quiet(learn), pytest.raises(KeyboardInterrupt): learn.fit(1, cbs=[cb(), stop()])
+    assert learn.loss_func is loss_func and learn.this_run.kind=='idle'
+    with quiet(learn): learn.fit(1)
 
 def test_mixing_that_cannot_be(tmp_path):
     def refused(what, learn, *cbs):

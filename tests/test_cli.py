@@ -223,6 +223,15 @@ def test_regression(tmp_path, capsys):
     assert call('evaluate', out, ts('GunPoint','TEST'))==2
     assert 'expected numbers' in capsys.readouterr().err
 
+def test_several_networks(tmp_path, capsys):
+    train = ts('ItalyPowerDemand','TRAIN')
+    assert call('train', train, '--out', tmp_path/'m', '--epochs', 1, '--networks', 2, '--nf', 1)==0
+    capsys.readouterr()
+    assert call('info', tmp_path/'m')==0
+    assert 'XceptionTime x 2' in (out := capsys.readouterr().out) and 'nf=1' in out
+    assert call('train', train, '--out', tmp_path/'n', '--networks', 0)==2
+    assert '--networks' in capsys.readouterr().err
+
 def test_several_labels(tmp_path, capsys):
     rng = np.random.default_rng(0)
     y = (rng.uniform(size=(60,3))>.5).astype(int)

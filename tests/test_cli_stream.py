@@ -119,18 +119,35 @@ def test_names_of_columns(tmp_path, monkeypatch, capsys):
     code,_,err = answers('right,clock,left,mid', '1,2,3,x')
     assert code==2 and "line 2: expected numbers, got 'x'" in err
 
-@pytest.mark.parametrize('text,words', [
-    ('1,2,3\n1,2\n', 'line 2: expected 3 values, one a channel, got 2'),
-    ('a,b,c\n1,x,3\n', "line 2: expected numbers, got 'x'"),
-    ('1,b,3\n', "line 1: expected numbers, got 'b'"),
-    ('a,b\n', 'line 1: expected 3 values, one a channel, got 2'),
-    ('1,2,3\n1,nan,3\n', 'the first is nan in channel 1 at sample 1 of the stream'),
-    ('1,2,1e39\n', 'the first is inf in channel 2 at sample 0 of the stream'),
+@pytest.mark.parametrize('text,words,code', [
+    ('1,2,3\n1,2\n', 'line 2: expected 3 values, one a channel, got 2', 0),
+    ('a,b,c\n1,x,3\n', "line 2: expected numbers, got 'x'", 2),
+    ('1,2,3\n1,x,3\n', "line 2: expected numbers, got 'x'; the sample is lost", 0),
+    ('1,b,3\n', "line 1: expected numbers, got 'b'", 2),
+    ('a,b\n', 'line 1: expected 3 values, one a channel, got 2', 2),
+    ('1,2,3\n1,nan,3\n', 'the first is nan in channel 1 at sample 1 of the stream', 0),
+    ('1,2,1e39\n', 'the first is inf in channel 2 at sample 0 of the stream', 2),
 ])
-def test_wrong_lines(model, monkeypatch, capsys, text, words):
-    assert call(['stream',model[0],'--window',4], monkeypatch, text)==2
+def test_wrong_lines(model, monkeypatch, capsys, text, words, code):
+    assert call(['stream',model[0],'--window',4], monkeypatch, text)==code
     err = capsys.readouterr().err
     assert len(err.splitlines())==1 and words in err
+
+def test_a_drop_out(model, monkeypatch, capsys):
+    "Lines that cannot be read are lost samples: the times of what follows stay true, and no window spans them"
+    folder,predictor = model
+    text = lines(signal_)
+    text[20:23] = ['garbage','x,y,z','1,2']
+    assert call(['stream',folder,'--window',16,'--hop',4], monkeypatch, '\n'.join(text))==0
+    out,err = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(out)))
+    starts = [0,4,24,28,32,36,40,44]
+    assert [int(r['start']) for r in rows]==starts
+    probs = predictor.predict_proba(np.stack([signal_[:,i:i+16] for i in starts]))
+    np.testing.assert_allclose([float(r['prob_open']) for r in rows], probs[:,1], atol=2e-6)
+    first,second = err.splitlines()
+    assert first.endswith('line 21: expected 3 values, one a channel, got 1; the sample is lost')
+    assert second=='xceptiontime stream: 3 samples in a row were lost'
 
 @pytest.mark.parametrize('args,words', [
     (['--window','0.2'], 'window: expected a whole number of samples, got 0.2'),

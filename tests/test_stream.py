@@ -1,5 +1,5 @@
 "A stream in chunks of any size against `sliding_windows` and the `Predictor` on the whole recording"
-import pickle, warnings
+import gc, pickle, tracemalloc, warnings
 import numpy as np
 import pytest
 import torch
@@ -52,6 +52,60 @@ def test_any_chunks(scale, window, hop, sizes, bs, seed): check_chunks(scale, wi
 @settings(max_examples=200, deadline=None)
 @any_chunks
 def test_any_chunks_long(scale, window, hop, sizes, bs, seed): check_chunks(scale, window, hop, sizes, bs, seed)
+
+def reference(signal, lost, window, hop):
+    "Places of the windows of a recording that hold no lost sample, by a loop"
+    return [at for at in range(0, signal.shape[1]-window+1, hop) if not lost[at:at+window].any()]
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1,12), st.integers(1,20), st.integers(0,99),
+       st.lists(st.tuples(st.booleans(), st.integers(0,25)), max_size=12))
+def test_gaps(window, hop, seed, parts):
+    "Parts of a signal that come in or are lost: the windows without a lost sample, at their true times"
+    predictor,n = predictors['channel'],sum(size for _,size in parts)
+    signal = np.random.default_rng(seed).normal(size=(2,n)).cumsum(1)
+    lost,at = np.zeros(n, bool),0
+    stream,ps = StreamingPredictor(predictor, window, hop),[]
+    for gone,size in parts:
+        lost[at:at+size] = gone
+        if gone: stream.gap(size)
+        else: ps += stream.push(signal[:,at:at+size])
+        at += size
+    starts = reference(signal, lost, window, hop)
+    assert [p.start for p in ps]==starts and stream.n==n and [p.stop-p.start for p in ps]==[window]*len(ps)
+    if not starts: return
+    X = np.stack([signal[:,i:i+window] for i in starts])
+    np.testing.assert_allclose(np.stack([p.probs for p in ps]), predictor.predict_proba(X), atol=2e-6)
+
+def test_smoothing_begins_anew_after_a_gap():
+    predictor,signal = predictors['channel'],np.random.default_rng(0).normal(size=(2,60))
+    for smooth in ('mean','majority'):
+        stream,new = (StreamingPredictor(predictor, 10, 5, smooth=smooth, last=9) for _ in range(2))
+        stream.push(signal)
+        got,wanted = stream.gap(40).push(signal),new.push(signal)
+        assert [p.start for p in got]==[p.start+100 for p in wanted]
+        assert [p.label for p in got]==[p.label for p in wanted]
+        np.testing.assert_array_equal(np.stack([p.probs for p in got]), np.stack([p.probs for p in wanted]))
+
+def constant_memory(pushes):
+    "Bytes that `pushes` chunks of one sample leave, once the first are over"
+    stream,signal = StreamingPredictor(predictors['channel'], 12, 6, smooth='majority'),np.ones((2,1), np.float32)
+    def go(n):
+        for i in range(n):
+            stream.push(signal)
+            if i%97==0: stream.gap(1)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+    tracemalloc.start()
+    try:
+        first = go(500)
+        return go(pushes)-first
+    finally: tracemalloc.stop()
+
+def test_chunks_of_one_sample_take_no_memory(): assert constant_memory(2000)<20_000
+
+@pytest.mark.slow
+def test_an_hour_of_single_samples(): assert constant_memory(200*3600)<20_000
 
 def test_refused_chunk_leaves_no_trace():
     predictor,signal = predictors['channel'],np.random.default_rng(0).normal(size=(2,200))

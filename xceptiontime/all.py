@@ -15,6 +15,7 @@ from .processing.infer import *
 from .processing.conformal import conformal_table, conformal_tables, predict_sets
 from .data.formats import *
 from .data.windows import *
+from .data.recordings import Recordings, read_recordings
 from .data.splits import *
 from .data.sets import *
 from .data.dataset import *
@@ -28,6 +29,7 @@ from .runtime.hub import model_card, model_folder
 from .runtime.stream import *
 from .runtime.export import export_onnx, export_program
 from .train.learner import *
+from .train.optimizer import ForeachAdam
 from .train.metrics import DEFAULT_METRICS, METRICS, InUnits, TaskMetric, task_loss, task_metrics
 from .train.callbacks import *
 from .train.pretrained import *

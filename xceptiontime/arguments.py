@@ -148,6 +148,14 @@ def table(*more):
             help='does 03/04/2020 begin with the day? (default: as all dates together say)'),
         Arg('--na-values', metavar='WORDS', type=words,
             help='missing values of a .csv, with commas between, beside NA, NULL, None... among numbers'),
+        Arg('--length', type=span, metavar='N', help='the table has a row a time step, with a label in each: '
+            'samples of the windows to cut; seconds with --rate'),
+        Arg('--step', type=span, metavar='N',
+            help='samples, or seconds, from one window to the next; --length if not given'),
+        Arg('--rate', type=positive, metavar='HZ', help='samples a second'),
+        Arg('--window-label', choices=('majority','last','pure'),
+            help='label of a window: of most steps, of the last, or only windows of one label '
+                 '(default: majority; last with --target)'),
         *more)
 
 # %% ../nbs/82_arguments.ipynb #0b8fef4d
@@ -165,6 +173,9 @@ def training(
             help=f'times that training sees each series {default(epochs)}'),
         Arg('--lr', type=positive, default=lr, metavar='X', help=f'highest learning rate {default(lr)}'),
         Arg('--bs', type=count, metavar='N', help=f'series in a batch {default(None)}'),
+        Arg('--nf', type=count, default=16, metavar='N', help='width of the network (default: %(default)s)'),
+        Arg('--networks', type=count, default=1, metavar='N',
+            help='networks that train together and answer by their mean, such as 5 (default: %(default)s)'),
         Arg('--missing', choices=MISSING, default='raise',
             help='missing values: see Preprocess (default: %(default)s)'),
         Arg('--scale', choices=scales, help=f'scaling: see Preprocess {default(None)}'),

@@ -20,7 +20,9 @@ from .base.files import check_writable,whole_file
 from .data.formats import read_series
 from .data.numbers import parse_number
 from .data.columns import TABLES,Columns,is_table
+from .data.recordings import join_recordings,overlapping,read_recordings
 from .data.tables import column_names,read_table
+from .data.windows import sliding_windows
 from .console import steady_streams
 from .report import picture,report
 from .runtime.folder import ARCHS
@@ -91,10 +93,33 @@ def _table(args, path, channels=None):
         first,kinds = next(iter(res)).replace('_', '-'),' or '.join(TABLES)
         raise ValueError(f'--{first}: expected a table, {kinds}, to be told its columns, got {path}')
     if not channels: return res
-    known = 'id' in res or is_table(path) and set(channels)<=set(_names(path, res))
+    steps = getattr(args, 'length', None) is not None or 'id' in res
+    known = steps or is_table(path) and set(channels)<=set(_names(path, res))
     return {'columns': channels, **res} if known else res # in the order that the model knows
 
 # %% ../nbs/80_cli.ipynb #03151de4
+def _check_windows(args, path):
+    "Raise unless the options of windows fit each other and the file"
+    if args.length is None:
+        for k in ('step','rate','window_label'):
+            if getattr(args, k) is not None:
+                raise ValueError(f"--{k.replace('_', '-')}: expected with --length, got it alone")
+    elif not is_table(path):
+        raise ValueError(f"--length: expected a table, {' or '.join(TABLES)}, with a row a time step, got {path}")
+
+def _cut(args, recs):
+    "The windows of `Recordings`: X, y, groups and spans"
+    label = args.window_label or ('majority' if args.target is None else 'last')
+    return sliding_windows(recs.X, args.length, args.step, recs.labels, recs.groups, label, rate=args.rate,
+                           with_spans=True)
+
+def _spans(args, recs, spans):
+    "The header and, for each window, the recording that it is from, its start and its stop"
+    rec,*where = spans
+    if args.rate is not None: where = [[f'{o/args.rate:.6f}' for o in w] for w in where]
+    names = np.atleast_2d(recs.ids.T).T[rec].tolist() if args.id else [[]]*len(rec)
+    return [*(args.id or []),'start','stop'],[[*n,a,b] for n,a,b in zip(names, *where)]
+
 def _warn_of_steps(args, X, predictor):
     "Warn of a wide table with a column more than training series had steps: most often it holds labels"
     if not is_table(args.file) or args.id is not None or args.columns is not None: return
@@ -115,14 +140,20 @@ def _check_channels(path, own, known, asked):
                          f'got {listed(own, width=70)}')
 
 def _read(args, predictor, labels=True):
-    "Series of a file, their targets and their ids, each None if it has none; `labels` asks for targets"
+    """Series of a file, their targets, and the names of columns that tell them apart with a row of these for each; \
+None if there are none. `labels` asks for targets"""
+    _check_windows(args, args.file)
     columns = _table(args, args.file, predictor.channels)
     ids = None
-    if is_table(args.file):
+    if args.length is not None:
+        recs = read_recordings(args.file, **columns)
+        X,y,_,spans = _cut(args, recs)
+        ids = _spans(args, recs, spans)
+    elif is_table(args.file):
         found = read_table(args.file, Columns(**columns))
         _check_channels(args.file, found.channels, predictor.channels, columns.get('columns'))
         X,y = found.X,found.y
-        ids = found.ids
+        if found.ids is not None: ids = args.id,np.atleast_2d(found.ids.T).T.tolist()
     else: X,y = read_series(args.file, **columns)
     _warn_of_steps(args, X, predictor)
     if labels and y is None:
@@ -172,7 +203,7 @@ def _learner(args, recipe, data):
     bs = batch_size(recipe['bs'], len(data['splits'][0]))
     dls = TSDataLoaders.from_arrays(**data, bs=bs, missing=args.missing, scale=recipe['scale'],
                                     resample=args.resample, crop=args.crop, seed=args.seed)
-    return ts_learner(dls, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
+    return ts_learner(dls, n_networks=args.networks, nf=args.nf, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
 
 # %% ../nbs/80_cli.ipynb #bd8cb025
 def _processes(learn, resume):
@@ -251,6 +282,21 @@ def demo(args):
     _fit(args, dict(X=X, y=y, splits=splits, groups=groups, rate=200))
 
 # %% ../nbs/80_cli.ipynb #5d359246
+def _windows(args):
+    "The windows of a table of recordings, for `TSDataLoaders.from_arrays`, with whole recordings in each split"
+    from xceptiontime.data.splits import get_splits
+    how = dict(groups=args.groups, **_table(args, args.train))
+    recs = read_recordings(args.train, **how)
+    if args.valid is not None: recs = join_recordings(recs, read_recordings(args.valid, **how))
+    X,y,groups,_ = _cut(args, recs)
+    if args.valid is not None: splits = np.flatnonzero(groups=='train'),np.flatnonzero(groups=='valid')
+    elif len(set(groups.tolist()))>1: splits = get_splits(y, args.valid_size, groups=groups, seed=args.seed)
+    else:
+        print(f'one recording, the last {args.valid_size:.0%} of it to judge by')
+        groups,gap = None,overlapping(args.length, args.step, args.rate)
+        splits = get_splits(y, args.valid_size, ordered=True, gap=gap)
+    return dict(X=X, y=y, splits=splits, groups=groups, channels=recs.channels, rate=args.rate or recs.rate)
+
 @command('xceptiontime train GunPoint_TRAIN.ts --valid GunPoint_TEST.ts --out gunpoint',
     series_file('labelled series', 'train', 'TRAIN'),
     Arg('--valid', metavar='FILE', help='series to judge by; a part of TRAIN if not given'),
@@ -269,7 +315,9 @@ def train(args):
     if is_table(args.train) and args.label is None and args.target is None:
         raise ValueError('--label, --target: expected one of them to name a column '
                          f'of {args.train}, got neither')
-    data = read_files(args.train, args.valid, args.groups, **_table(args, args.train))
+    _check_windows(args, args.train)
+    if args.length is not None: data = _windows(args)
+    else: data = read_files(args.train, args.valid, args.groups, **_table(args, args.train))
     if data['splits'] is None:
         data['splits'] = get_splits(data['y'], args.valid_size, groups=data['groups'], seed=args.seed)
     _fit(args, data)
@@ -282,7 +330,7 @@ def _predictions(args, predictor):
     probs = task.activation(predictor.scores(X)).numpy() # (series, outputs), or (series,) of a single number each
     rows = [task.columns(), *map(task.row, probs)]
     if ids is None: return rows
-    return [[*i,*row] for i,row in zip([args.id,*ids.tolist()], rows, strict=True)] # a long table names its series
+    return [[*i,*row] for i,row in zip([ids[0],*ids[1]], rows, strict=True)] # tables name their series
 
 @command('xceptiontime predict gunpoint new.tsv --out labels.csv',
     MODEL, series_file('series'), table(),
@@ -345,9 +393,10 @@ def _samples(
     lines, # of CSV, one a sample
     c_in, # channels
     channels=None # their names, if these are known
-): # generator of samples (channels, 1)
+): # generator of samples (channels, 1), or of a ValueError in the place of one that cannot be read
     "Samples from lines of text; names in the first line say where the channels stand, or are passed over"
     columns,width = range(c_in),c_in
+    begun = False
     for i,line in enumerate(lines, 1):
         fields = next(csv.reader([line]), [])
         if not fields: continue
@@ -355,13 +404,52 @@ def _samples(
         if i==1 and not any(o is not None for o in x) and (channels or len(x)==c_in):
             if channels: columns,width = _columns_of(channels, fields),len(fields)
             continue
-        if len(x)!=width:
-            kind = 'channel' if width==c_in else 'column'
-            raise ValueError(f'line {i}: expected {width} values, one a {kind}, got {len(x)}')
-        bad = [fields[c] for c in columns if x[c] is None]
-        if bad:
-            raise ValueError(f'line {i}: expected numbers, got {brief(bad[0])}')
-        yield np.array([x[c] for c in columns])[:,None] # (channels, 1)
+        bad = [] if len(x)!=width else [fields[c] for c in columns if x[c] is None]
+        if len(x)==width and not bad:
+            begun = True
+            yield np.array([x[c] for c in columns])[:,None] # (channels, 1)
+            continue
+        kind = 'channel' if width==c_in else 'column'
+        said = f'numbers, got {brief(bad[0])}' if bad else f'{width} values, one a {kind}, got {len(x)}'
+        error = ValueError(f'line {i}: expected {said}')
+        if not begun: # a file of another kind
+            raise error
+        yield error
+
+class _DropOut:
+    "Tells of lost samples on standard error: when some begin to be lost, and how many they were"
+    def __init__(self):
+        self.n,self.begun = 0,False
+        self.first = None
+    def lost(self, error):
+        self.n += 1
+        if self.n==1: self.first = error
+        if self.n==1 and self.begun: self.tell(f'{error}; the sample is lost')
+    def over(self):
+        if self.n and not self.begun: self.tell(f'{self.first}; the sample is lost')
+        if self.n>1: self.tell(f'{self.n} samples in a row were lost')
+        self.n,self.begun = 0,True
+    def end(self):
+        if self.n and not self.begun:
+            raise self.first
+        self.over()
+    def tell(self, text): print(f'xceptiontime stream: {text}', file=sys.stderr)
+
+def _answers(live, samples):
+    "The predictions of a stream; a sample that cannot be read, or that the model cannot take, is a gap"
+    drop_out = _DropOut()
+    for x in samples:
+        try:
+            if isinstance(x, ValueError):
+                raise x
+            found = live.push(x)
+        except ValueError as e:
+            live.gap(1)
+            drop_out.lost(e)
+            continue
+        drop_out.over()
+        yield from found
+    drop_out.end()
 
 # %% ../nbs/80_cli.ipynb #d13d9029
 @command('armband | xceptiontime stream gestures --window 0.2 --hop 0.05 --rate 200',
@@ -384,10 +472,9 @@ and write a line for each window as it fills"""
         rows.writerow(row)
         sys.stdout.flush()
     write('start', 'stop', *task.columns())
-    for x in _samples(sys.stdin, predictor.preprocess.c_in, predictor.channels):
-        for p in live.push(x):
-            when = p[:2] if args.rate is None else [f'{o:.6f}' for o in p[:2]]
-            write(*when, *task.row(p.probs, p.label))
+    for p in _answers(live, _samples(sys.stdin, predictor.preprocess.c_in, predictor.channels)):
+        when = p[:2] if args.rate is None else [f'{o:.6f}' for o in p[:2]]
+        write(*when, *task.row(p.probs, p.label))
 
 # %% ../nbs/80_cli.ipynb #50067e31
 @command('xceptiontime bench --sets GunPoint Coffee --seeds 0 1 2 --out results',

@@ -29,6 +29,7 @@ class Columns:
     encoding:str|None=None # of a .csv, 'cp1252' for example; told by its first bytes, else UTF-8, if None
     dayfirst:bool|None=None # does 03/04/2020 begin with the day? as all dates together say if None
     na_values:list|None=None # missing values of a .csv, texts and numbers, beside NA, NULL, None... among numbers
+    steps:bool=False # is a row a time step without id=, too? Then all are of one recording
 
     def __post_init__(self):
         for k in ('label','target','time'):
@@ -38,7 +39,7 @@ class Columns:
         if self.label is not None and self.target is not None:
             raise ValueError('label, target: expected one of them, '
                              f'got {brief(self.label)} and {brief(self.target)}')
-        if self.time is not None and self.id is None:
+        if self.time is not None and self.id is None and not self.steps:
             raise ValueError(f'time: expected with id= (a long table), got {brief(self.time)} alone')
         if self.columns is not None: self._check_columns()
         self._check_text()
@@ -118,7 +119,7 @@ class Columns:
         values, # names of the value columns
     ) -> list|None: # a name a channel; None of a wide table, whose columns are steps, and of one without names
         "The names of the channels in a long table, in their order"
-        return [str(o) for o in values] if self.id is not None and self.header else None
+        return [str(o) for o in values] if (self.id is not None or self.steps) and self.header else None
 
 def _check_different(names, of=''):
     "Raise if a name comes twice"

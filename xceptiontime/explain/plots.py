@@ -1,4 +1,4 @@
-"""What a model gets wrong, and what it makes of series: confusion matrix, top losses and embedding
+"""Plots of a model's errors and features: confusion matrix, top losses and embedding
 
 Docs: https://example.github.io/xceptiontime/explain.plots.html.md"""
 

@@ -1,4 +1,4 @@
-"""Which steps of a padded batch are real: how every layer knows, without every signature saying so
+"""How the layers know which steps of a padded batch are real
 
 Docs: https://example.github.io/xceptiontime/models.masks.html.md"""
 

@@ -104,7 +104,7 @@ def _chunk(self:StreamingPredictor, chunk):
     "`chunk` as (channels, steps) float32 without what the model cannot deal with; 0 where no window will be"
     x = self._as_steps(chunk)
     at = self.n+np.arange(x.shape[1]) # (steps,) in the stream
-    if self.hop>self.window: x = np.where(at%self.hop<self.window, x, 0)
+    x = np.where((at>=self.start) & (at%self.hop<self.window), x, 0)
     bad = np.isinf(x)|(np.isnan(x) & (self.predictor.preprocess.missing=='raise')) # (channels, steps)
     if not bad.any(): return x
     step,c = np.argwhere(bad.T)[0]
@@ -161,3 +161,18 @@ def push(self:StreamingPredictor,
     self.n,self.recent = n,recent
     self.tail = x[:,max(0, self.start-first):].copy() # a view would keep the whole chunk
     return res
+
+# %% ../../nbs/43_runtime.stream.ipynb #ba233273
+@patch
+def gap(self:StreamingPredictor,
+    n:int, # samples that were lost, in each channel; none if 0
+) -> StreamingPredictor: # itself
+    "Samples were lost: times go on by so many, and the next window begins after them"
+    if not isinstance(n, (int,np.integer)) or isinstance(n, bool) or n<0:
+        raise ValueError(f'n: expected a whole number of lost samples, 0 or more, got {brief(n)}')
+    if not n: return self
+    self.n += int(n)
+    self.start = max(self.start, -(-self.n//self.hop)*self.hop) # windows begin at multiples of `hop`
+    self.tail = self.tail[:,:0]
+    self.recent.clear()
+    return self

@@ -14,7 +14,7 @@ from fastcore.imports import IN_NOTEBOOK
 from fastai.callback.core import Callback,CancelFitException
 from fastai.callback.mixup import CutMix,MixHandler,MixUp
 from fastai.callback.progress import ProgressCallback
-from fastai.imports import noop # fastcore's is another function; it is this one that `no_logging` puts in place
+from fastai.imports import noop # not fastcore's: it is this one that `no_logging` puts in place
 from ..models.ensemble import mean_scores
 
 # %% ../../nbs/52_train.callbacks.ipynb #13d29e2d
@@ -103,10 +103,11 @@ class KeepFinite(Callback):
 
 # %% ../../nbs/52_train.callbacks.ipynb #b6a0d3c2
 class MeanAfterLoss(Callback):
-    "After the loss of an ensemble's networks, `learn.pred` is the mean that the ensemble answers with"
+    "After the loss of an ensemble's networks, `learn.pred` is the ensemble's answer"
     looks_only = True
     def after_loss(self):
-        if self.pred.ndim==3: self.learn.pred = mean_scores(self.pred.detach(), self.learn.task.activation_name)
+        if self.pred.ndim!=3: return
+        self.learn.pred = mean_scores(self.pred.detach(), self.learn.task.activation_name)
 
 # %% ../../nbs/52_train.callbacks.ipynb #8afbaf73
 class _Lines:
