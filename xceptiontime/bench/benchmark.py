@@ -1,4 +1,4 @@
-"""Train over many data sets, recipes and seeds: resumed where it was cut off, shared by as many processes and machines as there are
+"""Train over many data sets, recipes and seeds, with several processes or machines; an interrupted run can be continued
 
 Docs: https://example.github.io/xceptiontime/bench.benchmark.html.md"""
 

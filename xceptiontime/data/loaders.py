@@ -20,6 +20,7 @@ from fastai.torch_core import default_device
 from ..base.checks import as_floats,brief,check_rate,listed
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
 from .columns import Columns
+from .recordings import Recordings,join_recordings,overlapping,read_recordings
 from .sets import read_files
 from .splits import check_splits,get_splits
 from .tables import as_pandas,read_table
@@ -290,9 +291,11 @@ def from_file(cls,
     train, # file of series with targets, of any format that `read_series` takes
     valid=None, # file of the series to judge by; if None, `splits` or a part of `train`
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
-    **kwargs, # of `from_arrays`, and of the format's reader: `label`, `target`, `id`, `time`, `columns`...
+    length=None, # samples of a window, or seconds with `rate`: `train` is a table with a row a time step, to be cut
+    **kwargs, # of `from_arrays` or `from_steps`, and of the reader: `label`, `target`, `id`, `time`, `columns`...
 ) -> TSDataLoaders:
     "Loaders of the series in one file, or in one for training and one for validation"
+    if length is not None: return cls.from_steps(train, length, valid=valid, groups=groups, **kwargs)
     known = inspect.signature(cls.from_arrays).parameters
     reader = {k:v for k,v in kwargs.items() if k not in known}
     own = {k:v for k,v in kwargs.items() if k in known}
@@ -312,12 +315,16 @@ def from_df(cls,
     time=None, # column to sort the steps of a series by
     columns=None, # columns of values; all others if None
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
+    length=None, # samples of a window, or seconds with `rate`: rows are time steps, to be cut; see `from_steps`
     dayfirst=None, # does 03/04/2020 begin with the day? as all dates together say if None
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the series in a DataFrame"
     if label is None and target is None:
         raise ValueError('label, target: expected one of them to name a column, got neither')
+    if length is not None:
+        return cls.from_steps(df, length, label=label, target=target, id=id, time=time, columns=columns,
+                              groups=groups, dayfirst=dayfirst, **kwargs)
     column = groups if isinstance(groups, (str,int)) else None
     df = as_pandas(df)
     table = read_table(df, Columns(label, target, id, time, columns, dayfirst=dayfirst), column)
@@ -326,6 +333,21 @@ def from_df(cls,
     return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
+def _unpacked(recordings, labels, groups, kwargs):
+    "Recordings, their labels, groups and rate, where `Recordings` hold them all; else as they are"
+    if not isinstance(recordings, Recordings): return recordings,labels,groups,None
+    kwargs.setdefault('channels', recordings.channels)
+    labels = recordings.labels if labels is None else labels
+    return recordings.X,labels,recordings.groups if groups is None else groups,recordings.rate
+
+_one_alone = 'splits: expected index arrays where all windows are of one recording or group, '
+
+def _split_alone(y, task, splits, overlap):
+    "Splits of the windows of one recording, in the order of time"
+    if not isinstance(splits, dict) or not splits.get('ordered'):
+        raise ValueError(f'{_one_alone}got {brief(splits)}; splits=dict(ordered=True) judges by its last part')
+    return _make_splits(y, task, {'gap': overlap, **splits})
+
 def _check_labels(y, n, task):
     "Raise where each of `n` recordings has a list of one label: classes, or labels?"
     if task is not None or not isinstance(y, list) or y.sets or any(o is None or len(o)!=1 for o in y): return
@@ -334,9 +356,9 @@ def _check_labels(y, n, task):
 
 @patch_to(TSDataLoaders, cls_method=True)
 def from_recordings(cls,
-    recordings, # one (channels, time) array, `np.memmap` or path of a `.npy` file, or a list of them
-    labels, # one for each recording, or several (numbers or a list of labels); or for each an array with one a sample
-    length, # samples of a window; seconds where `rate` is given
+    recordings, # one (channels, time) array, `np.memmap` or path of a `.npy` file, a list of them; or `Recordings`
+    labels=None, # one a recording, or several (numbers or a list of labels); or for each an array with one a sample
+    length=None, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
     splits:tuple|dict|None=None, # index arrays over the windows; or arguments of `get_splits`
     *,
@@ -349,6 +371,9 @@ def from_recordings(cls,
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
+    recordings,labels,groups,known = _unpacked(recordings, labels, groups, kwargs)
+    if labels is None:
+        raise TypeError('labels: expected one for each recording or sample, got None')
     frames = [recordings] if is_frame(recordings) else recordings
     kwargs.setdefault('channels', channel_names(frames))
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
@@ -356,13 +381,46 @@ def from_recordings(cls,
     _check_labels(y, len(labels), kwargs.get('task'))
     y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):
-        if (ids==ids[0]).all():
-            raise ValueError('splits: expected index arrays where all windows are of one recording or group, '
-                             f'got {brief(splits)}')
         own = dict(groups=ids, valid_groups=valid_groups, test_groups=test_groups, seed=kwargs.get('seed'))
-        splits = _make_splits(as_targets(y), kwargs.get('task'), splits, **own)
+        if not (ids==ids[0]).all(): splits = _make_splits(as_targets(y), kwargs.get('task'), splits, **own)
+        else:
+            splits = _split_alone(as_targets(y), kwargs.get('task'), splits, overlapping(length, step, rate))
+            ids = None
     elif valid_groups is not None or test_groups is not None:
         raise ValueError('splits: expected None with valid_groups= or test_groups=, got both')
     elif groups is None: ids = None # one recording may be in two splits, one sample may not
     check_splits(splits, len(X), spans=spans)
-    return cls.from_arrays(X, y, splits, groups=ids, rate=rate, **kwargs)
+    return cls.from_arrays(X, y, splits, groups=ids, rate=known if rate is None else rate, **kwargs)
+
+# %% ../../nbs/38_data.loaders.ipynb #542e5588
+@patch_to(TSDataLoaders, cls_method=True)
+def from_steps(cls,
+    table, # .csv or .parquet file, or DataFrame, with a row a time step and a label in each
+    length, # samples of a window; seconds where `rate` is given
+    step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
+    splits:tuple|dict|None=None, # index arrays over the windows; or arguments of `get_splits`
+    *,
+    valid=None, # another such table to judge by
+    groups=None, # column with the subject or session of each recording
+    window_label=None, # 'majority', 'last' or 'pure', as in `window_label`; 'majority' of labels, 'last' of targets
+    **kwargs, # of `read_recordings`: `label`, `target`, `id`, `time`, `columns`...; and of `from_recordings`
+) -> TSDataLoaders:
+    "Loaders of the windows of a table of recordings; each recording, or group of them, is in one split"
+    if kwargs.get('label') is None and kwargs.get('target') is None:
+        raise ValueError('label, target: expected one of them to name a column, got neither')
+    if window_label is None: window_label = 'majority' if kwargs.get('target') is None else 'last'
+    names = inspect.signature(read_recordings).parameters
+    reader = {k: kwargs.pop(k) for k in list(kwargs) if k in names}
+    table = as_pandas(table)
+    recs = read_recordings(table, groups=groups, **reader)
+    if valid is not None:
+        if splits is not None:
+            raise ValueError(f'splits: expected None where {brief(str(valid), 60)} is the validation split, got both')
+        recs = join_recordings(recs, read_recordings(valid, groups=groups, **reader))
+        kwargs['valid_groups'] = ['valid']
+    order = ordered_classes(table.get(reader.get('label'))) if is_frame(table) else None
+    if order is not None:
+        there = set(np.concatenate(recs.labels).tolist())
+        kwargs.setdefault('vocab', [o for o in map(str, order) if o in there])
+    if reader.get('target') is not None: kwargs.setdefault('task', 'regression')
+    return cls.from_recordings(recs, None, length, step, splits, label=window_label, **kwargs)

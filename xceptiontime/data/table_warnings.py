@@ -89,4 +89,5 @@ def warn_of_recording(
     if steps>=STEPS or len(y)<5*RUN or len(y)<RUN*runs or len({*y})<2: return
     warnings.warn(f'X: expected a series in each row, got {len(y)} rows of {steps} '
                   f"step{'s'*(steps>1)}, in which a label stays for {len(y)//runs} rows on end: a recording with "
-                  'a label a step? TSDataLoaders.from_recordings and sliding_windows cut it into windows', stacklevel=5)
+                  'a label a step? length= of from_file and from_df, or read_recordings, cuts it into windows',
+                  stacklevel=5)

@@ -1,4 +1,4 @@
-"""Why did it say that: how much each value of a series counts for the answer
+"""How much each value of a series contributes to the answer
 
 Docs: https://example.github.io/xceptiontime/explain.attribution.html.md"""
 

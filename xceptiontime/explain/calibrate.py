@@ -1,4 +1,4 @@
-"""How sure is it: probabilities that mean what they say, sets with a promise, and series unlike any seen
+"""How sure a model is: calibrated probabilities, prediction sets with a guarantee, and a test for unfamiliar series
 
 Docs: https://example.github.io/xceptiontime/explain.calibrate.html.md"""
 

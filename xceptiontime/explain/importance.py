@@ -1,4 +1,4 @@
-"""What a model goes by: how much worse it gets when a channel, or a span of time, is shuffled
+"""How much worse a model gets when a channel, or a span of time, is shuffled
 
 Docs: https://example.github.io/xceptiontime/explain.importance.html.md"""
 

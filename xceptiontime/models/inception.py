@@ -1,4 +1,4 @@
-"""The network of Fawaz et al. 2019, to compare with, under the same laws
+"""The network of Fawaz et al. 2019, to compare with XceptionTime
 
 Docs: https://example.github.io/xceptiontime/models.inception.html.md"""
 

@@ -1,4 +1,4 @@
-"""The 1-d building blocks of the network, and ways to look into a model
+"""The one-dimensional layers of the networks, and functions to inspect a model
 
 Docs: https://example.github.io/xceptiontime/models.layers.html.md"""
 

@@ -1,4 +1,4 @@
-"""The network of Rahimian et al. 2019, to the published form, its weights and its numbers
+"""The network of Rahimian et al. 2019, with the layers, weight names and outputs of tsai's implementation
 
 Docs: https://example.github.io/xceptiontime/models.xceptiontime.html.md"""
 

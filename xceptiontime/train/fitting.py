@@ -222,8 +222,8 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     finally: # a later error, such as of loading a best model that was never saved, comes from this one
         if run.error is not None:
             raise run.error from None
-    if run.interrupted:
-        raise KeyboardInterrupt
+        if run.interrupted:
+            raise KeyboardInterrupt from None
 
 # %% ../../nbs/50a_train.fitting.ipynb #7d1c0a53
 @patch
