@@ -528,8 +528,8 @@ AttributeError: vocab: expected data with classes, got regression; Interpretatio
 
 # a report on classes where there are labels
 ClassificationInterpretation.from_learner(multilabel).print_classification_report()
-TypeError: vocab: expected classes, of which a series has one, got labels; sklearn.metrics.classification_report(targets,
-    probs>.5) is a report on labels
+TypeError: vocab: expected classes, of which a series has one, got labels;
+    sklearn.metrics.classification_report(targets, probs>.5) is a report on labels
 
 # a metric that fails
 ts_learner(dls, metrics=lambda out,y: out[:,5].mean())

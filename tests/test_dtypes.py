@@ -8,7 +8,6 @@ from xceptiontime.explain.attribution import attribute
 from xceptiontime.models.inception import InceptionTime
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.runtime.export import export_onnx
-from xceptiontime.runtime.predictor import Predictor
 from xceptiontime.runtime.stream import StreamingPredictor
 from xceptiontime.train.learner import ts_learner
 

@@ -1,5 +1,5 @@
 "Files made to cost time or memory are answered in little of both"
-import io, random, re, signal
+import gzip, io, random, re, signal, tracemalloc
 from contextlib import suppress
 import numpy as np
 import pandas as pd
@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from series_files import file, runs # noqa: F401
+from xceptiontime.data import numbers
 from xceptiontime.data.formats import from_frame, read_parquet, read_series
 from xceptiontime.data.parquet import LEAST
 from xceptiontime.data.times import parse_times
@@ -125,6 +126,36 @@ def test_text_that_comes_often_is_kept_once(tmp_path, pool):
     with pytest.raises(ValueError, match='a.parquet: expected labels of at most 1000 characters, got one of 1000000'):
         read_parquet(p, label='y', columns=['x'])
     assert pool.max_memory()<50e6
+
+def _bomb(path, text):
+    path.write_bytes(gzip.compress(text))
+    return path
+
+def test_a_packed_file_that_unpacks_to_much(tmp_path, monkeypatch):
+    "It is refused at the limit and before a line is read; what is as long as the limit is read"
+    text = b'x,y\n'+b'1,2\n'*1000
+    p = _bomb(tmp_path/'a.CSV.GZ', text)
+    for most,is_read in ((len(text), True), (len(text)-1, False)):
+        monkeypatch.setattr(numbers, '_LEAST_TEXT', most)
+        monkeypatch.setattr(numbers, '_PACKED_TEXT', 1)
+        if is_read:
+            assert len(read_series(p)[0])==1000
+            continue
+        with pytest.raises(ValueError, match=f'a.CSV.GZ: expected at most {most:,} bytes of text') as e: read_series(p)
+        assert len(str(e.value).splitlines())==1 and str(e.value).endswith('it is read whatever its size')
+    monkeypatch.setattr(numbers, '_PACKED_TEXT', 1000) # the larger of the two
+    assert len(read_series(p)[0])==1000
+
+def test_a_gigabyte_in_a_megabyte(tmp_path):
+    "Neither the whole line nor its memory: what is unpacked is counted in pieces"
+    p = tmp_path/'a.csv.gz'
+    p.write_bytes(gzip.compress(b'x,y\n')+gzip.compress(b'1'*2**24)*60) # members one after the other
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match='a.csv.gz: expected at most .* bytes of text in a packed file of'):
+            read_series(p)
+        assert tracemalloc.get_traced_memory()[1]<2**24
+    finally: tracemalloc.stop()
 
 def test_a_constant_table_is_read(tmp_path):
     p = tmp_path/'a.parquet'

@@ -60,7 +60,8 @@ def test_files_of_plain_fastai(tmp_path, with_opt):
     learn = warm(learner(tmp_path))
     learn.fit(1)
     warm(learn).save('ours', with_opt=with_opt)
-    plain = Learner(learn.dls, learner(tmp_path).model, loss_func=learn.loss_func, path=tmp_path, splitter=learn.splitter)
+    model = learner(tmp_path).model
+    plain = Learner(learn.dls, model, loss_func=learn.loss_func, path=tmp_path, splitter=learn.splitter)
     plain.load('ours', with_opt=with_opt)
     assert same(weights(plain), weights(learn))
     with torch.no_grad(): plain.model.head[3].bias.add_(.1)

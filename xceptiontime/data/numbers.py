@@ -30,7 +30,9 @@ class Source:
     def open(self):
         "The file, opened for reading bytes; unpacked if its name ends in .gz"
         opened = gzip.open if os.fspath(self.path).lower().endswith('.gz') else open
-        try: return opened(self.path, 'rb')
+        try:
+            if opened is gzip.open: _check_unpacked(self)
+            return opened(self.path, 'rb')
         except FileNotFoundError:
             path = short_path(self.path, 250)
             raise FileNotFoundError(f'{path}: expected a file, got none there') from None
@@ -77,6 +79,21 @@ class Source:
         if hint and len(text)+len(hint)<270: text += f'; {hint}'
         self.error = ValueError(short_path(self.path, 299-len(text))+text)
         raise self.error from None
+
+# %% ../../nbs/31_data.numbers.ipynb #5e1a7c02
+_PACKED_TEXT = 100 # to 1: more than gzip packs measurements
+_LEAST_TEXT = 2**24 # bytes that a packed file of any size may unpack to
+
+def _check_unpacked(source):
+    "Raise where a packed file unpacks to more than a text of its packed size does"
+    size,got = os.path.getsize(source.path),0
+    most = max(_PACKED_TEXT*size, _LEAST_TEXT)
+    with gzip.open(source.path) as f:
+        while n := len(f.read1(2**20)):
+            got += n
+            if got>most:
+                expected = f'at most {most:,} bytes of text in a packed file of {size:,}'
+                source.fail(expected, 'more', hint='unpacked by gunzip, it is read whatever its size')
 
 # %% ../../nbs/31_data.numbers.ipynb #401dec38
 _decimal = re.compile(rb'[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?')

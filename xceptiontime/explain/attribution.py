@@ -74,7 +74,7 @@ def _gradient(model, x, target, layer):
     return g
 
 def _grad_cam(model, x, base, target, bs, layers):
-    "The mean map of `layers` over the steps of `x`, shared out to channels by gradient times input around each step"
+    "The mean of the maps of `layers` over the steps of `x`, shared out to channels by gradient times input nearby"
     n,attr = x.shape[2],_captum()
     g = _gradient(model, x, target, layers[0])
     maps = [attr.LayerGradCam(model, l).attribute(x, target).detach() for l in layers] # (1, 1, steps) each
@@ -93,7 +93,7 @@ def _body(model):
     return body
 
 def _layers(model, layer, view):
-    "The module of `view` for one of `model`, by itself or by name; what feeds the head of each network if None"
+    "The module of `view` that stands for one of `model`, itself or its name; what feeds each network's head if None"
     if layer is None: return [_body(net) for net in networks_of(view)]
     names = dict(model.named_modules())
     if isinstance(layer, str):

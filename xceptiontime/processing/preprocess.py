@@ -171,7 +171,7 @@ def check_resolution(self:Preprocess,
     X, # new series as they came: an array or a list of them, see `raw_series`
     name:str='X', # what to call it in an error
 ):
-    "Raise where float32 can't tell values apart that differ by more than 1 % of how much the channel varied in training"
+    "Raise where float32 merges values that differ by more than 1 % of how much the channel varied in training"
     known = self.scale!='sample' and self.mu is None
     spread = getattr(self, STATS[self.scale][1]).cpu().double().numpy() if known else None
     check_resolution(X, name, spread=spread)

@@ -99,9 +99,9 @@ def check_fork():
     "Note that this thread will compute on several threads; raise where these were lost in a fork"
     if torch.get_num_threads()==1: return
     if _threads.lost and _is_gnu():
-        raise RuntimeError('model: expected a process with threads to compute on, got one forked from a thread that had '
-                           'used them, where it would hang; open the model after the fork, start processes by spawn, '
-                           'or use ONNX')
+        raise RuntimeError('model: expected a process with threads to compute on, got one forked from a thread that '
+                           'had used them, where it would hang; open the model after the fork, start processes by '
+                           'spawn, or use ONNX')
     _threads.used = True
 
 # %% ../../nbs/40a_runtime.evaluation.ipynb #32509187

@@ -196,7 +196,8 @@ def facts(self:Predictor) -> dict: # names and texts
     "Facts to know of a model before using it"
     networks,args = networks_of(self.model),getattr(self.model, 'init_args', {})
     several = f' x {len(networks)}' if len(networks)>1 else ''
-    res = dict(architecture=type(networks[0]).__name__+several, arguments=', '.join(f'{k}={v!r}' for k,v in args.items()),
+    res = dict(architecture=type(networks[0]).__name__+several,
+               arguments=', '.join(f'{k}={v!r}' for k,v in args.items()),
                parameters=f'{count_parameters(self.model):,}', task=self.task.name,
                preprocessing=self.preprocess.extra_repr())
     res[self.task.noun] = _names(self.task.output_names())

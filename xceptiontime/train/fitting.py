@@ -68,7 +68,7 @@ class TSLearner(Learner):
         self.xb,self.yb = (x,) if lengths is None else (x,lengths),tuple(y)
 
     def known(self) -> Known:
-        "What is known of the weights as they are now; of others than those that it was found for, only what a training tells"
+        "What is known of the weights as they are now; of others than it was found for, only what a training tells"
         now,run = weights_digest(get_model(self.model)),self.this_run
         if self._known.weights!=now:
             self._known = Known(now, run.note(self.dls.train_ds) if run.kind=='training' else {})

@@ -58,7 +58,7 @@ def telling(
 def hearing(
     model:nn.Module, # a network
 ):
-    "For a while, a list is filled with the `Known` of each state dict that is loaded into `model`, if it took one along"
+    "For a while, a list is filled with the `Known` of each state dict that is loaded into `model`, if it has one"
     heard = []
     def read(module, state, prefix, metadata, *_):
         told = metadata.get(_PLACE)

@@ -85,7 +85,7 @@ def ts_learner(
     *,
     loss_func=None, # cross entropy for classes, binary cross entropy for labels, squared error for numbers if None
     metrics=None, # names, or metrics of fastai: see [Metrics and losses](train.metrics.html)
-    opt_func=ForeachAdam, # fastai's Adam, which decouples weight decay (AdamW), in [fewer operations](train.optimizer.html)
+    opt_func=ForeachAdam, # fastai's Adam with decoupled decay (AdamW), in [fewer operations](train.optimizer.html)
     lr=defaults.lr, # learning rate when `fit` is given none
     cbs=None, # callbacks
     seed:int|None=None, # of initial weights, order and augmentation; the random state stays as it is if None

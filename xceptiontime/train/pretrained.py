@@ -64,8 +64,8 @@ class Pretrained(NamedTuple):
 
 def _check_networks(n_networks, own):
     if n_networks not in (None,len(own)):
-        raise ValueError(f'n_networks: expected None or {len(own)}, as the pretrained model has, '
-                         f'got {brief(n_networks)}')
+        expected = f'None or {len(own)}, as the pretrained model has'
+        raise ValueError(f'n_networks: expected {expected}, got {brief(n_networks)}')
 
 def _with_new_heads(model, task, head, n_networks):
     "The network or networks of a folder with fresh heads for `task`; of one network, copies if several are asked for"
