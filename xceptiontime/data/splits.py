@@ -271,7 +271,8 @@ def _held_out(groups, named, n):
         if groups is None:
             raise ValueError(f'groups: expected an id for each sample with {name}=, got None')
         there,ids = np.unique(groups),np.atleast_1d(ids)
-        known = set(there.tolist())
+        known,text = set(there.tolist()),ids.astype(str)
+        if ids.dtype.kind in 'iu' and known.issuperset(text.tolist()): ids = text # a table's groups are text
         missing = [i for i in ids.tolist() if i not in known]
         if missing:
             raise ValueError(f'{name}: expected some of the groups {listed(there, width=100)}, '
