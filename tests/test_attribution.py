@@ -45,7 +45,7 @@ def test_regression_in_units():
 
 SCALES = dict(scale='sample'), dict(scale='robust'), dict(scale='minmax', mu=5.), dict(scale=None)
 
-@pytest.mark.filterwarnings('ignore:attributions of a series sum')
+@pytest.mark.filterwarnings('ignore:attribution. expected a sum within')
 @pytest.mark.parametrize('kw', SCALES, ids=str)
 def test_scales_add_up(kw):
     learn,x = learner(**kw),X[3:5]
@@ -175,7 +175,7 @@ def test_captum_missing(monkeypatch, learn):
 
 def test_warns_where_it_does_not_add_up(monkeypatch, learn):
     monkeypatch.setattr(attribution, 'MOST_STEPS', 1)
-    with pytest.warns(UserWarning, match='did not bring them within 1 %') as said: attribute(learn, X[:4], n_steps=1)
+    with pytest.warns(UserWarning, match='expected a sum within 1 %') as said: attribute(learn, X[:4], n_steps=1)
     assert {w.filename for w in said}=={__file__} # it points to the call
 
 def test_plot_attribution_ax():

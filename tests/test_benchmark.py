@@ -103,12 +103,12 @@ def test_a_file_that_was_still_being_copied(data, tmp_path):
     whole = test.read_text()
     test.write_text(whole[:len(whole)//2]+'\t')
     how = dict(HOW, seeds=[0], epochs=1)
-    with pytest.warns(UserWarning, match='2 of 2 units failed'):
+    with pytest.warns(UserWarning, match='of each of 2 units, got 2 errors'):
         first = run_benchmark(['Short','Odd'], tmp_path/'out', sets, **how).set_index('set')
     assert 'Short_TEST.tsv' in first.error['Short'] and first.error['Odd'].startswith('ValueError: Odd (test)')
     before = next((tmp_path/'out').glob('Odd*.json')).stat().st_mtime_ns
     test.write_text(whole)
-    with pytest.warns(UserWarning, match='1 of 2 units failed'):
+    with pytest.warns(UserWarning, match='of each of 2 units, got 1 errors'):
         second = run_benchmark(['Short','Odd'], tmp_path/'out', sets, **how).set_index('set')
     assert second.accuracy['Short']>0
     assert next((tmp_path/'out').glob('Odd*.json')).stat().st_mtime_ns==before

@@ -13,7 +13,7 @@ from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from searched import searched
 from xceptiontime.data.windows import crop_series, resample_series
 from xceptiontime.models.xceptiontime import XceptionTime
-from xceptiontime.processing import series
+from xceptiontime.processing import values as values_room
 from xceptiontime.processing.preprocess import (MISSING, SCALES, STATS, Preprocess, cropped, fill_missing, mu_law,
                                                 mu_law_inverse, resampled)
 from xceptiontime.processing.series import check_series
@@ -88,7 +88,7 @@ def test_alone_or_padded(data, how, scale, mu):
 
 def in_blocks(monkeypatch, values):
     "Look at so many values at a time"
-    monkeypatch.setattr(series, '_block', values)
+    monkeypatch.setattr(values_room, '_block', values)
 
 scalers = dict(channel=(StandardScaler, 'mean_', 'scale_'), robust=(RobustScaler, 'center_', 'scale_'),
                minmax=(MinMaxScaler, 'data_min_', 'data_range_'))
@@ -187,7 +187,7 @@ def test_constant_stays_finite(value, scale):
 def test_robust_names_a_range_of_zero():
     X = np.zeros((10,1,20), np.float32)
     X[:,:,0] = 5
-    with pytest.warns(UserWarning, match=r'channels \[0\] have an interquartile range of 0'):
+    with pytest.warns(UserWarning, match=r'got channels \[0\] with an interquartile range of 0'):
         pre = Preprocess(scale='robust').fit(X)
     np.testing.assert_array_equal(run(pre, X, None), X)
 

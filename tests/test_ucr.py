@@ -226,7 +226,7 @@ def test_locked_and_exotic_archives(server, tmp_path):
     server.files['/Toy.zip'] = b.getvalue()
     refused(tmp_path, 'expected one packed with deflate', url=server.url)
     server.files['/Toy.zip'] = make_zip({'Toy_TRAIN.ts': train, 'Other_TEST.ts': test})
-    refused(tmp_path, 'archive: expected Toy_TRAIN and Toy_TEST', url=server.url)
+    refused(tmp_path, "archive: expected the training and the test file of 'Toy'", url=server.url)
 
 flips = st.lists(st.tuples(st.integers(0,len(good)-1), st.integers(0,255)), min_size=1, max_size=6)
 @searched(flips, quick=40, long=300)
@@ -286,7 +286,7 @@ def test_something_in_the_way(server, tmp_path):
     assert is_toy(get_ucr('Toy', path=tmp_path, url=server.url)), 'an empty folder is not in the way'
     (tmp_path/'Toy'/'Toy_TRAIN.ts').rename(tmp_path/'Toy'/'mine')
     (tmp_path/'Toy'/'Toy_TEST.ts').unlink()
-    with pytest.raises(FileExistsError, match='path: expected Toy_TRAIN and Toy_TEST in'):
+    with pytest.raises(FileExistsError, match="path: expected the training and the test file of 'Toy' in"):
         get_ucr('Toy', path=tmp_path, url=server.url)
 
 def test_two_at_once(server, tmp_path):

@@ -11,7 +11,7 @@ __all__ = ['whole_file', 'whole_folder', 'one_writer', 'check_writable']
 import os,secrets,shutil
 from contextlib import contextmanager,suppress
 from pathlib import Path
-from .checks import one_line
+from .checks import one_line,short_path
 try: import fcntl
 except ImportError: fcntl = None # on Windows
 
@@ -30,7 +30,8 @@ def _told_of(path, tmp):
             raise
         kind = type(e) if type(e).__module__=='builtins' else OSError
         reason = one_line(e.strerror or e, 100)
-        err = kind(f'{path}: expected room and leave to write {Path(path).name}, got an error ({reason}); '
+        err = kind(f'{short_path(path, 100)}: expected room and leave to write {one_line(Path(path).name, 40)}, '
+                   f'got an error ({reason}); '
                    'what stood there before is kept')
         err.errno = e.errno
         raise err from e
@@ -46,9 +47,9 @@ def whole_file(
     "Yields the path of a temporary file to write, which takes the place of `path` unless there is an error"
     path = Path(path).absolute()
     if path.is_dir():
-        raise IsADirectoryError(f'path: expected a file to write, got {path}, which is a folder')
+        raise IsADirectoryError(f'path: expected a file to write, got {short_path(path)}, which is a folder')
     if not (parents or path.parent.is_dir()):
-        raise FileNotFoundError(f'path: expected a file in a folder that exists, got {path}')
+        raise FileNotFoundError(f'path: expected a file in a folder that exists, got {short_path(path)}')
     tmp = path.with_name(f".{path.stem}-{'new' if alone else secrets.token_hex(4)}{path.suffix}")
     try:
         with _told_of(told or path, tmp):
@@ -68,8 +69,8 @@ def whole_folder(
     "Yields a temporary folder to fill, which then becomes `folder`; one that is there raises `FileExistsError`"
     folder = Path(folder).resolve()
     if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f'folder: expected a folder, or none yet, got the file {folder}')
-    taken = f'folder: expected none yet, got {folder}'
+        raise NotADirectoryError(f'folder: expected a folder, or none yet, got the file {short_path(folder)}')
+    taken = f'folder: expected none yet, got {short_path(folder)}'
     if folder.exists():
         raise FileExistsError(taken)
     tmp = folder.with_name(f'.{folder.name}-{secrets.token_hex(4)}-new')

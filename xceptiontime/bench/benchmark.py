@@ -18,7 +18,7 @@ from fastai import __version__ as fastai_version
 from fastai.torch_core import no_random
 from .. import __version__
 from ..explain.calibrate import calibration_error
-from ..base.checks import brief,check_whole
+from ..base.checks import brief,check_whole,one_line,short_path
 from ..data.sets import get_ucr
 from ..base.files import check_writable,whole_file
 from ..models.xceptiontime import XceptionTime
@@ -64,7 +64,7 @@ def _train(name, path, arch, recipe, seed):
     return dict(**scores_of(probs, target), **took, **steps, **sizes), probs.astype(np.float32)
 
 # %% ../../nbs/70_bench.benchmark.ipynb #b6b1c9c2
-_alone = threading.Lock() # random states belong to the process: units in threads take turns
+_one_at_a_time = threading.Lock() # random states belong to the process: units in threads take turns
 
 def _versions():
     return dict(xceptiontime=__version__, torch=torch.__version__, fastai=fastai_version, numpy=np.__version__,
@@ -91,7 +91,7 @@ def run_unit(
     out,name = Path(out),unit_name(unit)
     result = out/f'{name}.json'
     try:
-        with FileLock(out/'claims'/name, timeout=0), _alone: # a lock that goes with the process, however that ends
+        with FileLock(out/'claims'/name, timeout=0), _one_at_a_time: # goes with the process, however that ends
             if result.exists(): return
             scores,probs = _scores(unit, path)
             row = {**unit, 'arch': unit['arch'].__name__, **scores}
@@ -107,7 +107,7 @@ def _read_row(path):
     try: row = json.loads(path.read_text())
     except ValueError: row = None # no JSON, or not even text
     if not isinstance(row, dict) or not {'set','arch','recipe','seed','settings'}<=set(row):
-        raise ValueError(f'out: expected results only, got {path}')
+        raise ValueError(f'out: expected results only, got {short_path(path)}')
     return row
 
 def read_rows(
@@ -115,7 +115,7 @@ def read_rows(
 ) -> list: # of dicts
     "The results that are there, with their settings and versions"
     if not Path(out).is_dir():
-        raise NotADirectoryError(f'out: expected a folder with results, got {out}')
+        raise NotADirectoryError(f'out: expected a folder with results, got {short_path(out)}')
     return [_read_row(p) for p in sorted(Path(out).glob('[!.]*.json'))]
 
 # %% ../../nbs/70_bench.benchmark.ipynb #f02aaeaa
@@ -130,10 +130,10 @@ def table(
     return res.reindex(columns=COLUMNS).sort_values(COLUMNS[:4], ignore_index=True)
 
 # %% ../../nbs/70_bench.benchmark.ipynb #35495353
-def _named(sets, archs, recipes, seeds):
+def _check_names(sets, archs, recipes, seeds):
     "Raise unless all can stand in the name of a file, and in a result"
     for k,v in dict(sets=sets, archs=archs, recipes=recipes, seeds=seeds).items():
-        if isinstance(v, str) or not hasattr(v, '__len__') or not len(v):
+        if isinstance(v, (str,bytes)) or not hasattr(v, '__len__') or not len(v):
             raise ValueError(f'{k}: expected a list of one or more, got {brief(v)}')
     for k,o in [('sets',o) for o in sets]+[('recipes',o) for o in recipes]:
         if not isinstance(o, str) or not o or re.search(r'[/\\\0]', o):
@@ -149,18 +149,19 @@ def _settings(recipes, recipe, epochs):
     settings = get_recipe(recipes[recipe] if isinstance(recipes, dict) else recipe, **changes)
     try: json.dumps(settings)
     except TypeError as e:
-        raise ValueError(f'recipes: expected settings that a JSON file can hold, got {brief(recipe)}: {e}') from None
+        raise ValueError('recipes: expected settings that a JSON file can hold, '
+                         f'got {brief(recipe)}: {one_line(e, 80)}') from None
     return recipe if epochs is None else f'{recipe}-{epochs}epochs', settings
 
 def _units(sets, archs, recipes, seeds, epochs):
     "Each unit once"
-    _named(sets, archs, recipes, seeds)
+    _check_names(sets, archs, recipes, seeds)
     res = {}
     for recipe,name,arch,seed in product(recipes, sets, archs, seeds):
         label,settings = _settings(recipes, recipe, epochs)
         u = dict(set=name, arch=arch, recipe=label, settings=settings, seed=int(seed))
         if res.setdefault(unit_name(u), u)['arch'] is not arch:
-            raise ValueError(f'archs: expected classes of different names, got two of {arch.__name__}')
+            raise ValueError(f'archs: expected classes of different names, got two of {brief(arch.__name__)}')
     return list(res.values())
 
 def _forget_unread(units, out):
@@ -169,14 +170,14 @@ def _forget_unread(units, out):
     for r in read_rows(out):
         if r.get('unread') and unit_name(r) in own: (Path(out)/f'{unit_name(r)}.json').unlink(missing_ok=True)
 
-def _left(units, out):
+def _unfinished(units, out):
     "The units without a result; results of other settings under the name of one of their recipes raise"
     own,done = {u['recipe']: json.loads(json.dumps(u['settings'])) for u in units},set()
     for r in read_rows(out):
         if r['settings']!=own.get(r['recipe'], r['settings']):
             name = brief(r['recipe'])
             raise ValueError(f'out: expected a new folder, or another name, for other settings of {name}, '
-                             f'got {unit_name(r)} of {brief(r["settings"], 120)}')
+                             f'got {one_line(unit_name(r), 60)} of {brief(r["settings"], 60)}')
         done.add(unit_name(r))
     return [u for u in units if unit_name(u) not in done]
 
@@ -260,19 +261,20 @@ def run_benchmark(
     start,done = time.perf_counter(),0
     with _engine(backend, n_jobs, address):
         one_by_one = get_active_backend()[0].supports_return_generator
-        while todo := _left(units, out):
+        while todo := _unfinished(units, out):
             busy = True
             run = Parallel(return_as='generator_unordered' if one_by_one else 'list', batch_size=1)
             for name in run(delayed(run_unit)(u, path, out) for u in todo):
                 if name is None: continue
                 done,busy = done+1,False
-                left = len(_left(units, out))
+                left = len(_unfinished(units, out))
                 if verbose: _bar(len(units)-left, len(units), name, (time.perf_counter()-start)/done*left)
             if busy: time.sleep(1) # others have what is left; should they die, it is free again
     res = table(out)
     own = {unit_name(u) for u in units} # the folder may hold those of other runs
     failed = [r for r in res[res['error'].notna()].to_dict('records') if unit_name(r) in own]
     if failed:
-        first = f"{failed[0]['set']}: {failed[0]['error']}"
-        warnings.warn(f'{len(failed)} of {len(units)} units failed, such as {first}', stacklevel=2)
+        first = one_line(f"{failed[0]['set']}: {failed[0]['error']}", 200)
+        warnings.warn(f'out: expected a result of each of {len(units)} units, got {len(failed)} errors, '
+                      f'the first is {first}', stacklevel=2)
     return res

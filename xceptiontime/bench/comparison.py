@@ -110,7 +110,7 @@ def _beside(ours, other, name):
     both = pd.concat([ours.rename('ours'), other.rename('other')], axis=1).reindex(ours.index).dropna()
     if not len(both):
         sets = listed(ours.index)
-        raise ValueError(f'{name}: expected a number of {other.name} for some of the sets {sets}, got none')
+        raise ValueError(f'{name}: expected a number of {brief(other.name, 40)} for some of the sets {sets}, got none')
     return both
 
 def compare(

@@ -61,7 +61,7 @@ class Vocab(np.ndarray):
         raise TypeError('vocab: expected classes, of which a series has one, got labels; '
                         'sklearn.metrics.classification_report(targets, probs>.5) is a report on labels')
 
-def as_vocab(
+def vocab_of(
     task # a `Classification`, `MultiLabel` or `Regression`
 ) -> Vocab|None: # None for a regression
     "The classes or labels of a task"
@@ -113,7 +113,7 @@ class TSDataset:
     def c(self) -> int: return self.task.c_out
     @property
     def vocab(self) -> Vocab: # as in fastai, data of numbers to learn have none
-        res = as_vocab(self.task)
+        res = vocab_of(self.task)
         if res is None:
             raise AttributeError(f'vocab: expected data with classes, got {self.task.name}; '
                                  'Interpretation and learn.show_results look at numbers')

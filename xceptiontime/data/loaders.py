@@ -17,7 +17,7 @@ from fastcore.basics import PrettyString,patch,patch_to
 from fastcore.foundation import L
 from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
-from ..base.checks import brief,check_rate,listed
+from ..base.checks import as_floats,brief,check_rate,listed
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
 from .columns import Columns
 from .recordings import Recordings,join_recordings,overlapping,read_recordings
@@ -26,7 +26,7 @@ from .splits import check_splits,get_splits
 from .tables import as_pandas,read_table
 from .windows import Windows,model_series,series_or_windows,sliding_windows
 from ..processing.preprocess import Preprocess
-from ..processing.series import (channel_names,check_channels,is_frame,raw_series,warn_turned)
+from ..processing.series import (channel_names,check_channels,is_frame,raw_series,warn_transposed)
 from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
 from ..processing.infer import class_weights,infer_task
 from ..processing.values import check_resolution
@@ -87,6 +87,10 @@ def _to_stratify(y, task):
 
 def _make_splits(y, task, how, **kwargs):
     "Splits by `get_splits`; `how` holds arguments of the user's own, or is None"
+    known = inspect.signature(get_splits).parameters
+    odd = [k for k in how or {} if k not in known]
+    if odd:
+        raise TypeError(f'splits: expected arguments of get_splits ({", ".join(known)}), got {brief(odd[0])}')
     how = {**kwargs, **(how or {})}
     if how.get('n_splits', 1)!=1:
         raise ValueError('splits: expected one division into training and validation, '
@@ -139,7 +143,7 @@ def _weights(weights, task, codes, train):
         strata = codes[train]
         w = _class_weights(weights, task, strata)[strata].astype(np.float64) # (training samples,)
     else:
-        w = np.asarray(weights, np.float64)
+        w = as_floats(weights, 'weights')
         if w.shape!=(len(codes),):
             raise ValueError(f'weights: expected one for each of {len(codes)} series, got shape {w.shape}')
         w = w[train]
@@ -185,7 +189,7 @@ class TSDataLoaders(DataLoaders):
         raw = X if isinstance(X, Windows) else raw_series(X)
         X,lengths = series_or_windows(raw)
         if not isinstance(raw, Windows): check_resolution(raw)
-        if channels is None and not isinstance(X, Windows): warn_turned(*X.shape[1:], turn, rate)
+        if channels is None and not isinstance(X, Windows): warn_transposed(*X.shape[1:], turn, rate)
         if not len(X):
             raise ValueError(f'X: expected 1 or more series, got shape {X.shape}')
         y,order = _targets(y, len(X)),ordered_classes(y)

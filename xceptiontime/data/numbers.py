@@ -12,7 +12,7 @@ __all__ = ['FLOAT32', 'PACKED', 'Source', 'parse_number', 'parse_target', 'parse
 import gzip, os, re
 from datetime import datetime
 import numpy as np
-from ..base.checks import brief, one_line
+from ..base.checks import brief, one_line, short_path
 from ..processing.series import to_float32
 from ..processing.values import check_resolution
 
@@ -34,7 +34,7 @@ class Source:
             if opened is gzip.open: _check_unpacked(self)
             return opened(self.path, 'rb')
         except FileNotFoundError:
-            path = _end(self.path, 250)
+            path = short_path(self.path, 250)
             raise FileNotFoundError(f'{path}: expected a file, got none there') from None
 
     def lines(self,
@@ -77,13 +77,8 @@ class Source:
         where = '' if line is None else f', line {line}'
         text = f'{where}: expected {one_line(expected, 150)}, got {one_line(got, 80)}'
         if hint and len(text)+len(hint)<270: text += f'; {hint}'
-        self.error = ValueError(_end(self.path, 299-len(text))+text)
+        self.error = ValueError(short_path(self.path, 299-len(text))+text)
         raise self.error from None
-
-def _end(path, most):
-    "A path on one line; the end of one that has more than `most` characters"
-    text = ''.join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path)[-5000:])
-    return text if len(text)<=most else '...'+text[3-most:]
 
 # %% ../../nbs/31_data.numbers.ipynb #5e1a7c02
 _PACKED_TEXT = 100 # to 1: more than gzip packs measurements

@@ -27,7 +27,7 @@ def similar_lengths(
 
 # %% ../../nbs/35_data.order.ipynb #8797806b
 def _shares(shares, m, owed):
-    "`m` places divided in proportion to `shares`, each within one of its part; `owed` carries on what rounding leaves"
+    "`m` as whole numbers in proportion to `shares`, each within one of its part; `owed` carries on the rounding"
     part = shares*m
     n = np.floor(part+1e-9).astype(int)
     owed += part-n
@@ -37,14 +37,14 @@ def _shares(shares, m, owed):
     return n
 
 # %% ../../nbs/35_data.order.ipynb #8f4f3a9f
-def _dealer(members, rng):
-    "A function that deals so many of a class; its series are shuffled anew when all were dealt"
-    decks = [[] for _ in members]
-    def deal(k, m):
-        while len(decks[k])<m: decks[k] += rng.permutation(members[k]).tolist()
-        res,decks[k] = decks[k][:m],decks[k][m:]
+def _class_draws(members, rng):
+    "A function that draws so many series of a class; each comes once before any comes again"
+    waiting = [[] for _ in members]
+    def draw(k, m):
+        while len(waiting[k])<m: waiting[k] += rng.permutation(members[k]).tolist()
+        res,waiting[k] = waiting[k][:m],waiting[k][m:]
         return res
-    return deal
+    return draw
 
 def weighted_order(
     weights:np.ndarray, # how often to draw each series, relative to the others (samples,)
@@ -57,10 +57,10 @@ def weighted_order(
     if strata is None: return rng.choice(n, n, p=weights/weights.sum())
     members = [np.flatnonzero(strata==k) for k in range(strata.max()+1)]
     shares = np.array([weights[m].sum() for m in members])/weights.sum()
-    owed,deal = rng.permutation(len(members))*1e-6,_dealer(members, rng)
+    owed,draw = rng.permutation(len(members))*1e-6,_class_draws(members, rng)
     res = []
     for i in range(0, n, bs):
-        places = _shares(shares, min(bs, n-i), owed) # (classes,)
-        batch = [o for k,m in enumerate(places) for o in deal(k, m)]
+        counts = _shares(shares, min(bs, n-i), owed) # (classes,)
+        batch = [o for k,m in enumerate(counts) for o in draw(k, m)]
         res += rng.permutation(batch).tolist()
     return np.array(res, np.int64)

@@ -15,7 +15,7 @@ import numpy as np
 from fastcore.meta import delegates
 from ..base.checks import listed
 from .columns import Columns
-from .doubts import odd_channels, warn_of_columns
+from .table_warnings import odd_channels, warn_of_columns
 from .numbers import narrowed
 from .tables import long_to_series, one_each, table_rows
 from .windows import to_samples

@@ -63,8 +63,8 @@ def make_bumps(
     "Series with a bump of `y+1` cycles somewhere in noise, and where it is"
     lo,hi = (length, length) if np.ndim(length)==0 else length
     if not 4*classes<=width<=lo<=hi:
-        raise ValueError(f'width: expected between 4 samples a cycle, {4*classes}, and the length '
-                         f'of the shortest series, {lo}, got {width}')
+        raise ValueError(f'width: expected between 4 samples a cycle, {brief(4*classes, 40)}, and the length '
+                         f'of the shortest series, {brief(lo, 40)}, got {brief(width, 40)}')
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.arange(n)%classes)
     ns = rng.integers(lo, hi+1, n) # steps of each series
@@ -89,8 +89,8 @@ def _find_pair(folder, name):
     for a,b in pairs:
         for has,misses in ((a,b), (b,a)):
             if has.is_file():
-                raise FileNotFoundError(f'path: expected {misses.name} beside {has.name}, '
-                                        f'got {brief(str(has.parent), 120)} without it')
+                raise FileNotFoundError(f'path: expected {one_line(misses.name, 60)} beside {one_line(has.name, 60)}, '
+                                        f'got {brief(str(has.parent), 90)} without it')
 
 # %% ../../nbs/36_data.sets.ipynb #f7736b3b
 def _one_set(train, a, test, b):
@@ -254,7 +254,8 @@ def _pair_in(z, name):
     for end in _endings:
         pair = {w: [i for i in there if i.filename.rpartition('/')[2]==w] for w in _names(name, end)}
         if all(pair.values()): break
-    else: raise ValueError(f"archive: expected {name}_TRAIN and {name}_TEST ({', '.join(_endings)}), got others")
+    else: raise ValueError(f'archive: expected the training and the test file of {brief(name, 60)} '
+                          f"({', '.join(_endings)}), got others")
     if any(len(p)>1 for p in pair.values()):
         names = [i.filename for p in pair.values() for i in p]
         raise ValueError(f'archive: expected each file once, got {listed(names)}')
@@ -300,8 +301,8 @@ def _fetch_pair(name, folder, urls, sha256, max_size, until=math.inf):
     to,failed = folder/name,[]
     folder.mkdir(parents=True, exist_ok=True)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise FileExistsError(f'path: expected {name}_TRAIN and {name}_TEST in {brief(str(to), 120)}, '
-                              'or no such folder, got other files')
+        raise FileExistsError(f'path: expected the training and the test file of {brief(name, 60)} '
+                              f'in {brief(str(to), 120)}, or no such folder, got other files')
     for url in urls:
         reason = _fetch(url, name, folder, sha256, max_size, until)
         if reason is None: return _find_pair(folder, name)

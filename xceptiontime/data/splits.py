@@ -81,7 +81,7 @@ def _is_folds(splits):
     "Whether `splits` are several tuples of index arrays, and not one"
     return len(splits)>0 and all(isinstance(s, (tuple,list)) and len(s) and np.ndim(s[0])>0 for s in splits)
 
-def _check_apart(parts, names, n, groups):
+def _check_disjoint(parts, names, n, groups):
     "The part of each sample, -1 for none; no index and no group may be in two"
     def fail(what, i, j, both):
         raise ValueError(f'splits: expected no {what} in both {names[i]} and {names[j]}, got {listed(both)}')
@@ -116,7 +116,7 @@ def check_splits(
         return [check_splits(s, n, groups, spans, f' of fold {i}') for i,s in enumerate(splits)]
     names = [_part(i, where) for i in range(len(splits))]
     res = tuple(_check_part(s, n, name) for s,name in zip(splits, names))
-    part = _check_apart(res, names, n, groups)
+    part = _check_disjoint(res, names, n, groups)
     if spans is not None: _check_spans(part, spans, names)
     return res
 
@@ -136,7 +136,7 @@ def _quota(
     return res
 
 # %% ../../nbs/34_data.splits.ipynb #fc1e1fa2
-def _deal_samples(codes, sizes, least, rng):
+def _assign_samples(codes, sizes, least, rng):
     "The part of each sample: parts of `sizes`, classes in proportion, at least `least` of each"
     part,left = np.zeros(len(codes), int),np.arange(len(codes))
     for p in range(len(sizes)-1, 0, -1): # part 0 is what is left
@@ -145,16 +145,16 @@ def _deal_samples(codes, sizes, least, rng):
         left = left[part[left]==0]
     return part
 
-def _deal_folds(codes, k, rng):
+def _assign_folds(codes, k, rng):
     "The fold of each sample: `k` folds in which sizes and class counts differ by 1 at most"
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind='stable')]
     fold = np.empty(len(codes), int)
-    fold[order] = np.arange(len(codes))%k # class after class, as one deals cards
+    fold[order] = np.arange(len(codes))%k # class after class, one to each fold in turn
     return fold
 
 # %% ../../nbs/34_data.splits.ipynb #b094435d
-def _deal_in_order(order, counts, target):
+def _assign_in_order(order, counts, target):
     "The part of each group, taken in `order`: the one that it brings nearest to `target` (parts, classes)"
     have,total = np.zeros_like(target),counts.sum(0)
     part,filled = np.zeros(len(order), int),np.zeros(len(target), bool)
@@ -166,7 +166,7 @@ def _deal_in_order(order, counts, target):
         filled[p] = True
     return part,(np.square(have-target)/total).sum() + 1e9*(have==0).sum()
 
-def _deal_groups(codes, unit, sizes, rng):
+def _assign_groups(codes, unit, sizes, rng):
     "The part of each sample: whole groups `unit`, parts close to `sizes`, classes in proportion"
     counts = np.zeros((unit.max()+1, codes.max()+1)) # (groups, classes)
     np.add.at(counts, (unit, codes), 1)
@@ -177,12 +177,12 @@ def _deal_groups(codes, unit, sizes, rng):
     for _ in range(1 if folds else 10):
         order = rng.permutation(len(counts))
         if folds: order = order[np.argsort(-counts[order].sum(1), kind='stable')]
-        part,loss = _deal_in_order(order, counts, target)
+        part,loss = _assign_in_order(order, counts, target)
         if best is None or loss<best[1]: best = part,loss
     return best[0][unit]
 
 # %% ../../nbs/34_data.splits.ipynb #c9a1286f
-def _deal_ordered(unit, sizes):
+def _assign_ordered(unit, sizes):
     "The part of each sample: whole units one after the other in time, parts close to `sizes`"
     ends = np.cumsum(np.bincount(unit)) # (units,)
     n,parts = len(ends),len(sizes)
@@ -226,7 +226,7 @@ def _strata(y, stratify, smallest):
                         f'({one_line(e, 120)})') from None
 
 # %% ../../nbs/34_data.splits.ipynb #35d991ef
-_anyway = 'stratify=False splits without regard to classes (of loaders: splits=dict(stratify=False))'
+_without_classes = 'stratify=False splits without regard to classes (of loaders: splits=dict(stratify=False))'
 
 def _check_classes(y, codes, unit, sizes):
     "Each class can be in each part, as far as numbers go"
@@ -237,23 +237,23 @@ def _check_classes(y, codes, unit, sizes):
         got = ', '.join(f'{n[k]} of {brief(names[k], 30)}' for k in few[:2])
         more = f', ... ({len(few)} in all)' if len(few)>2 else ''
         raise ValueError(f"y: expected {len(sizes)} {'samples' if unit is None else 'groups'} or more of each class, "
-                         f'one a part, got {got}{more}; {_anyway}')
+                         f'one a part, got {got}{more}; {_without_classes}')
     if min(sizes)<len(n):
         raise ValueError(f'splits: expected {len(n)} samples or more in each part, one of each class, '
-                         f'got a part of {min(sizes)}; {_anyway}')
+                         f'got a part of {min(sizes)}; {_without_classes}')
 
-def _deal(y, unit, sizes, stratify, ordered, rng, folds=False):
+def _assign(y, unit, sizes, stratify, ordered, rng, folds=False):
     "The part of each sample, dealt out by whichever of the ways above applies"
     if sizes[0]<1:
         raise ValueError('valid_size, test_size: expected fewer '
                          f'than all {len(y)} samples, got {sum(sizes[1:])}')
-    if ordered: return _deal_ordered(np.unique(unit, return_inverse=True)[1], sizes)
+    if ordered: return _assign_ordered(np.unique(unit, return_inverse=True)[1], sizes)
     codes,classes = _strata(y, stratify, min(sizes))
     unit = None if unit is None else np.unique(unit, return_inverse=True)[1]
     if classes: _check_classes(y, codes, unit, sizes)
     if unit is None:
-        return _deal_folds(codes, len(sizes), rng) if folds else _deal_samples(codes, sizes, int(classes), rng)
-    part = _deal_groups(codes, unit, sizes, rng)
+        return _assign_folds(codes, len(sizes), rng) if folds else _assign_samples(codes, sizes, int(classes), rng)
+    part = _assign_groups(codes, unit, sizes, rng)
     if classes:
         lost = [k for k in range(codes.max()+1) if len(np.unique(part[codes==k]))<len(sizes)]
         if lost:
@@ -343,7 +343,7 @@ def get_splits(
     def deal(sizes, **kwargs):
         i = np.flatnonzero(part==0)
         if stratify and not ordered and y.ndim==1: check_there(y, series=i, of='sample')
-        return i,_deal(y[i], None if unit is None else unit[i], sizes, stratify, ordered, rng, **kwargs)
+        return i,_assign(y[i], None if unit is None else unit[i], sizes, stratify, ordered, rng, **kwargs)
     if v or t:
         i,dealt = deal([(part==0).sum()-v-t] + [o for o in (v,t) if o])
         part[i] = np.array([0] + [1]*(v>0) + [2]*(t>0))[dealt]

@@ -22,7 +22,7 @@ from ..processing.series import as_numbers, series_end, series_list
 from ..processing.targets import is_missing
 from .columns import Columns
 from .csv import CSVRows, csv_lines, csv_names, csv_rows
-from .doubts import odd_channels, odd_steps, warn_of_columns, warn_of_recording
+from .table_warnings import odd_channels, odd_steps, warn_of_columns, warn_of_recording
 from .numbers import FLOAT32, Source, first_overflow, narrowed, text_array, to_float32
 from .parquet import parquet_frame
 from .times import as_time, parse_times

@@ -13,8 +13,8 @@ import os, warnings
 from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from ..base.checks import brief, check_rate
-from ..processing.series import as_numbers, series_end, series_list, warn_turned
+from ..base.checks import brief, check_rate, one_line, short_path
+from ..processing.series import as_numbers, series_end, series_list, warn_transposed
 from ..processing.targets import as_targets, check_there, is_missing
 from ..processing.values import check_resolution
 from .mapped import MappedArray, Windows, model_series, series_or_windows # noqa: F401
@@ -115,6 +115,9 @@ def _map_npy(path, name):
     "The array in a `.npy` file, mapped"
     try: a = np.load(path, mmap_mode='r')
     except ValueError: a = None # objects, or no array at all
+    except OSError as e:
+        got = f'{short_path(path)} ({one_line(e.strerror, 60)})'
+        raise type(e)(f'{name}: expected the path of a .npy file, got {got}') from None
     if not isinstance(a, np.ndarray):
         raise ValueError(f'{name}: expected the path of a .npy file of numbers, got {brief(os.fspath(path), 160)}')
     return a
@@ -154,7 +157,7 @@ def _are_several(labels, recs):
     numbers = all(np.asarray(l).dtype.kind in 'fiub' for l in labels)
     return numbers and len(set(lens))==1 or all(len(set(l))==len(l) for l in labels)
 
-def _warn_as_long(labels):
+def _warn_label_per_sample(labels):
     "Say that labels are taken for one a sample where no sample has the label of another"
     if len(labels)<2 or any(l.dtype.kind=='f' or len(l)<2 or len(np.unique(l))<len(l) for l in labels): return
     said = f'{len(labels)} lists as long as their recordings are taken for a label a sample'
@@ -170,7 +173,7 @@ def _by_sample(labels, recs, ends):
     labels = [as_targets(l[:n]) for l,n in zip(labels, ends)]
     for i,l in enumerate(labels):
         if l.dtype==object: check_there(l, f'labels[{i}]', of='sample')
-    _warn_as_long(labels)
+    _warn_label_per_sample(labels)
     return labels
 
 def _recording_labels(labels, recs, ends):
@@ -217,7 +220,7 @@ def _cut(rec, starts, step, res, pad):
         o[:,:n],o[:,n:] = rec[:,s:],pad
 
 # %% ../../nbs/33_data.windows.ipynb #4b777d26
-def _check_any(n, recs, length, label):
+def _check_not_empty(n, recs, length, label):
     "Raise where there is no window at all"
     if n: return
     longest = max((r.shape for r in recs), key=lambda s: s[1])
@@ -246,7 +249,7 @@ def _warn_of_gaps(X, spans):
                   'missing data, but at the end of an array it is taken for padding. '
                   'lazy=True and from_recordings know the difference', stacklevel=3)
 
-def _each(labels, starts, length, label):
+def _window_labels(labels, starts, length, label):
     "The label of each window, and the starts of those that stay; `labels` as `_recording_labels` gives them"
     y,by_sample = labels
     if by_sample is None:
@@ -275,16 +278,16 @@ def sliding_windows(
     recs = _recordings(recs)
     whole = recs
     recs,ends = _without_padding(recs)
-    warn_turned(len(recs[0]), max(r.shape[1] for r in recs), 'x.T of each recording', rate, many=2)
+    warn_transposed(len(recs[0]), max(r.shape[1] for r in recs), 'x.T of each recording', rate, many=2)
     for i,r in enumerate(recs): check_resolution([_opened(r)], f'recordings[{i}]')
     groups = np.arange(len(recs)) if groups is None else _label_array(groups, 'groups')
     if groups.shape!=(len(recs),):
         raise ValueError(f'groups: expected one a recording, got shape {groups.shape} for {len(recs)} recordings')
     starts = [window_starts(r.shape[1], length, step, pad) for r in recs]
     y = None
-    if labels is not None: y,starts = _each(_recording_labels(labels, whole, ends), starts, length, label)
+    if labels is not None: y,starts = _window_labels(_recording_labels(labels, whole, ends), starts, length, label)
     ns = np.array([len(s) for s in starts]) # windows of each recording
-    _check_any(ns.sum(), recs, length, label)
+    _check_not_empty(ns.sum(), recs, length, label)
     rec,start = np.repeat(np.arange(len(recs)), ns),np.concatenate(starts) # (windows,)
     if lazy: X = Windows(recs, rec, start, length, pad)
     else:

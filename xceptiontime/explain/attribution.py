@@ -46,8 +46,8 @@ def _integrated_gradients(model, x, base, target, bs, n_steps=64):
         if (a.sum()-diff).abs()<=.01*diff.abs(): return a
         if n_steps>=MOST_STEPS: break
         n_steps *= 2
-    warnings.warn(f'attributions of a series sum to {a.sum():.4g}, its score differs from that of the baseline '
-                  f'by {diff:.4g}: {n_steps} steps did not bring them within 1 %', stacklevel=4)
+    warnings.warn(f'attribution: expected a sum within 1 % of {diff:.4g}, by which the score differs from that of '
+                  f'the baseline, got {a.sum():.4g} after {n_steps} steps', stacklevel=4)
     return a
 
 # %% ../../nbs/60_explain.attribution.ipynb #a4746166
@@ -98,7 +98,8 @@ def _layers(model, layer, view):
     names = dict(model.named_modules())
     if isinstance(layer, str):
         if not names.get(layer):
-            raise ValueError(f'layer: expected the name of a module such as {list(names)[1:4]}, got {brief(layer)}')
+            raise ValueError(f'layer: expected the name of a module such as {listed(list(names)[1:4])}, '
+                             f'got {brief(layer)}')
         layer = names[layer]
     for name,m in names.items():
         if m is layer: return [view.get_submodule(name.replace('_orig_mod.', ''))] # which a view does without
@@ -132,12 +133,12 @@ def score_indices(
     return [names.index(t) for t in target]
 
 # %% ../../nbs/60_explain.attribution.ipynb #fe7866bf
-class _Equal(nn.Module):
-    "A network behind `Preprocess.equal`"
+class _OfOneLength(nn.Module):
+    "A network behind `Preprocess.to_length`"
     def __init__(self, pre, model):
         super().__init__()
         self.pre,self.model = pre,model
-    def forward(self, x): return self.model(self.pre.equal(x))
+    def forward(self, x): return self.model(self.pre.to_length(x))
 
 def _check_baseline(baseline, x, pre):
     "A raw series (channels, length) of the shape of `x`"
@@ -147,10 +148,10 @@ def _check_baseline(baseline, x, pre):
     pre.check(base[None], name='baseline')
     return base
 
-def _one(pred, x, explain, target, baseline):
+def _attribute_one(pred, x, explain, target, baseline):
     "The attribution of one raw series (channels, length)"
     pre = pred.preprocess
-    model = _Equal(pre, pred.model) if pre.resample else pred.model # the map is of the steps before that
+    model = _OfOneLength(pre, pred.model) if pre.resample else pred.model # the map is of the steps before that
     kept = cropped(torch.arange(x.shape[1])[None,None], pre.crop)[0,0] if pre.crop else slice(None)
     def prepared(x):
         with torch.no_grad(): z = pre.scaled(torch.tensor(x, device=pred.device)[None])[:,:,kept] # (1, c_out, kept)
@@ -200,7 +201,7 @@ def attribute(
         pred.model = view
         explain = partial(_of_methods[method], bs=bs, **options)
         for i,(x,t) in enumerate(zip(xs, targets)):
-            res.append(_one(pred, x if lengths is None else x[:,:lengths[i]], explain, t, baseline))
+            res.append(_attribute_one(pred, x if lengths is None else x[:,:lengths[i]], explain, t, baseline))
     return _like(X, res)
 
 def _like(X, res):

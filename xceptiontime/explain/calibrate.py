@@ -118,7 +118,7 @@ def fit_temperature(
     elif slope(np.exp(hi))<=0:
         why = 'all of them are answered right, so the surest claims would look best, whatever comes later'
     if why is not None:
-        warnings.warn(f'calibrate: {len(y)} series do not tell the temperature, since {why}; '
+        warnings.warn(f'calibrate: expected series that tell the temperature, got {len(y)} that do not, since {why}; '
                       f'it stays {task.temperature:g}', stacklevel=3)
         return task.temperature
     for _ in range(100):
@@ -212,7 +212,7 @@ class Novelty:
         check_whole(k=k, most=most)
         picked = np.linspace(0, len(train)-1, min(len(train), most)).round().astype(int)
         if k>len(picked):
-            raise ValueError(f'k: expected a whole number from 1 to {len(picked)}, the training series, got {k}')
+            raise ValueError(f'k: expected a whole number from 1 to {len(picked)}, the training series, got {brief(k)}')
         self.k,dl = int(k),_held_back(learn, dl)
         self.known = self._unit(learn.features(dl.new(train.part(picked)))) # (training series, features)
         self.held_back = np.sort(self._distance(learn.features(dl)))        # (held-back series,)

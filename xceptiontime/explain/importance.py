@@ -92,7 +92,7 @@ def _equal_spans(ds, n):
     length = ds.X.shape[2]
     shortest = length if ds.lengths is None else ds.lengths[ds.idxs].min()
     if not 1<=n<=shortest:
-        raise ValueError(f'spans: expected 1 to {shortest}, the steps of the shortest series, got {n}')
+        raise ValueError(f'spans: expected 1 to {shortest}, the steps of the shortest series, got {brief(n)}')
     edges = np.linspace(0, 1, n+1) if ds.lengths is not None else [round(i*length/n) for i in range(n+1)]
     return list(zip(edges[:-1], edges[1:]))
 

@@ -11,7 +11,7 @@ __all__ = ['FEWEST', 'InceptionModule', 'InceptionBlock', 'InceptionTime']
 import torch
 from torch import nn
 from fastcore.basics import patch
-from ..base.checks import check_whole
+from ..base.checks import brief,check_whole
 from .fast.door import applies, fast_features, signature
 from .layers import *
 from .masks import length_mask, real_steps
@@ -111,7 +111,7 @@ def reset_head(self:InceptionTime,
 ) -> InceptionTime: # itself
     "Give the network a fresh last layer for other classes or targets; the rest stays as it was trained"
     if head is not None:
-        raise ValueError(f'head: expected None, as an InceptionTime has one kind of head, got {head!r}')
+        raise ValueError(f'head: expected None, as an InceptionTime has one kind of head, got {brief(head)}')
     new,w = InceptionTime(**{**self.init_args, 'c_out':c_out}),self.fc.weight
     self.fc = new.fc.to(w.device, w.dtype)
     self.init_args,self.as_built = new.init_args,new.as_built

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from fastcore.imports import noop
 from fastcore.meta import PrePostInitMeta
+from ..base.checks import brief
 from .masks import check_lengths, current_mask, end_mask, fill_padding, is_traced
 from .masks import length_mask
 
@@ -38,7 +39,7 @@ class Conv1d(nn.Conv1d):
         bias:bool=False, # add a bias?
     ):
         if ks<1 or ks%2==0:
-            raise ValueError(f'ks: expected an odd kernel size of 1 or more, got {ks}')
+            raise ValueError(f'ks: expected an odd kernel size of 1 or more, got {brief(ks)}')
         super().__init__(ni, nf, ks, padding=ks//2, groups=groups, bias=bias)
 
     def forward(self, x): return super().forward(x if self.kernel_size==(1,) else fill_padding(x))

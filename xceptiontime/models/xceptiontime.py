@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from fastcore.basics import patch
 from fastcore.imports import noop
-from ..base.checks import check_whole
+from ..base.checks import brief,check_whole,one_line
 from .fast.door import applies, fast_forward, signature
 from .layers import *
 from .masks import length_mask, real_steps
@@ -27,7 +27,7 @@ def kernel_sizes(
     if isinstance(ks, (tuple,list)): res = tuple(operator.index(k) for k in ks)
     else: res = tuple(k-1+k%2 for k in (operator.index(ks)//2**i for i in range(3)))
     if len(res)!=3 or any(k<1 or k%2==0 for k in res):
-        raise ValueError(f'ks: expected a number of 4 or more, or three odd kernel sizes, got {ks}')
+        raise ValueError(f'ks: expected a number of 4 or more, or three odd kernel sizes, got {brief(ks)}')
     return res
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #78a9c5be
@@ -86,14 +86,14 @@ def _own_head(custom_head, ni, c_out, steps):
     head = custom_head(ni, c_out, steps) if makes else custom_head
     if not isinstance(head, nn.Module):
         raise TypeError('custom_head: expected a module, or a function of channels, scores and steps '
-                        f'that makes one, got {head!r}')
+                        f'that makes one, got {brief(head)}')
     size = f'(2, {ni}, {steps})'
     like = next(head.parameters(), torch.empty(0))
     try:
         with torch.no_grad(): out = copy.deepcopy(head).eval()(like.new_zeros(2, ni, steps))
     except Exception as e:
         raise ValueError(f'custom_head: expected a module that takes features of shape {size}, '
-                         f'got an error: {e}') from e
+                         f'got an error: {one_line(e, 100)}') from e
     if not isinstance(out, torch.Tensor) or out.shape!=(2,c_out):
         got = f'shape {tuple(out.shape)}' if isinstance(out, torch.Tensor) else type(out).__name__
         raise ValueError(f'custom_head: expected scores of shape (2, {c_out}) '
@@ -118,7 +118,7 @@ class XceptionTime(Module):
         if nb_filters is not None: nf = nb_filters
         check_whole(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size)
         if head not in HEADS:
-            raise ValueError(f'head: expected one of {HEADS}, got {head!r}')
+            raise ValueError(f'head: expected one of {HEADS}, got {brief(head)}')
         self.init_args = dict(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size, residual=residual,
                               ks=ks, bottleneck=bottleneck, head=head)
         self.block = XceptionBlock(c_in, nf, residual, ks, bottleneck)

@@ -9,7 +9,7 @@ __all__ = ['conformal_table', 'threshold', 'conformal_tables', 'check_tables', '
 
 # %% ../../nbs/25_processing.conformal.ipynb #55dcce03
 import numpy as np
-from ..base.checks import brief,check_number,check_whole
+from ..base.checks import as_floats,brief,check_number,check_whole
 
 # %% ../../nbs/25_processing.conformal.ipynb #312629a6
 def _levels(groups):
@@ -26,7 +26,7 @@ def conformal_table(
 ) -> dict: # 'series' and 'groups' are counts, 'scores' rise, 'levels' are the smallest alpha that each serves
     "The scores of held-back series, as thresholds for any alpha"
     check_whole(keep=keep)
-    scores = np.asarray(scores, np.float64)
+    scores = as_floats(scores, 'scores')
     if scores.ndim!=1 or not len(scores):
         raise ValueError(f'scores: expected a number for each of 1 or more series, got shape {scores.shape}')
     if not np.isfinite(scores).all():

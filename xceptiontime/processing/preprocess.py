@@ -22,11 +22,12 @@ from .values import check_resolution,check_values,series_blocks
 # %% ../../nbs/22_processing.preprocess.ipynb #aad76191
 MISSING = ('raise','mean','ffill','interpolate','mask')
 
-def _interpolated(x, n, place):
-    "Points on the lines between values; `n` of them up to each step, the n-th at step `place`"
+def _interpolated(x, n, step_of):
+    "Points on the lines between values; `n` of them up to each step, the n-th at `step_of[n]`"
     total = n[:,:,-1:] # (batch, channels, 1)
     step = torch.arange(x.shape[2], device=x.device)
-    before,after = (place.gather(2, o.clamp(min=1)) for o in (n, torch.minimum(n+1, total))) # (batch, channels, length)
+    nth = (n, torch.minimum(n+1, total)) # the value before each step, and the one after
+    before,after = (step_of.gather(2, o.clamp(min=1)) for o in nth) # (batch, channels, length)
     w = ((step-before)/(after-before).clamp(min=1)).clamp(0, 1).to(x.dtype)
     return x.gather(2, before)*(1-w) + x.gather(2, after)*w
 
@@ -40,10 +41,10 @@ def fill_missing(
     if how in ('mean','mask'): return torch.where(seen, x, value)
     n = seen.cumsum(2) # values up to each step (batch, channels, length)
     step = torch.arange(x.shape[2], device=x.device).expand(x.shape)
-    place = step.new_zeros(*x.shape[:2], x.shape[2]+1) # the step of the n-th value; nothing is read from 0
-    place = place.scatter(2, torch.where(seen, n, 0), step)
-    if how=='ffill': known,line = n>0,x.gather(2, place.gather(2, n))
-    else: known,line = n[:,:,-1:]>0,_interpolated(x, n, place)
+    step_of = step.new_zeros(*x.shape[:2], x.shape[2]+1) # the step of the n-th value; nothing is read from 0
+    step_of = step_of.scatter(2, torch.where(seen, n, 0), step)
+    if how=='ffill': known,line = n>0,x.gather(2, step_of.gather(2, n))
+    else: known,line = n[:,:,-1:]>0,_interpolated(x, n, step_of)
     return torch.where(seen, x, torch.where(known, line, value))
 
 # %% ../../nbs/22_processing.preprocess.ipynb #1545d512
@@ -117,7 +118,8 @@ class Preprocess(Module):
         check_whole(**{k: v for k,v in dict(resample=resample, crop=crop).items() if v is not None})
         check_whole(0, c_in=c_in)
         if resample and crop:
-            raise ValueError(f'crop: expected None where series are resampled to {resample} steps, got {crop}')
+            raise ValueError(f'crop: expected None where series are resampled to {brief(resample)} steps, '
+                             f'got {brief(crop)}')
         self.missing,self.scale = missing,scale
         self.mu,self.c_in = mu,c_in
         self.resample,self.crop = resample,crop
@@ -190,16 +192,17 @@ def _values(self:Preprocess, X, lengths, rows, check=False):
         yield x, None if seen.all() else seen
 
 @patch
-def _keep(self:Preprocess, center, spread, fill):
+def _set_statistics(self:Preprocess, center, spread, fill):
     "Statistics (channels,) each become the buffers; a channel that is flat is told, and divided by 1"
     info = np.finfo(np.float32)
     flat = spread<=np.maximum(info.eps*np.abs(center), info.tiny)
     if self.scale and flat.any():
         which = f'channels [{listed(np.flatnonzero(flat))}]'
-        if self.scale=='robust': how = 'have an interquartile range of 0'
-        elif (spread[flat]<=1e-12*np.abs(center[flat])).all(): how = 'are constant'
-        else: how = 'vary too little for float32 beside their size (subtract an offset first)'
-        warnings.warn(f'{which} {how} in the training series and are only centred', stacklevel=3)
+        if self.scale=='robust': how = 'with an interquartile range of 0'
+        elif (spread[flat]<=1e-12*np.abs(center[flat])).all(): how = 'that are constant'
+        else: how = 'that vary too little for float32 beside their size (subtract an offset first)'
+        warnings.warn(f'X: expected channels that vary in the training series, got {which} {how}; '
+                      'they are only centred', stacklevel=3)
     stats = dict(zip(STATS[self.scale], (center, np.where(flat, 1, spread))), fill=fill)
     for k,b in self._buffers.items():
         setattr(self, k, torch.as_tensor(stats[k], dtype=torch.float32, device=b.device))
@@ -229,7 +232,7 @@ def fit(self:Preprocess,
     if self.scale=='robust':
         q1,center,q3 = exact_quantiles(lambda: self._values(X, lengths, rows), n, [.25,.5,.75], self._companded)
         spread = q3-q1
-    self._keep(center, spread, raw.mean)
+    self._set_statistics(center, spread, raw.mean)
     return self
 
 # %% ../../nbs/22_processing.preprocess.ipynb #92c6abc8
@@ -276,7 +279,7 @@ def scaled(self:Preprocess,
 
 # %% ../../nbs/22_processing.preprocess.ipynb #1ea15633
 @patch
-def equal(self:Preprocess,
+def to_length(self:Preprocess,
     x:torch.Tensor, # what `scaled` gave
     lengths:torch.Tensor|None=None, # steps of each series before padding, or None
 ) -> torch.Tensor: # (batch, `c_out`, steps): of `length` steps, if that is a number
@@ -290,7 +293,7 @@ def forward(self:Preprocess,
     lengths:torch.Tensor|None=None, # steps of each series before padding, or None
 ) -> torch.Tensor: # (batch, `c_out`, steps): 0 in padding, of which there is none where `length` is a number
     "Fill in, compand, scale, and bring to one length"
-    return self.equal(self.scaled(x, lengths), lengths)
+    return self.to_length(self.scaled(x, lengths), lengths)
 
 # %% ../../nbs/22_processing.preprocess.ipynb #197f53a4
 @patch

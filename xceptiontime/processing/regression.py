@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 from fastcore.basics import patch,patch_to
-from ..base.checks import brief,listed
+from ..base.checks import as_floats,brief,listed
 from .basetask import BaseTask,TaskLoss
-from .targets import as_numbers,as_targets
+from .targets import as_values,as_targets
 
 # %% ../../nbs/23b_processing.regression.ipynb #1f526313
 class Regression(BaseTask):
@@ -27,7 +27,7 @@ class Regression(BaseTask):
         units=None, # a unit for each output, or one for all
         conformal:dict|None=None, # tables of held-back scores, for intervals: see `conformal_tables`
     ):
-        self.mean,self.std = np.asarray(mean, np.float64),np.asarray(std, np.float64)
+        self.mean,self.std = as_floats(mean, 'mean'),as_floats(std, 'std')
         if self.mean.ndim>1 or self.mean.shape!=self.std.shape or not self.mean.size:
             raise ValueError(f'std: expected as many deviations as means, {self.mean.shape}, got {self.std.shape}')
         with np.errstate(over='ignore'): stats = np.float32([self.mean,self.std]) # as the network's numbers are
@@ -118,7 +118,7 @@ def fit(cls,
     name:str='y', # what to call the targets in an error
 ) -> Regression:
     "The task with the mean and deviation of `y`"
-    y = as_numbers(y, name)
+    y = as_values(y, name)
     if len(y)<2:
         raise ValueError(f'{name}: expected 2 or more targets to train on, got {len(y)}')
     for i,column in enumerate(np.atleast_2d(y.T)): _check_tells(column, name if y.ndim==1 else f'{name}[:,{i}]')
@@ -132,7 +132,7 @@ def encode(self:Regression,
 ) -> np.ndarray: # the same as float32
     "Targets in the user's units; NaN raises"
     if not len(y): return np.zeros((0, *self.mean.shape), np.float32)
-    y = as_numbers(y, name)
+    y = as_values(y, name)
     if y.shape[1:]!=self.mean.shape:
         want = f"(samples{f', {self.c_out}' if self.mean.ndim else ''})"
         raise ValueError(f'{name}: expected numbers as {want}, as in training, got shape {y.shape}')

@@ -6,7 +6,7 @@ Docs: https://example.github.io/xceptiontime/processing.series.html.md"""
 
 # %% auto #0
 __all__ = ['as_numbers', 'to_float32', 'is_frame', 'series_list', 'raw_series', 'channel_names', 'series_end', 'without_padding',
-           'check_series', 'check_channels', 'warn_turned', 'source_step', 'middle_start', 'resample_series',
+           'check_series', 'check_channels', 'warn_transposed', 'source_step', 'middle_start', 'resample_series',
            'crop_series']
 
 # %% ../../nbs/20_processing.series.ipynb #20d4bff3
@@ -19,6 +19,10 @@ from ..base.checks import brief,check_whole,listed,one_line,unmasked
 from .targets import is_missing
 
 # %% ../../nbs/20_processing.series.ipynb #400d8589
+def _as_float(o):
+    try: return float(o)
+    except OverflowError: return np.inf if o>0 else -np.inf # which is told elsewhere
+
 def _plain_numbers(a, name):
     "An array of objects as one of numbers, NaN where there is none"
     values = [np.nan if is_missing(o) else o for o in a.ravel()]
@@ -26,7 +30,7 @@ def _plain_numbers(a, name):
     if odd is not None:
         raise TypeError(f'{name}: expected real numbers, got {one_line(type(odd).__name__, 40)} values')
     res = np.array(values) # whole numbers stay whole
-    if res.dtype.kind not in 'fiub': res = np.array([float(o) for o in values]) # such as Decimals
+    if res.dtype.kind not in 'fiub': res = np.array([_as_float(o) for o in values]) # such as Decimals
     return res.reshape(a.shape)
 
 def as_numbers(
@@ -137,7 +141,7 @@ def channel_names(
 # %% ../../nbs/20_processing.series.ipynb #3763c412
 def _is_ragged(X): return isinstance(X, (list,tuple)) and len({np.shape(x) for x in X})>1
 
-def _check_alike(x, first, name, i):
+def _check_same_channels(x, first, name, i):
     "Series `i` has the channels of the first"
     c = first.shape[0]
     if x.ndim==2 and x.shape[0]==c: return
@@ -149,7 +153,7 @@ def _check_alike(x, first, name, i):
 def _pad(Xs, name):
     "Series (channels, length_i) as one array, with zeros behind the shorter ones, and their lengths"
     Xs = [x[None] if x.ndim==1 else x for x in raw_series(Xs, name)] # (channels, length_i)
-    for i,x in enumerate(Xs): _check_alike(x, Xs[0], name, i)
+    for i,x in enumerate(Xs): _check_same_channels(x, Xs[0], name, i)
     lengths = np.array([x.shape[1] for x in Xs])
     i = lengths.argmin()
     if not lengths[i]:
@@ -245,7 +249,7 @@ def check_channels(
     return names
 
 # %% ../../nbs/20_processing.series.ipynb #b5a7830d
-def warn_turned(
+def warn_transposed(
     c:int, # channels
     steps:int, # of the longest series
     turn:str, # the expression that turns the series
@@ -276,7 +280,7 @@ def middle_start(
     return (n-length)//2
 
 # %% ../../nbs/20_processing.series.ipynb #b9bc7aa8
-def _alike(X):
+def _same_channels(X):
     "`X` as arrays (channels, length_i), all with the same channels"
     X = raw_series(X)
     for i,x in enumerate(X):
@@ -291,7 +295,7 @@ def resample_series(
 ) -> np.ndarray: # (samples, channels, length) float32
     "Stretch or squeeze each series to `length` steps, by straight lines between its own; first and last step stay"
     check_whole(length=length)
-    X = _alike(X)
+    X = _same_channels(X)
     res = np.empty((len(X), len(X[0]) if X else 0, length), np.float32) # (samples, channels, length)
     for r,x in zip(res, X):
         at = source_step(x.shape[1], length, np.arange(length)) # (length,)
@@ -306,7 +310,7 @@ def crop_series(
 ) -> np.ndarray: # (samples, channels, length) float32
     "Keep `length` steps of each series; one that is shorter raises"
     check_whole(length=length)
-    X = _alike(X)
+    X = _same_channels(X)
     if where not in ('start','center','end'):
         raise ValueError(f"where: expected 'start', 'center' or 'end', got {brief(where)}")
     ns = [x.shape[1] for x in X]

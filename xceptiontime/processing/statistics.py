@@ -27,11 +27,11 @@ class Moments:
         mean = x.sum((0,2))/np.maximum(k, 1) # (channels,)
         d = x-mean[:,None] # (series, channels, length)
         if seen is not None: d = np.where(seen, d, 0)
-        apart = mean-self.mean
+        shift = mean-self.mean
         self.n = self.n+k
         n = np.maximum(self.n, 1)
-        self.mean = self.mean + apart*k/n
-        self.m2 = self.m2 + (d**2).sum((0,2)) + apart**2*k*(n-k)/n
+        self.mean = self.mean + shift*k/n
+        self.m2 = self.m2 + (d**2).sum((0,2)) + shift**2*k*(n-k)/n
 
     @property
     def std(self): return np.sqrt(self.m2/self.n)

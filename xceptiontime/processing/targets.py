@@ -6,7 +6,7 @@ Docs: https://example.github.io/xceptiontime/processing.targets.html.md"""
 
 # %% auto #0
 __all__ = ['is_missing', 'LabelLists', 'as_targets', 'missing_targets', 'check_there', 'ordered_classes', 'are_whole',
-           'as_labels', 'as_vocab', 'label_codes', 'as_numbers']
+           'as_labels', 'as_vocab', 'label_codes', 'as_values']
 
 # %% ../../nbs/23_processing.targets.ipynb #018538af
 from decimal import Decimal
@@ -164,7 +164,7 @@ def as_labels(
         raise TypeError(f'{name}: expected labels of one kind, strings, integers or booleans, got {_kinds(y)}')
     if y.dtype.kind=='f' and are_whole(y): return y.astype(np.int64)
     if y.dtype.kind not in 'Uiub':
-        got = f"{y.dtype}{' numbers' if y.dtype.kind=='f' else ''}"
+        got = f"{one_line(y.dtype, 60)}{' numbers' if y.dtype.kind=='f' else ''}"
         raise TypeError(f'{name}: expected class labels (strings, integers or booleans), got {got}')
     return y
 
@@ -206,7 +206,7 @@ def label_codes(
     return codes
 
 # %% ../../nbs/23_processing.targets.ipynb #2c8c8c53
-def as_numbers(
+def as_values(
     y, # a number, or one for each output, of each series
     name:str='y', # what to call them in an error
 ) -> np.ndarray: # (samples,) or (samples, outputs) float64
@@ -217,7 +217,7 @@ def as_numbers(
     if isinstance(y, list):
         raise TypeError(f'{name}: expected numbers, got lists of labels')
     if y.dtype.kind not in 'fiu':
-        raise TypeError(f'{name}: expected numbers, got {_kinds(y) if y.dtype==object else y.dtype}')
+        raise TypeError(f'{name}: expected numbers, got {_kinds(y) if y.dtype==object else one_line(y.dtype, 60)}')
     if y.ndim not in (1,2):
         raise ValueError(f'{name}: expected numbers as (samples,) or (samples, outputs), got shape {y.shape}')
     bad = ~np.isfinite(y).reshape(len(y), -1).all(1) # (samples,)

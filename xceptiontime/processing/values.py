@@ -30,7 +30,7 @@ def series_blocks(
         yield r, np.asarray(X[r]), valid
 
 # %% ../../nbs/20a_processing.values.ipynb #9f29d289
-class _Found:
+class _BadValues:
     "Values of one kind: how many there are, in how many series, and where the first is"
     def __init__(self, kind, hint=''):
         self.kind,self.hint = kind,hint
@@ -61,8 +61,8 @@ def check_values(
     missing:bool=False, # may values be missing?
 ):
     "Raise a `ValueError` that counts and locates values that nothing can be done with"
-    infinite = _Found('infinite or too large for float32')
-    nan = _Found('NaN', "; missing='interpolate' and its like fill in")
+    infinite = _BadValues('infinite or too large for float32')
+    nan = _BadValues('NaN', "; missing='interpolate' and its like fill in")
     empty = []
     for r,x,valid in series_blocks(X, lengths, rows):
         if np.isfinite(x).all(): continue
@@ -103,7 +103,7 @@ class _Rounding:
         known = var if spread is None else spread**2
         return (self.error/n>1e-4*known) & (var>noise)
 
-def _merged(x, c):
+def _equal_as_float32(x, c):
     "Two values of channel `c` that are one as float32, and that one; None if the block has none"
     v = np.unique(x[:,c][np.isfinite(to_float32(x[:,c]))])
     f = to_float32(v)
@@ -129,7 +129,7 @@ def check_resolution(
         for x in _wide_blocks(X): rounding.add(x)
         if not np.ndim(rounding.n): return # float32 can hold all of them
         bad = np.flatnonzero(np.broadcast_to(rounding.bad(spread), np.shape(rounding.n)))
-    pairs = ((c,_merged(x, c)) for c in bad for x in _wide_blocks(X))
+    pairs = ((c,_equal_as_float32(x, c)) for c in bad for x in _wide_blocks(X))
     c,pair = next((o for o in pairs if o[1]), (None,None))
     if pair is None: return # rounded, but no two values are one now
     expected = 'values that float32 can tell apart (subtract an offset first)'

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 from .. import __version__
+from ..base.checks import short_path
 from ..base.files import whole_file
 from ..processing.series import check_channels
 from .predictor import Predictor
@@ -134,7 +135,7 @@ def _onnxruntime():
     "ONNX Runtime, or the line that installs it"
     try: return [importlib.import_module(o) for o in ('onnxscript','onnxruntime')][-1]
     except ImportError as e:
-        raise ImportError(f'{e.name} is needed to write and check ONNX: '
+        raise ImportError(f'{e.name}: expected it to be installed, to write and check ONNX, got none; '
                           "pip install 'xceptiontime[onnx]'") from e
 
 def _check_onnx(path, predictor, lengths, name):
@@ -178,7 +179,7 @@ def export_program(
 ) -> Path: # `path`
     "Write a `torch.export` program with preprocessing, network and activation, and check it"
     if Path(path).suffix!='.pt2':
-        raise ValueError(f'path: expected a name that ends in .pt2, got {path}')
+        raise ValueError(f'path: expected a name that ends in .pt2, got {short_path(path)}')
     predictor = Predictor.of(learn_or_predictor)
     lengths = _takes_lengths(learn_or_predictor, predictor, lengths)
     meta = _metadata(predictor, channels, lengths)

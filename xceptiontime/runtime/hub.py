@@ -11,7 +11,7 @@ __all__ = ['FILES', 'model_folder', 'model_card']
 import html,os,re,tempfile
 from pathlib import Path
 from fastcore.basics import patch
-from ..base.checks import brief,one_line
+from ..base.checks import brief,one_line,short_path
 from .predictor import Predictor
 
 # %% ../../nbs/42_runtime.hub.ipynb #11d36853
@@ -21,7 +21,7 @@ def _hub():
     "The package that reaches the Hugging Face Hub, or the line that installs it"
     try: import huggingface_hub
     except ImportError as e:
-        raise ImportError(f'{e.name} is needed for models on the Hugging Face Hub: '
+        raise ImportError(f'{e.name}: expected it to be installed, for models on the Hugging Face Hub, got none; '
                           "pip install 'xceptiontime[hub]'") from e
     return huggingface_hub
 
@@ -37,11 +37,12 @@ def model_folder(
     if not is_name or Path(folder).exists():
         if revision is None: return Path(folder)
         raise ValueError('revision: expected one with the name of a model on the Hugging Face Hub, '
-                         f'got {revision!r} with {folder}')
+                         f'got {brief(revision, 60)} with {short_path(folder, 100)}')
     try: return Path(_hub().snapshot_download(folder, revision=revision, allow_patterns=list(FILES)))
     except (OSError, ValueError) as e:
         raise FileNotFoundError('folder: expected a model folder or a model on the Hugging Face Hub, '
-                                f'got {folder}, which is no folder here; the Hub says: {one_line(e, 120)}') from e
+                                f'got {short_path(folder, 80)}, which is no folder here; '
+                                f'the Hub says: {one_line(e, 80)}') from e
 
 # %% ../../nbs/42_runtime.hub.ipynb #5080e300
 _card = """---

@@ -171,7 +171,7 @@ def _do_fit(self:TSLearner):
 
 @patch
 @contextmanager
-def _as_before(self:TSLearner):
+def _restored_after_error(self:TSLearner):
     "What a training that an error ends has put in place for a while goes: a mix's loss, gradients, a bar"
     loss_func,logger = self._loss_func,self.logger
     try: yield
@@ -217,7 +217,7 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     run = Run('lr search' if search else 'training', self.seed, self.known().epochs)
     try:
         with in_training(self.model),self.running(run),self._same_again(), \
-            self._weights_of_search(cbs),self._as_before():
+            self._weights_of_search(cbs),self._restored_after_error():
             super(TSLearner, self).fit(n_epoch, lr, cbs=given, **kwargs)
     finally: # a later error, such as of loading a best model that was never saved, comes from this one
         if run.error is not None:

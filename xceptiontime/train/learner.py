@@ -19,7 +19,7 @@ from fastcore.meta import delegates
 from fastai.learner import Learner,defaults
 from fastai.torch_core import params,set_seed
 from torch import nn
-from ..base.checks import brief,check_whole
+from ..base.checks import brief,check_whole,one_line
 from ..data.dataset import TSDataset
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
@@ -49,16 +49,18 @@ def body_and_head(
 # %% ../../nbs/50_train.learner.ipynb #da5d6b57
 ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # where an architecture's default is the published one
 
-def _sort_out(kwargs, arch):
+def _split_kwargs(kwargs, arch):
     "Arguments of `arch`, and those of `Learner`; one that neither knows raises"
     if 'model' in kwargs:
-        raise TypeError('model: expected none, as ts_learner builds the network from arch; '
+        raise TypeError('model: expected none, as ts_learner builds the network from arch, '
+                        f"got {brief(kwargs['model'])}; "
                         'TSLearner(dls, model) takes one that is built')
     of_arch,of_learner = inspect.signature(arch).parameters,inspect.signature(Learner).parameters
     for k in kwargs:
         if k not in of_arch and k not in of_learner:
-            names = ', '.join(list(of_arch)[2:])
-            raise TypeError(f'ts_learner: expected arguments of {arch.__name__} ({names}) or of Learner, got {k!r}')
+            names = one_line(', '.join(list(of_arch)[2:]), 120)
+            raise TypeError(f'ts_learner: expected arguments of {arch.__name__} ({names}) or of Learner, '
+                            f'got {brief(k, 60)}')
     own = {k: v for k,v in kwargs.items() if k in of_arch}
     return own,{k: v for k,v in kwargs.items() if k not in own}
 
@@ -70,9 +72,10 @@ def _new_network(dls, arch, kwargs, n_networks):
     return networks[0] if len(networks)==1 else Ensemble(networks, dls.task.activation_name)
 
 def _check_none_beside_pretrained(arch, arch_kwargs):
-    said = [k for k in arch_kwargs if k!='head'] + ['arch']*(arch is not XceptionTime)
-    if said:
-        raise TypeError(f'{said[0]}: expected none beside pretrained, whose folder says what the network is')
+    given = {k: v for k,v in dict(arch_kwargs, arch=arch).items() if k!='head' and v is not XceptionTime}
+    for k,v in given.items():
+        raise TypeError(f'{k}: expected none beside pretrained, whose folder says what the network is, '
+                        f'got {brief(v)}')
 
 # %% ../../nbs/50_train.learner.ipynb #fe2b8ddc
 @delegates(Learner.__init__, but='model')
@@ -97,7 +100,7 @@ def ts_learner(
         raise TypeError(f'arch: expected a class such as XceptionTime, got {brief(arch)}')
     if not callable(splitter):
         raise TypeError(f'splitter: expected a function such as body_and_head, got {brief(splitter)}')
-    arch_kwargs,kwargs = _sort_out(kwargs, arch)
+    arch_kwargs,kwargs = _split_kwargs(kwargs, arch)
     if seed is not None:
         set_seed(seed)
         dls.train.reseed(seed)
@@ -214,7 +217,7 @@ def tta(self:TSLearner,
 
 # %% ../../nbs/50_train.learner.ipynb #ae91bb97
 @patch
-def _over(self:TSLearner,
+def _outputs(self:TSLearner,
     f, # of the network: all of it, or a part
     dl # a loader of this learner's, or None for that of the validation split
 ) -> tuple: # outputs for each series (samples, numbers), in order, on the CPU; targets, an array, or None
@@ -235,7 +238,7 @@ def scores(self:TSLearner,
     dl=None, # a loader of this learner's; that of the validation split if None
 ) -> tuple: # scores (samples, outputs), a tensor; targets as `task.encode` gives them, an array, or None
     "Scores for each series of a loader, before the task's activation, and the series' targets"
-    return self._over(noop, dl)
+    return self._outputs(noop, dl)
 
 @patch
 def features(self:TSLearner,
@@ -244,7 +247,7 @@ def features(self:TSLearner,
     "Outputs of the network before its last layer for each series of a loader"
     if not hasattr(self.model, 'forward_features'):
         raise TypeError(f'learn: expected a network with forward_features, got {type(self.model).__name__}')
-    return self._over(attrgetter('forward_features'), dl)[0]
+    return self._outputs(attrgetter('forward_features'), dl)[0]
 
 # %% ../../nbs/50_train.learner.ipynb #df47c174
 @patch

@@ -149,7 +149,8 @@ def task_loss(
         raise TypeError(f'loss_func: expected a loss such as nn.CrossEntropyLoss(), got {brief(loss)}')
     own = _loss_task(loss)
     if own not in (None,task.name):
-        raise ValueError(f'loss_func: expected a loss for {task.name}, got {_loss_name(loss)}, which is for {own}')
+        name = one_line(_loss_name(loss), 60)
+        raise ValueError(f'loss_func: expected a loss for {task.name}, got {name}, which is for {own}')
     loss,y = TaskLoss(loss, task),_targets(dls, 0, 8)
     if y is None: return loss
 
@@ -175,7 +176,8 @@ def _fitting_metric(m, task, y):
     m = mk_metric(m)
     own = _metric_task(m)
     if own not in (None,task.name):
-        raise ValueError(f'metrics: expected metrics for {task.name}, got {m.name}, which is for {own}')
+        raise ValueError(f'metrics: expected metrics for {task.name}, '
+                         f'got {one_line(m.name, 60)}, which is for {own}')
     res = InUnits(m, task) if task.vocab is None else m
     if y is None or not isinstance(m, (AvgMetric,AccumMetric)): return res
     scores = torch.randn(len(y), task.c_out, generator=torch.Generator().manual_seed(0)) # (samples, outputs)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from torch import nn
-from ..base.checks import brief,check_whole,listed
+from ..base.checks import brief,check_whole,listed,short_path
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble,networks_of
 from ..processing.preprocess import STATS
@@ -26,16 +26,16 @@ def _check_channels(predictor, dls, folder):
     own,new = predictor.preprocess,dls.preprocess
     if own.c_in!=new.c_in:
         raise ValueError(f'pretrained: expected a model for {new.c_in} channels, as the data has, '
-                         f'got {own.c_in} in {folder}')
+                         f'got {own.c_in} in {short_path(folder)}')
     if own.c_out!=new.c_out:
         raise ValueError(f"pretrained: expected data with missing={own.missing!r}, as the model's, "
                          f'got {new.missing!r}')
     if None not in (predictor.channels,dls.channels) and predictor.channels!=dls.channels:
-        raise ValueError(f'pretrained: expected a model for the channels [{listed(dls.channels)}], as the data has, '
-                         f'got [{listed(predictor.channels)}] in {folder}')
+        raise ValueError(f'pretrained: expected a model for the channels [{listed(dls.channels, width=60)}], '
+                         f'as the data has, got [{listed(predictor.channels, width=60)}] in {short_path(folder, 60)}')
     if None not in (predictor.rate,dls.rate) and predictor.rate!=dls.rate:
-        warnings.warn(f'pretrained: the model was trained at {predictor.rate:g} Hz, the data has {dls.rate:g} Hz',
-                      stacklevel=4)
+        warnings.warn(f'rate: expected {predictor.rate:g} Hz, at which the pretrained model was trained, '
+                      f'got data of {dls.rate:g} Hz', stacklevel=4)
 
 # %% ../../nbs/53_train.pretrained.ipynb #8a82112b
 def _centre_and_spread(preprocess):
@@ -50,8 +50,8 @@ def _take_statistics(own, new):
         (c,s),(c2,s2) = _centre_and_spread(own),_centre_and_spread(new) # (channels,) each
         far = (np.abs(c2-c)>10*s) | (s2>10*s) | (s2<s/10)
         if far.any():
-            warnings.warn(f'pretrained: channels [{listed(np.flatnonzero(far))}] of the data are far from those '
-                          'that the model was trained on; are they in other units?', stacklevel=4)
+            warnings.warn('X: expected values like those that the pretrained model was trained on, got others '
+                          f'in channels [{listed(np.flatnonzero(far))}]; are they in other units?', stacklevel=4)
     new.load_state_dict(own.state_dict())
 
 # %% ../../nbs/53_train.pretrained.ipynb #cada5a5b

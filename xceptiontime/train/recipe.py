@@ -184,7 +184,7 @@ def _smoothing(learn, amount):
     finally: learn.loss_func = loss
 
 # %% ../../nbs/54_train.recipe.ipynb #3494395c
-class _Again(GetAttr):
+class _Repeated(GetAttr):
     "A loader, `n` times over"
     _default = 'dl'
     def __init__(self, dl, n): self.dl,self.n = dl,n
@@ -196,7 +196,7 @@ class _Passes(Callback):
     order,looks_only = ProgressCallback.order-1,True # `Run.passes` tells
     def __init__(self, n): self.n = n
     def before_fit(self): self.this_run.passes = self.n
-    def before_train(self): self.learn.dl = _Again(self.dl, self.n)
+    def before_train(self): self.learn.dl = _Repeated(self.dl, self.n)
 
 def _passes(n):
     "Passes in an epoch of `n` passes in all: a divisor, so that at least 40 epochs are left"
