@@ -428,7 +428,8 @@ def test_splits_by_name():
     for a,b in zip(dls, want, strict=True): assert a.dataset.idxs.tolist()==b.tolist()
     with raises(ValueError, 'splits: expected one division into training and validation, got n_splits=3'):
         from_arrays(X, y, dict(n_splits=3))
-    with raises(TypeError, r"splits: expected arguments of get_splits .*, got 'valid'"): from_arrays(X, y, dict(valid=.5))
+    with raises(TypeError, r"splits: expected arguments of get_splits .*, got 'valid'"):
+        from_arrays(X, y, dict(valid=.5))
     recs = from_recordings(list(X), y, 6, splits=dict(valid_size=.25), groups=g, seed=0)
     assert len(recs.valid_ds)==20
 

@@ -96,6 +96,7 @@ def test_tasks():
 ARGUMENTS = '''X y splits groups task vocab target_names units weights missing scale mu resample crop channels rate
     bs valid_bs'''.split()
 
+@pytest.mark.slow
 def test_loaders():
     ask(lambda **kw: TSDataLoaders.from_arrays(**{**dict(X=X, y=classes, splits=splits, device='cpu'), **kw}),
         *ARGUMENTS)

@@ -61,7 +61,7 @@ def window_starts(
 
 # %% ../../nbs/33_data.windows.ipynb #8ffd7114
 def _label_array(labels, name='labels'):
-    "`labels` as an array, none of them changed in kind on the way (numpy makes '1' of 1 next to 'a')"
+    "`labels` as an array, none of them changed in kind (numpy makes '1' of 1 next to 'a')"
     arrays = [np.asarray(l) for l in labels]
     known = [a.dtype.kind for a in arrays if a.size and a.dtype.kind!='O']
     kinds = {'text' if k in 'US' else 'numbers' for k in known}
