@@ -73,15 +73,16 @@ def _program(predictor, lengths):
 LENGTHS = (1,9,40,111,500) # at which a file is checked
 BATCHES = (1,3,16)
 
-def _trial_series(predictor, batch, length, rng):
-    "Series as in training, by mean and deviation, and with values missing if the model deals with that"
-    p = predictor.preprocess
+def _trial_series(predictor, length, n, rng):
+    "Series as in training, of `n` steps each, and with values missing if the model deals with that"
+    p,batch = predictor.preprocess,len(n)
     z = torch.from_numpy(rng.normal(size=(batch,p.c_in,length)).astype(np.float32))
     valid = torch.ones(batch, p.c_out-p.c_in, length) # channels that say where there are values
     x = copy.deepcopy(p).cpu().inverse(torch.cat([z, valid], 1)).numpy() # (batch, c_in, length)
     if p.missing!='raise':
         gone = rng.random(x.shape)<.2
         gone[:,0,0] = False # a series has a value
+        gone[np.arange(batch),0,n-1] = False # missing values at its end would be padding
         x[gone] = np.nan
     return x
 
@@ -103,8 +104,8 @@ def check_export(
     least = predictor.preprocess.crop or 1
     scale = np.asarray(getattr(predictor.task, 'std', 1))
     for length,batch in product(np.add(LENGTHS, least-1), BATCHES):
-        x = _trial_series(predictor, batch, length, rng)
         n = rng.integers(least, length+1, batch) if lengths else np.full(batch, length)
+        x = _trial_series(predictor, length, n, rng)
         got,want = run(x, n) if lengths else run(x),_alone(predictor, x, n)
         if got.shape!=want.shape:
             raise ValueError(f'{name}: expected answers of shape {want.shape}, got {got.shape}')
