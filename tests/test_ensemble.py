@@ -15,6 +15,8 @@ from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
 from xceptiontime.runtime import Predictor
 from xceptiontime.runtime.export import export_onnx
 from xceptiontime.runtime.stream import StreamingPredictor
+from xceptiontime.train import fitting
+from xceptiontime.train.known import weights_digest
 from xceptiontime.train.learner import ts_learner
 
 rng = np.random.default_rng(0)
@@ -188,3 +190,16 @@ def test_of_unequal_lengths():
     with learn.no_bar(): fit(learn, 1)
     probs = learn.get_X_preds(ragged)[0]
     torch.testing.assert_close(torch.cat([learn.get_X_preds([x])[0] for x in ragged]), probs, rtol=1e-5, atol=1e-5)
+
+def test_a_batch_asks_nothing_of_all_weights(monkeypatch):
+    "A digest of the weights, which waits for the device, is taken by epoch and not by batch"
+    counts = []
+    monkeypatch.setattr(fitting, 'weights_digest', lambda model: counts.append(1) or weights_digest(model))
+    asked = []
+    for bs in (24,4): # one batch an epoch, then six
+        dls = TSDataLoaders.from_arrays(X, TARGETS['classification'], SPLITS, bs=bs, seed=0)
+        learn = ts_learner(dls, nf=1, n_networks=2, seed=0)
+        counts.clear()
+        with learn.no_bar(): fit(learn, 1)
+        asked.append(len(counts))
+    assert asked[0]==asked[1]>0

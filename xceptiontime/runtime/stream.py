@@ -168,8 +168,7 @@ def gap(self:StreamingPredictor,
     n:int, # samples that were lost, in each channel; none if 0
 ) -> StreamingPredictor: # itself
     "Samples were lost: times go on by so many, and the next window begins after them"
-    if not isinstance(n, (int,np.integer)) or isinstance(n, bool) or n<0:
-        raise ValueError(f'n: expected a whole number of lost samples, 0 or more, got {brief(n)}')
+    check_whole(0, n=n)
     if not n: return self
     self.n += int(n)
     self.start = max(self.start, -(-self.n//self.hop)*self.hop) # windows begin at multiples of `hop`

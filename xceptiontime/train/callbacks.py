@@ -14,6 +14,7 @@ from fastcore.imports import IN_NOTEBOOK
 from fastai.callback.core import Callback,CancelFitException
 from fastai.callback.mixup import CutMix,MixHandler,MixUp
 from fastai.callback.progress import ProgressCallback
+from fastai.torch_core import get_model
 from fastai.imports import noop # not fastcore's: it is this one that `no_logging` puts in place
 from ..models.ensemble import mean_scores
 
@@ -107,7 +108,7 @@ class MeanAfterLoss(Callback):
     looks_only = True
     def after_loss(self):
         if self.pred.ndim!=3: return
-        self.learn.pred = mean_scores(self.pred.detach(), self.learn.task.activation_name)
+        self.learn.pred = mean_scores(self.pred.detach(), get_model(self.model).activation)
 
 # %% ../../nbs/52_train.callbacks.ipynb #8afbaf73
 class _Lines:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from functools import partial
 import torch
 from fastai.optimizer import Optimizer,adam_step,average_grad,average_sqr_grad,debias,step_stat,weight_decay
+from ..base.checks import brief
 
 # %% ../../nbs/50b_train.optimizer.ipynb #af1ec611
 def _same(p, state, hyper):
@@ -40,7 +41,7 @@ class ForeachAdam(Optimizer):
     @torch.no_grad()
     def step(self, closure=None):
         if closure is not None:
-            raise NotImplementedError('closure: expected None, as in all optimizers of fastai, got one')
+            raise TypeError(f'closure: expected None, as in all optimizers of fastai, got {brief(closure)}')
         together = defaultdict(list)
         for p,_,state,hyper in self.all_params(with_grad=True): together[_same(p, state, hyper)].append((p,state,hyper))
         for group in together.values():
