@@ -23,7 +23,7 @@ from .data.columns import TABLES,Columns,is_table
 from .data.recordings import join_recordings,overlapping,read_recordings
 from .data.tables import column_names,read_table
 from .data.windows import sliding_windows
-from .console import steady_streams
+from .console import steady_streams,to_nowhere
 from .report import picture,report
 from .runtime.folder import ARCHS
 from .runtime.hub import model_folder
@@ -40,7 +40,7 @@ def _left_by(args):
 def _close_output():
     "Python's last flush of an output that cannot be written goes nowhere"
     try: sys.stdout.flush()
-    except OSError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError: to_nowhere(sys.stdout)
 
 def _run(args):
     "The exit code of a command, and one line for what went wrong"
