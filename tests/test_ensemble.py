@@ -3,6 +3,7 @@ import copy, inspect
 import numpy as np
 import pytest
 import torch
+from fastai.callback.core import Callback
 from fastai.callback.tracker import SaveModelCallback
 from fastai.learner import load_learner
 from xceptiontime.data.augment import TSMixUp
@@ -10,7 +11,7 @@ from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.explain.attribution import attribute
 from xceptiontime.explain import calibrate # noqa: F401 - gives learners `calibrate`
 from xceptiontime.models import InceptionTime, XceptionTime
-from xceptiontime.models.ensemble import Ensemble, networks_of
+from xceptiontime.models.ensemble import Ensemble, mean_scores, networks_of
 from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
 from xceptiontime.runtime import Predictor
 from xceptiontime.runtime.export import export_onnx
@@ -119,13 +120,27 @@ def test_fastai_around_it(tmp_path):
     assert torch.equal(load_learner(tmp_path/'e.pkl').get_X_preds(X)[0], answers)
     assert learn.features().shape==(8, 3*8)
 
-def test_metrics_of_training(trained):
+class Collect(Callback):
+    "The scores of each network, and the targets, of each epoch's batches of training, before the loss"
+    def __init__(self): self.epochs = []
+    def before_train(self): self.epochs.append([])
+    def after_pred(self): # (batch, networks, outputs), (batch,)
+        if self.training: self.epochs[-1].append([torch.Tensor(o.detach().clone()) for o in (self.pred, self.y)])
+
+def test_metrics_of_training():
     "Metrics over training batches see the mean, as those of validation do"
-    learn = learner()
+    learn = learner(cbs=(collect := Collect()))
     learn.recorder.train_metrics = True
-    fit(learn, 1)
-    names = learn.recorder.metric_names
-    assert 'train_accuracy' in names and 0<=learn.recorder.values[-1][list(names).index('train_accuracy')-1]<=1
+    fit(learn, 4)
+    column = learn.recorder.metric_names[1:].index('train_accuracy')
+    unlike = 0 # epochs in which no network alone is right as often
+    for batches,values in zip(collect.epochs, learn.recorder.values, strict=True):
+        scores,y = map(torch.cat, zip(*batches)) # (24, networks, classes), (24,)
+        right = (mean_scores(scores, 'softmax').argmax(1)==y).float().mean()
+        alone = (scores.argmax(2)==y[:,None]).float().mean(0)
+        assert scores.shape==(24,3,2) and values[column]==pytest.approx(right.item())
+        unlike += right not in alone
+    assert unlike>0
 
 @pytest.mark.parametrize('method', ['integrated_gradients','occlusion','grad_cam'])
 def test_attribution(trained, method):

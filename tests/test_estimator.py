@@ -185,7 +185,7 @@ def test_ensemble_by_hand():
     np.testing.assert_allclose(clf.predict_proba(X), sum(single)/5, atol=1e-6)
     assert clf.predict(X).tolist()==clf.classes_[(sum(single)/5).argmax(1)].tolist()
     one = classifier(random_state=7).fit(X, np.array(['a','b'])[y])
-    np.testing.assert_allclose(one.predict_proba(X), single[0], atol=1e-3)
+    np.testing.assert_allclose(one.predict_proba(X), single[0], atol=1e-5)
 
 def test_searches_and_pipelines():
     X,y = made_up(24, (1,20))

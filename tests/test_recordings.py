@@ -133,8 +133,8 @@ def test_steps_with_numbers():
     df = har(4, 4, 80).assign(angle=np.arange(320.)/7)
     dls = load(df, label=None, target='angle', columns=CHANNELS)
     assert dls.task.name=='regression'
-    y = dls.task.decode(dls.train_ds.y) if hasattr(dls.task, 'decode') else dls.train_ds.y
-    assert len(y)==28
+    want = [df.angle[80*f+10*j+19] for f in range(4) for j in range(7)]
+    np.testing.assert_allclose(np.ravel(dls.train_ds.y), want, rtol=1e-5)
     recs = read_recordings(df, target='angle', id='file', columns=CHANNELS)
     np.testing.assert_allclose(np.concatenate(recs.labels), df.angle)
 
@@ -192,11 +192,25 @@ def test_the_command_with_one_recording(tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert 'one recording, the last 20% of it to judge by' in out and '30 series to train on, 8 to judge by' in out
 
-def test_a_model_of_windows(tmp_path):
+def test_a_model_of_windows(tmp_path, capsys, monkeypatch):
     "Trained in Python, used on a table at the command: the same windows"
-    dls = load(har(4, 2, 80))
-    learn = ts_learner(dls, nf=2, seed=0)
-    assert learn.dls.channels==CHANNELS
+    monkeypatch.chdir(tmp_path)
+    df = har(4, 2, 80)
+    learn = ts_learner(load(df), nf=2, seed=0)
+    with learn.no_bar(),learn.no_logging(): learn.fit(2, 1e-2)
+    learn.save_pretrained('m')
+    df[['file',*CHANNELS]].to_csv('a.csv', index=False)
+    assert call('predict', 'm', 'a.csv', '--id','file', '--length',20, '--step',10)==0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    p = learn.predictor()
+    X,_,_ = sliding_windows([part[CHANNELS].to_numpy().T for _,part in df.groupby('file')], 20, 10)
+    wanted = p.predict(X).tolist()
+    assert [o['label'] for o in rows]==wanted and len(set(wanted))>1
+    probs = [[float(o[f'prob_{c}']) for c in p.task.vocab] for o in rows]
+    np.testing.assert_allclose(probs, p.predict_proba(X), atol=1e-5)
+
+def test_steps_read_as_series(tmp_path):
+    "Rows that are time steps of a recording, read without `length`: a warning"
+    har(4, 2, 400)[[*CHANNELS,'activity']].to_csv(tmp_path/'a.csv', index=False)
     with pytest.warns(UserWarning, match='a recording with a label a step'):
-        har(4, 2, 400)[[*CHANNELS,'activity']].to_csv(tmp_path/'a.csv', index=False)
         read_series(tmp_path/'a.csv', label='activity')
