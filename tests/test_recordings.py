@@ -210,7 +210,7 @@ def test_a_model_of_windows(tmp_path, capsys, monkeypatch):
     np.testing.assert_allclose(probs, p.predict_proba(X), atol=1e-5)
 
 def test_steps_read_as_series(tmp_path):
-    "Rows that are time steps of a recording, read without `length`: a warning"
+    "Rows that are time steps of a recording, read as a series each: a warning"
     har(4, 2, 400)[[*CHANNELS,'activity']].to_csv(tmp_path/'a.csv', index=False)
     with pytest.warns(UserWarning, match='a recording with a label a step'):
         read_series(tmp_path/'a.csv', label='activity')

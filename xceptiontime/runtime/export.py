@@ -18,7 +18,7 @@ from .. import __version__
 from ..base.checks import short_path
 from ..base.files import whole_file
 from ..processing.series import check_channels
-from .predictor import Predictor
+from .predictor import Predictor,dtype_of
 
 # %% ../../nbs/44_runtime.export.ipynb #cfc3708e
 class Deployed(nn.Module):
@@ -92,6 +92,13 @@ def _alone(predictor, x, n):
     scores = [predictor.scores(o[None,:,:k]) for o,k in zip(x, n)]
     return predictor.task.activation(torch.cat(scores)).numpy() # (batch, classes)
 
+def _in_float32(predictor):
+    "The predictor with weights of float32, as files have them"
+    if dtype_of(predictor.model)==torch.float32: return predictor
+    res = copy.copy(predictor)
+    res.model = copy.deepcopy(predictor.model).float()
+    return res
+
 def check_export(
     run, # function of series (batch, channels, length), and lengths (batch,): -> (batch, classes)
     predictor:Predictor, # the model that it was made from
@@ -101,6 +108,7 @@ def check_export(
 ) -> float: # the largest difference
     "Compare `run` with `predictor` at five lengths and three batch sizes, or raise"
     rng,worst = np.random.default_rng(0),0.
+    predictor = _in_float32(predictor)
     least = predictor.preprocess.crop or 1
     scale = np.asarray(getattr(predictor.task, 'std', 1))
     for length,batch in product(np.add(LENGTHS, least-1), BATCHES):
