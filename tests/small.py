@@ -23,3 +23,7 @@ class Linear(nn.Module):
     def forward(self, x, lengths=None): return (x[:,0,:4]*self.weight).sum(1, keepdim=True)
 
 def close(a, b, atol): np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+def adds_up(a, diff):
+    "To 1 % of the difference; of next to nothing, to a thousandth of all that speaks for and against"
+    assert (np.abs(a.sum((1,2))-diff) <= .011*np.abs(diff) + 1e-3*np.abs(a).sum((1,2))).all()

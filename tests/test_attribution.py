@@ -4,7 +4,7 @@ import numpy as np, pytest, torch
 import matplotlib.pyplot as plt
 from torch import nn
 from torch.nn import functional as F
-from small import Linear, X, close, learner, ragged, splits, two_labels
+from small import Linear, X, adds_up, close, learner, ragged, splits, two_labels
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.explain import attribution
 from xceptiontime.explain.attribution import METHODS, attribute, plot_attribution
@@ -12,10 +12,6 @@ from xceptiontime.models.inception import InceptionTime
 from xceptiontime.train.learner import TSLearner
 
 pytestmark = pytest.mark.usefixtures('closed')
-
-def adds_up(a, diff):
-    "To 1 % of the difference; of next to nothing, to a thousandth of all that speaks for and against"
-    assert (np.abs(a.sum((1,2))-diff) <= .011*np.abs(diff) + 1e-3*np.abs(a).sum((1,2))).all()
 
 def same(a, b): np.testing.assert_array_equal(a, b)
 

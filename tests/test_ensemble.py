@@ -3,6 +3,7 @@ import copy, inspect
 import numpy as np
 import pytest
 import torch
+from small import adds_up
 from fastai.callback.core import Callback
 from fastai.callback.tracker import SaveModelCallback
 from fastai.learner import load_learner
@@ -109,13 +110,21 @@ def test_fastai_around_it(tmp_path):
         assert all(torch.equal(now[k], v) for k,v in body.items())
         assert not all(torch.equal(v, head[k]) for k,v in net.head[-2].state_dict().items())
     learn.unfreeze()
-    learn.lr_find(num_it=4, show_plot=False)
+    before = copy.deepcopy(learn.model.state_dict())
+    found = learn.lr_find(num_it=4, show_plot=False).valley
+    assert 1e-7<=found<=10 and all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
     fit(learn, 2, cbs=SaveModelCallback(fname='best'))
     assert 'Ensemble' in learn.summary()
     learn.calibrate()
     learn.calibrate_sets()
-    assert learn.task.temperature!=1 and len(learn.predict_set(X[:3], alpha=.4))==3
-    answers = learn.get_X_preds(X)[0]
+    assert learn.task.temperature!=1
+    answers = learn.get_X_preds(X)[0] # (32, classes)
+    misfit = 1-answers[24:][range(8), TARGETS['classification'][24:]=='b'] # of the held-back series
+    kept = 1-answers<=misfit.sort()[0][5]+1e-6 # the sixth of eight: ceil(.6*9)
+    kept[range(32),answers.argmax(1)] = True
+    sets = learn.predict_set(X, alpha=.4)
+    assert [{*o} for o in sets]==[{c for c,k in zip('ab', row) if k} for row in kept]
+    assert {len(o) for o in sets}=={1,2}
     learn.export('e.pkl')
     assert torch.equal(load_learner(tmp_path/'e.pkl').get_X_preds(X)[0], answers)
     assert learn.features().shape==(8, 3*8)
@@ -142,10 +151,27 @@ def test_metrics_of_training():
         unlike += right not in alone
     assert unlike>0
 
-@pytest.mark.parametrize('method', ['integrated_gradients','occlusion','grad_cam'])
-def test_attribution(trained, method):
-    a = attribute(trained, X[:2], method)
-    assert a.shape==(2,2,24) and np.isfinite(a).all() and np.abs(a).max()>0
+def test_attribution(trained):
+    "Of the ensemble's own score: by its gradients, by what hides, and by the maps of its networks"
+    pred,pre = trained.predictor(),trained.dls.preprocess
+    mean = np.broadcast_to(pre.mean.numpy()[:,None], X[0].shape) # of each channel, (channels, length)
+    def score(x): return pred.scores(np.array(x))[:,1].numpy() # of 'b'
+    full = score(X[:2])
+    a = attribute(trained, X[:2], target='b')
+    adds_up(a, full-score([mean]))
+    hidden = attribute(trained, X[:2], 'occlusion', target='b', window=24) # a whole channel at a time
+    for i in range(2):
+        without = X[:2].copy()
+        without[:,i] = mean[i]
+        np.testing.assert_allclose(hidden[:,i], np.repeat((full-score(without))[:,None], 24, 1), atol=1e-5)
+    networks = [copy.deepcopy(net).eval() for net in networks_of(trained.model)]
+    maps = [net.block(pre(torch.tensor(X[:1]))).detach().requires_grad_() for net in networks] # (1, maps, steps)
+    scores = torch.stack([net.head(o) for net,o in zip(networks, maps)], 1) # (1, networks, classes)
+    grads = torch.autograd.grad(mean_scores(scores, 'softmax')[0,1], maps)
+    cam = sum((o*g.mean(2, keepdim=True)).sum(1) for o,g in zip(maps, grads))/3 # (1, steps)
+    got = attribute(trained, X[:1], 'grad_cam', target='b').sum(1)
+    np.testing.assert_allclose(got, cam.detach(), atol=1e-6)
+    assert min(np.abs(o).max() for o in (a, hidden, got))>1e-3
 
 def test_stream(trained):
     p = trained.predictor()
