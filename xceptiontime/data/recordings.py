@@ -16,7 +16,7 @@ from fastcore.meta import delegates
 from ..base.checks import listed
 from .columns import Columns
 from .table_warnings import odd_channels, warn_of_columns
-from .numbers import narrowed
+from .numbers import float32_series
 from .tables import long_to_series, one_each, table_rows
 from .windows import to_samples
 
@@ -145,7 +145,7 @@ def read_recordings(
     of = None
     if groups is not None:
         of = np.array(one_each([str(o) for o in rows.keys(groups)], members, 'group', rows.source))
-    recs = Recordings(narrowed(list(X), rows.source), None, of, columns.channels(rows.names),
+    recs = Recordings(float32_series(list(X), rows.source), None, of, columns.channels(rows.names),
                       np.array([names[o[0]] for o in members]),
                       None if times is None else sampling_rate(times, members))
     if label is None and target is None: return recs

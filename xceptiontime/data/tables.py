@@ -23,7 +23,7 @@ from ..processing.targets import is_missing
 from .columns import Columns
 from .csv import CSVRows, csv_lines, csv_names, csv_rows
 from .table_warnings import odd_channels, odd_steps, warn_of_columns, warn_of_recording
-from .numbers import FLOAT32, Source, first_overflow, narrowed, text_array, to_float32
+from .numbers import FLOAT32, Source, first_overflow, float32_series, text_array, to_float32
 from .parquet import parquet_frame
 from .times import as_time, parse_times
 
@@ -161,7 +161,7 @@ def _as_table(rows, columns, groups):
         each = {k: one_each(v, members, k, rows.source) for k,v in each.items()}
         each['id'] = [ids[o[0]] for o in members]
     _warn_of(rows, columns, None if columns.id is None else members, each)
-    X = narrowed(X, rows.source)
+    X = float32_series(X, rows.source)
     each = {k: np.array(v, np.float64) if k=='target' else text_array(v, rows.source) for k,v in each.items()}
     y = each.get('label', each.get('target'))
     return Table(X, y, each.get('group'), names, each.get('id'), rows.names)
