@@ -25,7 +25,7 @@ from .csv import CSVRows, csv_lines, csv_names, csv_rows
 from .table_warnings import odd_channels, odd_steps, warn_of_columns, warn_of_recording
 from .numbers import FLOAT32, Source, first_overflow, float32_series, text_array, to_float32
 from .parquet import parquet_frame
-from .times import as_time, parse_times
+from .times import as_time, parse_times, ranks
 
 # %% ../../nbs/32_data.tables.ipynb #e606cc8d
 def rows_to_series(
@@ -50,9 +50,8 @@ def _order(times, source):
             if t is None or t!=t: source.fail('a time: a number or a date', brief(t), row=i)
             if isinstance(t, datetime) and t.tzinfo is None:
                 times[i] = t.replace(tzinfo=timezone.utc)
-        rank = {t: i for i,t in enumerate(sorted(set(times)))}
+        return np.array(ranks(times))
     except TypeError as e: source.fail('times that can be sorted', str(e), row=0)
-    return np.array([rank[t] for t in times])
 
 def _warn_of_midnight(times, members):
     "Warn where times of day, in the order of the rows, fall by half a day: they were sorted across midnight"
