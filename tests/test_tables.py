@@ -13,7 +13,7 @@ from series_files import data, file, fuzz, runs # noqa: F401
 from xceptiontime.data.formats import from_frame, read_arff, read_csv, read_npz, read_parquet, read_series, read_ts
 from xceptiontime.data.columns import Columns
 from xceptiontime.data.sets import read_files
-from xceptiontime.data.tables import column_names, read_table, value_columns
+from xceptiontime.data.tables import column_names, read_table
 
 def same(X, ref):
     assert len(X)==len(ref)
@@ -244,7 +244,7 @@ def test_blanks_around_names(file):
     X,y = read_csv(file(text), id='id', time='t', label='y')
     same(X, [[[5,6]]])
     assert column_names(file(text))==['id','t','u','y']
-    assert value_columns(file(text), id='id', time='t', label='y')==['u']
+    assert read_table(file(text), Columns('y', id='id', time='t')).channels==['u']
     with pytest.raises(ValueError, match="columns: expected different names of 'p.csv', got 'u' twice"):
         read_csv(file('u,u \n1,2\n'))
 
