@@ -4,11 +4,12 @@
     python benchmarks/server.py --quick    # 4 seconds
 
 Each request is one window, sent as the bytes of float32 numbers; each answer is compared, to the bit, with what one
-thread answers. The server is Python's own, with a thread for each client; PyTorch has one thread. Memory is what the
-process holds in the end over what it held after a tenth of the time.
+thread answers. A request that fails counts as a wrong answer, and where any is wrong the exit status is 1. The server
+is Python's own, with a thread for each client; PyTorch has one thread. Memory is what the process holds in the end
+over what it held after a tenth of the time.
 """
-import argparse, json, threading, time
-from http.client import HTTPConnection
+import argparse, json, sys, threading, time
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,13 +44,16 @@ def handler(predictor):
     return Handler
 
 def client(port, X, answers, end, counts):
-    "Asks for random windows until `end`, and counts answers and wrong ones"
-    rng,connection = np.random.default_rng(threading.get_ident()),HTTPConnection('127.0.0.1', port)
+    "Asks for random windows until `end`; tells of each request whether its answer was right"
+    rng,connection = np.random.default_rng(threading.get_ident()),HTTPConnection('127.0.0.1', port, timeout=30)
     while time.monotonic()<end:
         i = rng.integers(len(X))
-        connection.request('POST', '/', X[i].tobytes())
-        got = json.loads(connection.getresponse().read())
-        counts.append(got==answers[i])
+        try:
+            connection.request('POST', '/', X[i].tobytes())
+            counts.append(json.loads(connection.getresponse().read())==answers[i])
+        except (OSError, HTTPException, ValueError):
+            counts.append(False)
+            connection.close() # the next request opens it again
 
 def resident():
     "MB that this process holds; on Linux"
@@ -82,5 +86,6 @@ def main():
     right,grown = measure(seconds, args.clients)
     print(f'{args.clients} clients, {seconds} s: {len(right)/seconds:.0f} requests a second, '
           f'{len(right)-sum(right)} wrong answers, {grown:+.1f} MB')
+    return int(not right or not all(right))
 
-if __name__=='__main__': main()
+if __name__=='__main__': sys.exit(main())

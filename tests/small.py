@@ -1,5 +1,6 @@
 "Small series of every kind of target, and small learners for them"
 import numpy as np, torch
+from fastai.callback.core import Callback
 from torch import nn
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.train.learner import ts_learner
@@ -21,6 +22,26 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.tensor([1.,0.,-2.,.5]))
         self.head = nn.Identity()
     def forward(self, x, lengths=None): return (x[:,0,:4]*self.weight).sum(1, keepdim=True)
+
+class Stop(Callback):
+    "Ends a training before a batch, as Ctrl-C or an error does"
+    looks_only = True
+    def __init__(self, at, error=RuntimeError, epochs=None):
+        self.at,self.error = at,error
+        self.epochs = epochs # of the training that it ends, where there are several; of any if None
+    def before_batch(self):
+        if self.training and self.train_iter==self.at and self.epochs in (None,self.n_epoch):
+            raise self.error('stop')
+
+def padded(Xs, length, content=np.nan):
+    "Series of unequal length as one array (series, channels, length)"
+    res = np.full((len(Xs),len(Xs[0]),length), content, np.float32)
+    for r,x in zip(res, Xs): r[:,:x.shape[1]] = x
+    return res
+
+def same(a, b):
+    "Are these the same names with the same numbers, to the bit?"
+    return a.keys()==b.keys() and all(a[k].equal(b[k]) for k in a)
 
 def close(a, b, atol): np.testing.assert_allclose(a, b, rtol=0, atol=atol)
 

@@ -1,7 +1,6 @@
 "Every transform and both mixes: values, padding, randomness, and a whole training"
 import copy, pickle
 from types import SimpleNamespace
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -173,6 +172,7 @@ def dls(tfms=None, ragged=False, seed=0, **kw):
     splits = np.arange(32), np.arange(32, 48)
     return TSDataLoaders.from_arrays(X, y, splits, batch_tfms=tfms, bs=16, seed=seed, **kw)
 
+@pytest.mark.usefixtures('closed')
 @pytest.mark.parametrize('ragged', [False,True])
 @every
 def test_in_loaders(make, ragged):
@@ -185,7 +185,6 @@ def test_in_loaders(make, ragged):
     new = np.random.default_rng(1).normal(size=(5,2,40)).astype(np.float32)
     assert torch.equal(d.test_dl(new).one_batch()[0], plain.test_dl(new).one_batch()[0])
     d.show_batch(max_n=2)
-    plt.close('all')
 
 def test_epochs_differ_and_resume():
     "The loader's own random state is all that it takes to go on with the same changes"
@@ -206,6 +205,7 @@ def test_transforms_survive_copies():
         t.reseed(1), other.reseed(1)
         assert torch.equal(other.apply(x), t.apply(x)) and 'TimeShift' in repr(other)
 
+@pytest.mark.usefixtures('closed')
 def test_missing_mask_in_loaders():
     rng = np.random.default_rng(0)
     X,y = rng.normal(size=(40,2,30)).astype(np.float32),np.arange(40)%2
@@ -216,7 +216,6 @@ def test_missing_mask_in_loaders():
     assert x.shape[1]==d.vars==4 and d.test_dl(X[:3]).one_batch()[0].shape==(3,4,30)
     assert set(x[:,2:].unique().tolist())=={0.,1.}
     d.show_batch(max_n=2)
-    plt.close('all')
 
 # ---------------------------------------------------------------- mixes
 

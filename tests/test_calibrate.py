@@ -1,6 +1,5 @@
 "Confidence: one temperature for every way to a probability, an independent count, coverage over many draws"
 import json
-import matplotlib.pyplot as plt
 import numpy as np
 import onnxruntime
 import pytest
@@ -313,6 +312,7 @@ def test_training_series_among_equal_ones_are_refused():
     with pytest.raises(ValueError, match='got 20 of 21 that'):
         learn.calibrate_sets(dls.test_dl([*X[:20],np.ones((2,30))], [0]*21))
 
+@pytest.mark.usefixtures('closed')
 def test_other_loaders_are_refused():
     "Of other classes, another task or other preprocessing; its own loaders pass, and those made the same way"
     X,y,dls = loaders()
@@ -333,7 +333,6 @@ def test_other_loaders_are_refused():
             with pytest.raises(ValueError, match=words) as e: f(dl)
             assert len(str(e.value).splitlines())==1
         for dl in (None, dls.valid, dls.test_dl(X[20:], y[20:]), again, load()): f(dl)
-    plt.close('all')
 
 def test_most_of_novelty():
     dls = loaders()[2]
@@ -345,6 +344,7 @@ def test_most_of_novelty():
             conformal_table([1.,2.], keep=bad)
     assert len(Novelty(learn, k=np.int64(3), most=np.int64(7)).known)==7
 
+@pytest.mark.usefixtures('closed')
 def test_plots_are_headless():
     X,y,dls = loaders()
     learn = ts_learner(dls, nf=2, seed=0)
@@ -352,7 +352,6 @@ def test_plots_are_headless():
     ax = learn.plot_reliability()
     assert [t.get_text().split(':')[0] for t in ax.get_legend().get_texts()]==['before','after']
     assert plot_reliability([[.9,.1],[.2,.8]], [0,0], ax=ax) is ax
-    plt.close('all')
 
 def test_novelty():
     "By scipy's neighbours; held-back series have the p-values of ranks; augmentation has no part in it"

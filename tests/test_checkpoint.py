@@ -11,6 +11,7 @@ from fastai.callback.tracker import SaveModelCallback
 from fastai.interpret import Interpretation
 from fastai.learner import load_learner
 from fastai.optimizer import SGD
+from small import Stop, same
 from torch import nn
 from xceptiontime.data.augment import Jitter,TSCutMix,TSMixUp
 from xceptiontime.data.loaders import TSDataLoaders
@@ -46,7 +47,6 @@ def whole_run(folder, **kwargs):
     return weights(folder)
 
 def weights(folder): return torch.load(folder/'end.pt')
-def same(a, b): return a.keys()==b.keys() and all(a[k].equal(b[k]) for k in a)
 
 def started_run(folder, **kwargs):
     "A run whose training begins now, without the start of its process"
@@ -266,17 +266,9 @@ def test_without_a_seed_a_run_goes_on(tmp_path):
     a = train(learner(tmp_path, seed=None), tmp_path)
     assert same_weights(a, train(learner(tmp_path, seed=None), tmp_path))
 
-class Stop(Callback):
-    "Ends the process, as far as training knows, or as Ctrl-C does"
-    looks_only = True
-    def __init__(self, at, error=RuntimeError): self.at,self.error = at,error
-    def before_batch(self):
-        if self.training and self.train_iter==self.at and self.this_run.kind=='training' and self.n_epoch==2:
-            raise self.error('stop')
-
 def tuned(path, folder, at=-1):
     learn = learner(path)
-    with quiet(learn): learn.fine_tune(2, cbs=[Stop(at), Checkpoint(path/folder)])
+    with quiet(learn): learn.fine_tune(2, cbs=[Stop(at, epochs=2), Checkpoint(path/folder)])
     return learn
 
 def test_fine_tune_has_two_phases(tmp_path):

@@ -3,6 +3,7 @@ import json, subprocess, sys, zipfile
 import numpy as np
 import onnxruntime
 import pytest
+import small
 import torch
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.models.xceptiontime import XceptionTime
@@ -35,9 +36,7 @@ def series(*shape, seed=0): return np.random.default_rng(seed).normal(5, 3, size
 
 def padded(Xs, total, padding=0.):
     "Series of unequal length as one array, and their lengths"
-    X = np.full((len(Xs),2,total), padding, np.float32) # (series, channels, length)
-    for x,o in zip(X, Xs): x[:,:o.shape[1]] = o
-    return dict(x=X, lengths=np.array([o.shape[1] for o in Xs]))
+    return dict(x=small.padded(Xs, total, padding), lengths=np.array([o.shape[1] for o in Xs]))
 
 def alone(predictor, Xs): return np.concatenate([predictor.predict_proba(x[None]) for x in Xs])
 

@@ -1,4 +1,5 @@
 "What a trained model does with new series: columns go by their names, numbers that float32 merges are refused"
+from pathlib import Path
 import numpy as np, pandas as pd
 import pytest
 import small
@@ -56,7 +57,9 @@ def test_columns_of_an_estimator():
     with pytest.raises(ValueError, match="as in the model, got 'emg', 'gyr'"): clf.predict(other)
     clf.fit(X, small.classes)
     assert clf.predictor_.channels is None
-    clf.predict(turned) # nothing to compare with
+    want = clf.predict_proba(X[:,::-1])
+    close(clf.predict_proba(turned), want, 0) # no names to compare with, so columns stay where they are
+    assert np.abs(want-clf.predict_proba(X)).max()>1e-3
 
 @pytest.mark.parametrize('kind', ['long.csv','long.parquet','nested.parquet'])
 def test_columns_of_the_command(learn, kind, tmp_path, capsys):
@@ -74,8 +77,11 @@ def test_columns_of_the_command(learn, kind, tmp_path, capsys):
         return [l.split(',')[-3:] for l in capsys.readouterr().out.splitlines()[1:]]
     want = learn.get_X_preds(X)[0].numpy()
     for given in (named, turned): close(np.array(answers(written(given, 'a')), float), want, 1e-5)
-    assert main(['predict', str(tmp_path/'m'), written(other, 'b'), *how])==2
-    assert 'acc' in capsys.readouterr().err
+    path = written(other, 'b')
+    assert main(['predict', str(tmp_path/'m'), path, *how])==2
+    said = f"{path}: expected the channels 'emg', 'acc' as in the model, got 'emg', 'gyr'"
+    if how: said = f"columns: expected one of the columns 'emg', 'gyr', 'who' of '{Path(path).name}', got 'acc'"
+    assert capsys.readouterr().err==f'xceptiontime predict: {said}\n'
 
 def test_a_row_a_step_without_id(learn, tmp_path, capsys):
     learn.save_pretrained(tmp_path/'m')
@@ -113,7 +119,9 @@ def test_a_quiet_series_is_no_fault(scale):
     pressure = 101325+rng.normal(size=(24,1,40))*500
     quiet = 101325+rng.normal(size=(1,1,40))*.01
     learn = small.learner(pressure, scale=scale)
-    assert len(learn.get_X_preds(quiet)[0])==1
+    probs = learn.get_X_preds(quiet)[0]
+    assert probs.shape==(1,3) and probs.isfinite().all()
+    close(probs, learn.get_X_preds(quiet.astype(np.float32))[0], 1e-6)
     with pytest.raises(ValueError, match='float32 can tell apart'): small.learner(np.repeat(quiet, 24, 0))
 
 def test_lazy_windows_are_answered(learn):

@@ -7,6 +7,7 @@ from fastai.callback.core import Callback
 from fastai.callback.tracker import EarlyStoppingCallback,SaveModelCallback
 from fastai.imports import noop
 from fastai.learner import Learner,load_learner
+from small import Stop, same
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import make_bumps
 from xceptiontime.explain import calibrate # noqa: F401 - gives learners `calibrate`
@@ -29,7 +30,6 @@ def learner(path, X=X, y=y, seed=0, **kwargs):
     return learn
 
 def weights(learn): return {k: t.clone() for k,t in learn.model.state_dict().items()}
-def same(a, b): return a.keys()==b.keys() and all(a[k].equal(b[k]) for k in a)
 def moments(learn):
     "Copies of what the optimizer remembers"
     return [v.clone() for s in learn.opt.state_dict()['state'] for v in s.values() if torch.is_tensor(v)]
@@ -96,9 +96,7 @@ def test_calibrated_then_trained_on(tmp_path):
     found,before = calibration(learn),weights(learn)
     learn.fit(0)
     assert calibration(learn)==found # the weights are the same
-    class Stop(Callback):
-        def before_batch(self): raise RuntimeError('stop')
-    with pytest.raises(RuntimeError): learn.fit(1, cbs=Stop())
+    with pytest.raises(RuntimeError): learn.fit(1, cbs=Stop(0))
     assert calibration(learn)==found and same(before, weights(learn))
     learn.fit(1)
     assert calibration(learn)==(1,None)
@@ -137,14 +135,6 @@ def test_averaged_weights_have_no_figures(tmp_path, at_end):
     learn.fit(2, cbs=cbs+[SaveModelCallback(at_end=True)]*at_end)
     assert learn.trained==dict(epochs=2, series=24, shortest=30, longest=30, seed=0, last={})
     if at_end: assert learner(tmp_path).load('model').trained==learn.trained
-
-class Stop(Callback):
-    "Ends a training, or the process as far as that knows"
-    looks_only = True
-    def __init__(self, at, error): self.at,self.error = at,error
-    def after_step(self):
-        if self.train_iter==self.at:
-            raise self.error('stop')
 
 def test_interrupted(tmp_path):
     "Whole epochs count; the figures of the last were of other weights"

@@ -2,6 +2,7 @@
 import numpy as np, pandas as pd, torch
 import pytest
 from hypothesis import given, settings, strategies as st
+import small
 from searched import searched
 from small import close
 from xceptiontime.data.blocks import get_ts_dls
@@ -26,9 +27,7 @@ def ragged(n=12, c=2, seed=0, gaps=False):
 
 def padded(Xs, steps):
     "Series as one array, with as many `steps` of NaN behind the longest"
-    res = np.full((len(Xs), len(Xs[0]), max(x.shape[1] for x in Xs)+steps), np.nan, np.float32)
-    for r,x in zip(res, Xs): r[:,:x.shape[1]] = x
-    return res
+    return small.padded(Xs, max(x.shape[1] for x in Xs)+steps)
 
 y = np.array(['rest','fist']*6)
 splits = np.arange(8), np.arange(8,12)

@@ -2,7 +2,6 @@
 import json, math, warnings
 from importlib.util import find_spec
 from pathlib import Path
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -304,6 +303,7 @@ def test_one_graph(missing, scale):
 
 GUNPOINT = Path(find_spec('aeon').submodule_search_locations[0])/'datasets'/'data'/'GunPoint'
 
+@pytest.mark.usefixtures('closed')
 @pytest.mark.parametrize('missing', [pytest.param(m, marks=[pytest.mark.slow]*(m!='mask')) for m in fills])
 def test_gunpoint_with_a_tenth_missing(missing):
     "Each policy learns from GunPoint with 10 % of its values gone, clearly better than the larger class"
@@ -325,7 +325,6 @@ def test_gunpoint_with_a_tenth_missing(missing):
     assert (labels==y[50:]).mean()>majority+.2
     assert np.isfinite(probs.numpy()).all()
     learn.dls.show_batch(max_n=2)
-    plt.close('all')
 
 @searched(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(1, 60), st.booleans(), long=100)
 def test_one_length(lengths, length, padded):

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from searched import searched
 from xceptiontime.data.columns import Columns
 from xceptiontime.data.formats import read_series, write_ts
-from xceptiontime.data.sets import get_ucr, make_bumps, read_files, read_pair, series_column
+from xceptiontime.data.sets import get_ucr, make_bumps, read_files, read_pair
 from xceptiontime.data.splits import check_splits, get_splits
 from xceptiontime.data.tables import read_table
 from xceptiontime.data.windows import sliding_windows, window_label
@@ -63,7 +63,7 @@ def test_tables(tmp_path):
                     dict(sep=long)):
             is_short(lambda: read_table(table, Columns(**kwargs)))
         is_short(lambda: read_table(table, Columns(), groups=long))
-    is_short(lambda: series_column(tmp_path/f'{"n"*200}.ts', long, id=long))
+    is_short(lambda: read_files(tmp_path/f'{"n"*200}.ts', groups=long, id=long))
     is_short(lambda: read_table(wide.assign(**{long: long}), Columns()))
     is_short(lambda: read_table(wide.assign(**{long: long, 'id': 0}), Columns(id='id', label=many[0], time=long)))
     two_labels = wide.assign(id=0, y=[long, long+'x'])

@@ -1,7 +1,8 @@
 "How the code reads: lines, checks, functions, and an example below each exported cell"
-import ast, json
+import ast, json, re
 from pathlib import Path
 import pytest
+from xceptiontime._modidx import d
 
 root = Path(__file__).parent.parent
 NOTEBOOKS = sorted((root/'nbs').rglob('[0-9]*.ipynb'))
@@ -27,6 +28,8 @@ def nodes(path, *kinds):
     return [n for t in trees(path) for n in ast.walk(t) if isinstance(n, kinds)]
 
 def shown(node): return ast.unparse(node)[:100]
+
+NAMES = {'.'.join(name.split('.')[-n:]) for room in d['syms'].values() for name in room for n in (1,2)}
 
 of_each = pytest.mark.parametrize('path', NOTEBOOKS+FILES, ids=lambda p: p.stem)
 of_notebooks = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
@@ -79,3 +82,10 @@ def test_notebooks_test_what_they_export(path):
     checks = ('test_', 'assert', 'expect_fail', 'says(', 'told(', 'refused(')
     count = sum(l.count(c) for e,s in cells(path) if not e for l in s.splitlines() for c in checks)
     assert count >= exported*.2, f'{count} assertions on {exported} exported lines'
+
+@of_notebooks
+def test_no_link_around_a_name_that_is_linked(path):
+    "nbdev links a name in backticks by itself, also inside another link, which then shows as its source"
+    source = '\n'.join(''.join(c['source']) for c in json.loads(path.read_text())['cells'])
+    twice = [n for n in re.findall(r'\[`([^`\]]+)`\]\(', source) if n in NAMES]
+    assert not twice, twice

@@ -13,7 +13,7 @@ from series_files import data, file, fuzz, runs # noqa: F401
 from xceptiontime.data.formats import from_frame, read_arff, read_csv, read_npz, read_parquet, read_series, read_ts
 from xceptiontime.data.columns import Columns
 from xceptiontime.data.sets import read_files
-from xceptiontime.data.tables import column_names, read_table, value_columns
+from xceptiontime.data.tables import column_names, read_table
 
 def same(X, ref):
     assert len(X)==len(ref)
@@ -203,21 +203,22 @@ def test_bad_csv(file, text, kw, words):
     (dict(target=['a','b']), "target: expected the name of one column, got ['a', 'b']"),
     (dict(label='a', target='b'), "label, target: expected one of them, got 'a' and 'b'"),
     (dict(time='a'), "time: expected with id= (a long table), got 'a' alone"),
-    (dict(label='z'), "label: expected one of the columns 'a', 'b', got 'z'"),
-    (dict(columns=['a','z']), "columns: expected one of the columns 'a', 'b', got 'z'"),
+    (dict(label='z'), "label: expected one of the columns 'a', 'b'{of}, got 'z'"),
+    (dict(columns=['a','z']), "columns: expected one of the columns 'a', 'b'{of}, got 'z'"),
     (dict(columns='ab'), "columns: expected a list of names, got 'ab'"),
     (dict(columns=['a','a']), "columns: expected different names, got 'a' twice"),
     (dict(label='b', columns=['a','b']),
         "columns: expected columns of values, got 'b', which is what is to be predicted"),
     (dict(target='b', columns=['b']),
         "columns: expected columns of values, got 'b', which is what is to be predicted"),
-    (dict(label='a', id='b'), 'columns: expected at least one column of values, got none'),
+    (dict(label='a', id='b'), 'columns: expected at least one column of values{of}, got none'),
 ])
 def test_bad_arguments(file, kw, words):
-    df = pd.DataFrame({'a':[1.,2.], 'b':[3.,4.]})
-    for f in (lambda: from_frame(df, **kw)),(lambda: read_csv(file('a,b\n1,3\n2,4\n'), **kw)):
+    "Where an error is about the columns of a file, it names the file"
+    df,path = pd.DataFrame({'a':[1.,2.], 'b':[3.,4.]}),file('a,b\n1,3\n2,4\n')
+    for f,of in (lambda: from_frame(df, **kw), ''),(lambda: read_csv(path, **kw), " of 'p.csv'"):
         with pytest.raises(ValueError) as e: f()
-        assert words in str(e.value).replace(" of 'p.csv'", '') # a file is named
+        assert str(e.value)==words.format(of=of)
 
 def test_blanks_do_not_count(tmp_path):
     "Around labels and ids, in a frame, a CSV and a parquet file alike; inside they do"
@@ -243,7 +244,7 @@ def test_blanks_around_names(file):
     X,y = read_csv(file(text), id='id', time='t', label='y')
     same(X, [[[5,6]]])
     assert column_names(file(text))==['id','t','u','y']
-    assert value_columns(file(text), id='id', time='t', label='y')==['u']
+    assert read_table(file(text), Columns('y', id='id', time='t')).channels==['u']
     with pytest.raises(ValueError, match="columns: expected different names of 'p.csv', got 'u' twice"):
         read_csv(file('u,u \n1,2\n'))
 

@@ -18,8 +18,9 @@ except ImportError: fcntl = None # on Windows
 # %% ../../nbs/01_base.files.ipynb #3f9a1e07
 def _is_about(e, path, tmp):
     "Is the file of an error of the system `path`, a part of it, or what is written for it?"
-    file = None if e.filename is None else str(e.filename)
-    return file is None or file.startswith(str(tmp)) or str(path).startswith(file)
+    if e.filename is None: return True
+    file,path = str(e.filename),Path(path)
+    return file.startswith(str(tmp)) or Path(file) in (path, *path.parents)
 
 @contextmanager
 def _told_of(path, tmp):
@@ -79,11 +80,12 @@ def whole_folder(
             folder.parent.mkdir(parents=True, exist_ok=True)
             tmp.mkdir()
             yield tmp
-            tmp.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-        raise FileExistsError(taken) from None # another process was first
+        try:
+            with _told_of(folder, tmp): tmp.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            raise FileExistsError(taken) from None # another process was first
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../../nbs/01_base.files.ipynb #c05d9a68

@@ -33,11 +33,11 @@ class ToSeries(Transform):
         raw = as_numbers(o, 'get_x')
         X,_ = check_series(raw[None], name='get_x') # (1, channels, length)
         res = TSTensor(X[0])
-        if not np.array_equal(X[0], raw.reshape(len(X[0]), -1)[:,:X.shape[2]], equal_nan=True): res.raw = raw
+        if raw.dtype!=np.float32: res.raw = raw.reshape(len(X[0]), -1)
         return res
 
 def _raw(items):
-    "Series as they came, all in double precision if float32 has rounded some"
+    "Series as they came, all in double precision if some came so"
     if not any(hasattr(x, 'raw') for x in items): return [np.asarray(x) for x in items]
     return [getattr(x, 'raw', np.asarray(x)).astype(np.float64) for x in items]
 

@@ -61,15 +61,6 @@ class Vocab(np.ndarray):
         raise TypeError('vocab: expected classes, of which a series has one, got labels; '
                         'sklearn.metrics.classification_report(targets, probs>.5) is a report on labels')
 
-def vocab_of(
-    task # a `Classification`, `MultiLabel` or `Regression`
-) -> Vocab|None: # None for a regression
-    "The classes or labels of a task"
-    if task.vocab is None: return None
-    res = task.vocab.view(Vocab) # the same memory
-    res.exclusive = task.exclusive
-    return res
-
 # %% ../../nbs/37_data.dataset.ipynb #db35bc99
 class TSDataset:
     "The series and targets of one split, over arrays that all splits share"
@@ -113,10 +104,11 @@ class TSDataset:
     def c(self) -> int: return self.task.c_out
     @property
     def vocab(self) -> Vocab: # as in fastai, data of numbers to learn have none
-        res = vocab_of(self.task)
-        if res is None:
+        if self.task.vocab is None:
             raise AttributeError(f'vocab: expected data with classes, got {self.task.name}; '
                                  'Interpretation and learn.show_results look at numbers')
+        res = self.task.vocab.view(Vocab) # the same memory
+        res.exclusive = self.task.exclusive
         return res
 
     @property

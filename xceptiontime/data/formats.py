@@ -13,9 +13,8 @@ import os, tokenize, zipfile, zlib
 from pathlib import Path
 import numpy as np
 from ..base.checks import brief, one_line
-from ..processing.values import check_resolution
 from .arff import read_arff
-from .numbers import FLOAT32, PACKED, NumberReader, Source, first_overflow, text_array, to_float32
+from .numbers import FLOAT32, PACKED, NumberReader, Source, first_overflow, float32_series, text_array
 from .tables import from_frame, read_csv, read_parquet, rows_to_series # noqa: F401
 from .ts import TSHeader, drop_times, read_ts, write_ts # noqa: F401
 _all_ = ['TSHeader', 'drop_times', 'read_ts', 'write_ts', 'from_frame', 'read_arff', 'read_csv', 'read_parquet']
@@ -128,8 +127,7 @@ def read_npz(
     if raw.dtype.kind not in 'fiub' or raw.ndim not in (2,3) or not raw.size:
         source.fail(f'numbers of shape (samples, channels, length) or (samples, length) in {brief(x, 40)}',
                     f'{one_line(raw.dtype, 30)} of shape {raw.shape}')
-    check_resolution(raw, fail=source.fail)
-    X = np.ascontiguousarray(to_float32(raw))
+    X = float32_series(raw, source)
     if (big := first_overflow(raw, X)) is not None:
         source.fail(f'values {FLOAT32} in {brief(x, 40)}', f'{big:g}')
     if X.ndim==2: X = X[:,None] # (samples, 1, length)

@@ -27,7 +27,7 @@ from .tables import as_pandas,read_table
 from .windows import Windows,model_series,series_or_windows,sliding_windows
 from ..processing.preprocess import Preprocess
 from ..processing.series import (channel_names,check_channels,is_frame,raw_series,warn_transposed)
-from ..processing.targets import as_labels,as_targets,check_there,ordered_classes
+from ..processing.targets import are_whole,as_labels,as_targets,check_there,ordered_classes
 from ..processing.infer import class_weights,infer_task
 from ..processing.values import check_resolution
 
@@ -53,10 +53,6 @@ def _in_order(y, column, name=lambda o: o):
     from pandas import Categorical # of which `column` is one
     return Categorical(y, [name(o) for o in order], ordered=True)
 
-def _take(y, idxs):
-    "The targets at `idxs`"
-    return y.take(idxs) if isinstance(y, list) else y[idxs]
-
 def _check_not_steps(y, X, lengths, task, vocab):
     "Raise where targets look like a label for each step"
     if task is not None or vocab is not None or isinstance(X, Windows): return
@@ -81,9 +77,7 @@ def _to_stratify(y, task):
     if isinstance(y, list): return as_labels(y) if name=='classification' else y
     kind = y.dtype.kind
     if name=='regression' and kind in 'iu': return y.astype(np.float64)
-    if name=='classification' and kind=='f' and (y==np.round(y)).all() and np.isfinite(y).all():
-        return y.astype(np.int64)
-    return y
+    return y.astype(np.int64) if name=='classification' and kind=='f' and are_whole(y) else y
 
 def _make_splits(y, task, how, **kwargs):
     "Splits by `get_splits`; `how` holds arguments of the user's own, or is None"
@@ -115,7 +109,7 @@ def _split_names(n): return ['training','validation','test',*['further']*n][:n]
 def _encode(y, task, splits):
     "The targets of all splits as `task` encodes them; 0 elsewhere"
     names = [f'y ({name} split)' for name in _split_names(len(splits))]
-    parts = [task.encode(_take(y, idxs), name) for idxs,name in zip(splits, names)]
+    parts = [task.encode(y[idxs], name) for idxs,name in zip(splits, names)]
     codes = np.zeros((len(y), *parts[0].shape[1:]), parts[0].dtype)
     for idxs,part in zip(splits, parts): codes[idxs] = part
     return codes
@@ -197,7 +191,7 @@ class TSDataLoaders(DataLoaders):
         splits = _index_arrays(splits, y, task, groups, seed)
         check_there(y, series=np.concatenate(splits), hint=_leave_out)
         train,*others = splits
-        task = infer_task(_take(y, train), task, vocab, target_names, units, order)
+        task = infer_task(y[train], task, vocab, target_names, units, order)
         codes = _encode(y, task, splits)
         weights,strata = _weights(weights, task, codes, train)
         preprocess = Preprocess(missing, scale, mu, resample=resample, crop=crop).fit(X, lengths, train)

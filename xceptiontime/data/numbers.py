@@ -6,7 +6,7 @@ Docs: https://example.github.io/xceptiontime/data.numbers.html.md"""
 
 # %% auto #0
 __all__ = ['FLOAT32', 'PACKED', 'Source', 'parse_number', 'parse_target', 'parse_time', 'parse_fixed', 'parse_plain',
-           'first_overflow', 'narrowed', 'text_array', 'NumberReader']
+           'first_overflow', 'float32_series', 'text_array', 'NumberReader']
 
 # %% ../../nbs/31_data.numbers.ipynb #37b2327e
 import gzip, os, re
@@ -177,7 +177,7 @@ def first_overflow(
     return a[big][0].item() if big.any() else None
 
 # %% ../../nbs/31_data.numbers.ipynb #309507b0
-def narrowed(
+def float32_series(
     X, # float64 (samples, channels, length), or a list of (channels, length_i)
     source:Source, # where they come from, for an error
 ): # the same in float32
@@ -274,10 +274,10 @@ class NumberReader:
     ): # float32 (samples, channels, length), or a list of (channels, length_i)
         "All that was read, cut into series"
         a = self.values() # (values,)
-        if len(set(shapes))==1: return narrowed(a.reshape(-1, *shapes[0]), self.source) # (samples, channels, length)
+        if len(set(shapes))==1: return float32_series(a.reshape(-1, *shapes[0]), self.source) # (samples, channels, length)
         ends = np.cumsum([c*l for c,l in shapes])
         X = [o.reshape(s) for o,s in zip(np.split(a, ends[:-1]), shapes)] # (channels, length_i) each
-        return narrowed(X, self.source)
+        return float32_series(X, self.source)
 
     def values(self) -> np.ndarray: # float64 (values,)
         "All that was read"

@@ -30,6 +30,7 @@ def _reading(source):
         source.fail('a parquet file', e)
 
 # %% ../../nbs/31e_data.parquet.ipynb #0171673b
+# pyarrow's own sizes of columns end the whole process where metadata is damaged: a C++ error that nothing catches
 class _Compact:
     "Values in the compact protocol of Thrift; text is passed over"
     def __init__(self, data): self.data,self.at = data,0
@@ -108,6 +109,6 @@ def parquet_frame(
         _check_size(source, f)
         columns = map(file.schema.column, range(len(file.schema)))
         texts = [c.path for c in columns if c.physical_type=='BYTE_ARRAY'] # each different one is kept once
-        table = ParquetFile(f, read_dictionary=texts).read()
+        table = ParquetFile(f, metadata=file.metadata, read_dictionary=texts).read()
         _check_text(source, table)
         return table.to_pandas()

@@ -16,8 +16,8 @@ from fastcore.meta import delegates
 from ..base.checks import listed
 from .columns import Columns
 from .table_warnings import odd_channels, warn_of_columns
-from .numbers import narrowed
-from .tables import long_to_series, one_each, table_rows
+from .numbers import float32_series
+from .tables import long_to_series, one_each, read_csv, table_rows
 from .windows import to_samples
 
 # %% ../../nbs/33a_data.recordings.ipynb #b16872bb
@@ -121,7 +121,7 @@ def overlapping(
     if step is None: return 0
     return -(-to_samples(length, rate)//to_samples(step, rate, 'step'))-1
 
-@delegates(Columns, but=['label','target','id','time','columns','steps'])
+@delegates(read_csv, but=['label','target','id','time','columns'])
 def read_recordings(
     table, # path of a .csv or .parquet file, or a DataFrame, with a row a time step
     *,
@@ -134,7 +134,7 @@ def read_recordings(
     **kwargs,
 ) -> Recordings:
     "The recordings of a table, with a label a sample"
-    columns = Columns(label, target, id, time, columns, steps=True, **kwargs)
+    columns = Columns(label=label, target=target, id=id, time=time, columns=columns, steps=True, **kwargs)
     rows = table_rows(table, columns, **({} if groups is None else dict(groups=groups)))
     if getattr(rows, 'series', None) is not None:
         rows.source.fail('a row a time step', 'whole series in its cells')
@@ -145,7 +145,7 @@ def read_recordings(
     of = None
     if groups is not None:
         of = np.array(one_each([str(o) for o in rows.keys(groups)], members, 'group', rows.source))
-    recs = Recordings(narrowed(list(X), rows.source), None, of, columns.channels(rows.names),
+    recs = Recordings(float32_series(list(X), rows.source), None, of, columns.channels(rows.names),
                       np.array([names[o[0]] for o in members]),
                       None if times is None else sampling_rate(times, members))
     if label is None and target is None: return recs

@@ -6,7 +6,7 @@ Docs: https://example.github.io/xceptiontime/data.tables.html.md"""
 
 # %% auto #0
 __all__ = ['rows_to_series', 'long_to_series', 'Table', 'one_each', 'as_pandas', 'table_rows', 'read_table', 'from_frame',
-           'read_csv', 'read_parquet', 'column_names', 'value_columns']
+           'read_csv', 'read_parquet', 'column_names']
 
 # %% ../../nbs/32_data.tables.ipynb #24818a9d
 import warnings
@@ -23,9 +23,9 @@ from ..processing.targets import is_missing
 from .columns import Columns
 from .csv import CSVRows, csv_lines, csv_names, csv_rows
 from .table_warnings import odd_channels, odd_steps, warn_of_columns, warn_of_recording
-from .numbers import FLOAT32, Source, first_overflow, narrowed, text_array, to_float32
+from .numbers import FLOAT32, Source, first_overflow, float32_series, text_array, to_float32
 from .parquet import parquet_frame
-from .times import as_time, parse_times
+from .times import as_time, parse_times, ranks
 
 # %% ../../nbs/32_data.tables.ipynb #e606cc8d
 def rows_to_series(
@@ -50,9 +50,8 @@ def _order(times, source):
             if t is None or t!=t: source.fail('a time: a number or a date', brief(t), row=i)
             if isinstance(t, datetime) and t.tzinfo is None:
                 times[i] = t.replace(tzinfo=timezone.utc)
-        rank = {t: i for i,t in enumerate(sorted(set(times)))}
+        return np.array(ranks(times))
     except TypeError as e: source.fail('times that can be sorted', str(e), row=0)
-    return np.array([rank[t] for t in times])
 
 def _warn_of_midnight(times, members):
     "Warn where times of day, in the order of the rows, fall by half a day: they were sorted across midnight"
@@ -161,7 +160,7 @@ def _as_table(rows, columns, groups):
         each = {k: one_each(v, members, k, rows.source) for k,v in each.items()}
         each['id'] = [ids[o[0]] for o in members]
     _warn_of(rows, columns, None if columns.id is None else members, each)
-    X = narrowed(X, rows.source)
+    X = float32_series(X, rows.source)
     each = {k: np.array(v, np.float64) if k=='target' else text_array(v, rows.source) for k,v in each.items()}
     y = each.get('label', each.get('target'))
     return Table(X, y, each.get('group'), names, each.get('id'), rows.names)
@@ -284,10 +283,9 @@ def read_table(
     table, # pandas DataFrame, or the path of a .csv or .parquet file
     columns:Columns, # what its columns are
     groups:str|int|None=None, # column with the subject, session or recording of each series
-    name:str='groups', # how an error calls `groups`
 ) -> Table:
     "The series of a table with all that is known of them, from one look at it"
-    more = {} if groups is None else {name: groups}
+    more = {} if groups is None else {'groups': groups}
     return _as_table(table_rows(table, columns, **more), columns, groups)
 
 # %% ../../nbs/32_data.tables.ipynb #b51bfda0
@@ -337,7 +335,6 @@ def read_parquet(
 # %% ../../nbs/32_data.tables.ipynb #6c6e3307
 def column_names(
     table, # pandas DataFrame, or the path of a .csv or .parquet file
-    header:bool=True, # does the first line of a .csv name the columns?
     sep:str=',', # what separates the fields of a .csv
     encoding:str|None=None, # of a .csv; see `read_csv`
 ) -> list:
@@ -348,15 +345,4 @@ def column_names(
     if _is_frame(table): return list(table.columns)
     with closing(csv_lines(source, encoding)) as lines: row = next(csv_rows(source, lines, sep), None)
     if row is None: source.fail('the names of columns', 'an empty file', line=1)
-    return csv_names(source, row, header)
-
-@delegates(Columns)
-def value_columns(
-    table, # pandas DataFrame, or the path of a .csv or .parquet file
-    **kwargs,
-) -> list|None: # a name a channel; None of a wide table, whose columns are steps
-    "The names of the channels in a long table, in their order"
-    columns = Columns(**kwargs)
-    if columns.id is not None:
-        names = column_names(table, columns.header, columns.sep, columns.encoding)
-        return columns.channels(columns.values(names, None if _is_frame(table) else table))
+    return csv_names(source, row, header=True)

@@ -254,7 +254,7 @@ def _window_labels(labels, starts, length, label):
     y,by_sample = labels
     if by_sample is None:
         rec = np.repeat(np.arange(len(starts)), [len(s) for s in starts]) # (windows,)
-        return (y.take(rec) if isinstance(y, list) else y[rec]),starts
+        return y[rec],starts
     pairs = [window_label(l, s, length, label) for l,s in zip(by_sample, starts)]
     return _label_array([l[keep] for l,keep in pairs]),[s[keep] for s,(_,keep) in zip(starts, pairs)]
 

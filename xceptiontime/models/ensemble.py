@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/models.ensemble.html.md"""
 __all__ = ['ACTIVATIONS', 'mean_scores', 'disagreement', 'in_groups', 'Ensemble', 'networks_of']
 
 # %% ../../nbs/13a_models.ensemble.ipynb #602cc2b7
-import math
+import math,threading
 import torch
 from torch import nn
 from torch.func import functional_call
@@ -49,17 +49,20 @@ def _stacked(networks, of): # a dictionary
     each = [dict(of(net)) for net in networks]
     return {k: torch.stack([own[k] for own in each]) for k in each[0]}
 
+_one_pass = threading.Lock() # `functional_call` puts other tensors into a network for a while
+
 def in_groups(
     networks, # of one architecture
     x:torch.Tensor, # series (batch, channels, length)
     lengths:torch.Tensor|None=None, # steps of each series before padding (batch,)
 ) -> torch.Tensor: # (batch, networks, outputs)
     "The scores of all networks in one pass, in which `vmap` gives each convolution a group a network"
-    params = _stacked(networks, nn.Module.named_parameters) # (networks, ..) each
-    buffers = _stacked(networks, nn.Module.named_buffers) # running statistics move in training
     def one(params, buffers): return functional_call(networks[0], (params, buffers), (x, lengths))
     all_at_once = torch.vmap(one, out_dims=1, randomness='different')
-    scores = all_at_once(params, buffers) # (batch, networks, outputs)
+    with _one_pass:
+        params = _stacked(networks, nn.Module.named_parameters) # (networks, ..) each
+        buffers = _stacked(networks, nn.Module.named_buffers) # running statistics move in training
+        scores = all_at_once(params, buffers) # (batch, networks, outputs)
     if networks[0].training:
         own = [t for net in networks for t in net.buffers()]
         moved = [t for i in range(len(networks)) for t in (b[i] for b in buffers.values())]

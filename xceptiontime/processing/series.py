@@ -15,8 +15,17 @@ from decimal import Decimal
 from functools import partial
 from numbers import Real
 import numpy as np
-from ..base.checks import brief,check_whole,listed,one_line,unmasked
+from ..base.checks import brief,check_whole,listed,one_line
 from .targets import is_missing
+
+# %% ../../nbs/20_processing.series.ipynb #933f4251
+def _unmasked(
+    x, # an array, or what numpy makes one of
+) -> np.ndarray: # of numbers with a point if `x` is masked
+    "`x` as an array, NaN where it is masked"
+    if not np.ma.isMaskedArray(x) or x.dtype.kind not in 'fiub': return np.asarray(x)
+    dtype = np.float64 if x.dtype.itemsize>4 else np.float32
+    return x.astype(dtype).filled(np.nan)
 
 # %% ../../nbs/20_processing.series.ipynb #400d8589
 def _as_float(o):
@@ -41,7 +50,7 @@ def as_numbers(
     if hasattr(X, 'detach'): X = X.detach().cpu() # a tensor
     if isinstance(X, (list,tuple)) and any(np.ma.isMaskedArray(x) for x in X):
         X = np.ma.stack(X) # numpy's own way forgets the masks
-    X = unmasked(X)
+    X = _unmasked(X)
     if X.dtype.kind=='O': X = _plain_numbers(X, name)
     if X.dtype.kind not in 'fiub':
         raise TypeError(f'{name}: expected real numbers, got {one_line(X.dtype, 60)} values')

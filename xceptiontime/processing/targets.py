@@ -32,7 +32,9 @@ class LabelLists(list):
         super().__init__(lists)
         self.sets = sets
 
-    def take(self, idxs): return type(self)([self[i] for i in idxs], self.sets)
+    def __getitem__(self, i):
+        if isinstance(i, (list,np.ndarray)): return type(self)([self[j] for j in i], self.sets) # as of an array
+        return super().__getitem__(i)
 
 # %% ../../nbs/23_processing.targets.ipynb #85a8bd15
 def _unmasked(y):

@@ -117,6 +117,11 @@ def _wide_blocks(X):
         x = x[:,None] if x.ndim==2 and x is X else x[(None,)*(3-x.ndim)]
         if x.size: yield from (o for _,o,_ in series_blocks(x))
 
+def _may_round(X, spread):
+    "Is a value so large that float32 may take 1 % of `spread` from it? It takes 2**-24 of a value at most"
+    def size(x): return np.fmax.reduce(abs(x.astype(np.float64)), (0,2), initial=2.**-126) # (channels,)
+    return any((size(x)>1.6e5*spread).any() for x in _wide_blocks(X))
+
 def check_resolution(
     X, # series (samples, channels, length) or (samples, length), or a list of (channels, length_i), as they came
     name:str='X', # what to call it in an error
@@ -126,6 +131,7 @@ def check_resolution(
     "Raise where float32 can't tell values of a channel apart"
     rounding = _Rounding()
     with np.errstate(over='ignore', invalid='ignore'):
+        if spread is not None and not _may_round(X, spread): return # as nearly all new series, at a glance
         for x in _wide_blocks(X): rounding.add(x)
         if not np.ndim(rounding.n): return # float32 can hold all of them
         bad = np.flatnonzero(np.broadcast_to(rounding.bad(spread), np.shape(rounding.n)))

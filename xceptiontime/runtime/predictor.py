@@ -170,7 +170,7 @@ def disagreement(self:Predictor,
     X, # series, in any form that `check_series` takes
     bs:int=64, # series at a time
 ) -> np.ndarray: # (samples,), in nats; of a regression as its values, in their units
-    "How far the networks of an ensemble are apart: see [`disagreement`](models.ensemble.html#disagreement)"
+    "How far the networks of an ensemble are apart: see `disagreement`"
     if not isinstance(self.model, Ensemble):
         raise TypeError('disagreement: expected an Ensemble, as ts_learner makes with n_networks=5, '
                         f'got one {type(self.model).__name__}')

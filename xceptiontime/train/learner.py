@@ -84,12 +84,12 @@ def ts_learner(
     arch=XceptionTime, # a class that takes channels and outputs, and has a `head`
     *,
     loss_func=None, # cross entropy for classes, binary cross entropy for labels, squared error for numbers if None
-    metrics=None, # names, or metrics of fastai: see [Metrics and losses](train.metrics.html)
-    opt_func=ForeachAdam, # fastai's Adam with decoupled decay (AdamW), in [fewer operations](train.optimizer.html)
+    metrics=None, # names, or metrics of fastai: see page Metrics and losses
+    opt_func=ForeachAdam, # fastai's Adam with decoupled decay (AdamW), in fewer operations: see page Optimizer
     lr=defaults.lr, # learning rate when `fit` is given none
     cbs=None, # callbacks
     seed:int|None=None, # of initial weights, order and augmentation; the random state stays as it is if None
-    n_networks:int|None=None, # networks that train and answer together, such as 5: see [Ensemble](models.ensemble.html)
+    n_networks:int|None=None, # networks that train and answer together, such as 5: see page Ensemble
     splitter=body_and_head, # a function from the network to its parameter groups; `freeze` leaves the last to train
     pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
     **kwargs # arguments of `arch` and of `Learner`
