@@ -90,6 +90,8 @@ _named = '(label=, target=, id= and time= name columns that are no values, colum
 
 class CSVRows:
     "The rows of a `.csv`: values as numbers, the other columns that are asked for as text"
+    series = None # which cells of a DataFrame alone can hold
+
     def __init__(self,
         source:Source, # the file
         columns:Columns, # what its columns are, and how its text is written

@@ -274,7 +274,8 @@ class NumberReader:
     ): # float32 (samples, channels, length), or a list of (channels, length_i)
         "All that was read, cut into series"
         a = self.values() # (values,)
-        if len(set(shapes))==1: return float32_series(a.reshape(-1, *shapes[0]), self.source) # (samples, channels, length)
+        if len(set(shapes))==1: # (samples, channels, length)
+            return float32_series(a.reshape(-1, *shapes[0]), self.source)
         ends = np.cumsum([c*l for c,l in shapes])
         X = [o.reshape(s) for o,s in zip(np.split(a, ends[:-1]), shapes)] # (channels, length_i) each
         return float32_series(X, self.source)

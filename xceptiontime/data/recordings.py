@@ -136,7 +136,7 @@ def read_recordings(
     "The recordings of a table, with a label a sample"
     columns = Columns(label=label, target=target, id=id, time=time, columns=columns, steps=True, **kwargs)
     rows = table_rows(table, columns, **({} if groups is None else dict(groups=groups)))
-    if getattr(rows, 'series', None) is not None:
+    if rows.series is not None:
         rows.source.fail('a row a time step', 'whole series in its cells')
     names = _names_of(rows, columns, groups)
     times = None if time is None else rows.times(time)

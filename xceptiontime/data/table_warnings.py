@@ -28,7 +28,7 @@ def _is_even(v):
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e10
 def odd_steps(
-    V:np.ndarray, # float32 (rows, columns)
+    V:np.ndarray, # float64 (rows, columns)
 ) -> dict: # {column: what it looks like}
     "The columns of a wide table that look like no step of a series"
     if len(V)<LEAST or V.shape[1]<2: return {}
@@ -45,7 +45,7 @@ def odd_steps(
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e13
 def odd_channels(
-    V:np.ndarray, # float32 (rows, columns)
+    V:np.ndarray, # float64 (rows, columns)
     members:list, # row numbers of each series, in their order
 ) -> dict: # {column: what it looks like}
     "The columns of a long table that look like no channel"

@@ -66,7 +66,7 @@ def _warn_of_midnight(times, members):
                              stacklevel=5)
 
 def long_to_series(
-    V:np.ndarray, # float32 (rows, channels)
+    V:np.ndarray, # float64 (rows, channels)
     ids:list, # series that each row belongs to
     times:list|None, # time stamp of each row, to sort by
     source:Source, # where the rows come from, for errors
@@ -132,7 +132,7 @@ def _warn_of_pieces(ids, columns):
 
 def _warn_of(rows, columns, members, each):
     "Warn of columns that look like no measurement, and of rows that look like no series"
-    if getattr(rows, 'series', None) is not None: return # cells hold whole series
+    if rows.series is not None: return # cells hold whole series
     V = rows.values # (rows, columns)
     if members is None:
         for y in (each.get('label'), each.get('target')):
@@ -148,7 +148,7 @@ def _as_table(rows, columns, groups):
     if columns.target is not None: each['target'] = list(map(float, rows.numbers(columns.target)))
     if groups is not None: each['group'] = [str(o) for o in rows.keys(groups)]
     names = columns.channels(rows.names)
-    if getattr(rows, 'series', None) is not None:
+    if rows.series is not None:
         X = rows_to_series(rows.series, rows.source)
         if len(rows.names)==len(X[0]): names = [str(o) for o in rows.names]
     elif columns.id is None: X = rows_to_series(rows.values[:,None], rows.source)
