@@ -170,9 +170,11 @@ def _chosen(X, sel_vars, sel_steps):
         if sel is None: continue
         if not isinstance(X, np.ndarray):
             raise ValueError(f'{name}: expected X as one array, got a {type(X).__name__}')
-        X = X[:,sel] if axis==1 else X[:,:,sel]
-        if X.ndim!=3:
-            raise ValueError(f'{name}: expected a slice or a list of indices, got {brief(sel)}')
+        try: kept = X[:,sel] if axis==1 else X[:,:,sel]
+        except (IndexError, OverflowError): kept = None
+        if kept is None or kept.ndim!=3:
+            raise ValueError(f'{name}: expected a slice or a list of indices below {X.shape[axis]}, got {brief(sel)}')
+        X = kept
     return X
 
 # %% ../../nbs/39_data.blocks.ipynb #0c5d01c8
