@@ -1,10 +1,18 @@
 "What a GPU would have to wait for, and what would differ there, as far as a CPU can tell"
+import copy
 import numpy as np, pytest, torch
 from contextlib import contextmanager
+from functools import partial
 from fastai.callback.core import Callback
 from fastai.learner import Recorder
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from small import learner
+from small import learner, ragged
+from xceptiontime.models import layers
+from xceptiontime.models.inception import InceptionTime
+from xceptiontime.models.masks import length_mask, real_steps
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.preprocess import MISSING, SCALES, Preprocess
 from xceptiontime.train.callbacks import KeepFinite
 
 BY_NAME = 'item','tolist','__bool__','__int__','__float__','__index__','cpu','numpy','nonzero','is_nonzero'
@@ -113,3 +121,80 @@ def test_training_goes_on_after_a_loss_of_nan(every):
 
 def test_every_is_a_whole_number():
     with pytest.raises((TypeError,ValueError), match='every: expected a whole number'): KeepFinite(every=0)
+
+NETWORKS = [XceptionTime, partial(XceptionTime, residual=False), partial(XceptionTime, bottleneck=False, head='linear'),
+            InceptionTime]
+
+@pytest.mark.parametrize('arch', NETWORKS)
+@pytest.mark.parametrize('train', [True,False])
+def test_masked_forward_fetches_nothing(arch, train):
+    "On a device whose values cannot be had, as on a GPU they are not asked for"
+    m = arch(3, 5, nf=4).train(train).to('meta')
+    x,n = torch.zeros(4, 3, 50, device='meta'),torch.tensor([50,1,20,3], device='meta')
+    with fetches() as seen:
+        out = m(x, n)
+        if train: out.sum().backward()
+        assert m.forward_features(x, n).device.type=='meta' and out.shape==(4,5)
+    assert not seen
+
+@pytest.mark.parametrize('scale', SCALES)
+def test_preprocessing_of_a_batch_fetches_nothing(scale):
+    x,n = np.random.default_rng(0).normal(size=(4,3,50)).astype(np.float32),np.array([50,1,20,3])
+    for missing in MISSING:
+        for more in ({}, dict(resample=20), dict(mu=255.)):
+            p = Preprocess(missing=missing, scale=scale, **more).fit(x, n)
+            with fetches() as seen: p(torch.from_numpy(x), torch.from_numpy(n))
+            assert not seen, (missing,more)
+
+def test_masked_step_of_a_learner_fetches_nothing():
+    "Batches of a ragged loader: what is counted is what the check of lengths on a CPU takes, and on a GPU not"
+    learn = learner(ragged, bs=4)
+    x,n,y = learn.dls.train.one_batch()
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(layers, 'check_lengths', lambda lengths, x: lengths)
+        with fetches() as seen:
+            learn.loss_func(learn.model(x, n), y).backward()
+            learn.opt_func(learn.splitter(learn.model), lr=1e-3).step()
+    assert not seen
+
+def test_wrong_lengths_raise_wherever_the_network_is():
+    m = XceptionTime(3, 5, nf=1).to('meta')
+    x = torch.zeros(2, 3, 10, device='meta')
+    for bad in ([0,5], [5,11], np.array([5,11]), torch.tensor([-1,5])):
+        with pytest.raises(ValueError, match='from 1 to 10, the length of x, got (0|11|-1)'): m(x, bad)
+    with pytest.raises(ValueError, match='one for each of the 2 series'): m(x, torch.ones(3, device='meta').long())
+    with pytest.raises(TypeError, match='expected whole numbers'): m(x, torch.ones(2, device='meta'))
+
+def _by_selection(self, x):
+    "BatchNorm of the real steps, one after another, by PyTorch's own"
+    mask = layers.current_mask()
+    if mask is None or not (self.training or self.running_mean is None): return nn.BatchNorm1d.forward(self, x)
+    x = x.transpose(1, 2)
+    real = nn.BatchNorm1d.forward(self, x[mask])
+    return real.new_zeros(x.shape).index_put((mask,), real).transpose(1, 2)
+
+@pytest.mark.parametrize('kind', [{}, dict(momentum=None), dict(affine=False), dict(track_running_stats=False)])
+def test_masked_batchnorm_is_pytorchs_of_the_real_steps(kind, monkeypatch):
+    torch.manual_seed(0)
+    a = layers.BatchNorm1d(3, **kind).double()
+    b = copy.deepcopy(a)
+    mask = length_mask(torch.tensor([9,1,4]), 9)
+    for i in range(3):
+        x = torch.randn(3, 3, 9, dtype=torch.float64)*5 + 100
+        x[~mask[:,None].expand(x.shape)] = float('nan')
+        xs = x.clone().requires_grad_(),x.clone().requires_grad_()
+        with real_steps(mask): outs = a(xs[0]),_by_selection(b, xs[1])
+        g = torch.randn(outs[0].shape, dtype=torch.float64)
+        for o in outs: (o*g).sum().backward()
+        torch.testing.assert_close(outs[0], outs[1], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(xs[0].grad, xs[1].grad, rtol=1e-9, atol=1e-11)
+    for s,t in zip([*a.buffers(),*(p.grad for p in a.parameters())], [*b.buffers(),*(p.grad for p in b.parameters())]):
+        torch.testing.assert_close(s, t, rtol=1e-10, atol=1e-10)
+
+@pytest.mark.parametrize('dtype', [torch.float16,torch.bfloat16])
+def test_masked_batchnorm_in_half_precision(dtype):
+    "As under autocast: sums are of float32"
+    bn,mask = layers.BatchNorm1d(2),length_mask(torch.tensor([4000,3000]), 4000)
+    x = (torch.randn(2, 2, 4000)*50 + 300).to(dtype)
+    with real_steps(mask): out,exact = bn(x),layers.BatchNorm1d(2)(x.float())
+    assert out.dtype==dtype and (out.float()-exact).abs().max()<.02

@@ -77,9 +77,25 @@ class BatchNorm1d(nn.BatchNorm1d):
     def forward(self, x):
         mask = current_mask()
         if mask is None or not (self.training or self.running_mean is None): return super().forward(x)
-        x = x.transpose(1, 2)
-        real = super().forward(x[mask]) # the real steps of all series, one after another
-        return real.new_zeros(x.shape).index_put((mask,), real).transpose(1, 2)
+        # each series has a step or more; of one alone PyTorch says what is missing
+        if len(x)==1 and not is_traced(x, mask) and mask.sum()<2: super().forward(x[:,:,:1])
+        return self._of_real_steps(x, mask.sum()).to(x.dtype)
+
+    def _of_real_steps(self, x, n): # (batch, channels, length); how many steps are real
+        x = x.to(torch.promote_types(x.dtype, torch.float32)) # sums of half precision would overflow
+        mean = fill_padding(x).sum((0,2))/n # (channels,)
+        d = fill_padding(x - mean[:,None])
+        var = d.square().sum((0,2))/n # (channels,)
+        if self.training and self.track_running_stats: self._move_statistics(mean, var*n/(n-1).clamp(min=1))
+        scale = (var+self.eps).rsqrt() # (channels,)
+        if not self.affine: return d*scale[:,None]
+        return fill_padding(d*(scale*self.weight)[:,None] + self.bias[:,None])
+
+    @torch.no_grad()
+    def _move_statistics(self, mean, var): # (channels,) each
+        self.num_batches_tracked.add_(1)
+        share = 1/self.num_batches_tracked if self.momentum is None else self.momentum
+        for own,new in ((self.running_mean,mean), (self.running_var,var)): own.copy_(own + (new-own)*share)
 
 # %% ../../nbs/10_models.layers.ipynb #7c1023d6
 def BN1d(

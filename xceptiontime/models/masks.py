@@ -61,15 +61,15 @@ def is_traced(*ts):
 def check_lengths(
     lengths, # real steps of each series, (batch,): a tensor, an array or a list
     x:torch.Tensor, # the padded batch (batch, channels, length)
-) -> torch.Tensor|None: # int64 (batch,) on the device of `x`; None if every step is real
-    "`lengths` as a tensor, checked: a whole number from 1 to the length of `x` for every series"
-    lengths = torch.as_tensor(lengths, device=x.device)
+) -> torch.Tensor|None: # int64 (batch,) on the device of `x`; None if every step is known to be real
+    "`lengths` as a tensor, checked where the host has them: a whole number from 1 to the length of `x` for each series"
+    lengths = torch.as_tensor(lengths, device=x.device if x.is_cpu else None)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype==torch.bool:
         raise TypeError(f'lengths: expected whole numbers, got {lengths.dtype}')
     if lengths.shape!=x.shape[:1]:
         raise ValueError(f'lengths: expected one for each of the {x.shape[0]} series, got shape {tuple(lengths.shape)}')
-    if is_traced(x, lengths): return lengths.long()
     lengths = lengths.long()
+    if is_traced(x, lengths) or not lengths.is_cpu: return lengths.to(x.device)
     if (bad := lengths[(lengths<1)|(lengths>x.shape[2])]).numel():
         raise ValueError(f'lengths: expected numbers from 1 to {x.shape[2]}, the length of x, got {bad[0].item()}')
-    return None if (lengths==x.shape[2]).all() else lengths
+    return None if (lengths==x.shape[2]).all() else lengths.to(x.device)
