@@ -1,14 +1,16 @@
 "What a GPU would have to wait for, and what would differ there, as far as a CPU can tell"
 import copy
 import numpy as np, pytest, torch
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from types import SimpleNamespace
 from fastai.callback.core import Callback
 from fastai.learner import Recorder
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from networks import plain, seasoned
 from small import learner, ragged
-from xceptiontime.models import layers
+from xceptiontime.models import layers, masks
 from xceptiontime.models.inception import InceptionTime
 from xceptiontime.models.masks import length_mask, real_steps
 from xceptiontime.models.xceptiontime import XceptionTime
@@ -198,3 +200,54 @@ def test_masked_batchnorm_in_half_precision(dtype):
     x = (torch.randn(2, 2, 4000)*50 + 300).to(dtype)
     with real_steps(mask): out,exact = bn(x),layers.BatchNorm1d(2)(x.float())
     assert out.dtype==dtype and (out.float()-exact).abs().max()<.02
+
+@contextmanager
+def _asked_for_a_fixed_order():
+    "What a GPU takes under `torch.use_deterministic_algorithms(True)`, here"
+    with pytest.MonkeyPatch.context() as m:
+        for room in (masks,layers): m.setattr(room, 'in_fixed_order', lambda x: True)
+        yield
+
+def test_order_is_fixed_where_it_is_asked_for_and_needed(monkeypatch):
+    monkeypatch.setattr(torch, 'are_deterministic_algorithms_enabled', lambda: True)
+    x = torch.ones(1)
+    assert not masks.in_fixed_order(x) and masks.in_fixed_order(SimpleNamespace(is_cuda=True))
+    monkeypatch.setattr(torch, 'are_deterministic_algorithms_enabled', lambda: False)
+    assert not masks.in_fixed_order(SimpleNamespace(is_cuda=True))
+
+@pytest.mark.parametrize('arch', NETWORKS)
+@pytest.mark.parametrize('lengths', [None,[70,30,9,2]])
+def test_fixed_order_gives_the_same_values_and_gradients(arch, lengths):
+    "In float64, with ties, as in series that stand still"
+    def ran():
+        m = plain(seasoned(arch, 3, 5, nf=2))
+        x = torch.randn(4, 3, 70, dtype=torch.float64)
+        x[0] = x[0].round()
+        x[1,:,10:60] = 0
+        x.requires_grad_()
+        out = m(x, lengths)
+        (out*torch.arange(5)).sum().backward()
+        return [out, x.grad, *(p.grad for p in m.parameters()), *m.buffers()]
+    usual = ran()
+    with _asked_for_a_fixed_order(): fixed = ran()
+    for a,b in zip(usual, fixed, strict=True): torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+
+@pytest.mark.parametrize('ks', [1,3,9])
+def test_running_max_in_a_fixed_order(ks):
+    "Of equal values the first has the gradient, NaN goes through, and no step is read beyond the ends"
+    torch.manual_seed(0)
+    x = torch.randint(-2, 3, (3,2,7)).double()
+    x[0,0,3],x[1,1] = float('nan'),-torch.inf
+    g,res = torch.randn(3, 2, 7, dtype=torch.float64),[]
+    for fixed in (False,True):
+        own = x.clone().requires_grad_()
+        with _asked_for_a_fixed_order() if fixed else nullcontext(): out = masks.running_max(own, ks)
+        out.backward(g)
+        res.append((out.detach(),own.grad))
+    torch.testing.assert_close(res[0][0], res[1][0], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(res[0][1], res[1][1], rtol=1e-12, atol=1e-12)
+
+def test_running_sum_in_a_fixed_order():
+    for n in (1,2,3,8,100):
+        x = torch.randn(2, 3, n, dtype=torch.float64)
+        with _asked_for_a_fixed_order(): torch.testing.assert_close(masks.running_sum(x), x.cumsum(-1))

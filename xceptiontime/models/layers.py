@@ -17,7 +17,7 @@ from fastcore.imports import noop
 from fastcore.meta import PrePostInitMeta
 from ..base.checks import brief
 from .masks import check_lengths, current_mask, end_mask, fill_padding, is_traced
-from .masks import length_mask
+from .masks import in_fixed_order, length_mask, running_max
 
 # %% ../../nbs/10_models.layers.ipynb #9f20936f
 _all_ = ['noop']
@@ -51,11 +51,7 @@ class MaxPool1d(nn.MaxPool1d):
         kernel_size:int # steps, odd
     ): super().__init__(kernel_size, stride=1, padding=kernel_size//2)
 
-    def forward(self, x):
-        k = self.kernel_size
-        # in two dimensions, as the one-dimensional pooling of PyTorch exports with a fixed length only
-        x = nn.functional.max_pool2d(fill_padding(x, -torch.inf)[:,:,None], (1,k), 1, (0,k//2))[:,:,0]
-        return fill_padding(x)
+    def forward(self, x): return fill_padding(running_max(fill_padding(x, -torch.inf), self.kernel_size))
 
 # %% ../../nbs/10_models.layers.ipynb #d70d47b5
 class SeparableConv1d(Module):
@@ -168,8 +164,9 @@ class AdaptiveAvgPool1d(nn.AdaptiveAvgPool1d):
         if mask is not None:
             end_mask()
             return x @ pool_matrix(mask.sum(1), x.shape[2], self.output_size, x.dtype)
-        # PyTorch's own records one length in a graph
-        if is_traced(): return x @ pool_matrix(x.shape[2], x.shape[2], self.output_size, x.dtype, x.device)
+        # PyTorch's own records one length in a graph, and has no gradient in a fixed order on a GPU
+        if is_traced() or in_fixed_order(x):
+            return x @ pool_matrix(x.shape[2], x.shape[2], self.output_size, x.dtype, x.device)
         return super().forward(x)
 
 # %% ../../nbs/10_models.layers.ipynb #9c8f2777
