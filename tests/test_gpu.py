@@ -9,7 +9,9 @@ from fastai.learner import Recorder
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from networks import plain, seasoned
-from small import learner, ragged
+from small import X, classes, learner, ragged
+from xceptiontime.data.dataset import TSTensor
+from xceptiontime.data.windows import model_series
 from xceptiontime.models import layers, masks
 from xceptiontime.models.inception import InceptionTime
 from xceptiontime.models.masks import length_mask, real_steps
@@ -251,3 +253,27 @@ def test_running_sum_in_a_fixed_order():
     for n in (1,2,3,8,100):
         x = torch.randn(2, 3, n, dtype=torch.float64)
         with _asked_for_a_fixed_order(): torch.testing.assert_close(masks.running_sum(x), x.cumsum(-1))
+
+def test_series_on_a_gpu_become_an_array(monkeypatch):
+    "NumPy asks for a copy on the CPU, in a plot too"
+    x,asked = TSTensor(torch.arange(6.).reshape(2, 3)),[]
+    monkeypatch.setattr(TSTensor, 'cpu', lambda self: asked.append(1) or self.as_subclass(torch.Tensor))
+    for a in (np.asarray(x), np.array(x, dtype=np.float64)): np.testing.assert_array_equal(a, [[0,1,2],[3,4,5]])
+    assert len(asked)==2 and np.array(x, dtype=np.float64).dtype==np.float64
+
+def test_network_and_preprocessing_on_two_devices():
+    "As after `learn.model.cpu()`: series are preprocessed where the statistics are, and go to the network from there"
+    for Xs in (X, ragged):
+        pred = learner(Xs).predictor()
+        series,lengths = model_series(Xs, pred.preprocess)
+        pred.model = copy.deepcopy(pred.model).to('meta')
+        z,n = pred._inputs(series, lengths, np.arange(3) if lengths is None else np.argsort(lengths)[:3])
+        assert z.device.type=='meta' and (n is None or n.device.type=='meta')
+
+def test_targets_are_counted_before_the_network_runs():
+    learn = learner()
+    learn.model.register_forward_pre_hook(lambda *args: pytest.fail('it ran'))
+    with pytest.raises(ValueError, match='y: expected 3 targets for as many series, got 2'):
+        learn.get_X_preds(X[:3], classes[:2])
+    with pytest.raises(ValueError, match='y: expected 3 targets'):
+        learn.get_X_preds(ragged[:3], classes[:2], with_loss=True)

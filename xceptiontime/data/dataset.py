@@ -27,6 +27,9 @@ from ..processing.preprocess import Preprocess
 # %% ../../nbs/37_data.dataset.ipynb #0a940d33
 class TSTensor(TensorBase):
     "A series (channels, length), or a batch of them, that can show itself"
+    def __array__(self, *args, **kwargs): # NumPy has no arrays on a GPU
+        return self.cpu().as_subclass(torch.Tensor).__array__(*args, **kwargs)
+
     def show(self, ctx=None, figsize=None, title=None, **kwargs):
         "Plot each channel over the steps; returns the axes"
         ctx = plt.subplots(figsize=figsize)[1] if ctx is None else ctx

@@ -90,7 +90,7 @@ class BatchNorm1d(nn.BatchNorm1d):
     @torch.no_grad()
     def _move_statistics(self, mean, var): # (channels,) each
         self.num_batches_tracked.add_(1)
-        share = 1/self.num_batches_tracked if self.momentum is None else self.momentum
+        share = 1/self.num_batches_tracked.to(mean.dtype) if self.momentum is None else self.momentum
         for own,new in ((self.running_mean,mean), (self.running_var,var)): own.copy_(own + (new-own)*share)
 
 # %% ../../nbs/10_models.layers.ipynb #7c1023d6
