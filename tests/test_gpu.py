@@ -1,8 +1,9 @@
 "What a GPU would have to wait for, and what would differ there, as far as a CPU can tell"
-import copy
+import copy, os, subprocess, sys
 import numpy as np, pytest, torch
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from fastai.callback.core import Callback
 from fastai.learner import Recorder
@@ -277,3 +278,25 @@ def test_targets_are_counted_before_the_network_runs():
         learn.get_X_preds(X[:3], classes[:2])
     with pytest.raises(ValueError, match='y: expected 3 targets'):
         learn.get_X_preds(ragged[:3], classes[:2], with_loss=True)
+
+bench = Path(__file__).parent.parent/'benchmarks'
+
+def test_benchmark_without_a_gpu():
+    env = {**os.environ, 'CUDA_VISIBLE_DEVICES':''}
+    run = subprocess.run([sys.executable, bench/'gpu.py'], capture_output=True, text=True, env=env)
+    assert run.returncode==1 and run.stdout==''
+    assert run.stderr=='gpu: expected a machine with a GPU that PyTorch can use (CUDA), got none\n'
+
+def test_benchmark_prints_its_tables(monkeypatch, capsys):
+    "All of it, on a CPU and for the smallest series"
+    monkeypatch.syspath_prepend(str(bench))
+    import gpu
+    device = torch.device('cpu')
+    assert max(gpu.difference(device))<1e-4
+    gpu.steps(['ours','ours'], device, [(2,1,8)], 1)
+    gpu.lengths(device, [(2,1,8)], 1)
+    gpu.epochs(['ours'], device, train=8, valid=4, L=8, sizes=(4,))
+    lines = [l for l in capsys.readouterr().out.splitlines() if l]
+    assert all(len(l.split('|'))==len(lines[0].split('|'))==11 for l in lines[:5])
+    assert [l.split('|')[2].strip() for l in lines[2:5]]==['fp32','tf32','bf16'] and len(lines)==5+3+3
+    assert all(len(l.split('|'))==6 for l in lines[5:])
