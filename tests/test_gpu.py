@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from networks import plain, seasoned
 from small import X, classes, learner, ragged
+from xceptiontime.data import dataset
 from xceptiontime.data.dataset import TSTensor
 from xceptiontime.data.windows import model_series
 from xceptiontime.models import layers, masks
@@ -300,3 +301,22 @@ def test_benchmark_prints_its_tables(monkeypatch, capsys):
     assert all(len(l.split('|'))==len(lines[0].split('|'))==11 for l in lines[:5])
     assert [l.split('|')[2].strip() for l in lines[2:5]]==['fp32','tf32','bf16'] and len(lines)==5+3+3
     assert all(len(l.split('|'))==6 for l in lines[5:])
+
+@pytest.mark.parametrize('kind', ['cuda','mps','cpu'])
+def test_batches_go_to_a_gpu_from_pinned_memory(kind, monkeypatch):
+    "So the host need not wait for all that the GPU has to do, as it does for a copy from other memory"
+    dl,pinned,sent = learner(ragged, bs=4).dls.train,[],[]
+    def pin(self):
+        pinned.append(self)
+        return self
+    def to_device(b, device, non_blocking=False):
+        sent.append((len(b), device.type, non_blocking))
+        return b
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', pin)
+    monkeypatch.setattr(dataset, 'to_device', to_device)
+    expected = [tuple(map(torch.Tensor.clone, b)) for b in dl.new(shuffle=False)]
+    dl = dl.new(shuffle=False)
+    dl.device = torch.device(kind)
+    got = list(dl)
+    assert len(got)==3 and all(torch.equal(s, t) for a,b in zip(got, expected) for s,t in zip(a, b))
+    assert sent==([] if kind=='cpu' else [(3,kind,kind=='cuda')]*3) and len(pinned)==(9 if kind=='cuda' else 0)

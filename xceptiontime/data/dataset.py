@@ -232,10 +232,14 @@ class TSDataLoader(TfmdDL):
         # the same without torch's machinery for workers, which takes longer than cutting a batch
         self.randomize()
         self.before_iter()
-        move = self.device is not None and self.device.type!='cpu'
-        for b in self.create_batches(self.get_idxs()):
-            yield self.after_batch(to_device(b, self.device) if move else b)
+        for b in self.create_batches(self.get_idxs()): yield self.after_batch(self._sent(b))
         self.after_iter()
+
+    def _sent(self, b):
+        "A batch on the device; a GPU fetches it from pinned memory while Python goes on"
+        if self.device is None or self.device.type=='cpu': return b
+        pinned = self.device.type=='cuda'
+        return to_device(tuple(o.pin_memory() for o in b) if pinned else b, self.device, non_blocking=pinned)
 
     def create_batches(self, samps):
         idxs = samps
