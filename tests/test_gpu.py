@@ -101,6 +101,18 @@ def test_late_look_puts_the_same_weights_back(at):
     assert f'got nan in epoch {at//6}, batch {at%6}; ' in words
     for w,s in res[1:]: assert w==words and all(torch.equal(s[k], state[k]) for k in state)
 
+def test_validation_within_an_epoch_leaves_the_losses_to_be_looked_at():
+    class Validate(Callback):
+        looks_only = True
+        def after_step(self):
+            before = len(self.learn.keep_finite.seen)
+            self.learn.validate()
+            counts.append((before, len(self.learn.keep_finite.seen)))
+    learn,counts = learner(bs=4),[]
+    learn.keep_finite.every = 16
+    _fitted(learn, 1, cbs=Validate())
+    assert counts==[(1,1),(2,2),(3,3)]
+
 def test_interrupted_training_keeps_no_nan():
     "Ctrl-C before the look"
     class Interrupt(Callback):
@@ -156,8 +168,9 @@ def test_masked_step_of_a_learner_fetches_nothing():
     "Batches of a ragged loader: what is counted is what the check of lengths on a CPU takes, and on a GPU not"
     learn = learner(ragged, bs=4)
     x,n,y = learn.dls.train.one_batch()
+    assert learn.model(x, n).shape==(4,3)
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(layers, 'check_lengths', lambda lengths, x: lengths)
+        m.setattr(layers, 'check_lengths', lambda lengths, x: lengths.as_subclass(torch.Tensor))
         with fetches() as seen:
             learn.loss_func(learn.model(x, n), y).backward()
             learn.opt_func(learn.splitter(learn.model), lr=1e-3).step()

@@ -101,8 +101,9 @@ def check_lengths(
         raise TypeError(f'lengths: expected whole numbers, got {lengths.dtype}')
     if lengths.shape!=x.shape[:1]:
         raise ValueError(f'lengths: expected one for each of the {x.shape[0]} series, got shape {tuple(lengths.shape)}')
-    lengths = lengths.long()
-    if is_traced(x, lengths) or not lengths.is_cpu: return lengths.to(x.device)
+    if is_traced(x, lengths): return lengths.long().to(x.device)
+    lengths = lengths.long().as_subclass(torch.Tensor) # a loader's own kind does not mix with that of its series
+    if not lengths.is_cpu: return lengths.to(x.device)
     if (bad := lengths[(lengths<1)|(lengths>x.shape[2])]).numel():
         raise ValueError(f'lengths: expected numbers from 1 to {x.shape[2]}, the length of x, got {bad[0].item()}')
     return None if (lengths==x.shape[2]).all() else lengths.to(x.device)
