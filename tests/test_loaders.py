@@ -9,7 +9,7 @@ from fasttransform import Transform
 from xceptiontime.data.blocks import TSBlock, get_ts_dls
 from xceptiontime.data.dataset import TSTensor
 from xceptiontime.data.loaders import TSDataLoaders
-from xceptiontime.data.order import similar_lengths
+from xceptiontime.data.order import batch_cuts, similar_lengths, weighted_order
 from xceptiontime.data.splits import get_splits
 from xceptiontime.data.windows import MappedArray, Windows, crop_series, resample_series, sliding_windows
 from xceptiontime.train.learner import ts_learner
@@ -40,6 +40,31 @@ def loaders(X, y, n_valid=10, **kw):
 
 def numbers(dl): return [b[0][:,0,0].int().tolist() for b in dl]
 
+def even(sizes, bs):
+    "Batches differ by one series at most, and none has less than 8, or `bs`, where the set has as many"
+    n = sizes.sum()
+    assert np.ptp(sizes)<=1 and sizes.min()>=min(8, bs, n)
+    small = max(1, n//min(8, bs)) # so many batches are as large as that
+    assert len(sizes)==min(small, -(-n//bs)) and (sizes.max()<=bs or len(sizes)==small)
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1,2000), st.integers(1,300))
+def test_batches_are_even(n, bs):
+    cuts = batch_cuts(n, bs)
+    assert (cuts[0],cuts[-1])==(0,n)
+    even(np.diff(cuts), bs)
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0,2000), st.integers(1,300))
+def test_drop_last_is_fastais(n, bs):
+    cuts = batch_cuts(n, bs, drop_last=True)
+    assert cuts[0]==0 and n-bs<cuts[-1]<=n and (np.diff(cuts)==bs).all()
+
+def test_batches_of_small_sets():
+    def sizes(n, bs): return np.diff(batch_cuts(n, bs)).tolist()
+    assert [sizes(n, 16) for n in (20,18,17,15,7)]==[[10,10],[9,9],[8,9],[15],[7]]
+    assert (sizes(0, 16),sizes(9, 4),sizes(5, 1))==([],[4,5],[1]*5)
+
 sizes = given(st.integers(4,80), st.integers(1,30), st.booleans(), st.integers(0,5))
 
 def check_epochs(n, bs, ragged, seed):
@@ -50,7 +75,7 @@ def check_epochs(n, bs, ragged, seed):
     for batches in epochs:
         assert sorted(sum(batches, []))==list(range(n-2))
         assert len(batches)==len(dls.train)
-        assert [len(b) for b in batches[:-1]]==[bs]*(len(dls.train)-1)
+        even(np.array([len(b) for b in batches]), bs)
     assert numbers(make().train)==epochs[0]
     if n>30: assert epochs[0]!=epochs[1]
     assert sum(numbers(dls.valid), [])==[n-2,n-1]
@@ -113,19 +138,28 @@ def test_random_transforms_are_for_training():
     assert sum(numbers(dls.valid), [])==list(range(40,50))
     assert sum(numbers(dls.test_dl(X)), [])==list(range(50))
 
-def test_a_last_batch_of_one_trains():
+def test_a_batch_of_one_trains():
     X,y = arrays(19)
-    learn = ts_learner(loaders(X, y, 2, bs=8), nf=4, seed=0)
+    learn = ts_learner(loaders(X, y, 2, bs=1), nf=4, seed=0)
     with learn.no_bar(), learn.no_logging(): learn.fit(2)
-    assert len(learn.dls.train)==3 and torch.isfinite(learn.recorder.losses[-1])
+    assert len(learn.dls.train)==17 and torch.isfinite(learn.recorder.losses[-1])
 
 # ---- unequal lengths
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1,30), min_size=1, max_size=200), st.integers(1,20), st.integers(0,3))
 def test_similar_lengths_is_an_order(lengths, bs, seed):
-    order = similar_lengths(np.array(lengths), bs, np.random.default_rng(seed))
-    assert sorted(order)==list(range(len(lengths)))
+    for drop_last in (False,True):
+        cuts = batch_cuts(len(lengths), bs, drop_last)
+        order = similar_lengths(np.array(lengths), cuts, np.random.default_rng(seed))
+        assert sorted(order)==list(range(len(lengths)))
+
+def test_ragged_batches_of_8_and_9():
+    "Of two lengths at most one series is in the wrong batch, whichever batch comes first"
+    n,cuts = np.repeat([3,9], [8,9]),batch_cuts(17, 16)
+    pairs = [np.split(n[similar_lengths(n, cuts, np.random.default_rng(i))], cuts[1:-1]) for i in range(20)]
+    assert all(abs((a==3).sum()-(b==3).sum())>=7 for a,b in pairs)
+    assert {a.mean()<b.mean() for a,b in pairs}=={True,False}
 
 def test_weights_and_lengths_go_together():
     X,y = unequal(200, least=5, most=100)
