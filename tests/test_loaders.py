@@ -2,6 +2,7 @@
 import os, pickle, random, subprocess, sys, tracemalloc
 from functools import partial
 import numpy as np, pandas as pd, pytest, torch
+from fastcore.basics import chunked
 from hypothesis import given, settings, strategies as st
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import IndexSplitter, ItemGetter
@@ -9,7 +10,7 @@ from fasttransform import Transform
 from xceptiontime.data.blocks import TSBlock, get_ts_dls
 from xceptiontime.data.dataset import TSTensor
 from xceptiontime.data.loaders import TSDataLoaders
-from xceptiontime.data.order import batch_cuts, similar_lengths, weighted_order
+from xceptiontime.data.order import batch_cuts, similar_lengths
 from xceptiontime.data.splits import get_splits
 from xceptiontime.data.windows import MappedArray, Windows, crop_series, resample_series, sliding_windows
 from xceptiontime.train.learner import ts_learner
@@ -56,9 +57,20 @@ def test_batches_are_even(n, bs):
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0,2000), st.integers(1,300))
-def test_drop_last_is_fastais(n, bs):
-    cuts = batch_cuts(n, bs, drop_last=True)
-    assert cuts[0]==0 and n-bs<cuts[-1]<=n and (np.diff(cuts)==bs).all()
+def test_batches_as_fastai_has_them(n, bs):
+    full,all_ = batch_cuts(n, bs, drop_last=True),batch_cuts(n, bs, even=False)
+    parts = np.split(np.arange(n), all_)[1:-1]
+    assert [p.tolist() for p in parts]==list(map(list, chunked(range(n), bs)))
+    assert full.tolist()==[c for c in all_.tolist() if c%bs==0]
+
+def test_only_training_batches_are_even():
+    X,y = arrays(40)
+    dls = loaders(X, y, 20, bs=16)
+    def of(dl): return [len(b[0]) for b in dl]
+    assert [of(dl) for dl in dls]==[[10,10],[16,4]] and [len(dl) for dl in dls]==[2,2]
+    for n,dl in ([10,10],dls.train.new(shuffle=False)), ([16],dls.train.new(drop_last=True)): assert of(dl)==n
+    for dl in (dls.train.in_order(), dls.test_dl(X[:20])): assert of(dl)==[16,4]
+    assert [len(loaders(X, y, 40-n, bs=16).train) for n in (7,15,17,24)]==[1,1,2,2]
 
 def test_batches_of_small_sets():
     def sizes(n, bs): return np.diff(batch_cuts(n, bs)).tolist()
@@ -91,7 +103,7 @@ def test_each_training_sample_once_an_epoch_in_many_sizes(n, bs, ragged, seed): 
 
 @pytest.mark.parametrize('make', [arrays,unequal])
 def test_worker_processes_give_the_same(make):
-    X,y = make()
+    X,y = make(45) # 35 to train on: batches of 8 and 9
     alone,two = loaders(X, y),loaders(X, y, num_workers=2)
     for _ in range(2):
         for a,b in zip(alone.train, two.train, strict=True):
@@ -167,15 +179,15 @@ def test_weights_and_lengths_go_together():
     def shares(**kw): # of the heavy ones among the series, of data among all steps
         dls = loaders(X, y, **kw)
         seen = [b for _ in range(20) for b in dls.train]
-        heavy = [b[0][:,0,0].numpy()<50 for b in seen[:-1] if len(b[0])==8]
-        return np.mean(heavy), sum(b[1].sum() for b in seen)/sum(b[0][:,0].numel() for b in seen)
+        heavy = [b[0][:,0,0].numpy()<50 for b in seen]
+        return np.concatenate(heavy).mean(), sum(b[1].sum() for b in seen)/sum(b[0][:,0].numel() for b in seen)
     heavy,full = shares(weights=w)
     plain,full2 = shares()
     assert abs(heavy-150/290)<.03 and abs(plain-50/190)<.02
     assert min(full, full2)>.75
     half,_ = shares(weights='balanced')
     assert abs(half-50/190)<.1
-    assert len(loaders(X, y, weights='balanced').train)==24
+    assert len(loaders(X, y, weights='balanced').train)==23 # of 8 or 9
 
 def test_a_batch_is_as_long_as_its_longest():
     X,y = unequal(200, least=5, most=100)

@@ -178,7 +178,7 @@ class TSDataLoader(TfmdDL):
     "A fastai `DataLoader` that takes a whole batch from a `TSDataset` at once"
     def __init__(self,
         dataset:TSDataset, # the series of a split
-        bs:int=64, # series in a batch; see `batch_cuts`
+        bs:int=64, # series in a batch; of training, about: see `batch_cuts`
         shuffle:bool=False, # another order in each epoch?
         num_workers:int=0, # processes that prepare batches
         seed:int|None=None, # of the order; drawn at random if None
@@ -208,7 +208,8 @@ class TSDataLoader(TfmdDL):
 
     def cuts(self, n=None):
         "Where the batches of an epoch, or of `n` series, begin and end"
-        return batch_cuts(self.n if n is None else n, self.bs, self.drop_last)
+        even = self.dataset.split_idx==0 # in training
+        return batch_cuts(self.n if n is None else n, self.bs, even, self.drop_last)
 
     def __len__(self): return len(self.cuts())-1
 

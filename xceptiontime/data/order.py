@@ -14,10 +14,12 @@ import numpy as np
 def batch_cuts(
     n:int, # series in an epoch
     bs:int, # series in a batch
-    drop_last:bool=False, # batches of exactly `bs`, as fastai makes them, and what is left over in none?
+    even:bool=True, # sizes that differ by one at most? else `bs`, and what is left over at the end, as in fastai
+    drop_last:bool=False, # batches of `bs` alone, as in fastai, and what is left over in none?
 ) -> np.ndarray: # (batches+1,)
     "Where the batches of an epoch begin and end"
-    if drop_last: return np.arange(n//bs+1)*bs
+    if drop_last: return np.arange(0, n+1, bs)
+    if not even: return np.arange(0, n+bs, bs).clip(max=n)
     n_batches = min(-(-n//bs), max(1, n//min(bs, 8)))
     return np.arange(n_batches+1)*n//max(1, n_batches)
 
