@@ -18,7 +18,7 @@ from fastai import __version__ as fastai_version
 from fastai.torch_core import no_random
 from .. import __version__
 from ..explain.calibrate import calibration_error
-from ..base.checks import brief,check_whole,one_line,short_path
+from ..base.checks import brief,check_whole,counted,one_line,short_path
 from ..data.sets import get_ucr
 from ..base.files import check_writable,whole_file
 from ..models.xceptiontime import XceptionTime
@@ -275,6 +275,7 @@ def run_benchmark(
     failed = [r for r in res[res['error'].notna()].to_dict('records') if unit_name(r) in own]
     if failed:
         first = one_line(f"{failed[0]['set']}: {failed[0]['error']}", 200)
-        warnings.warn(f'out: expected a result of each of {len(units)} units, got {len(failed)} errors, '
+        warnings.warn(f'out: expected a result of each of {counted(len(units), "unit")}, '
+                      f'got {counted(len(failed), "error")}, '
                       f'the first is {first}', stacklevel=2)
     return res

@@ -13,7 +13,7 @@ from collections import Counter,deque
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from ..base.checks import brief,check_whole
+from ..base.checks import brief,check_whole,counted
 from ..data.windows import Windows,to_samples
 from ..processing.series import as_numbers,series_list,to_float32
 from .predictor import Predictor
@@ -75,7 +75,8 @@ class StreamingPredictor:
     def _check_window(self):
         crop,lengths = self.predictor.preprocess.crop,self.predictor.lengths
         if self.window<(crop or 1):
-            raise ValueError(f'window: expected {crop} samples or more, of which the model keeps so many, '
+            raise ValueError(f'window: expected {counted(crop, "sample")} or more, '
+                             'of which the model keeps so many, '
                              f'got {self.window}')
         if lengths is None: return
         lo,hi = lengths
@@ -93,7 +94,8 @@ def _as_steps(self:StreamingPredictor, chunk):
     if len(shape)!=2 or shape[0]!=c_in:
         turned = len(shape)==2 and shape[1]==c_in
         hint = '; if that is (steps, channels), chunk.T turns it' if turned else ''
-        raise ValueError(f'chunk: expected samples as ({c_in} channels, steps), got shape {np.shape(chunk)}{hint}')
+        raise ValueError(f'chunk: expected samples as ({counted(c_in, "channel")}, steps), '
+                         f'got shape {np.shape(chunk)}{hint}')
     if not shape[1]: return self.tail[:,:0]
     chunk = as_numbers(chunk, 'chunk').reshape(shape) # (channels, steps)
     self.predictor.preprocess.check_resolution(chunk[None], 'chunk')
