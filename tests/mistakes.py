@@ -145,7 +145,7 @@ TypeError: X: expected real numbers, got complex
 
 # dates
 load(X.astype('datetime64[s]'), y, splits)
-TypeError: X: expected real numbers, got datetime64[s] values
+TypeError: X: expected real numbers, got dates
 
 # no series to train on
 load(X[:0], y[:0])
@@ -280,7 +280,7 @@ TypeError: ... labels of one kind, strings, integers or booleans, got int, str
 
 # dates
 load(X, np.arange(40).astype('datetime64[D]'), splits)
-TypeError: y: expected class labels (strings, integers or booleans), got datetime64[D]
+TypeError: y: expected class labels (strings, integers or booleans), got dates
 
 # complex numbers
 load(X, numbers+1j, splits)

@@ -374,7 +374,7 @@ def test_written_text(tmp_path):
     (np.ones((2,1,3)), ['\ud800','c'], ValueError, r"got '\ud800'"),
     (np.ones((2,1,3)), np.array(['a\0','c'], dtype=object), ValueError, r"got 'a\x00'"),
     (np.ones((2,1,3)), [0,1], TypeError,
-        'y: expected labels as strings or targets as floats, got int64; say y.astype(str) or y.astype(float)'),
+        'y: expected labels as strings or targets as floats, got integers; say y.astype(str) or y.astype(float)'),
     (np.ones((2,1,3)), np.array(['a',1], dtype=object), TypeError, 'y: expected labels as strings'),
     (np.ones((2,1,3)), ['a'], ValueError,
         'y: expected a target for each of 2 series, got shape (1,)'),

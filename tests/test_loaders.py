@@ -574,10 +574,11 @@ def test_a_label_for_each_step():
     assert from_arrays(X, y, seed=0, task='multilabel').c==30
 
 def test_words_for_one_channel_and_for_kinds_of_arrays():
-    X = np.random.default_rng(0).normal(size=(4,1,20))
-    dls = TSDataLoaders.from_arrays(X, ['a','b']*2, (np.array([0,1]),np.array([2,3])))
+    X,y = np.random.default_rng(0).normal(size=(4,1,20)),['a','b']*2
+    splits = np.array([0,1]),np.array([2,3])
+    dls = TSDataLoaders.from_arrays(X, y, splits)
     assert "preprocessing  1 channel, missing='raise'" in dls.summary()
     with raises(TypeError, 'X: expected real numbers, got text'):
-        TSDataLoaders.from_arrays(np.array([['a','b']]*4), ['a','b']*2)
+        TSDataLoaders.from_arrays(np.array([['a','b']]*4), y, splits)
     with raises(TypeError, 'y: expected numbers, got text'):
-        TSDataLoaders.from_arrays(X, ['a','b']*2, task='regression')
+        TSDataLoaders.from_arrays(X, y, splits, task='regression')
