@@ -10,8 +10,8 @@ MeanAfterLoss MultiLabel Novelty Prediction Predictor Preprocess PreprocessBatch
 ProgressOrLines RECIPES Recordings Regression Run SCALES STATS Scaling SeparableConv1d
 SeriesTransform StreamingPredictor TARGETS TASKS TSBlock TSClassification TSCutMix TSDataLoader
 TSDataLoaders TSDataset TSHeader TSLearner TSLengths TSMix TSMixUp TSMultiLabelClassification
-TSRegression TSStandardize TSTensor TaskLoss TaskMetric TimeCrop TimeMask TimeShift TimeWarp
-ToSeries Windows XceptionBlock XceptionModule XceptionTime XceptionTimeClassifier
+TSRegression TSStandardize TSTensor TaskLoss TaskMetric TimeCrop TimeLeft TimeMask TimeShift
+TimeWarp ToSeries Windows XceptionBlock XceptionModule XceptionTime XceptionTimeClassifier
 XceptionTimeEstimator XceptionTimeRegressor ablation as_targets attribute axes_for batch_size
 body_and_head calibration_error check_bias check_channels check_mixing check_series check_splits
 check_weight class_weights conformal_table conformal_tables count_parameters crop_series cropped

@@ -248,7 +248,7 @@ def run_benchmark(
     backend:str|None=None, # of joblib: processes of its own if None, 'dask' or 'ray'
     address:str|None=None, # of a cluster for `backend`; one of this process, or else on this machine, if None
     verbose:bool=True, # show a bar with the time left?
-): # DataFrame: see `table`
+): # DataFrame: see `table`; `attrs['failed']` counts the units of this call that have an error
     "Train each set with each network, recipe and seed, where that was not done yet"
     from joblib import Parallel,delayed
     from joblib.parallel import get_active_backend
@@ -273,6 +273,7 @@ def run_benchmark(
     res = table(out)
     own = {unit_name(u) for u in units} # the folder may hold those of other runs
     failed = [r for r in res[res['error'].notna()].to_dict('records') if unit_name(r) in own]
+    res.attrs['failed'] = len(failed)
     if failed:
         first = one_line(f"{failed[0]['set']}: {failed[0]['error']}", 200)
         warnings.warn(f'out: expected a result of each of {counted(len(units), "unit")}, '

@@ -80,7 +80,8 @@ def model_card(
     def cell(s): return html.escape(s, quote=False).replace('|', '&#124;')
     facts = '\n'.join(f'| {k} | {cell(v)} |' for k,v in predictor.facts().items())
     return _card.format(title=repo.split('/')[-1], task=predictor.task.name, facts=facts, repo=repo,
-                        note=_note if predictor.training else '', channels=counted(predictor.preprocess.c_in, 'channel'))
+                        note=_note if predictor.training else '',
+                        channels=counted(predictor.preprocess.c_in, 'channel'))
 
 # %% ../../nbs/42_runtime.hub.ipynb #99b02ece
 @patch
