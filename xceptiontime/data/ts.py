@@ -1,4 +1,4 @@
-"""Read a `.ts` file, whose header is a promise about its series; write one
+"""Read a `.ts` file and check it against its header; write one
 
 Docs: https://example.github.io/xceptiontime/data.ts.html.md"""
 

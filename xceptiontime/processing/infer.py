@@ -1,4 +1,4 @@
-"""The task that fits the targets, and weights for rare classes
+"""Chooses the task from the targets, and weights for rare classes
 
 Docs: https://example.github.io/xceptiontime/processing.infer.html.md"""
 

@@ -1,4 +1,4 @@
-"""What people have for `y` as an array of labels or numbers, or one sentence about what it is instead
+"""Checks targets and brings them to an array of labels or numbers
 
 Docs: https://example.github.io/xceptiontime/processing.targets.html.md"""
 
