@@ -90,10 +90,10 @@ class KeepFinite(Callback):
         self.every = every
         self.seen = [] # as in `_forget`, for a learner that looks before it trains
 
-    def before_fit(self): self._forget()
+    def before_fit(self):
+        if self.this_run.trains: self._forget() # else it may be a validation between two epochs
 
     def _forget(self):
-        if not self.this_run.trains: return # a validation between two epochs
         self.now,self.good = None,None # numbers before this batch, and before the last whose loss was finite
         self.seen,self.fine = [],None # losses not looked at yet, with their batches; were all in training finite?
         self.layers,self.any_good = [],False
@@ -147,6 +147,7 @@ class KeepFinite(Callback):
         if self.this_run.trains: self._look()
 
     def after_fit(self):
+        if not self.this_run.trains: return
         with suppress(CancelFitException): self._look() # of an epoch that was cut short
         self._forget()
 
