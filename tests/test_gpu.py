@@ -102,16 +102,16 @@ def test_late_look_puts_the_same_weights_back(at):
     for w,s in res[1:]: assert w==words and all(torch.equal(s[k], state[k]) for k in state)
 
 def test_validation_within_an_epoch_leaves_the_losses_to_be_looked_at():
-    class Validate(Callback):
-        looks_only = True
-        def after_step(self):
+    class Before(Callback):
+        looks_only,order = True,-20
+        def after_train(self):
             before = len(self.learn.keep_finite.seen)
             self.learn.validate()
             counts.append((before, len(self.learn.keep_finite.seen)))
     learn,counts = learner(bs=4),[]
     learn.keep_finite.every = 16
-    _fitted(learn, 1, cbs=Validate())
-    assert counts==[(1,1),(2,2),(3,3)]
+    _fitted(learn, 2, cbs=Before())
+    assert counts==[(3,3),(3,3)]
 
 def test_interrupted_training_keeps_no_nan():
     "Ctrl-C before the look"
