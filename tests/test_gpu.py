@@ -254,7 +254,7 @@ def test_running_max_in_a_fixed_order(ks):
     "Of equal values the first has the gradient, NaN goes through, and no step is read beyond the ends"
     torch.manual_seed(0)
     x = torch.randint(-2, 3, (3,2,7)).double()
-    x[0,0,3],x[1,1] = float('nan'),-torch.inf
+    x[0,0,3] = float('nan')
     g,res = torch.randn(3, 2, 7, dtype=torch.float64),[]
     for fixed in (False,True):
         own = x.clone().requires_grad_()
