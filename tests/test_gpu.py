@@ -274,7 +274,7 @@ def test_series_on_a_gpu_become_an_array(monkeypatch):
     x,asked = TSTensor(torch.arange(6.).reshape(2, 3)),[]
     monkeypatch.setattr(TSTensor, 'cpu', lambda self: asked.append(1) or self.as_subclass(torch.Tensor))
     for a in (np.asarray(x), np.array(x, dtype=np.float64)): np.testing.assert_array_equal(a, [[0,1,2],[3,4,5]])
-    assert len(asked)==2 and np.array(x, dtype=np.float64).dtype==np.float64
+    assert len(asked)>=2 and np.array(x, dtype=np.float64).dtype==np.float64
 
 def test_network_and_preprocessing_on_two_devices():
     "As after `learn.model.cpu()`: series are preprocessed where the statistics are, and go to the network from there"
