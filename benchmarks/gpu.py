@@ -110,7 +110,7 @@ def epochs(names, device, train=16000, valid=4000, L=128, sizes=(64,512)):
         line(f'batches of {bs}', *compared(best))
 
 def difference(device):
-    "Largest difference to float64 on the CPU, of scores and of gradients, over their largest value"
+    "Length of the difference to float64 on the CPU, of scores and of gradients, over their own length"
     set_precision('fp32')
     m = network('ours', 3)
     x,y = data(16, 3, 133)
@@ -120,7 +120,7 @@ def difference(device):
     for out,k in zip(outs, (y,y.to(device))): F.cross_entropy(out, k).backward()
     grads = [torch.cat([p.grad.flatten().double().cpu() for p in o.parameters()]) for o in (m,there)]
     set_precision('tf32')
-    return [((a-b.double().cpu()).abs().max()/a.abs().max()).item() for a,b in (outs,grads)]
+    return [((a-b.double().cpu()).norm()/a.norm()).item() for a,b in (outs,grads)]
 
 def digest(device):
     "A short name for the weights of a small training under `torch.use_deterministic_algorithms(True)`"
