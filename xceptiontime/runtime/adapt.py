@@ -129,14 +129,20 @@ def _warn_dropped(task):
     warnings.warn(f'adapt: the new model goes without {" and ".join(lost)}, found for the old one; '
                   'fit_temperature and conformal_tables find new ones from its scores', stacklevel=3)
 
+def _with(p, **parts):
+    "A predictor like `p` with other parts"
+    new = copy(p)
+    vars(new).update(parts)
+    return new
+
 def _copied(p, n):
     "A copy of a predictor in evaluation mode, uncalibrated, with what is known of its training but the last figures"
     with answering(p.model, always=True) as net: model = deepcopy(net)
     task = copy(p.task)
     task.uncalibrate()
     known = {k: v for k,v in (p.training or {}).items() if k!='last'}
-    return type(p)(model, task, deepcopy(p.preprocess), channels=p.channels, rate=p.rate,
-                   training=dict(known, adapted=n))
+    parts = dict(model=model, task=task, preprocess=deepcopy(p.preprocess))
+    return _with(p, **parts, training=dict(known, adapted=n))
 
 # %% ../../nbs/40b_runtime.adapt.ipynb #58e4ec7e
 @patch
@@ -163,7 +169,7 @@ def adapt(self:Predictor,
         if dtype.itemsize<4: new.model.float()
         if preprocess: new.preprocess.fit(*series)
         for net in networks_of(new.model):
-            one = Predictor(net, new.task, new.preprocess, channels=new.channels)
+            one = _with(new, model=net)
             if y is None: _adapt_norms(one, X, bs)
             else: _fine_tune(one, X, codes, _batches(n, bs, steps, seed), lr)
         if dtype.itemsize<4: new.model.to(dtype)
