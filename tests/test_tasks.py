@@ -8,6 +8,7 @@ from fastai.callback.mixup import MixUp
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.order import weighted_order
 from xceptiontime.data.sets import get_ucr
+from xceptiontime.runtime.predictor import Predictor
 from xceptiontime.train.learner import ts_learner
 from xceptiontime.processing.infer import infer_task
 from xceptiontime.processing.tasks import TASKS, Classification, MultiLabel, Regression, TaskLoss
@@ -258,3 +259,18 @@ def test_lr_find_goes_on(tmp_path):
     before = {k: v.clone() for k,v in learn.model.state_dict().items()}
     with learn.no_bar(): learn.lr_find(end_lr=1e30, num_it=30, show_plot=False, suggest_funcs=None)
     assert all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
+
+def test_classes_that_are_numbers_sort_as_numbers(tmp_path):
+    "From a file of text labels to the model folder; a folder with another order keeps it"
+    X = np.random.default_rng(0).normal(size=(24,1,20)).astype(np.float32)
+    y = np.array(['10','9','2'])[np.arange(24)%3]
+    np.savez(tmp_path/'a.npz', X=X, y=y)
+    learn = ts_learner(TSDataLoaders.from_file(tmp_path/'a.npz', seed=0), nf=1)
+    learn.save_pretrained(tmp_path/'m')
+    assert Predictor.from_pretrained(tmp_path/'m').task.vocab.tolist()==['2','9','10']
+    old = learn.predictor()
+    old.task = Classification(['10','2','9'])
+    old.save_pretrained(tmp_path/'old')
+    again = Predictor.from_pretrained(tmp_path/'old')
+    assert again.task.vocab.tolist()==['10','2','9']
+    assert again.predict(X).tolist()==[['10','2','9'][i] for i in again.scores(X).argmax(1)]

@@ -1,4 +1,4 @@
-"""Real and made-up series to learn, test and show things with
+"""Real and made-up series for examples and tests, and the public archives
 
 Docs: https://example.github.io/xceptiontime/data.sets.html.md"""
 

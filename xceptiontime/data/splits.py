@@ -1,4 +1,4 @@
-"""Divide samples into training, validation and test parts that tell the truth
+"""Divide samples into training, validation and test parts, and check a division
 
 Docs: https://example.github.io/xceptiontime/data.splits.html.md"""
 

@@ -1,4 +1,4 @@
-"""CSV, parquet and DataFrames: what to call with the table you have
+"""Read time series from CSV, parquet and DataFrames
 
 Docs: https://example.github.io/xceptiontime/data.tables.html.md"""
 

@@ -1,4 +1,4 @@
-"""Read a `.ts` file, whose header is a promise about its series; write one
+"""Read a `.ts` file and check it against its header; write one
 
 Docs: https://example.github.io/xceptiontime/data.ts.html.md"""
 
@@ -14,6 +14,7 @@ import numpy as np
 from ..base.checks import brief, one_line
 from ..base.files import whole_file
 from ..processing.series import raw_series, without_padding
+from ..processing.targets import sorted_classes
 from .tables import rows_to_series
 from ..processing.values import check_resolution
 from .numbers import (FLOAT32, NumberReader, Source, first_overflow, parse_plain, parse_target,
@@ -258,7 +259,7 @@ def _header_lines(X, y, name):
     yield f'@equalLength {flag(len(lens)==1)}'
     if len(lens)==1: yield f'@seriesLength {lens.pop()}'
     if y is None: yield '@classLabel false'
-    elif isinstance(y[0], str): yield f"@classLabel true {' '.join(sorted(set(y)))}"
+    elif isinstance(y[0], str): yield f"@classLabel true {' '.join(sorted_classes(y))}"
     else: yield '@targetLabel true'
 
 def write_ts(

@@ -1,4 +1,4 @@
-"""One number or several for each series, learned with mean 0 and deviation 1, answered in the user's units
+"""One number or several per series, standardised for training, answered in the units of the targets
 
 Docs: https://example.github.io/xceptiontime/processing.regression.html.md"""
 

@@ -1,4 +1,4 @@
-"""The one door for input: arrays, lists, tensors and tables become one form
+"""Checks series and brings arrays, lists, tensors and tables to one form
 
 Docs: https://example.github.io/xceptiontime/processing.series.html.md"""
 

@@ -1,4 +1,4 @@
-"""What is learned: from targets to tensors for the loss, and from scores back to answers
+"""Classification and multi-label classification: from targets to tensors, and from scores to answers
 
 Docs: https://example.github.io/xceptiontime/processing.tasks.html.md"""
 

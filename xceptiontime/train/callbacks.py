@@ -9,13 +9,17 @@ __all__ = ['Run', 'check_mixing', 'KeepFinite', 'MeanAfterLoss', 'ProgressOrLine
 
 # %% ../../nbs/52_train.callbacks.ipynb #2c809668
 import math,sys
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
+import torch
 from fastcore.imports import IN_NOTEBOOK
 from fastai.callback.core import Callback,CancelFitException
 from fastai.callback.mixup import CutMix,MixHandler,MixUp
 from fastai.callback.progress import ProgressCallback
 from fastai.torch_core import get_model
 from fastai.imports import noop # not fastcore's: it is this one that `no_logging` puts in place
+from ..base.checks import check_whole
 from ..models.ensemble import mean_scores
 
 # %% ../../nbs/52_train.callbacks.ipynb #13d29e2d
@@ -62,44 +66,96 @@ def check_mixing(
         raise ValueError(f'cbs: expected TSMixUp to mix series of unequal length, got {names}')
 
 # %% ../../nbs/52_train.callbacks.ipynb #2c5f34d0
+@torch.no_grad()
+def _vectors(tensors) -> list: # one for each device and dtype, a copy
+    groups = defaultdict(list)
+    for t in tensors: groups[t.device,t.dtype].append(t.flatten())
+    return [torch.cat(g) for g in groups.values()]
+
+@torch.no_grad()
+def _put_back(vectors, tensors):
+    "The inverse of `_vectors`"
+    groups = defaultdict(list)
+    for t in tensors: groups[t.device,t.dtype].append(t)
+    for v,g in zip(vectors, groups.values()):
+        for t,part in zip(g, v.split([t.numel() for t in g])): t.copy_(part.view_as(t))
+
 class KeepFinite(Callback):
     "Stops training where the loss is NaN or infinite, with the weights that last gave a finite one"
     order = -9
+    def __init__(self,
+        every:int|None=None, # batches from one look at their losses to the next; if None 1 on a CPU, 16 elsewhere
+    ):
+        if every is not None: check_whole(every=every)
+        self.every = every
+
     def before_fit(self): self._forget()
 
     def _forget(self):
         if not self.this_run.trains: return # a validation between two epochs
-        self.now,self.good = None,None # weights before this batch, and before the last whose loss was finite
+        self.now,self.good = None,None # numbers before this batch, and before the last whose loss was finite
+        self.seen,self.fine = [],None # losses not looked at yet, with their batches; were all in training finite?
+        self.layers,self.any_good = [],False
+
+    def _numbers(self):
+        if not self.layers: self.layers = list(self.model.modules())
+        own = (d for l in self.layers for d in (l._parameters,l._buffers))
+        return [t for d in own for t in d.values() if t is not None]
 
     def before_batch(self):
-        if not self.training: return
-        state = self.model.state_dict()
-        if self.now is None: self.now = {k: t.detach().clone() for k,t in state.items()}
-        else:
-            for k,t in state.items(): self.now[k].copy_(t)
+        if self.training: self.now = _vectors(self._numbers())
 
     def after_loss(self):
         if not (self.this_run.trains and len(self.yb)): return
         for lr in (h['lr'] for h in self.opt.hypers):
             if not (math.isfinite(lr) and lr>=0):
+                self._look()
                 self._stop(f'lr: expected a finite number of 0 or more, got {lr}', ValueError)
-        if not self.loss.isfinite().all():
-            where = f"epoch {self.epoch}, {'batch' if self.training else 'validation batch'} {self.iter}"
-            self._stop(f'loss: expected a finite number, got {self.loss.mean().item()} in {where}')
-        if self.training: self.now,self.good = self.good,self.now
+        loss = self.loss.detach().mean()
+        self.seen.append((loss, self.epoch, self.training, self.iter))
+        at_once = loss.is_cpu or self.this_run.kind=='lr search' # which looks at each loss itself
+        if len(self.seen)>=(self.every or (1 if at_once else 16)): self._look()
+        if self.training: self._keep(loss)
+
+    def _keep(self, loss):
+        "The numbers of now become the good ones, if all losses up to this were finite; without a look at them"
+        if not self.seen: self.good = self.now # all were looked at
+        else:
+            self.fine = loss.isfinite() if self.fine is None else self.fine & loss.isfinite()
+            pairs = zip(self.now, self.good or self.now)
+            self.good = [torch.where(self.fine.to(n.device), n, g) for n,g in pairs]
+
+    def _look(self):
+        "Wait for the losses, and stop if one is no finite number"
+        seen,self.seen = self.seen,[]
+        losses = torch.stack([o[0] for o in seen]).tolist() if seen else []
+        for loss,(_,epoch,training,i) in zip(losses, seen):
+            if not math.isfinite(loss):
+                where = f"epoch {epoch}, {'batch' if training else 'validation batch'} {i}"
+                self._stop(f'loss: expected a finite number, got {loss} in {where}')
+            self.any_good = self.any_good or training
+        self.fine = None
 
     def after_train(self):
-        bad = next((n for n,p in self.model.named_parameters() if not p.isfinite().all()), None)
-        if bad is not None:
-            self._stop(f"weights: expected finite numbers, got others in '{bad}' after epoch {self.epoch}")
+        self._look()
+        if all(v.isfinite().all() for v in _vectors(self.model.parameters())): return
+        bad = next(n for n,p in self.model.named_parameters() if not p.isfinite().all())
+        self._stop(f"weights: expected finite numbers, got others in '{bad}' after epoch {self.epoch}")
 
-    def after_fit(self): self._forget()
+    def after_validate(self):
+        if self.this_run.trains: self._look()
+
+    def after_fit(self):
+        with suppress(CancelFitException): self._look() # of an epoch that was cut short
+        self._forget()
 
     def _stop(self, what, error=FloatingPointError):
         if self.this_run.kind=='training': # a search looks for where it goes wrong, and puts the weights back itself
-            self.model.load_state_dict(self.good or self.now)
+            _put_back(self.good or self.now, self._numbers())
+            self.opt.clear_state() # its averages are of gradients that led astray
+            self.opt.zero_grad()
             first,last = 'those that training began with','back at those of the last batch whose loss was finite'
-            self.this_run.error = error(f'{what}; the weights are {last if self.good else first}')
+            self.this_run.error = error(f'{what}; the weights are {last if self.any_good else first}')
         raise CancelFitException
 
 # %% ../../nbs/52_train.callbacks.ipynb #b6a0d3c2
