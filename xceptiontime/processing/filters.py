@@ -94,7 +94,9 @@ class Filters:
     def __eq__(self, other): return isinstance(other, Filters) and self.settings()==other.settings()
     def __hash__(self): return hash(str(self.settings()))
     def __repr__(self):
-        said = [f'{k}={v!r}' for k,v in self.settings().items() if v and (k!='order' or self.band or self.envelope)]
+        res = {k: v for k,v in self.settings().items() if v}
+        if not (self.band or self.envelope): del res['order']
+        said = [f'{k}={v!r}' for k,v in res.items()]
         return f"Filters({', '.join(said)})"
 
     @cached_property
@@ -102,10 +104,12 @@ class Filters:
         "The filters as scipy computes them"
         if self.rate is None:
             raise ValueError('rate: expected the samples a second that filters are made for, got None')
-        notches = [_signal().tf2sos(*_signal().iirnotch(f, QUALITY, fs=self.rate)) for f in self.notch]
-        res = notches if self.band is None else [*notches, _butter(self.order, self.band, self.rate)]
+        notches = [_signal().iirnotch(f, QUALITY, fs=self.rate) for f in self.notch]
+        res = [_signal().tf2sos(b, a) for b,a in notches]
+        if self.band: res.append(_butter(self.order, self.band, self.rate))
         if self.rectify or self.envelope: res.append(None)
-        return [*res, _butter(self.order, (None,self.envelope), self.rate)] if self.envelope else res
+        if self.envelope: res.append(_butter(self.order, (None,self.envelope), self.rate))
+        return res
 
 # %% ../../nbs/20b_processing.filters.ipynb #9b06c534
 def filters_at(
@@ -115,19 +119,22 @@ def filters_at(
     "`filters` for recordings of that rate, or one sentence about what does not fit"
     if filters is None: return
     if not isinstance(filters, Filters):
-        raise TypeError(f'filters: expected Filters such as Filters(notch=50, band=(20, 450)), got {brief(filters)}')
+        raise TypeError('filters: expected Filters such as Filters(notch=50, band=(20, 450)), '
+                        f'got {brief(filters)}')
     rate = check_rate(rate)
     if None not in (rate,filters.rate) and rate!=filters.rate:
-        raise ValueError(f'rate: expected {filters.rate:g} Hz, which the filters are made for, got {rate:g}')
+        raise ValueError(f'rate: expected {filters.rate:g} Hz, which the filters are made for, '
+                         f'got {rate:g}')
     if rate is None and filters.rate is None:
-        raise ValueError('rate: expected the samples a second of the recordings, as filters need it, got None')
+        raise ValueError('rate: expected the samples a second of the recordings, as filters need it, '
+                         'got None')
     return filters if filters.rate is not None else Filters(**{**filters.settings(), 'rate': rate})
 
 # %% ../../nbs/20b_processing.filters.ipynb #3bcb5a38
 class FilterState(NamedTuple):
     "What filters remember of a signal"
     n:int # samples so far
-    memory:tuple|None # of each stage (sections, channels, 2), or None; None alone where filters begin at sample `n`
+    memory:tuple|None # of each stage (sections, channels, 2), or None; None alone: they begin anew
 
 def _check_finite(x, name, n):
     "Raise where a value of a chunk that begins at sample `n` is none"

@@ -8,7 +8,6 @@ Docs: https://example.github.io/xceptiontime/runtime.stream.html.md"""
 __all__ = ['Prediction', 'StreamingPredictor']
 
 # %% ../../nbs/43_runtime.stream.ipynb #37a91adb
-import warnings
 from collections import Counter,deque
 from typing import NamedTuple
 import numpy as np
@@ -41,12 +40,12 @@ class StreamingPredictor:
     ):
         check_whole(bs=bs)
         self.predictor = predictor
-        self.rate = self._check_rate(rate)
+        self.rate = rate
         self.smooth = self._check_smooth(smooth)
         self.last,self.bs = to_samples(last, name='last'),bs
         self.window = to_samples(window, rate, 'window')
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
-        self._check_window()
+        predictor.check_windows(self.window, rate, 'window')
         self.reset()
 
     def reset(self):
@@ -61,11 +60,6 @@ class StreamingPredictor:
         return (f'StreamingPredictor(window={self.window}, hop={self.hop}, smooth={self.smooth!r}, '
                 f'{self.n} samples so far)')
 
-    def _check_rate(self, rate):
-        known = self.predictor.rate
-        if None in (rate,known) or rate==known: return rate
-        raise ValueError(f'rate: expected {known:g} Hz, as of the series that the model was trained on, got {rate:g}')
-
     def _check_smooth(self, smooth):
         task = self.predictor.task
         if smooth not in (None,'majority','mean'):
@@ -73,17 +67,6 @@ class StreamingPredictor:
         if smooth=='majority' and not task.exclusive:
             raise ValueError(f"smooth: expected 'mean' or None for a {task.name} task, got 'majority'")
         return smooth
-
-    def _check_window(self):
-        crop,lengths = self.predictor.preprocess.crop,self.predictor.lengths
-        if self.window<(crop or 1):
-            raise ValueError(f'window: expected {crop} samples or more, of which the model keeps so many, '
-                             f'got {self.window}')
-        if lengths is None: return
-        lo,hi = lengths
-        if lo/2<=self.window<=hi*2: return
-        warnings.warn(f'window: {self.window} samples are far from the series that the model was trained on, '
-                      f'of {lo} to {hi} steps', stacklevel=3)
 
 # %% ../../nbs/43_runtime.stream.ipynb #bb0c4b84
 @patch
