@@ -121,6 +121,8 @@ def test_stream_is_the_filtered_recording(learn, tmp_path, cuts):
         warnings.simplefilter('error')
         np.testing.assert_allclose(got, predictor.predict_proba(X), atol=1e-6)
         np.testing.assert_allclose(learn.get_X_preds(X)[0], got, atol=1e-6)
+        windows = predictor.predict_recordings(recordings[2], 40, 20)[0].windows
+        np.testing.assert_allclose([p.probs for p in windows], got, atol=1e-6)
         learn.get_preds(dl=learn.dls.test_dl(X))
 
 def test_windows_of_unknown_recordings(learn):

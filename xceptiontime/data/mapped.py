@@ -116,7 +116,7 @@ def series_or_windows(
     return X,X.lengths
 
 def check_origin(
-    X, # new series; of `Windows` it is known how their recordings were filtered, and sampled
+    X, # new series; `Windows` know of the filters and the rate of their recordings
     filters=None, # `Filters` of the model, or None
     rate=None, # samples a second (Hz) of its training, or None
 ):
@@ -126,10 +126,11 @@ def check_origin(
         raise ValueError(f'rate: expected windows of {rate:g} Hz, as in training, got {hz:g} Hz')
     if own==filters: return
     if None not in (own,filters):
-        raise ValueError(f'filters: expected windows filtered as in training, by {filters}, got by {own}')
-    if filters is None: said = f'recordings that are not filtered, as in training, got windows filtered by {own}'
-    else: said = f'recordings that went through {filters}, got series of which nobody knows it'
-    warnings.warn(f'X: expected windows of {said}; sliding_windows(.., filters=predictor.filters, '
+        raise ValueError(f'filters: expected windows filtered as in training, by {filters}, '
+                         f'got by {own}')
+    if filters is None: said = f'without filters, as in training, got some filtered by {own}'
+    else: said = f'of recordings that went through {filters}, got series of which nobody knows it'
+    warnings.warn(f'X: expected windows {said}; sliding_windows(.., filters=predictor.filters, '
                   'lazy=True) cuts such', stacklevel=4)
 
 def model_series(
