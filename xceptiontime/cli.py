@@ -202,7 +202,8 @@ def _learner(args, recipe, data):
     from xceptiontime.train.recipe import batch_size
     bs = batch_size(recipe['bs'], len(data['splits'][0]))
     dls = TSDataLoaders.from_arrays(**data, bs=bs, missing=args.missing, scale=recipe['scale'],
-                                    resample=args.resample, crop=args.crop, seed=args.seed)
+                                    resample=args.resample, crop=args.crop, length_channel=args.length_channel,
+                                    seed=args.seed)
     return ts_learner(dls, n_networks=args.networks, nf=args.nf, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
 
 # %% ../nbs/80_cli.ipynb #bd8cb025
