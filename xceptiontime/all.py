@@ -42,4 +42,5 @@ from .explain.importance import *
 from .explain.plots import plot_confusion_matrix, plot_embedding, plot_top_losses
 from .explain.calibrate import *
 from .bench.benchmark import read_rows, run_benchmark
+from .bench.groups import GroupResults, leave_groups_out
 from .bench.comparison import ablation, mean_ranks, pairwise, plot_ranks, plot_scatter, published

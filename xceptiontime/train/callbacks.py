@@ -88,6 +88,7 @@ class KeepFinite(Callback):
     ):
         if every is not None: check_whole(every=every)
         self.every = every
+        self.seen = [] # as in `_forget`, for a learner that looks before it trains
 
     def before_fit(self): self._forget()
 

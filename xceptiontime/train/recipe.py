@@ -142,12 +142,16 @@ def recipe_learner(
     arch, # a network's class, such as `XceptionTime`
     recipe:dict, # all settings: see `get_recipe`
     seed:int, # for the initial weights, the order of batches and augmentation
+    **kwargs # of `TSDataLoaders.from_arrays` and `ts_learner`, instead of what the recipe says
 ) -> TSLearner:
     "A learner with the batches and the network of a recipe"
-    bs = batch_size(recipe['bs'], len(splits[0]))
-    dls = TSDataLoaders.from_arrays(X, y, splits, bs=bs, scale=recipe['scale'], missing=recipe['missing'], seed=seed)
-    own = inspect.signature(arch).parameters
-    return ts_learner(dls, arch, seed=seed, **{k: recipe[k] for k in ('head','ks') if k in own})
+    known = inspect.signature(TSDataLoaders.from_arrays).parameters
+    of_loaders = {k: kwargs.pop(k) for k in list(kwargs) if k in known}
+    said = dict(bs=batch_size(recipe['bs'], len(splits[0])), scale=recipe['scale'], missing=recipe['missing'])
+    dls = TSDataLoaders.from_arrays(X, y, splits, seed=seed, **{**said, **of_loaders})
+    of_arch = [] if kwargs.get('pretrained') else inspect.signature(arch).parameters # a folder knows its own
+    said = {k: recipe[k] for k in ('head','ks') if k in of_arch}
+    return ts_learner(dls, arch, seed=seed, **{**said, **kwargs})
 
 # %% ../../nbs/54_train.recipe.ipynb #8ad85a60
 class AverageWeights(Callback):
