@@ -11,7 +11,7 @@ Pretrained ProgressOrLines RECIPES RecordingAnswer Recordings Regression Run SCA
 SeparableConv1d SeriesTransform StreamingPredictor TARGETS TASKS TSBlock TSClassification TSCutMix
 TSDataLoader TSDataLoaders TSDataset TSHeader TSLearner TSLengths TSMix TSMixUp
 TSMultiLabelClassification TSRegression TSStandardize TSTensor TaskLoss TaskMetric TimeCrop
-TimeMask TimeShift TimeWarp ToSeries Windows XceptionBlock XceptionModule XceptionTime
+TimeLeft TimeMask TimeShift TimeWarp ToSeries Windows XceptionBlock XceptionModule XceptionTime
 XceptionTimeClassifier XceptionTimeEstimator XceptionTimeRegressor ablation as_targets attribute
 axes_for batch_size body_and_head calibration_error check_bias check_channels check_mixing
 check_series check_splits check_weight class_weights conformal_table conformal_tables

@@ -399,7 +399,7 @@ def test_new_windows_are_predicted():
     with learn.no_bar(): p = learn.get_preds(dl=dls.test_dl(W, y))[0].numpy()
     np.testing.assert_allclose(p, learn.get_X_preds(W[:])[0].numpy(), atol=1e-5)
     two_channels = sliding_windows(np.zeros((2,40)), 20, lazy=True)[0]
-    with raises(ValueError, 'X: expected 1 channels, got 2'): dls.test_dl(two_channels)
+    with raises(ValueError, 'X: expected 1 channel, got 2'): dls.test_dl(two_channels)
 
 # ---- files, DataBlock, tsai
 
@@ -623,3 +623,13 @@ def test_a_label_for_each_step():
     dls = from_recordings(X, y, 10, seed=0)
     assert (dls.task.name,dls.len,sum(len(dl.dataset) for dl in dls))==('classification',10,36)
     assert from_arrays(X, y, seed=0, task='multilabel').c==30
+
+def test_words_for_one_channel_and_for_kinds_of_arrays():
+    X,y = np.random.default_rng(0).normal(size=(4,1,20)),['a','b']*2
+    splits = np.array([0,1]),np.array([2,3])
+    dls = TSDataLoaders.from_arrays(X, y, splits)
+    assert "preprocessing  1 channel, missing='raise'" in dls.summary()
+    with raises(TypeError, 'X: expected real numbers, got text'):
+        TSDataLoaders.from_arrays(np.array([['a','b']]*4), y, splits)
+    with raises(TypeError, 'y: expected numbers, got text'):
+        TSDataLoaders.from_arrays(X, y, splits, task='regression')

@@ -13,7 +13,7 @@ import math,warnings
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ..base.checks import brief,check_number,check_whole,listed
+from ..base.checks import brief,check_number,check_whole,counted,listed
 from ..models.layers import Module
 from ..models.masks import length_mask
 from .series import middle_start,source_step
@@ -149,7 +149,7 @@ class Preprocess(Module):
         return own | self._options('resample', 'crop', 'length_channel')
     def extra_repr(self):
         more = ''.join(f', {k}={v}' for k,v in self._options('mu', 'resample', 'crop', 'length_channel').items())
-        return f'{self.c_in} channels, missing={self.missing!r}, scale={self.scale!r}{more}'
+        return f'{counted(self.c_in, "channel")}, missing={self.missing!r}, scale={self.scale!r}{more}'
     def _center_spread(self): # (channels, 1) each
         return (getattr(self, k)[:,None] for k in STATS[self.scale])
 
@@ -165,7 +165,7 @@ def _check_crop(crop, X, lengths, rows, name):
     n = _steps(X, lengths, rows)
     if not len(n) or n.min()>=crop: return
     i = n.argmin() if rows is None else rows[n.argmin()]
-    want = f'series of {crop} steps or more, as crop={crop} keeps so many'
+    want = f'series of {counted(crop, "step")} or more, as crop={crop} keeps so many'
     raise ValueError(f'{name}: expected {want}, got {n.min()} in series {i}')
 
 @patch
@@ -224,7 +224,7 @@ def _set_length_statistics(self:Preprocess, n):
     log = np.log(np.asarray(n, np.float64))
     if n.min()==n.max():
         warnings.warn('length_channel: expected training series of unequal length, '
-                      f'got {n[0]} steps in each; the channel tells the network nothing', stacklevel=3)
+                      f'got {counted(n[0], "step")} in each; the channel tells the network nothing', stacklevel=3)
     std = log.std() if n.min()<n.max() else 1.
     self._set_buffers(length_mean=log.mean(keepdims=True), length_std=np.array([std]))
 
