@@ -218,7 +218,8 @@ def _learner(args, recipe, data):
     from xceptiontime.train.recipe import batch_size
     bs = batch_size(recipe['bs'], len(data['splits'][0]))
     dls = TSDataLoaders.from_arrays(**data, bs=bs, missing=args.missing, scale=recipe['scale'],
-                                    resample=args.resample, crop=args.crop, seed=args.seed, device=args.device)
+                                    resample=args.resample, crop=args.crop, length_channel=args.length_channel,
+                                    seed=args.seed, device=args.device)
     arch = ARCHS[args.arch]
     own = {k: recipe[k] for k in ('head','ks') if k in inspect.signature(arch).parameters}
     if args.nf is not None: own['nf'] = args.nf

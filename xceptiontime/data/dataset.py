@@ -220,6 +220,7 @@ class TSDataLoader(TfmdDL):
         if ds.weights is None: order = rng.permutation(self.n)
         else: order = weighted_order(ds.weights, ds.strata, self.cuts(), rng)
         if ds.lengths is None or ds.strata is not None: return order
+        if ds.preprocess.length_channel: return order # in a batch of one length BatchNorm would take it away
         return order[similar_lengths(ds.lengths[ds.idxs[order]], self.cuts(), rng)]
 
     def before_iter(self):

@@ -27,6 +27,9 @@ def _check_channels(predictor, dls, folder):
     if own.c_in!=new.c_in:
         raise ValueError(f'pretrained: expected a model for {counted(new.c_in, "channel")}, as the data has, '
                          f'got {own.c_in} in {short_path(folder)}')
+    if own.length_channel!=new.length_channel:
+        raise ValueError(f"pretrained: expected data with length_channel={own.length_channel}, as the model's, "
+                         f'got {new.length_channel}')
     if own.c_out!=new.c_out:
         raise ValueError(f"pretrained: expected data with missing={own.missing!r}, as the model's, "
                          f'got {new.missing!r}')
