@@ -123,11 +123,11 @@ def _check_windows(args, path):
     elif not is_table(path):
         raise ValueError(f"--length: expected a table, {' or '.join(TABLES)}, with a row a time step, got {path}")
 
-def _cut(args, recs):
+def _cut(args, recs, filters=None):
     "The windows of `Recordings`: X, y, groups and spans"
     label = args.window_label or ('majority' if args.target is None else 'last')
     return sliding_windows(recs.X, args.length, args.step, recs.labels, recs.groups, label, rate=args.rate,
-                           with_spans=True)
+                           with_spans=True, filters=filters, lazy=filters is not None)
 
 def _spans(args, recs, spans):
     "The header and, for each window, the recording that it is from, its start and its stop"
@@ -169,7 +169,7 @@ None if there are none. `labels` asks for targets"""
     ids = None
     if args.length is not None:
         recs = read_recordings(args.file, **columns)
-        X,y,_,spans = _cut(args, recs)
+        X,y,_,spans = _cut(args, recs, predictor.filters)
         ids = _spans(args, recs, spans)
     elif is_table(args.file):
         found = read_table(args.file, Columns(**columns))
@@ -223,7 +223,8 @@ def _learner(args, recipe, data):
     from xceptiontime.train.recipe import batch_size
     bs = batch_size(recipe['bs'], len(data['splits'][0]))
     dls = TSDataLoaders.from_arrays(**data, bs=bs, missing=args.missing, scale=recipe['scale'],
-                                    resample=args.resample, crop=args.crop, seed=args.seed, device=args.device)
+                                    resample=args.resample, crop=args.crop, length_channel=args.length_channel,
+                                    seed=args.seed, device=args.device)
     arch = ARCHS[args.arch]
     own = {k: recipe[k] for k in ('head','ks') if k in inspect.signature(arch).parameters}
     if args.nf is not None: own['nf'] = args.nf
