@@ -16,7 +16,7 @@ import torch
 from fastcore.basics import patch
 from torch.nn.modules.batchnorm import _BatchNorm
 from ..base.checks import check_number,check_whole,listed
-from ..data.windows import model_series
+from ..data.windows import check_origin,model_series
 from ..models.ensemble import networks_of
 from ..models.masks import current_mask
 from ..processing.statistics import Moments
@@ -160,6 +160,7 @@ def adapt(self:Predictor,
     check_whole(steps=steps, bs=bs)
     check_whole(0, seed=seed)
     check_number(most=1, lr=lr)
+    check_origin(X, self.filters, self.rate)
     series = model_series(X, self.preprocess, self.channels) # (samples, c_in, length); (samples,) or None
     if not (n := len(series[0])):
         raise ValueError('X: expected 1 or more series to adapt to, got none')
@@ -197,6 +198,7 @@ def adapt_report(self:Predictor,
     **kwargs # of `adapt`
 ) -> dict: # of each group: (before, after), shares of right answers; of a regression mean distances
     "How good the model is on each group as it is, and once adapted to the other groups"
+    check_origin(X, self.filters, self.rate)
     X,lengths = model_series(X, self.preprocess, self.channels) # (samples, c_in, length); (samples,) or None
     y = list(y) if isinstance(y, (list,tuple)) else as_targets(y)
     groups,codes = np.asarray(groups),_encoded(self.task, y, len(X))
