@@ -6,8 +6,9 @@ from scipy.special import expit, log_softmax, softmax
 from torch import nn
 from fastai.callback.mixup import MixUp
 from xceptiontime.data.loaders import TSDataLoaders
-from xceptiontime.data.order import weighted_order
+from xceptiontime.data.order import batch_cuts, weighted_order
 from xceptiontime.data.sets import get_ucr
+from xceptiontime.runtime.predictor import Predictor
 from xceptiontime.train.learner import ts_learner
 from xceptiontime.processing.infer import infer_task
 from xceptiontime.processing.tasks import TASKS, Classification, MultiLabel, Regression, TaskLoss
@@ -109,18 +110,19 @@ def test_balanced_batches(counts, bs, seed):
     "Each batch holds each class within one of its share, the last too; a class's series come equally often, within one"
     strata = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
     per_class = np.random.default_rng(seed).uniform(.1, 3, len(counts))
-    idx = np.array(weighted_order(per_class[strata], strata, bs, np.random.default_rng(seed)))
+    cuts = batch_cuts(len(strata), bs)
+    idx = np.array(weighted_order(per_class[strata], strata, cuts, np.random.default_rng(seed)))
     share = per_class*counts/(per_class*counts).sum()
     assert len(idx)==len(strata)
-    for i in range(0, len(idx), bs):
-        b = strata[idx[i:i+bs]]
+    for b in np.split(strata[idx], cuts[1:-1]):
         assert (abs(np.bincount(b, minlength=len(counts))-share*len(b))<1+1e-6).all()
     n = np.bincount(idx, minlength=len(strata))
     for k in range(len(counts)): assert np.ptp(n[strata==k])<=1
 
 def test_weights_by_sample():
     w = np.array([0.,1,2,5])
-    n = sum(np.bincount(weighted_order(w, None, 8, np.random.default_rng(i)), minlength=4) for i in range(3000))
+    cuts = batch_cuts(4, 8)
+    n = sum(np.bincount(weighted_order(w, None, cuts, np.random.default_rng(i)), minlength=4) for i in range(3000))
     np.testing.assert_allclose(n/n.sum(), w/w.sum(), atol=.01)
 
 class Prior(nn.Module):
@@ -258,3 +260,18 @@ def test_lr_find_goes_on(tmp_path):
     before = {k: v.clone() for k,v in learn.model.state_dict().items()}
     with learn.no_bar(): learn.lr_find(end_lr=1e30, num_it=30, show_plot=False, suggest_funcs=None)
     assert all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
+
+def test_classes_that_are_numbers_sort_as_numbers(tmp_path):
+    "From a file of text labels to the model folder; a folder with another order keeps it"
+    X = np.random.default_rng(0).normal(size=(24,1,20)).astype(np.float32)
+    y = np.array(['10','9','2'])[np.arange(24)%3]
+    np.savez(tmp_path/'a.npz', X=X, y=y)
+    learn = ts_learner(TSDataLoaders.from_file(tmp_path/'a.npz', seed=0), nf=1)
+    learn.save_pretrained(tmp_path/'m')
+    assert Predictor.from_pretrained(tmp_path/'m').task.vocab.tolist()==['2','9','10']
+    old = learn.predictor()
+    old.task = Classification(['10','2','9'])
+    old.save_pretrained(tmp_path/'old')
+    again = Predictor.from_pretrained(tmp_path/'old')
+    assert again.task.vocab.tolist()==['10','2','9']
+    assert again.predict(X).tolist()==[['10','2','9'][i] for i in again.scores(X).argmax(1)]

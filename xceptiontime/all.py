@@ -26,6 +26,7 @@ from .runtime.evaluation import evaluating, evaluation_view
 from .runtime.predictor import *
 from .runtime.folder import *
 from .runtime.hub import model_card, model_folder
+from .runtime.recordings import RecordingAnswer
 from .runtime.decisions import Decide, DeadBand, Hold, Majority, Reject
 from .runtime.stream import *
 from .runtime.export import export_onnx, export_program
@@ -42,4 +43,5 @@ from .explain.importance import *
 from .explain.plots import plot_confusion_matrix, plot_embedding, plot_top_losses
 from .explain.calibrate import *
 from .bench.benchmark import read_rows, run_benchmark
+from .bench.groups import GroupResults, leave_groups_out
 from .bench.comparison import ablation, mean_ranks, pairwise, plot_ranks, plot_scatter, published

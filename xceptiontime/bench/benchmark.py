@@ -8,19 +8,17 @@ Docs: https://example.github.io/xceptiontime/bench.benchmark.html.md"""
 __all__ = ['COLUMNS', 'scores_of', 'unit_name', 'run_unit', 'read_rows', 'table', 'run_benchmark']
 
 # %% ../../nbs/70_bench.benchmark.ipynb #157c3b3d
-import json,platform,re,sys,threading,time,warnings
-from contextlib import contextmanager
+import json,re,time,warnings
+from functools import partial
 from itertools import product
 from pathlib import Path
 import numpy as np
 import torch
-from fastai import __version__ as fastai_version
 from fastai.torch_core import no_random
-from .. import __version__
 from ..explain.calibrate import calibration_error
-from ..base.checks import brief,check_whole,one_line,short_path
+from ..base.checks import brief,check_whole,counted,one_line,short_path
 from ..data.sets import get_ucr
-from ..base.files import check_writable,whole_file
+from .runner import prepare_folder,run_once,run_units
 from ..models.xceptiontime import XceptionTime
 from ..train.metrics import balanced_accuracy
 from ..train.recipe import DEFAULT,get_recipe,recipe_learner
@@ -64,12 +62,6 @@ def _train(name, path, arch, recipe, seed):
     return dict(**scores_of(probs, target), **took, **steps, **sizes), probs.astype(np.float32)
 
 # %% ../../nbs/70_bench.benchmark.ipynb #b6b1c9c2
-_one_at_a_time = threading.Lock() # random states belong to the process: units in threads take turns
-
-def _versions():
-    return dict(xceptiontime=__version__, torch=torch.__version__, fastai=fastai_version, numpy=np.__version__,
-                python=platform.python_version())
-
 def _scores(unit, path):
     "Results of a unit in one thread and its probabilities, or its error and None"
     threads = torch.get_num_threads()
@@ -87,20 +79,11 @@ def run_unit(
     out, # folder for results
 ) -> str|None: # its name if it was trained here; None if it is done, or another runner is at it
     "Train one unit, if nobody has, and write its result and the probabilities of the test series"
-    from filelock import FileLock,Timeout # comes with torch
-    out,name = Path(out),unit_name(unit)
-    result = out/f'{name}.json'
-    try:
-        with FileLock(out/'claims'/name, timeout=0), _one_at_a_time: # goes with the process, however that ends
-            if result.exists(): return
-            scores,probs = _scores(unit, path)
-            row = {**unit, 'arch': unit['arch'].__name__, **scores}
-            row.update(versions=_versions(), machine=platform.machine())
-            if probs is not None:
-                with whole_file(out/f'{name}.npy') as tmp: np.save(tmp, probs)
-            with whole_file(result) as tmp: tmp.write_text(json.dumps(row, indent=1))
-            return name
-    except Timeout: return
+    def train():
+        scores,probs = _scores(unit, path)
+        return {**unit, 'arch': unit['arch'].__name__, **scores},probs
+    return run_once(unit_name(unit), out, train)
+
 
 # %% ../../nbs/70_bench.benchmark.ipynb #e7fb1407
 def _read_row(path):
@@ -181,60 +164,6 @@ def _unfinished(units, out):
         done.add(unit_name(r))
     return [u for u in units if unit_name(u) not in done]
 
-# %% ../../nbs/70_bench.benchmark.ipynb #9496e570
-def _missing(backend, e):
-    return ImportError(f'backend: expected {backend} to be installed, got none ({e}); '
-                       f"pip install 'xceptiontime[{backend}]'")
-
-@contextmanager
-def _dask(n_jobs, address):
-    "joblib on the cluster at `address`, on that of this process, or on a new one"
-    from joblib import parallel_config
-    try: from distributed import Client,get_client
-    except ImportError as e: raise _missing('dask', e) from e
-    client,own = None,True
-    if address is not None: client = Client(address)
-    else:
-        try: client,own = get_client(),False
-        except ValueError: client = Client(n_workers=n_jobs, threads_per_worker=1)
-    try:
-        with parallel_config('dask', client=client): yield
-    finally:
-        if own: client.close()
-
-@contextmanager
-def _ray(n_jobs, address):
-    "joblib on ray: that of this process, the cluster at `address`, or a new one"
-    from joblib import parallel_config
-    try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ImportError as e: raise _missing('ray', e) from e
-    own = not ray.is_initialized()
-    if own: ray.init(address, **({} if address else dict(num_cpus=n_jobs)))
-    try:
-        register_ray()
-        with parallel_config('ray', n_jobs=n_jobs): yield
-    finally:
-        if own: ray.shutdown()
-
-def _engine(backend, n_jobs, address):
-    "joblib, set up for an engine"
-    from joblib import parallel_config
-    if backend is None: return parallel_config('loky', n_jobs=n_jobs)
-    engines = dict(dask=_dask, ray=_ray)
-    if backend not in engines:
-        raise ValueError(f"backend: expected None, 'dask' or 'ray', got {brief(backend)}")
-    return engines[backend](n_jobs, address)
-
-# %% ../../nbs/70_bench.benchmark.ipynb #bdedcd31
-def _bar(done, n, name, left):
-    "A line with a bar, which replaces the one before in a terminal"
-    full,live = 20*done//n,sys.stderr.isatty()
-    line = f'{"█"*full}{"░"*(20-full)} {done} of {n}, about {left/60:.1f} minutes left: {name}'
-    if live: line = f'\r\x1b[K{line}'
-    print(line, end='' if live and done<n else '\n', file=sys.stderr, flush=True)
-
 # %% ../../nbs/70_bench.benchmark.ipynb #d083ba10
 def run_benchmark(
     sets, # names of data sets: see `get_ucr`
@@ -248,33 +177,20 @@ def run_benchmark(
     backend:str|None=None, # of joblib: processes of its own if None, 'dask' or 'ray'
     address:str|None=None, # of a cluster for `backend`; one of this process, or else on this machine, if None
     verbose:bool=True, # show a bar with the time left?
-): # DataFrame: see `table`
+): # DataFrame: see `table`; `attrs['failed']` counts the units of this call that have an error
     "Train each set with each network, recipe and seed, where that was not done yet"
-    from joblib import Parallel,delayed
-    from joblib.parallel import get_active_backend
     units = _units(sets, archs, recipes, seeds, epochs)
-    if address is not None and backend is None:
-        raise ValueError(f"address: expected backend='dask' or 'ray' with it, got {brief(address)} alone")
-    check_writable(out)
-    (Path(out)/'claims').mkdir(parents=True, exist_ok=True)
+    prepare_folder(out, backend, address)
     _forget_unread(units, out)
-    start,done = time.perf_counter(),0
-    with _engine(backend, n_jobs, address):
-        one_by_one = get_active_backend()[0].supports_return_generator
-        while todo := _unfinished(units, out):
-            busy = True
-            run = Parallel(return_as='generator_unordered' if one_by_one else 'list', batch_size=1)
-            for name in run(delayed(run_unit)(u, path, out) for u in todo):
-                if name is None: continue
-                done,busy = done+1,False
-                left = len(_unfinished(units, out))
-                if verbose: _bar(len(units)-left, len(units), name, (time.perf_counter()-start)/done*left)
-            if busy: time.sleep(1) # others have what is left; should they die, it is free again
+    run_units(partial(_unfinished, units, out), len(units), partial(run_unit, path=path, out=out),
+              n_jobs=n_jobs, backend=backend, address=address, verbose=verbose)
     res = table(out)
     own = {unit_name(u) for u in units} # the folder may hold those of other runs
     failed = [r for r in res[res['error'].notna()].to_dict('records') if unit_name(r) in own]
+    res.attrs['failed'] = len(failed)
     if failed:
         first = one_line(f"{failed[0]['set']}: {failed[0]['error']}", 200)
-        warnings.warn(f'out: expected a result of each of {len(units)} units, got {len(failed)} errors, '
+        warnings.warn(f'out: expected a result of each of {counted(len(units), "unit")}, '
+                      f'got {counted(len(failed), "error")}, '
                       f'the first is {first}', stacklevel=2)
     return res

@@ -1,4 +1,4 @@
-"""What the columns of a table mean, and which files are tables
+"""The meaning of each column of a table, and which files are tables
 
 Docs: https://example.github.io/xceptiontime/data.columns.html.md"""
 

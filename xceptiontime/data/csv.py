@@ -1,4 +1,4 @@
-"""The rows of a `.csv`, as numbers and as text, and the line of what cannot be read
+"""The rows of a `.csv` as numbers and text; errors name the line
 
 Docs: https://example.github.io/xceptiontime/data.csv.html.md"""
 

@@ -1,4 +1,4 @@
-"""From lines of text to float32, and one sentence for what cannot be read
+"""Lines of text become float32 numbers; a value that cannot be read becomes a clear error
 
 Docs: https://example.github.io/xceptiontime/data.numbers.html.md"""
 

@@ -1,4 +1,4 @@
-"""A parquet file as a DataFrame, bounded by its own size
+"""Read a parquet file as a DataFrame, with a limit on memory
 
 Docs: https://example.github.io/xceptiontime/data.parquet.html.md"""
 

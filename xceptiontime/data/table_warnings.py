@@ -1,4 +1,4 @@
-"""Warnings where a table is probably not what its reader was told
+"""Warnings for tables that are probably not what the arguments say
 
 Docs: https://example.github.io/xceptiontime/data.table_warnings.html.md"""
 

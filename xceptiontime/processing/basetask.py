@@ -1,4 +1,4 @@
-"""The loss that fastai trains by, and the answers that all tasks give alike
+"""The loss for training, and the methods that all tasks share
 
 Docs: https://example.github.io/xceptiontime/processing.basetask.html.md"""
 

@@ -1,4 +1,4 @@
-"""The task that fits the targets, and weights for rare classes
+"""Chooses the task from the targets, and weights for rare classes
 
 Docs: https://example.github.io/xceptiontime/processing.infer.html.md"""
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from ..base.checks import brief,listed
 from xceptiontime.processing.targets import (are_whole,as_labels,as_targets,check_there,
-    ordered_classes)
+    ordered_classes,sorted_classes)
 from .tasks import TASKS,Classification,MultiLabel,Regression
 
 # %% ../../nbs/24a_processing.infer.ipynb #1f800323
@@ -74,7 +74,7 @@ _as_missing = '','nan','NaN','<NA>','NaT','None' # as `str` and `astype(str)` wr
 def _classification(y, vocab, order=None):
     if vocab is not None: return Classification(vocab)
     labels = as_labels(y)
-    vocab = np.unique(labels)
+    vocab = sorted_classes(labels)
     for v in vocab:
         if v not in _as_missing: continue
         said = f'{(labels==v).sum()} of {len(y)} training series have the label {str(v)!r}, a missing one?'
@@ -90,7 +90,7 @@ def _multilabel(y, vocab):
     if not lists and y.ndim!=2:
         raise ValueError(f'y: expected 0 and 1 as (samples, labels), or lists of labels, got shape {y.shape}')
     if vocab is None and lists:
-        vocab = np.unique(as_labels([l for o in y for l in o])) if any(y) else []
+        vocab = sorted_classes(as_labels([l for o in y for l in o])) if any(y) else []
     if vocab is None: vocab = np.arange(y.shape[1])
     return MultiLabel(vocab, lists)
 

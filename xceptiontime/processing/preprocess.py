@@ -12,7 +12,7 @@ import math,warnings
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ..base.checks import brief,check_number,check_whole,listed
+from ..base.checks import brief,check_number,check_whole,counted,listed
 from ..models.layers import Module
 from ..models.masks import length_mask
 from .series import middle_start,source_step
@@ -140,7 +140,7 @@ class Preprocess(Module):
         return own | self._options('resample', 'crop') # left out where unused, as old versions do not know them
     def extra_repr(self):
         more = ''.join(f', {k}={v}' for k,v in self._options('mu', 'resample', 'crop').items())
-        return f'{self.c_in} channels, missing={self.missing!r}, scale={self.scale!r}{more}'
+        return f'{counted(self.c_in, "channel")}, missing={self.missing!r}, scale={self.scale!r}{more}'
     def _center_spread(self): # (channels, 1) each
         return (getattr(self, k)[:,None] for k in STATS[self.scale])
 
@@ -152,7 +152,7 @@ def _check_crop(crop, X, lengths, rows, name):
     rows = np.arange(len(X)) if rows is None else np.asarray(rows)
     if not len(rows) or n[rows].min()>=crop: return
     i = rows[n[rows].argmin()]
-    want = f'series of {crop} steps or more, as crop={crop} keeps so many'
+    want = f'series of {counted(crop, "step")} or more, as crop={crop} keeps so many'
     raise ValueError(f'{name}: expected {want}, got {n[i]} in series {i}')
 
 @patch

@@ -1,4 +1,4 @@
-"""Means, deviations, extremes and exact quantiles of each channel, over data larger than memory
+"""Means, deviations, extremes and exact quantiles of each channel, for data larger than memory
 
 Docs: https://example.github.io/xceptiontime/processing.statistics.html.md"""
 

@@ -1,4 +1,4 @@
-"""Values that nothing can be done with: infinities, gaps that nobody fills in, numbers that float32 can't tell apart
+"""Checks for infinities, missing values, and numbers that float32 cannot tell apart
 
 Docs: https://example.github.io/xceptiontime/processing.values.html.md"""
 

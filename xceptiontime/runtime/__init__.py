@@ -2,3 +2,4 @@
 from .predictor import Predictor
 from .hub import model_folder
 from .folder import register_arch
+from .recordings import RecordingAnswer

@@ -8,6 +8,7 @@ Docs: https://example.github.io/xceptiontime/runtime.predictor.html.md"""
 __all__ = ['Predictor', 'dtype_of']
 
 # %% ../../nbs/40_runtime.predictor.ipynb #55ed7342
+import warnings
 from operator import attrgetter
 import numpy as np
 import torch
@@ -62,6 +63,24 @@ class Predictor:
     def device(self) -> torch.device: return next(self.model.parameters()).device
 
     def __repr__(self): return f'Predictor({type(self.model).__name__}, {self.task}, {self.preprocess})'
+
+# %% ../../nbs/40_runtime.predictor.ipynb #e40451e0
+@patch
+def check_windows(self:Predictor,
+    length:int, # samples of a window
+    rate:float|None=None, # samples a second (Hz), where it is known
+    name:str='length', # what to call the length in an error
+):
+    "Raise where such windows do not fit the model; warn where they are far from its training series"
+    if None not in (rate,self.rate) and rate!=self.rate:
+        want = f'{self.rate:g} Hz, as of the series that the model was trained on'
+        raise ValueError(f'rate: expected {want}, got {rate:g}')
+    crop,lengths = self.preprocess.crop,self.lengths
+    if length<(crop or 1):
+        raise ValueError(f'{name}: expected {crop} samples or more, of which the model keeps so many, got {length}')
+    if lengths is None or lengths[0]/2<=length<=lengths[1]*2: return
+    warnings.warn(f'{name}: {length} samples are far from the series that the model was trained on, '
+                  f'of {lengths[0]} to {lengths[1]} steps', stacklevel=3)
 
 # %% ../../nbs/40_runtime.predictor.ipynb #3c70e9b4
 def finite(

@@ -8,12 +8,11 @@ Docs: https://example.github.io/xceptiontime/runtime.stream.html.md"""
 __all__ = ['Prediction', 'StreamingPredictor']
 
 # %% ../../nbs/43_runtime.stream.ipynb #37a91adb
-import warnings
 from collections import deque
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from ..base.checks import brief,check_whole
+from ..base.checks import brief,check_whole,counted
 from ..data.windows import Windows,to_samples
 from ..processing.series import as_numbers,series_list,to_float32
 from .decisions import Decide,Majority
@@ -42,12 +41,12 @@ class StreamingPredictor:
     ):
         check_whole(bs=bs)
         self.predictor = predictor
-        self.rate = self._check_rate(rate)
+        self.rate = rate
         self.smooth = self._check_smooth(smooth)
         self.last,self.bs = to_samples(last, name='last'),bs
         self.window = to_samples(window, rate, 'window')
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
-        self._check_window()
+        predictor.check_windows(self.window, rate, 'window')
         self.decide = self._decide(decide)
         self.reset()
 
@@ -77,11 +76,6 @@ class StreamingPredictor:
         return dict(self.predictor.facts(), window=f'{self.window/scale:g} {unit}', hop=f'{self.hop/scale:g} {unit}',
                     smoothing=mean, decisions=', '.join(map(repr, self.decide.steps)) or 'none')
 
-    def _check_rate(self, rate):
-        known = self.predictor.rate
-        if None in (rate,known) or rate==known: return rate
-        raise ValueError(f'rate: expected {known:g} Hz, as of the series that the model was trained on, got {rate:g}')
-
     def _check_smooth(self, smooth):
         task = self.predictor.task
         if smooth not in (None,'majority','mean'):
@@ -89,17 +83,6 @@ class StreamingPredictor:
         if smooth=='majority' and not task.exclusive:
             raise ValueError(f"smooth: expected 'mean' or None for a {task.name} task, got 'majority'")
         return smooth
-
-    def _check_window(self):
-        crop,lengths = self.predictor.preprocess.crop,self.predictor.lengths
-        if self.window<(crop or 1):
-            raise ValueError(f'window: expected {crop} samples or more, of which the model keeps so many, '
-                             f'got {self.window}')
-        if lengths is None: return
-        lo,hi = lengths
-        if lo/2<=self.window<=hi*2: return
-        warnings.warn(f'window: {self.window} samples are far from the series that the model was trained on, '
-                      f'of {lo} to {hi} steps', stacklevel=3)
 
 # %% ../../nbs/43_runtime.stream.ipynb #bb0c4b84
 @patch
@@ -111,7 +94,8 @@ def _as_steps(self:StreamingPredictor, chunk):
     if len(shape)!=2 or shape[0]!=c_in:
         turned = len(shape)==2 and shape[1]==c_in
         hint = '; if that is (steps, channels), chunk.T turns it' if turned else ''
-        raise ValueError(f'chunk: expected samples as ({c_in} channels, steps), got shape {np.shape(chunk)}{hint}')
+        raise ValueError(f'chunk: expected samples as ({counted(c_in, "channel")}, steps), '
+                         f'got shape {np.shape(chunk)}{hint}')
     if not shape[1]: return self.tail[:,:0]
     chunk = as_numbers(chunk, 'chunk').reshape(shape) # (channels, steps)
     self.predictor.preprocess.check_resolution(chunk[None], 'chunk')

@@ -154,7 +154,7 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
         y = column_or_1d(self._targets(y), warn=True)
         check_classification_targets(y)
         check_consistent_length(X, y)
-        self.classes_,codes = np.unique(y, return_inverse=True)
+        self.classes_,codes = np.unique(y, return_inverse=True) # in the order that scikit-learn's metrics expect
         if len(self.classes_)<2:
             raise ValueError(f'y: expected 2 or more classes, got one class, {brief(self.classes_[0])}')
         try: task = Classification(self.classes_)

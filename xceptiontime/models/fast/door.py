@@ -1,4 +1,4 @@
-"""On a CPU: the same network and the same numbers in less time, by memory layout and gradients written out
+"""On a CPU: the same network and the same numbers in less time, by memory layout and hand-written gradients
 
 Docs: https://example.github.io/xceptiontime/models.fast.door.html.md"""
 

@@ -1,4 +1,4 @@
-"""Forward alone, on a CPU: each piece of a batch goes all the way; a single series, in memory that stays
+"""The forward pass alone, on a CPU: each piece of a batch goes through the whole network; a single series uses memory that is kept
 
 Docs: https://example.github.io/xceptiontime/models.fast.evaluate.html.md"""
 

@@ -1,4 +1,4 @@
-"""The same convolutions in less time on a CPU, where a step's channels lie side by side
+"""InceptionTime's convolutions in less time on a CPU, by the memory layout
 
 Docs: https://example.github.io/xceptiontime/models.fast.inception.html.md"""
 

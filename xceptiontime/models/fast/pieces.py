@@ -1,4 +1,4 @@
-"""How a batch is cut, and each piece computed on a thread of its own
+"""Cuts a batch into pieces and computes each on one thread
 
 Docs: https://example.github.io/xceptiontime/models.fast.pieces.html.md"""
 

@@ -1,0 +1,87 @@
+"Groups left out in other processes and by folds, with several labels and numbers, and results of other methods"
+import warnings
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.model_selection import GroupKFold
+from xceptiontime.bench.groups import GroupResults, leave_groups_out
+from xceptiontime.processing.tasks import Classification
+from small import X, classes, ragged, two_labels
+
+groups = np.repeat(np.array(['ann','bob','cleo','dan']), 6)
+HOW = dict(nf=1, epochs=1, recipe='base', bs=8, verbose=False, device='cpu')
+
+@pytest.fixture(scope='module')
+def res(): return leave_groups_out(X, classes, groups, **HOW)
+
+def made(seed):
+    "Results of made-up probabilities"
+    return GroupResults(Classification([0,1,2]), classes, np.random.default_rng(seed).dirichlet([1,1,1], 24), groups)
+
+def test_means_by_hand():
+    res = made(1)
+    accuracy = [(res.probs[groups==g].argmax(1)==classes[groups==g]).mean() for g in np.unique(groups)]
+    assert res.table['accuracy'].tolist()==accuracy
+    s = res.summary(level=.9).loc['accuracy']
+    low,high = stats.t.interval(.9, 3, np.mean(accuracy), stats.sem(accuracy))
+    np.testing.assert_allclose(s[['mean','low','high']].astype(float), [np.mean(accuracy), low, high])
+    assert res.confusion.to_numpy().trace()==(res.answers==classes).sum()
+
+def test_compare_by_hand():
+    res,other = made(1),made(2)
+    c,d = res.compare(other),res.table['accuracy']-other.table['accuracy']
+    test = stats.ttest_rel(res.table['accuracy'], other.table['accuracy']).confidence_interval(.95)
+    np.testing.assert_allclose([c['low'],c['high']], [test.low,test.high])
+    assert d.any() and c['p']==stats.wilcoxon(d.round(9)).pvalue
+
+def test_folds_of_groups():
+    res = leave_groups_out(X, classes, groups, 2, **HOW)
+    for train,out in GroupKFold(2).split(X, groups=groups):
+        one = leave_groups_out(X, classes, np.isin(np.arange(24), out), **HOW) # the same two, named otherwise
+        np.testing.assert_allclose(one.probs[out], res.probs[out], atol=1e-6)
+    assert len(res.table)==4
+
+def test_ragged_labels_and_numbers():
+    several = leave_groups_out(ragged, two_labels, groups, metrics=['f1_macro','accuracy'], **HOW)
+    assert several.probs.shape==(24,2) and list(several.table)==['windows','f1_macro','accuracy']
+    y = X[:,0,0].astype(float)
+    numbers = leave_groups_out(ragged, y, groups, target_names=['x'], units='V', recordings=np.arange(24), **HOW)
+    assert numbers.probs.shape==(24,)
+    for g in np.unique(groups):
+        own = groups==g
+        rmse = np.sqrt(np.mean((numbers.probs[own]-y[own])**2))
+        np.testing.assert_allclose(numbers.table.loc[g,['rmse','recording_rmse']].astype(float), rmse, rtol=1e-5)
+    lists = leave_groups_out(X, [['a'] if c else ['a','b'] for c in classes], groups, **HOW)
+    assert lists.task.vocab.tolist()==['a','b'] and isinstance(lists.answers, list)
+
+def test_a_class_of_one_group_alone():
+    y = np.where(groups=='dan', 3, classes)
+    with pytest.warns(UserWarning, match=r'in two groups or more, got \[3\] in one alone'):
+        res = leave_groups_out(X, y, groups, **HOW)
+    assert res.probs.shape==(24,4)
+
+def test_an_error_of_a_training_is_told_and_earlier_folds_stay(tmp_path):
+    from fastai.callback.core import Callback
+    class StopAtDan(Callback):
+        def before_fit(self):
+            if 'dan' not in groups[self.dls.train_ds.idxs]:
+                raise RuntimeError('stop')
+    with pytest.raises(RuntimeError, match='stop'):
+        leave_groups_out(X, classes, groups, folder=tmp_path, cbs=StopAtDan(), **HOW)
+    assert sorted(p.name for p in tmp_path.glob('*.json'))==[f'fold-00{i}.json' for i in range(3)]
+
+def test_names_of_channels_and_order_of_classes():
+    import pandas as pd
+    frames = [pd.DataFrame(x.T, columns=['u','v']) for x in X]
+    y = pd.Categorical(np.array(['lo','mid','hi'])[classes], ['lo','mid','hi'], ordered=True)
+    res = leave_groups_out(frames, y, groups, **HOW)
+    assert res.confusion.index.tolist()==['lo','mid','hi']
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        same = GroupResults(Classification(['lo','mid','hi']), y, res.probs, groups)
+    assert same.table.equals(res.table)
+
+@pytest.mark.slow
+def test_other_processes(res):
+    again = leave_groups_out(X, classes, groups, n_jobs=2, **HOW)
+    np.testing.assert_allclose(again.probs, res.probs, atol=1e-5)
