@@ -119,6 +119,11 @@ load(rng.normal(size=(40,500,3)), y, splits)
 UserWarning: X: expected (channels, length) of each series, got 500 channels of 3 steps; if those are 500 steps of 3
     channels, X.transpose(0, 2, 1) turns them
 
+# told the length, where all are equal
+load(X, y, splits, length_channel=True)
+UserWarning: length_channel: expected training series of unequal length, got 50 steps in each; the channel tells the
+    network nothing
+
 # another number of channels
 learn.get_X_preds(X[:,:2])
 ValueError: X: expected 3 channels, got 2

@@ -3,7 +3,7 @@ import re
 
 ADDED = """
 ARCHS ARCH_DEFAULTS AdaptiveAvgPool1d Add AverageWeights BN1d BatchNorm1d ChannelDropout
-Checkpoint Classification Concat Conv1d ConvBlock DEFAULT_METRICS Ensemble FEWEST FORMAT
+Checkpoint Classification Concat Conv1d ConvBlock DEFAULT_METRICS Ensemble FEWEST FORMAT Filters
 FitPreprocess ForeachAdam GAP1d GroupResults HEADS Importance InUnits InceptionBlock
 InceptionModule InceptionTime Jitter KeepFinite METHODS METRICS MISSING MagnitudeWarp MappedArray
 MaxPool1d MeanAfterLoss MultiLabel Novelty Prediction Predictor Preprocess PreprocessBatch

@@ -14,6 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 from ..base.checks import brief,check_whole,counted
 from ..data.windows import Windows,to_samples
+from ..processing.filters import FilterState
 from ..processing.series import as_numbers,series_list,to_float32
 from .predictor import Predictor
 
@@ -52,6 +53,7 @@ class StreamingPredictor:
         self.n = self.start = 0 # samples that came in; where the next window begins
         self.tail = np.zeros((self.predictor.preprocess.c_in,0), np.float32) # (channels, steps) for a later window
         self.recent = deque(maxlen=self.last)
+        self.filtered = None # what the model's filters remember
         return self
 
     def __repr__(self):
@@ -69,7 +71,7 @@ class StreamingPredictor:
 # %% ../../nbs/43_runtime.stream.ipynb #bb0c4b84
 @patch
 def _as_steps(self:StreamingPredictor, chunk):
-    "`chunk` as (channels, steps) float32, or one sentence about its shape or numbers"
+    "`chunk` as (channels, steps) float32 and what filters remember after it, or one sentence about what is wrong"
     chunk, = series_list([chunk], 'chunk', self.predictor.channels) # a DataFrame has a column a channel
     shape,c_in = np.shape(chunk),self.predictor.preprocess.c_in
     if len(shape)==1 and c_in==1: shape = (1,*shape)
@@ -78,19 +80,20 @@ def _as_steps(self:StreamingPredictor, chunk):
         hint = '; if that is (steps, channels), chunk.T turns it' if turned else ''
         raise ValueError(f'chunk: expected samples as ({counted(c_in, "channel")}, steps), '
                          f'got shape {np.shape(chunk)}{hint}')
-    if not shape[1]: return self.tail[:,:0]
-    chunk = as_numbers(chunk, 'chunk').reshape(shape) # (channels, steps)
-    self.predictor.preprocess.check_resolution(chunk[None], 'chunk')
-    return to_float32(chunk)
+    if not shape[1]: return self.tail[:,:0],self.filtered
+    x,state = as_numbers(chunk, 'chunk').reshape(shape),self.filtered # (channels, steps)
+    if self.predictor.filters is not None: x,state = self.predictor.filters.step(x, state)
+    self.predictor.preprocess.check_resolution(x[None], 'chunk')
+    return to_float32(x),state
 
 @patch
 def _chunk(self:StreamingPredictor, chunk):
-    "`chunk` as (channels, steps) float32 without what the model cannot deal with; 0 where no window will be"
-    x = self._as_steps(chunk)
+    "`chunk` as (channels, steps) float32, 0 where no window will be, and what filters remember after it"
+    x,state = self._as_steps(chunk)
     at = self.n+np.arange(x.shape[1]) # (steps,) in the stream
     x = np.where((at>=self.start) & (at%self.hop<self.window), x, 0)
     bad = np.isinf(x)|(np.isnan(x) & (self.predictor.preprocess.missing=='raise')) # (channels, steps)
-    if not bad.any(): return x
+    if not bad.any(): return x,state
     step,c = np.argwhere(bad.T)[0]
     raise ValueError(f'chunk: expected finite numbers, got {bad.sum()} others, the first is {x[c,step]} '
                      f'in channel {c} at sample {at[step]} of the stream')
@@ -115,7 +118,8 @@ def _answers(self:StreamingPredictor, x, starts):
     task = self.predictor.task
     for i in range(0, len(starts), self.bs):
         start = starts[i:i+self.bs] # (windows,)
-        windows = Windows([x], np.zeros_like(start), start, self.window) # what is missing in these is no padding
+        windows = Windows([x], np.zeros_like(start), start, self.window, # what is missing in these is no padding
+                          filters=self.predictor.filters, rate=self.rate)
         try: scores = self.predictor.scores(windows, self.bs) # (windows, outputs)
         except ValueError as e:
             if not hasattr(e, 'series'):
@@ -131,7 +135,7 @@ def push(self:StreamingPredictor,
     chunk, # the next samples (channels, steps), any number of steps, none too; (steps,) where there is one channel
 ) -> list: # a `Prediction` for each window that is now full, the oldest first
     "Take the next samples; a push that raises leaves the stream as it was"
-    chunk = self._chunk(chunk)
+    chunk,state = self._chunk(chunk)
     x = np.concatenate([self.tail, chunk], 1) # (channels, steps)
     first = self.n-self.tail.shape[1] # place in the stream of the first sample of `x`
     n = self.n+chunk.shape[1]
@@ -143,6 +147,7 @@ def push(self:StreamingPredictor,
         res.append(Prediction(*span, *self._smoothed(label, probs, recent)))
     self.start += len(starts)*self.hop
     self.n,self.recent = n,recent
+    self.filtered = state
     self.tail = x[:,max(0, self.start-first):].copy() # a view would keep the whole chunk
     return res
 
@@ -157,5 +162,6 @@ def gap(self:StreamingPredictor,
     self.n += int(n)
     self.start = max(self.start, -(-self.n//self.hop)*self.hop) # windows begin at multiples of `hop`
     self.tail = self.tail[:,:0]
+    self.filtered = FilterState(self.n, None) # filters begin anew
     self.recent.clear()
     return self
