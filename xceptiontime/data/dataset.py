@@ -77,6 +77,7 @@ class TSDataset:
         split_idx:int=1, # 0 for training, where random transforms apply; else 1
         channels:list|None=None, # names of the channels
         rate:float|None=None, # samples a second (Hz)
+        filters=None, # `Filters` that the recordings went through
     ):
         store_attr(but='idxs')
         self.idxs = np.arange(len(X)) if idxs is None else np.asarray(idxs)
