@@ -119,6 +119,11 @@ load(rng.normal(size=(40,500,3)), y, splits)
 UserWarning: X: expected (channels, length) of each series, got 500 channels of 3 steps; if those are 500 steps of 3
     channels, X.transpose(0, 2, 1) turns them
 
+# told the length, where all are equal
+load(X, y, splits, length_channel=True)
+UserWarning: length_channel: expected training series of unequal length, got 50 steps in each; the channel tells the
+    network nothing
+
 # another number of channels
 learn.get_X_preds(X[:,:2])
 ValueError: X: expected 3 channels, got 2
@@ -601,6 +606,14 @@ ValueError: bs: expected a whole number of 1 or more, got 0
 # probabilities of numbers
 regression.predictor().predict_proba(X)
 TypeError: predict_proba: expected a task with classes or labels, got regression
+
+# a new wearer's label that training did not know
+predictor.adapt(X, ['rest','jump']*20)
+ValueError: y: expected labels among the 2 classes 'fist', 'rest', got 'jump' for series 1
+
+# a new wearer's labels without one of the classes
+predictor.adapt(X[:4], ['rest']*4)
+UserWarning: y: expected series of each of 2 classes to adapt to, got none of ['fist']: the new model may forget them
 
 # a prediction while another thread trains
 beside_training(learn, lambda: learn.predict(X[0]))

@@ -177,7 +177,7 @@ def test_weights_and_lengths_go_together():
     X,y = unequal(200, least=5, most=100)
     w = 1.+(np.arange(200)<50)*2
     def shares(**kw): # of the heavy ones among the series, of data among all steps
-        dls = loaders(X, y, **kw)
+        dls = loaders(X, y, length_channel=False, **kw)
         seen = [b for _ in range(20) for b in dls.train]
         heavy = [b[0][:,0,0].numpy()<50 for b in seen]
         return np.concatenate(heavy).mean(), sum(b[1].sum() for b in seen)/sum(b[0][:,0].numel() for b in seen)
@@ -189,19 +189,24 @@ def test_weights_and_lengths_go_together():
     assert abs(half-50/190)<.1
     assert len(loaders(X, y, weights='balanced').train)==23 # of 8 or 9
 
-def test_a_batch_is_as_long_as_its_longest():
+@pytest.mark.parametrize('told', [False,True])
+def test_a_batch_is_as_long_as_its_longest(told):
     X,y = unequal(200, least=5, most=100)
-    dls = loaders(X, y)
+    dls = loaders(X, y, length_channel=told)
     for dl in dls:
         for x,n,_ in dl:
             assert x.shape[2]==n.max()
             for a,k in zip(x.numpy(), n.tolist()):
                 i = int(a[0,0])
-                np.testing.assert_array_equal(a[:,:k], X[i])
+                np.testing.assert_array_equal(a[:2,:k], X[i])
                 assert k==X[i].shape[1] and not a[:,k:].any()
     total = sum(x.shape[1] for x in X[:190])
     def steps(): return sum(len(x)*x.shape[2] for x,*_ in dls.train)
     got = [steps() for _ in range(4)]
+    if told: # lengths are mixed, as BatchNorm takes away what all in a batch have
+        spreads = [n.float().std().item() for _,n,_ in dls.train]
+        assert min(got)>1.25*total and np.median(spreads)>20
+        return
     assert max(got)<1.25*total<1.6*total<190*99
     lengths = [[x.shape[2] for x,*_ in dls.train][:23] for _ in range(30)]
     mean = np.mean(lengths, axis=0) # of batch 0, 1, ... over epochs

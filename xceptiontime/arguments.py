@@ -203,6 +203,8 @@ def training(
         Arg('--scale', choices=scales, help=f'scaling: see Preprocess {default(None)}'),
         Arg('--resample', type=count, metavar='N', help='stretch or squeeze all series to so many steps'),
         Arg('--crop', type=count, metavar='N', help='or keep so many in the middle of each'),
+        Arg('--length-channel', action=BooleanOptionalAction,
+            help='tell the network the length of each series? (default: where those of training differ by 5 %%)'),
         Arg('--seed', type=seed, default=0, metavar='N', help='same seed, same numbers (default: %(default)s)'),
         Arg('--resume', action='store_true',
             help='write the state of training to DIR.checkpoint after each epoch, and go on from there if it exists'),

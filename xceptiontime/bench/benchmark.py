@@ -57,7 +57,7 @@ def _train(name, path, arch, recipe, seed):
     with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)
     took = dict(seconds=time.thread_time()-start, wall_seconds=time.perf_counter()-wall)
     probs = torch.softmax(learn.predictor().scores([X[i] for i in test]).double(), 1).numpy() # (series, classes)
-    sizes = dict(n_train=len(train), n_test=len(test), channels=dls.vars, length=dls.len, classes=dls.c)
+    sizes = dict(n_train=len(train), n_test=len(test), channels=dls.preprocess.c_in, length=dls.len, classes=dls.c)
     steps = dict(epochs=learn.trained['epochs'], steps=len(learn.recorder.losses))
     return dict(**scores_of(probs, target), **took, **steps, **sizes), probs.astype(np.float32)
 

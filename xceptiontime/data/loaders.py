@@ -24,7 +24,8 @@ from .recordings import Recordings,join_recordings,overlapping,read_recordings
 from .sets import read_files
 from .splits import check_splits,get_splits
 from .tables import as_pandas,read_table
-from .windows import Windows,model_series,series_or_windows,sliding_windows
+from .windows import Windows,check_origin,model_series,series_or_windows,sliding_windows
+from ..processing.filters import filters_at
 from ..processing.preprocess import Preprocess
 from ..processing.series import (channel_names,check_channels,is_frame,raw_series,warn_transposed)
 from ..processing.targets import are_whole,as_labels,as_targets,check_there,ordered_classes
@@ -103,6 +104,19 @@ def _index_arrays(splits, y, task, groups, seed):
     raise ValueError('splits: expected one division into training and validation, '
                      f'got {len(splits)} folds, to be taken one by one')
 
+# %% ../../nbs/38_data.loaders.ipynb #5c1e0a21
+_spread = .05 # of lengths that differ, as the deviation of their logarithm
+
+def _lengths_differ(lengths, train):
+    "Have training series lengths of their own? A missing last value is none"
+    return lengths is not None and bool(np.log(lengths[train]).std()>=_spread)
+
+def _fitted(X, lengths, train, length_channel, **how):
+    "`Preprocess` of the training series, with a channel of the length if that is asked for, or would tell something"
+    one_length = how.get('resample') or how.get('crop')
+    if length_channel is None: length_channel = not one_length and _lengths_differ(lengths, train)
+    return Preprocess(**how, length_channel=length_channel).fit(X, lengths, train)
+
 # %% ../../nbs/38_data.loaders.ipynb #6a04c581
 def _split_names(n): return ['training','validation','test',*['further']*n][:n]
 
@@ -167,6 +181,7 @@ class TSDataLoaders(DataLoaders):
         mu:float|None=None, # see `Preprocess`
         resample:int|None=None, # stretch or squeeze each to so many steps: see `Preprocess`
         crop:int|None=None, # or keep so many in the middle of each
+        length_channel:bool|None=None, # tell the network each length? if None, where those of training differ by 5 %
         channels=None, # names of the channels, which a saved model keeps
         rate:float|None=None, # samples a second (Hz), which a saved model keeps
         bs:int=64, # series in a training batch
@@ -194,11 +209,13 @@ class TSDataLoaders(DataLoaders):
         task = infer_task(y[train], task, vocab, target_names, units, order)
         codes = _encode(y, task, splits)
         weights,strata = _weights(weights, task, codes, train)
-        preprocess = Preprocess(missing, scale, mu, resample=resample, crop=crop).fit(X, lengths, train)
+        preprocess = _fitted(X, lengths, train, length_channel,
+                             missing=missing, scale=scale, mu=mu, resample=resample, crop=crop)
         for idxs in others: preprocess.check(X, lengths, idxs)
 
-        dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths,
-                          channels=check_channels(channels, *X.shape[1:]), rate=check_rate(rate))
+        if isinstance(X, Windows): rate = X.rate if rate is None else rate
+        dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths, rate=check_rate(rate),
+                          channels=check_channels(channels, *X.shape[1:]), filters=getattr(X, 'filters', None))
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
         others = others or [train[:0]] # fastai asks for a validation split, if only an empty one
         other_ds = [dataset(idxs=idxs) for idxs in others]
@@ -222,9 +239,10 @@ def _contents(ds):
     return f'{count}: {ds.task.describe(ds.y[ds.idxs])}'
 
 def _steps(ds):
-    "How many steps the series have, before preprocessing"
-    if ds.lengths is None: return ds.X.shape[2]
-    return f'{ds.lengths.min()} to {ds.lengths.max()}' if len(ds.lengths) else 'none'
+    "How many steps the series have, before preprocessing, and whether the network is told"
+    if ds.lengths is None: n = ds.X.shape[2]
+    else: n = f'{ds.lengths.min()} to {ds.lengths.max()}' if len(ds.lengths) else 'none'
+    return f'{n}, and the network is told how many' if ds.preprocess.length_channel else n
 
 def _row(name, text):
     "A row of the summary, of 94 characters to a line"
@@ -240,6 +258,7 @@ def summary(self:TSDataLoaders) -> str:
     rows += [(name, _contents(dl.dataset)) for name,dl in zip(names, self.loaders)]
     rows.append(('channels', ds.preprocess.c_in if ds.channels is None else ', '.join(ds.channels)))
     if ds.rate is not None: rows.append(('rate', f'{ds.rate:g} Hz'))
+    if ds.filters is not None: rows.append(('filters', str(ds.filters)))
     rows.append(('steps', _steps(ds)))
     rows.append(('preprocessing', ds.preprocess.extra_repr()))
     if ds.strata is not None: rows.append(('batches', 'classes in proportion to their weights'))
@@ -251,11 +270,12 @@ def _new_dl(dl, own, X, y, bs, **kwargs):
     "A loader like `dl` of new series, checked and encoded as those of the dataset `own`"
     if bs is None: bs = dl.bs
     if isinstance(X, TSDataset): return dl.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
+    check_origin(X, own.filters, own.rate)
     X,lengths = model_series(X, own.preprocess, own.channels)
     if y is not None: _check_count(y, len(X))
     codes = None if y is None else own.task.encode(y)
     ds = TSDataset(X, codes, own.task, own.preprocess, lengths=lengths,
-                   channels=own.channels, rate=own.rate)
+                   channels=own.channels, rate=own.rate, filters=own.filters)
     return dl.new(ds, bs=bs, shuffle=False, **kwargs)
 
 @patch
@@ -362,6 +382,7 @@ def from_recordings(cls,
     label:str='majority', # how samples label a window: see `window_label`
     pad:float|None=None, # see `window_starts`
     rate:float|None=None, # samples a second (Hz)
+    filters=None, # `Filters` that each recording goes through before it is cut, and later ones in a stream
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
@@ -370,8 +391,10 @@ def from_recordings(cls,
         raise TypeError('labels: expected one for each recording or sample, got None')
     frames = [recordings] if is_frame(recordings) else recordings
     kwargs.setdefault('channels', channel_names(frames))
+    kwargs.setdefault('length_channel', False) # the rest of a recording says nothing by its length
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
-                                    with_spans=True, lazy=True)
+                                    with_spans=True, lazy=True,
+                                    filters=filters_at(filters, known if rate is None else rate))
     _check_labels(y, len(labels), kwargs.get('task'))
     y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):

@@ -160,13 +160,15 @@ def _attribute_one(pred, x, explain, target, baseline):
     if baseline is None:
         base = torch.zeros_like(z)
         base[:,pre.c_in:] = 1 # where there is a mask: nothing is missing
+        if pre.length_channel: base[:,-1] = z[:,-1] # as long as the series
     else: base = prepared(_check_baseline(baseline, x, pre))
     if target is None:
         with torch.no_grad(): target = int(model(z)[0].argmax())
     a = explain(model, z, base, target)
     if pred.task.vocab is None: a = a*np.atleast_1d(pred.task.std)[target]
     res = np.zeros_like(x)
-    res[:,kept] = sum(a[0].split(pre.c_in)).cpu().numpy() # a value's share and that of its mask, together
+    a = a[0,:pre.c_out-pre.length_channel] # the length is that of the baseline too and has no share
+    res[:,kept] = sum(a.split(pre.c_in)).cpu().numpy() # a value's share and that of its mask, together
     return res
 
 # %% ../../nbs/60_explain.attribution.ipynb #5b8b948f

@@ -109,6 +109,7 @@ class Preprocess(Module):
         c_in:int=0, # channels; `fit` finds out
         resample:int|None=None, # stretch or squeeze each series to so many steps, after scaling; see `resampled`
         crop:int|None=None, # or keep so many steps in the middle of each; see `cropped`
+        length_channel:bool=False, # one more channel that holds the length of each series? see below
     ):
         if missing not in MISSING:
             raise ValueError(f'missing: expected one of {MISSING}, got {brief(missing)}')
@@ -117,18 +118,24 @@ class Preprocess(Module):
         check_number(**{k: v for k,v in dict(mu=mu).items() if v is not None})
         check_whole(**{k: v for k,v in dict(resample=resample, crop=crop).items() if v is not None})
         check_whole(0, c_in=c_in)
+        if not isinstance(length_channel, bool):
+            raise ValueError(f'length_channel: expected True or False, got {brief(length_channel)}')
         if resample and crop:
             raise ValueError(f'crop: expected None where series are resampled to {brief(resample)} steps, '
                              f'got {brief(crop)}')
         self.missing,self.scale = missing,scale
         self.mu,self.c_in = mu,c_in
         self.resample,self.crop = resample,crop
+        self.length_channel = length_channel
         self.register_buffer(STATS[scale][0], torch.zeros(c_in))
         self.register_buffer(STATS[scale][1], torch.ones(c_in))
         if missing!='raise': self.register_buffer('fill', torch.zeros(c_in))
+        if length_channel:
+            self.register_buffer('length_mean', torch.zeros(1)) # of the logarithm
+            self.register_buffer('length_std', torch.ones(1))
 
     @property
-    def c_out(self) -> int: return self.c_in*2 if self.missing=='mask' else self.c_in
+    def c_out(self) -> int: return self.c_in*(2 if self.missing=='mask' else 1) + self.length_channel
     @property
     def length(self) -> int|None: # of all series that come out; None if each keeps its own
         return self.resample or self.crop
@@ -137,23 +144,28 @@ class Preprocess(Module):
     def _options(self, *names): return {k: v for k in names if (v := getattr(self, k))}
     def settings(self) -> dict:
         own = dict(missing=self.missing, scale=self.scale, mu=self.mu, c_in=self.c_in)
-        return own | self._options('resample', 'crop') # left out where unused, as old versions do not know them
+        # left out where unused, as old versions do not know them
+        return own | self._options('resample', 'crop', 'length_channel')
     def extra_repr(self):
-        more = ''.join(f', {k}={v}' for k,v in self._options('mu', 'resample', 'crop').items())
+        more = ''.join(f', {k}={v}' for k,v in self._options('mu', 'resample', 'crop', 'length_channel').items())
         return f'{counted(self.c_in, "channel")}, missing={self.missing!r}, scale={self.scale!r}{more}'
     def _center_spread(self): # (channels, 1) each
         return (getattr(self, k)[:,None] for k in STATS[self.scale])
 
 # %% ../../nbs/22_processing.preprocess.ipynb #d01d9b8e
+def _steps(X, lengths, rows):
+    "The steps of the series `rows` of `X` (rows,)"
+    n = np.broadcast_to(X.shape[2], len(X)) if lengths is None else np.asarray(lengths)
+    return n if rows is None else n[rows]
+
 def _check_crop(crop, X, lengths, rows, name):
     "Each series has the steps that are to be kept"
     if not crop: return
-    n = np.broadcast_to(X.shape[2], len(X)) if lengths is None else lengths
-    rows = np.arange(len(X)) if rows is None else np.asarray(rows)
-    if not len(rows) or n[rows].min()>=crop: return
-    i = rows[n[rows].argmin()]
+    n = _steps(X, lengths, rows)
+    if not len(n) or n.min()>=crop: return
+    i = n.argmin() if rows is None else rows[n.argmin()]
     want = f'series of {counted(crop, "step")} or more, as crop={crop} keeps so many'
-    raise ValueError(f'{name}: expected {want}, got {n[i]} in series {i}')
+    raise ValueError(f'{name}: expected {want}, got {n.min()} in series {i}')
 
 @patch
 def check(self:Preprocess,
@@ -203,9 +215,24 @@ def _set_statistics(self:Preprocess, center, spread, fill):
         else: how = 'that vary too little for float32 beside their size (subtract an offset first)'
         warnings.warn(f'X: expected channels that vary in the training series, got {which} {how}; '
                       'they are only centred', stacklevel=3)
-    stats = dict(zip(STATS[self.scale], (center, np.where(flat, 1, spread))), fill=fill)
-    for k,b in self._buffers.items():
-        setattr(self, k, torch.as_tensor(stats[k], dtype=torch.float32, device=b.device))
+    self._set_buffers(**dict(zip(STATS[self.scale], (center, np.where(flat, 1, spread))), fill=fill))
+
+@patch
+def _set_length_statistics(self:Preprocess, n):
+    "Mean and deviation of the logarithm of lengths (series,) become the buffers; lengths that are equal are told"
+    log = np.log(np.asarray(n, np.float64))
+    if n.min()==n.max():
+        warnings.warn('length_channel: expected training series of unequal length, '
+                      f'got {counted(n[0], "step")} in each; the channel tells the network nothing', stacklevel=3)
+    std = log.std() if n.min()<n.max() else 1.
+    self._set_buffers(length_mean=log.mean(keepdims=True), length_std=np.array([std]))
+
+@patch
+def _set_buffers(self:Preprocess, **stats):
+    "`stats`, those of them that this module keeps, become its buffers"
+    for k in stats.keys() & self._buffers.keys():
+        old = self._buffers[k]
+        setattr(self, k, torch.as_tensor(stats[k], dtype=torch.float32, device=old.device))
 
 # %% ../../nbs/22_processing.preprocess.ipynb #3983688f
 @patch
@@ -233,6 +260,7 @@ def fit(self:Preprocess,
         q1,center,q3 = exact_quantiles(lambda: self._values(X, lengths, rows), n, [.25,.5,.75], self._companded)
         spread = q3-q1
     self._set_statistics(center, spread, raw.mean)
+    if self.length_channel: self._set_length_statistics(_steps(X, lengths, rows))
     return self
 
 # %% ../../nbs/22_processing.preprocess.ipynb #92c6abc8
@@ -257,6 +285,16 @@ def _fill_value(self:Preprocess, x, seen): # (channels, 1), or (batch, channels,
     mean = torch.where(seen, x, 0).sum(2, keepdim=True)/n.clamp(min=1)
     return torch.where(n>0, mean, self.fill[:,None])
 
+_most_length = 3 # deviations from the mean: a length beyond is seen as one that is so far
+
+@patch
+def _length_values(self:Preprocess, x, lengths, valid): # (batch, 1, length)
+    "The standardised logarithm of each series' length, at each of its steps; 0 in padding"
+    n = torch.full((1,), x.shape[2], device=x.device) if lengths is None else lengths
+    z = ((n.to(x.dtype).log()-self.length_mean)/self.length_std).clamp(-_most_length, _most_length) # (batch,), or (1,)
+    z = torch.zeros_like(x[:,:1]) + z[:,None,None] # (batch, 1, length)
+    return z if valid is None else torch.where(valid, z, 0)
+
 @patch
 def scaled(self:Preprocess,
     x:torch.Tensor, # series (batch, channels, length)
@@ -275,7 +313,9 @@ def scaled(self:Preprocess,
         center,spread = self._center_spread()
         x = (x-center)/spread
     if valid is not None: x = torch.where(valid, x, 0)
-    return torch.cat([x, seen.to(x.dtype)], 1) if self.missing=='mask' else x
+    more = [seen.to(x.dtype)] if self.missing=='mask' else []
+    if self.length_channel: more.append(self._length_values(x, lengths, valid))
+    return torch.cat([x, *more], 1) if more else x
 
 # %% ../../nbs/22_processing.preprocess.ipynb #1ea15633
 @patch
@@ -301,7 +341,7 @@ def inverse(self:Preprocess,
     x:torch.Tensor, # what `forward` gave (batch, `c_out`, length)
 ) -> torch.Tensor: # (batch, channels, length) in the user's units; unchanged with `scale='sample'`
     "Undo `forward`, to show a batch; what was missing is NaN again with `missing='mask'`, else it stays filled in"
-    x,mask = x[...,:self.c_in,:],x[...,self.c_in:,:]
+    x,mask = x[...,:self.c_in,:],x[...,self.c_in:2*self.c_in,:]
     if self.scale not in ('sample',None):
         center,spread = self._center_spread()
         x = x*spread + center
