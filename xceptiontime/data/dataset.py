@@ -80,6 +80,7 @@ class TSDataset:
         split_idx:int=1, # 0 for training, where random transforms apply; else 1
         channels:list|None=None, # names of the channels
         rate:float|None=None, # samples a second (Hz)
+        filters=None, # `Filters` that the recordings went through
     ):
         store_attr(but='idxs')
         self.idxs = np.arange(len(X)) if idxs is None else np.asarray(idxs)
@@ -222,6 +223,7 @@ class TSDataLoader(TfmdDL):
         if ds.weights is None: order = rng.permutation(self.n)
         else: order = weighted_order(ds.weights, ds.strata, self.cuts(), rng)
         if ds.lengths is None or ds.strata is not None: return order
+        if ds.preprocess.length_channel: return order # in a batch of one length BatchNorm would take it away
         return order[similar_lengths(ds.lengths[ds.idxs[order]], self.cuts(), rng)]
 
     def before_iter(self):

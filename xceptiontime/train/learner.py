@@ -124,7 +124,7 @@ def predictor(self:TSLearner) -> Predictor:
     dls = self.dls
     task = self.task # only then is what is known of the weights up to date
     return Predictor(self.model, task, dls.preprocess, channels=dls.channels, rate=dls.rate,
-                     training=self._known.training or None)
+                     filters=dls.filters, training=self._known.training or None)
 
 # %% ../../nbs/50_train.learner.ipynb #fe5cc5cc
 def _inputs(X, lengths):
@@ -270,10 +270,18 @@ def series_of(self:TSLearner,
                          f'{brief(self.task, 60)}, got {brief(ds.task, 60)}; {fits}')
     own,new = self.dls.preprocess,ds.preprocess
     buffers = zip(own.buffers(), new.buffers())
-    if own.settings()!=new.settings() or not all(torch.equal(a.cpu(), b.cpu()) for a,b in buffers):
+    same = own.settings()==new.settings() and self.dls.filters==ds.filters
+    if not same or not all(torch.equal(a.cpu(), b.cpu()) for a,b in buffers):
         raise ValueError('dl: expected series preprocessed as in training, with the same settings and statistics, '
                          f'got a loader with others; {fits}')
     return ds
+
+# %% ../../nbs/50_train.learner.ipynb #e3b8c6a4
+@patch
+@delegates(Predictor.adapt)
+def adapt(self:TSLearner, X, y=None, **kwargs):
+    "`Predictor.adapt` of this network: a new `Predictor` for a new wearer; the learner stays as it is"
+    return self.predictor().adapt(X, y, **kwargs)
 
 # %% ../../nbs/50_train.learner.ipynb #024dd06d
 @patch
