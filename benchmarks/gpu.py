@@ -81,7 +81,7 @@ def lengths(device, shapes, n):
 
 def made_up(n, c_in, L):
     rng = np.random.default_rng(0)
-    return rng.normal(size=(n,c_in,L)).astype('float32'),rng.integers(0, 6, n).astype(str)
+    return rng.normal(size=(n,c_in,L)).astype('float32'),(np.arange(n)%6).astype(str)
 
 def learner(name, X, y, splits, bs, device):
     if name=='ours':
