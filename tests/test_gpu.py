@@ -327,6 +327,7 @@ def test_batches_go_to_a_gpu_from_pinned_memory(kind, monkeypatch):
         return b
     monkeypatch.setattr(torch.Tensor, 'pin_memory', pin)
     monkeypatch.setattr(dataset, 'to_device', to_device)
+    monkeypatch.setattr(dataset.PreprocessBatch, 'to', lambda self, device: None)
     expected = [tuple(map(torch.Tensor.clone, b)) for b in dl.new(shuffle=False)]
     dl = dl.new(shuffle=False)
     dl.device = torch.device(kind)
