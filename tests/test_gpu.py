@@ -19,7 +19,7 @@ from xceptiontime.models.inception import InceptionTime
 from xceptiontime.models.masks import length_mask, real_steps
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import MISSING, SCALES, Preprocess
-from xceptiontime.train.callbacks import KeepFinite
+from xceptiontime.train.callbacks import KeepFinite, Run
 
 BY_NAME = 'item','tolist','__bool__','__int__','__float__','__index__','cpu','numpy','nonzero','is_nonzero'
 
@@ -137,6 +137,20 @@ def test_training_goes_on_after_a_loss_of_nan(every):
     assert all(t.isfinite().all() for t in after.values()) and np.isfinite(learn.recorder.values[-1][0])
     assert not torch.equal(before['block.xception.0.bottleneck.weight'], after['block.xception.0.bottleneck.weight'])
 
+@pytest.mark.parametrize('kind,device,expected', [('training','meta',16), ('training','cpu',1), ('lr search','meta',1)])
+def test_a_gpu_is_not_waited_for_in_each_batch(kind, device, expected, monkeypatch):
+    "Losses without values, as on a GPU they are not asked for"
+    cb,looks = KeepFinite(),[]
+    cb.learn = SimpleNamespace(this_run=Run(kind), yb=(1,), opt=SimpleNamespace(hypers=[]), training=False,
+                               loss=torch.zeros((), device=device), epoch=0, iter=0)
+    cb._forget()
+    def look():
+        looks.append(len(cb.seen))
+        cb.seen = []
+    monkeypatch.setattr(cb, '_look', look)
+    for _ in range(32): cb.after_loss()
+    assert looks==[expected]*(32//expected)
+
 def test_every_is_a_whole_number():
     with pytest.raises((TypeError,ValueError), match='every: expected a whole number'): KeepFinite(every=0)
 
@@ -223,6 +237,8 @@ def _asked_for_a_fixed_order():
     "What a GPU takes under `torch.use_deterministic_algorithms(True)`, here"
     with pytest.MonkeyPatch.context() as m:
         for room in (masks,layers): m.setattr(room, 'in_fixed_order', lambda x: True)
+        for place,name in ((masks,'max_pool2d'), (nn.AdaptiveAvgPool1d,'forward'), (torch.Tensor,'cumsum')):
+            m.setattr(place, name, lambda *args, **kwargs: pytest.fail('it has no fixed order on a GPU'))
         yield
 
 def test_order_is_fixed_where_it_is_asked_for_and_needed(monkeypatch):
@@ -267,7 +283,8 @@ def test_running_max_in_a_fixed_order(ks):
 def test_running_sum_in_a_fixed_order():
     for n in (1,2,3,8,100):
         x = torch.randn(2, 3, n, dtype=torch.float64)
-        with _asked_for_a_fixed_order(): torch.testing.assert_close(masks.running_sum(x), x.cumsum(-1))
+        with _asked_for_a_fixed_order(): fixed = masks.running_sum(x)
+        torch.testing.assert_close(fixed, x.cumsum(-1))
 
 def test_series_on_a_gpu_become_an_array(monkeypatch):
     "NumPy asks for a copy on the CPU, in a plot too"
