@@ -22,13 +22,16 @@ class FixedNorm(Callback):
             if isinstance(m, nn.BatchNorm1d): m.eval()
 
 class Seen(Callback):
-    "The first value of each series that is trained on, and each loss"
+    "The first value of each series that is trained on, the series in each batch, and each loss"
     order = 60
-    def before_fit(self): self.series,self.losses = [],[]
-    def before_train(self): self.series.append([])
+    def before_fit(self): self.series,self.batches,self.losses = [],[],[]
+    def before_train(self):
+        self.series.append([])
+        self.batches.append([])
     def after_loss(self):
         if self.training:
             self.series[-1] += [float(x[0,0]) for x in self.xb[0]]
+            self.batches[-1].append(len(self.xb[0]))
             self.losses.append(self.loss.item())
 
 class Halves(nn.Module):
@@ -51,7 +54,7 @@ def learner(fixed, halves=False, ragged=False):
 def result(learn):
     "What came of it, as plain data"
     values = [[float(v) for v in row] for row in learn.recorder.values]
-    return dict(series=learn.seen.series, losses=learn.seen.losses, values=values,
+    return dict(series=learn.seen.series, batches=learn.seen.batches, losses=learn.seen.losses, values=values,
                 weights=[p.tolist() for p in learn.model.parameters()])
 
 if __name__=='__main__':

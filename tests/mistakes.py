@@ -119,6 +119,11 @@ load(rng.normal(size=(40,500,3)), y, splits)
 UserWarning: X: expected (channels, length) of each series, got 500 channels of 3 steps; if those are 500 steps of 3
     channels, X.transpose(0, 2, 1) turns them
 
+# told the length, where all are equal
+load(X, y, splits, length_channel=True)
+UserWarning: length_channel: expected training series of unequal length, got 50 steps in each; the channel tells the
+    network nothing
+
 # another number of channels
 learn.get_X_preds(X[:,:2])
 ValueError: X: expected 3 channels, got 2
@@ -137,7 +142,7 @@ ValueError: X[39]: expected a series, got None
 
 # words among the numbers
 predictor.predict(X.astype(str))
-TypeError: X: expected real numbers, got <U32 values
+TypeError: X: expected real numbers, got text
 
 # complex numbers
 predictor.predict(np.fft.rfft(X))
@@ -145,7 +150,7 @@ TypeError: X: expected real numbers, got complex
 
 # dates
 load(X.astype('datetime64[s]'), y, splits)
-TypeError: X: expected real numbers, got datetime64[s] values
+TypeError: X: expected real numbers, got dates
 
 # no series to train on
 load(X[:0], y[:0])
@@ -280,11 +285,11 @@ TypeError: ... labels of one kind, strings, integers or booleans, got int, str
 
 # dates
 load(X, np.arange(40).astype('datetime64[D]'), splits)
-TypeError: y: expected class labels (strings, integers or booleans), got datetime64[D]
+TypeError: y: expected class labels (strings, integers or booleans), got dates
 
 # complex numbers
 load(X, numbers+1j, splits)
-TypeError: ... got complex128
+TypeError: ... got complex numbers
 
 # one class
 load(X, ['rest']*40, splits)
@@ -308,7 +313,7 @@ ValueError: y: expected 3 targets for as many series, got 2
 
 # fractions as classes
 load(X, numbers, splits, task='classification')
-TypeError: y: expected class labels (strings, integers or booleans), got float64 numbers
+TypeError: y: expected class labels (strings, integers or booleans), got numbers that are not all whole
 
 # a column instead of labels
 load(X, labels[:,:1], splits)
@@ -320,7 +325,7 @@ ValueError: y: expected one label a series, got shape (30, 2)
 
 # words as numbers
 load(X, y, splits, task='regression')
-TypeError: y: expected numbers, got <U4
+TypeError: y: expected numbers, got text
 
 # NaN among numbers
 load(X, np.where(np.arange(40)==3, np.nan, numbers), splits)

@@ -153,7 +153,7 @@ def test_padding_gets_none():
     maps = attribute(learn, ragged[:5])
     assert [a.shape for a in maps]==[x.shape for x in ragged[:5]]
     n = torch.tensor([x.shape[1] for x in ragged[:5]])
-    x = torch.zeros(5, 2, 36).requires_grad_()
+    x = torch.zeros(5, learn.dls.vars, 36).requires_grad_()
     with torch.no_grad():
         for i,r in enumerate(ragged[:5]): x[i,:,:n[i]] = learn.dls.preprocess(torch.tensor(r[None]))[0]
     g, = torch.autograd.grad(learn.model.eval()(x, n).sum(), x)

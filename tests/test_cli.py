@@ -145,7 +145,7 @@ wrong = [
     (('train',ts('GunPoint','TRAIN'),'--epochs','-1'), '--epochs'),
     (('train',ts('GunPoint','TRAIN'),'--lr','nan'), '--lr'),
     (('train',ts('GunPoint','TRAIN'),'--epoch-count','3'), '--epoch-count'),
-    (('predict','GunPoint',ts('BasicMotions','TEST')), 'expected 1 channels, got 6'),
+    (('predict','GunPoint',ts('BasicMotions','TEST')), 'expected 1 channel, got 6'),
     (('predict','nowhere',ts('BasicMotions','TEST')), 'nowhere'),
     (('predict','GunPoint',ts('GunPoint','TEST'),'--out','taken.csv'), '--force'),
     (('evaluate','GunPoint',ts('BasicMotions','TEST')), 'label'),

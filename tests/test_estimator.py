@@ -163,11 +163,12 @@ def test_missing_values():
         np.testing.assert_allclose(clf.predict_proba(X[:,None]), probs, atol=1e-6)
     with pytest.raises(ValueError, match='Input X contains NaN'): clone(clf).set_params(missing='raise').fit(X, y)
 
+@pytest.mark.filterwarnings('ignore:length_channel')
 @pytest.mark.parametrize('kind', [XceptionTimeClassifier, XceptionTimeRegressor])
 def test_every_preprocessing_is_there(kind):
     "Each keyword of Preprocess is one of the estimators, and reaches it"
     names = set(inspect.signature(Preprocess).parameters)-{'c_in'}
-    given = dict(missing='ffill', scale='robust', mu=255., resample=25, crop=None)
+    given = dict(missing='ffill', scale='robust', mu=255., resample=25, crop=None, length_channel=True)
     assert set(given)==names
     X,y = made_up()
     if kind is XceptionTimeRegressor: y = y+X[:,0]

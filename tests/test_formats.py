@@ -374,7 +374,7 @@ def test_written_text(tmp_path):
     (np.ones((2,1,3)), ['\ud800','c'], ValueError, r"got '\ud800'"),
     (np.ones((2,1,3)), np.array(['a\0','c'], dtype=object), ValueError, r"got 'a\x00'"),
     (np.ones((2,1,3)), [0,1], TypeError,
-        'y: expected labels as strings or targets as floats, got int64; say y.astype(str) or y.astype(float)'),
+        'y: expected labels as strings or targets as floats, got integers; say y.astype(str) or y.astype(float)'),
     (np.ones((2,1,3)), np.array(['a',1], dtype=object), TypeError, 'y: expected labels as strings'),
     (np.ones((2,1,3)), ['a'], ValueError,
         'y: expected a target for each of 2 series, got shape (1,)'),
@@ -383,7 +383,7 @@ def test_written_text(tmp_path):
     (np.ones((2,1,0)), None, ValueError, 'got shape (1, 0) in series 0'),
     ([np.ones((1,3)),np.ones((2,3))], None, ValueError,
         'got shape (2, 3) in series 1 after (1, 3) in series 0'),
-    ([np.ones((1,3)),np.array([['a']])], None, TypeError, 'X[1]: expected real numbers, got <U1 values'),
+    ([np.ones((1,3)),np.array([['a']])], None, TypeError, 'X[1]: expected real numbers, got text'),
     (np.full((1,1,2), -1e39), None, ValueError,
         'X: expected values that float32 can hold (up to 3.4e38), got -1e+39 in series 0'),
 ])

@@ -2,6 +2,7 @@
 import os, pickle, random, subprocess, sys, tracemalloc
 from functools import partial
 import numpy as np, pandas as pd, pytest, torch
+from fastcore.basics import chunked
 from hypothesis import given, settings, strategies as st
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import IndexSplitter, ItemGetter
@@ -9,7 +10,7 @@ from fasttransform import Transform
 from xceptiontime.data.blocks import TSBlock, get_ts_dls
 from xceptiontime.data.dataset import TSTensor
 from xceptiontime.data.loaders import TSDataLoaders
-from xceptiontime.data.order import similar_lengths
+from xceptiontime.data.order import batch_cuts, similar_lengths
 from xceptiontime.data.splits import get_splits
 from xceptiontime.data.windows import MappedArray, Windows, crop_series, resample_series, sliding_windows
 from xceptiontime.train.learner import ts_learner
@@ -40,6 +41,42 @@ def loaders(X, y, n_valid=10, **kw):
 
 def numbers(dl): return [b[0][:,0,0].int().tolist() for b in dl]
 
+def even(sizes, bs):
+    "Batches differ by one series at most, and none has less than 8, or `bs`, where the set has as many"
+    n = sizes.sum()
+    assert np.ptp(sizes)<=1 and sizes.min()>=min(8, bs, n)
+    small = max(1, n//min(8, bs)) # so many batches are as large as that
+    assert len(sizes)==min(small, -(-n//bs)) and (sizes.max()<=bs or len(sizes)==small)
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1,2000), st.integers(1,300))
+def test_batches_are_even(n, bs):
+    cuts = batch_cuts(n, bs)
+    assert (cuts[0],cuts[-1])==(0,n)
+    even(np.diff(cuts), bs)
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0,2000), st.integers(1,300))
+def test_batches_as_fastai_has_them(n, bs):
+    full,all_ = batch_cuts(n, bs, drop_last=True),batch_cuts(n, bs, even=False)
+    parts = np.split(np.arange(n), all_)[1:-1]
+    assert [p.tolist() for p in parts]==list(map(list, chunked(range(n), bs)))
+    assert full.tolist()==[c for c in all_.tolist() if c%bs==0]
+
+def test_only_training_batches_are_even():
+    X,y = arrays(40)
+    dls = loaders(X, y, 20, bs=16)
+    def of(dl): return [len(b[0]) for b in dl]
+    assert [of(dl) for dl in dls]==[[10,10],[16,4]] and [len(dl) for dl in dls]==[2,2]
+    for n,dl in ([10,10],dls.train.new(shuffle=False)), ([16],dls.train.new(drop_last=True)): assert of(dl)==n
+    for dl in (dls.train.in_order(), dls.test_dl(X[:20])): assert of(dl)==[16,4]
+    assert [len(loaders(X, y, 40-n, bs=16).train) for n in (7,15,17,24)]==[1,1,2,2]
+
+def test_batches_of_small_sets():
+    def sizes(n, bs): return np.diff(batch_cuts(n, bs)).tolist()
+    assert [sizes(n, 16) for n in (20,18,17,15,7)]==[[10,10],[9,9],[8,9],[15],[7]]
+    assert (sizes(0, 16),sizes(9, 4),sizes(5, 1))==([],[4,5],[1]*5)
+
 sizes = given(st.integers(4,80), st.integers(1,30), st.booleans(), st.integers(0,5))
 
 def check_epochs(n, bs, ragged, seed):
@@ -50,7 +87,7 @@ def check_epochs(n, bs, ragged, seed):
     for batches in epochs:
         assert sorted(sum(batches, []))==list(range(n-2))
         assert len(batches)==len(dls.train)
-        assert [len(b) for b in batches[:-1]]==[bs]*(len(dls.train)-1)
+        even(np.array([len(b) for b in batches]), bs)
     assert numbers(make().train)==epochs[0]
     if n>30: assert epochs[0]!=epochs[1]
     assert sum(numbers(dls.valid), [])==[n-2,n-1]
@@ -66,7 +103,7 @@ def test_each_training_sample_once_an_epoch_in_many_sizes(n, bs, ragged, seed): 
 
 @pytest.mark.parametrize('make', [arrays,unequal])
 def test_worker_processes_give_the_same(make):
-    X,y = make()
+    X,y = make(45) # 35 to train on: batches of 8 and 9
     alone,two = loaders(X, y),loaders(X, y, num_workers=2)
     for _ in range(2):
         for a,b in zip(alone.train, two.train, strict=True):
@@ -113,49 +150,63 @@ def test_random_transforms_are_for_training():
     assert sum(numbers(dls.valid), [])==list(range(40,50))
     assert sum(numbers(dls.test_dl(X)), [])==list(range(50))
 
-def test_a_last_batch_of_one_trains():
+def test_a_batch_of_one_trains():
     X,y = arrays(19)
-    learn = ts_learner(loaders(X, y, 2, bs=8), nf=4, seed=0)
+    learn = ts_learner(loaders(X, y, 2, bs=1), nf=4, seed=0)
     with learn.no_bar(), learn.no_logging(): learn.fit(2)
-    assert len(learn.dls.train)==3 and torch.isfinite(learn.recorder.losses[-1])
+    assert len(learn.dls.train)==17 and torch.isfinite(learn.recorder.losses[-1])
 
 # ---- unequal lengths
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1,30), min_size=1, max_size=200), st.integers(1,20), st.integers(0,3))
 def test_similar_lengths_is_an_order(lengths, bs, seed):
-    order = similar_lengths(np.array(lengths), bs, np.random.default_rng(seed))
-    assert sorted(order)==list(range(len(lengths)))
+    for drop_last in (False,True):
+        cuts = batch_cuts(len(lengths), bs, drop_last)
+        order = similar_lengths(np.array(lengths), cuts, np.random.default_rng(seed))
+        assert sorted(order)==list(range(len(lengths)))
+
+def test_ragged_batches_of_8_and_9():
+    "Of two lengths at most one series is in the wrong batch, whichever batch comes first"
+    n,cuts = np.repeat([3,9], [8,9]),batch_cuts(17, 16)
+    pairs = [np.split(n[similar_lengths(n, cuts, np.random.default_rng(i))], cuts[1:-1]) for i in range(20)]
+    assert all(abs((a==3).sum()-(b==3).sum())>=7 for a,b in pairs)
+    assert {a.mean()<b.mean() for a,b in pairs}=={True,False}
 
 def test_weights_and_lengths_go_together():
     X,y = unequal(200, least=5, most=100)
     w = 1.+(np.arange(200)<50)*2
     def shares(**kw): # of the heavy ones among the series, of data among all steps
-        dls = loaders(X, y, **kw)
+        dls = loaders(X, y, length_channel=False, **kw)
         seen = [b for _ in range(20) for b in dls.train]
-        heavy = [b[0][:,0,0].numpy()<50 for b in seen[:-1] if len(b[0])==8]
-        return np.mean(heavy), sum(b[1].sum() for b in seen)/sum(b[0][:,0].numel() for b in seen)
+        heavy = [b[0][:,0,0].numpy()<50 for b in seen]
+        return np.concatenate(heavy).mean(), sum(b[1].sum() for b in seen)/sum(b[0][:,0].numel() for b in seen)
     heavy,full = shares(weights=w)
     plain,full2 = shares()
     assert abs(heavy-150/290)<.03 and abs(plain-50/190)<.02
     assert min(full, full2)>.75
     half,_ = shares(weights='balanced')
     assert abs(half-50/190)<.1
-    assert len(loaders(X, y, weights='balanced').train)==24
+    assert len(loaders(X, y, weights='balanced').train)==23 # of 8 or 9
 
-def test_a_batch_is_as_long_as_its_longest():
+@pytest.mark.parametrize('told', [False,True])
+def test_a_batch_is_as_long_as_its_longest(told):
     X,y = unequal(200, least=5, most=100)
-    dls = loaders(X, y)
+    dls = loaders(X, y, length_channel=told)
     for dl in dls:
         for x,n,_ in dl:
             assert x.shape[2]==n.max()
             for a,k in zip(x.numpy(), n.tolist()):
                 i = int(a[0,0])
-                np.testing.assert_array_equal(a[:,:k], X[i])
+                np.testing.assert_array_equal(a[:2,:k], X[i])
                 assert k==X[i].shape[1] and not a[:,k:].any()
     total = sum(x.shape[1] for x in X[:190])
     def steps(): return sum(len(x)*x.shape[2] for x,*_ in dls.train)
     got = [steps() for _ in range(4)]
+    if told: # lengths are mixed, as BatchNorm takes away what all in a batch have
+        spreads = [n.float().std().item() for _,n,_ in dls.train]
+        assert min(got)>1.25*total and np.median(spreads)>20
+        return
     assert max(got)<1.25*total<1.6*total<190*99
     lengths = [[x.shape[2] for x,*_ in dls.train][:23] for _ in range(30)]
     mean = np.mean(lengths, axis=0) # of batch 0, 1, ... over epochs
@@ -348,7 +399,7 @@ def test_new_windows_are_predicted():
     with learn.no_bar(): p = learn.get_preds(dl=dls.test_dl(W, y))[0].numpy()
     np.testing.assert_allclose(p, learn.get_X_preds(W[:])[0].numpy(), atol=1e-5)
     two_channels = sliding_windows(np.zeros((2,40)), 20, lazy=True)[0]
-    with raises(ValueError, 'X: expected 1 channels, got 2'): dls.test_dl(two_channels)
+    with raises(ValueError, 'X: expected 1 channel, got 2'): dls.test_dl(two_channels)
 
 # ---- files, DataBlock, tsai
 
@@ -572,3 +623,13 @@ def test_a_label_for_each_step():
     dls = from_recordings(X, y, 10, seed=0)
     assert (dls.task.name,dls.len,sum(len(dl.dataset) for dl in dls))==('classification',10,36)
     assert from_arrays(X, y, seed=0, task='multilabel').c==30
+
+def test_words_for_one_channel_and_for_kinds_of_arrays():
+    X,y = np.random.default_rng(0).normal(size=(4,1,20)),['a','b']*2
+    splits = np.array([0,1]),np.array([2,3])
+    dls = TSDataLoaders.from_arrays(X, y, splits)
+    assert "preprocessing  1 channel, missing='raise'" in dls.summary()
+    with raises(TypeError, 'X: expected real numbers, got text'):
+        TSDataLoaders.from_arrays(np.array([['a','b']]*4), y, splits)
+    with raises(TypeError, 'y: expected numbers, got text'):
+        TSDataLoaders.from_arrays(X, y, splits, task='regression')

@@ -71,7 +71,7 @@ def test_series():
         ask(lambda **kw: cut(**{**dict(X=ragged, length=9), **kw}), 'X', 'length')
     assert answers(lambda: check_series([1, None, huge]))==0 # infinite, which is told later
     ask(lambda **kw: crop_series(ragged, 9, **kw), 'where')
-    ask(Preprocess, 'missing', 'scale', 'mu', 'c_in', 'resample', 'crop')
+    ask(Preprocess, 'missing', 'scale', 'mu', 'c_in', 'resample', 'crop', 'length_channel')
     assert answers(lambda: Preprocess(resample=huge, crop=huge))
     assert answers(lambda: Preprocess().fit(np.ones((2,9_999,3), np.float32)))
 

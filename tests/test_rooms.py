@@ -15,7 +15,7 @@ WINGS = { # wing: the wings, or single rooms of a wing, that its rooms may impor
     'explain': {'base', 'models', 'processing', 'data', 'runtime', 'train'},
     'bench': {'base', 'models', 'processing', 'data', 'runtime', 'train', 'explain'},
 }
-TOP = {'cli', 'arguments', 'console', 'report', 'start'} # may import everything
+TOP = {'cli', 'arguments', 'console', 'plan', 'report', 'start'} # may import everything
 FASTAI_DATA = {'data.dataset', 'data.loaders', 'data.blocks', 'data.augment'} # the other rooms of `data` do without
 FASTAI_WINGS = {'train', 'explain', 'bench'}
 CORE = {'torch', 'numpy', 'fastcore', 'safetensors'} # the requirements, and what comes with them

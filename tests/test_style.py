@@ -89,3 +89,13 @@ def test_no_link_around_a_name_that_is_linked(path):
     source = '\n'.join(''.join(c['source']) for c in json.loads(path.read_text())['cells'])
     twice = [n for n in re.findall(r'\[`([^`\]]+)`\]\(', source) if n in NAMES]
     assert not twice, twice
+
+PACKAGE = sorted((root/'xceptiontime').rglob('*.py'))
+
+@pytest.mark.parametrize('path', PACKAGE, ids=lambda p: '.'.join(p.relative_to(root/'xceptiontime').parts))
+def test_one_channel_is_not_called_channels(path):
+    "`counted` gives a number its noun, `kind_of` the kind of an array its word"
+    odd = r'\{[^{}]*\} (channels|outputs|classes|recordings)\b'
+    if path.parent.name!='models': odd += r'|got .*\.dtype\}' # where torch's own names are what was asked for
+    bad = [l.strip() for l in path.read_text().splitlines() if re.search(odd, l)]
+    assert not bad, bad

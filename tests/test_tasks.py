@@ -6,7 +6,7 @@ from scipy.special import expit, log_softmax, softmax
 from torch import nn
 from fastai.callback.mixup import MixUp
 from xceptiontime.data.loaders import TSDataLoaders
-from xceptiontime.data.order import weighted_order
+from xceptiontime.data.order import batch_cuts, weighted_order
 from xceptiontime.data.sets import get_ucr
 from xceptiontime.runtime.predictor import Predictor
 from xceptiontime.train.learner import ts_learner
@@ -110,18 +110,19 @@ def test_balanced_batches(counts, bs, seed):
     "Each batch holds each class within one of its share, the last too; a class's series come equally often, within one"
     strata = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
     per_class = np.random.default_rng(seed).uniform(.1, 3, len(counts))
-    idx = np.array(weighted_order(per_class[strata], strata, bs, np.random.default_rng(seed)))
+    cuts = batch_cuts(len(strata), bs)
+    idx = np.array(weighted_order(per_class[strata], strata, cuts, np.random.default_rng(seed)))
     share = per_class*counts/(per_class*counts).sum()
     assert len(idx)==len(strata)
-    for i in range(0, len(idx), bs):
-        b = strata[idx[i:i+bs]]
+    for b in np.split(strata[idx], cuts[1:-1]):
         assert (abs(np.bincount(b, minlength=len(counts))-share*len(b))<1+1e-6).all()
     n = np.bincount(idx, minlength=len(strata))
     for k in range(len(counts)): assert np.ptp(n[strata==k])<=1
 
 def test_weights_by_sample():
     w = np.array([0.,1,2,5])
-    n = sum(np.bincount(weighted_order(w, None, 8, np.random.default_rng(i)), minlength=4) for i in range(3000))
+    cuts = batch_cuts(4, 8)
+    n = sum(np.bincount(weighted_order(w, None, cuts, np.random.default_rng(i)), minlength=4) for i in range(3000))
     np.testing.assert_allclose(n/n.sum(), w/w.sum(), atol=.01)
 
 class Prior(nn.Module):

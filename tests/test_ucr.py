@@ -307,7 +307,7 @@ def test_two_at_once(server, tmp_path):
     ((test, ts.replace('true up down','false')+'7,8,9\n'),
         'expected a target for each series, got none'),
     ((test, ts.replace('univariate true','univariate false')+'7,8,9:1,2,3:up\n'),
-        "expected 1 channels as in 'Toy_TRAIN.ts', got 2")])
+        "expected 1 channel as in 'Toy_TRAIN.ts', got 2")])
 def test_parts_that_do_not_fit(tmp_path, change, words):
     (tmp_path/'Toy_TRAIN.ts').write_text(train)
     (tmp_path/'Toy_TEST.ts').write_text(test.replace(*change))

@@ -8,13 +8,14 @@ Docs: https://example.github.io/xceptiontime/cli.html.md"""
 __all__ = ['main', 'demo', 'train', 'predict', 'evaluate', 'info', 'export', 'stream', 'bench', 'crossvalidate']
 
 # %% ../nbs/80_cli.ipynb #4eed0a87
-import csv,io,os,shutil,sys,tempfile,time,warnings
+import csv,inspect,io,json,math,os,shutil,sys,tempfile,time,warnings
 from argparse import BooleanOptionalAction
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 import numpy as np
-from .arguments import (MODEL, Arg, command, count, force, get_parser, learning, names, positive, seed,
-    series_file, span, table, training)
+from .arguments import (JSON, MODEL, QUIET, Arg, command, count, force, get_parser, learning, names,
+    on_device, positive, seed, series_file, span, table, training)
 from .base.checks import brief,listed
 from .base.files import check_writable,whole_file
 from .data.formats import read_series
@@ -23,8 +24,11 @@ from .data.columns import TABLES,Columns,is_table
 from .data.recordings import join_recordings,overlapping,read_recordings
 from .data.tables import column_names,read_table
 from .data.windows import sliding_windows
-from .console import steady_streams,to_nowhere
-from .report import picture,report
+from .console import plain_warnings,steady_streams,to_nowhere,turned_away
+from .plan import plan
+from .report import figures,picture,report
+from .models.ensemble import networks_of
+from .models.layers import count_parameters
 from .runtime.folder import ARCHS
 from .runtime.hub import model_folder
 from .runtime.predictor import Predictor
@@ -42,21 +46,33 @@ def _close_output():
     try: sys.stdout.flush()
     except OSError: to_nowhere(sys.stdout)
 
+def _say(args, text): print(f'xceptiontime {args.command}: {text}', file=sys.stderr)
+
+def _finite(o):
+    "A result as JSON can hold it: None where a number is NaN or infinite"
+    if isinstance(o, dict): return {str(k): _finite(v) for k,v in o.items()}
+    if isinstance(o, (list,tuple)): return [_finite(v) for v in o]
+    if isinstance(o, (float,np.floating)): return float(o) if math.isfinite(o) else None
+    return o.item() if isinstance(o, np.generic) else o
+
 def _run(args):
     "The exit code of a command, and one line for what went wrong"
     try:
-        code = args.func(args)
+        as_json = getattr(args, 'json', False)
+        with turned_away(getattr(args, 'quiet', False), as_json),plain_warnings(partial(_say, args)):
+            code = args.func(args)
+        if as_json and hasattr(args, 'result'): print(json.dumps(_finite(args.result)))
         sys.stdout.flush()
         return code or 0
     except BrokenPipeError: # whoever read the output has gone
         _close_output()
         return 0
     except (ValueError, TypeError, ArithmeticError, OSError, ImportError) as e:
-        print(f'xceptiontime {args.command}: {e}', file=sys.stderr)
+        _say(args, e)
         if isinstance(e, OSError): _close_output()
         return 2
     except KeyboardInterrupt:
-        print(f'xceptiontime {args.command}: interrupted{_left_by(args)}', file=sys.stderr)
+        _say(args, f'interrupted{_left_by(args)}')
         return 130
 
 def main(
@@ -72,8 +88,8 @@ def main(
         code = _run(args)
         if lost:
             saved = getattr(args, 'saved', None)
-            print(f'xceptiontime {args.command}: its output could not be written to the end ({lost[0].strerror})'
-                  + f', the model is in {saved}'*(saved is not None), file=sys.stderr)
+            _say(args, f'its output could not be written to the end ({lost[0].strerror})'
+                 + f', the model is in {saved}'*(saved is not None))
     return code
 
 # %% ../nbs/80_cli.ipynb #46740911
@@ -204,8 +220,12 @@ def _learner(args, recipe, data):
     from xceptiontime.train.recipe import batch_size
     bs = batch_size(recipe['bs'], len(data['splits'][0]))
     dls = TSDataLoaders.from_arrays(**data, bs=bs, missing=args.missing, scale=recipe['scale'],
-                                    resample=args.resample, crop=args.crop, seed=args.seed)
-    return ts_learner(dls, n_networks=args.networks, nf=args.nf, seed=args.seed, head=recipe['head'], ks=recipe['ks'])
+                                    resample=args.resample, crop=args.crop, length_channel=args.length_channel,
+                                    seed=args.seed, device=args.device)
+    arch = ARCHS[args.arch]
+    own = {k: recipe[k] for k in ('head','ks') if k in inspect.signature(arch).parameters}
+    if args.nf is not None: own['nf'] = args.nf
+    return ts_learner(dls, arch, n_networks=args.networks, seed=args.seed, **own)
 
 # %% ../nbs/80_cli.ipynb #bd8cb025
 def _processes(learn, resume):
@@ -234,11 +254,12 @@ def _draw(predictor, folder, y, pred):
     print(f"{name.replace('_', ' '):<18}{path}")
 
 # %% ../nbs/80_cli.ipynb #fa7f4ce5
-def _channels(dls):
-    "The names of the channels, or how many there are where they have none"
-    n = dls.preprocess.c_in
-    if dls.channels is None: return f"{n} channel{'s'*(n>1)}"
-    return f"channel{'s'*(n>1)} {listed(dls.channels)}"
+def _callbacks(first, state):
+    "What is said of the time left, in the first process, and the state of training in a file"
+    from xceptiontime.train.callbacks import TimeLeft
+    from xceptiontime.train.checkpoint import Checkpoint
+    told = [TimeLeft(hint='; fewer --epochs take less')]*first
+    return [*told, Checkpoint(state)] if state else told
 
 def _fit(args, data):
     "Train on the first split, report on the second, and save"
@@ -246,23 +267,21 @@ def _fit(args, data):
     first = not int(os.environ.get('RANK', 0)) # of the processes
     recipe = _recipe(args)
     learn = _learner(args, recipe, data)
-    (train,valid),dls = data['splits'],learn.dls
-    if first:
-        print(f'{len(train)} series to train on, {len(valid)} to judge by; '
-              f'{_channels(dls)}, {dls.task.count()}', flush=True)
+    if first: print(plan(learn.dls, recipe, learn.dls.device), flush=True)
     state = Path(f'{args.out}.checkpoint')
-    cbs = []
-    if args.resume:
-        from xceptiontime.train.checkpoint import Checkpoint
-        cbs = [Checkpoint(state)]
-    with _processes(learn, args.resume): learn.fit_recipe(recipe, cbs)
+    with _processes(learn, args.resume): learn.fit_recipe(recipe, _callbacks(first, args.resume and state))
     if not first: return
     args.saved,error = _save(learn.predictor(), args.out)
+    valid = data['splits'][1]
     y = np.asarray(data['y'])[valid]
     pred = learn.get_X_preds([data['X'][i] for i in valid])[2]
-    print(f'\n{report(dls.task, y, pred)}')
+    task = learn.dls.task
+    print(f'\n{report(task, y, pred)}')
     _draw(learn.predictor(), args.saved, y, pred)
-    print(f'seconds           {time.perf_counter()-start:.1f}')
+    seconds = time.perf_counter()-start
+    print(f'seconds           {seconds:.1f}')
+    args.result = dict(folder=str(args.saved), seconds=seconds, training=learn.trained,
+                       evaluation=figures(task, y, pred))
     if error is not None:
         raise OSError(f'{error}; the model is in {args.saved}')
     if args.resume: shutil.rmtree(state)
@@ -355,11 +374,15 @@ def _of_recordings(args, predictor):
     Arg('--per-recording', choices=('mean','vote'), nargs='?', const='mean',
         help='a row a recording, by the mean of its windows or their vote, with the times at which the answer changes '
              '(default: mean)'),
-    Arg('--out', metavar='CSV', help='file to write; standard output if not given'), force('--out'))
+    Arg('--out', metavar='CSV', help='file to write; standard output if not given'), force('--out'),
+    on_device('the CPU'), QUIET)
 def predict(args):
     "Write the label and the probability of each class, or the value, for every series of a file, as CSV"
+    if args.quiet and args.out is None:
+        raise ValueError('--quiet: expected with --out, got it alone, where predictions are printed')
     _check_out(args.out, args.force)
-    rows = (_of_recordings if args.per_recording else _predictions)(args, Predictor.from_pretrained(args.model))
+    rows = (_of_recordings if args.per_recording else _predictions)(
+        args, Predictor.from_pretrained(args.model, args.device))
     text = io.StringIO()
     csv.writer(text, lineterminator='\n').writerows(rows)
     if args.out is None: return print(text.getvalue(), end='')
@@ -373,27 +396,42 @@ def _print_groups(args, predictor, X, y, groups):
     from xceptiontime.bench.groups import GroupResults
     task = predictor.task
     probs = task.activation(predictor.scores(X)).numpy() # (series, outputs)
-    print(report(task, y, task.decode(probs)))
-    print(GroupResults(task, y, probs, groups).table.to_string(float_format='%.4f'))
+    pred,by_group = task.decode(probs),GroupResults(task, y, probs, groups).table
+    args.result = dict(figures(task, y, pred), groups=by_group.to_dict('index'))
+    print(report(task, y, pred))
+    print(by_group.to_string(float_format='%.4f'))
 
 @command('xceptiontime evaluate gunpoint GunPoint_TEST.ts', MODEL, series_file('labelled series'),
-    table(Arg('--groups', metavar='NAME', help='column of the subject or session of each series, for a row a group')))
+    table(Arg('--groups', metavar='NAME', help='column of the subject or session of each series, for a row a group')),
+    on_device('the CPU'), JSON)
 def evaluate(args):
     "Compare a model's answers with the labels or targets of a file"
-    predictor = Predictor.from_pretrained(args.model)
+    predictor = Predictor.from_pretrained(args.model, args.device)
     X,y,_,groups = _read(args, predictor)
     predictor.task.encode(y, f'{args.file}')
     if groups is not None and args.groups is not None: return _print_groups(args, predictor, X, y, groups)
-    print(report(predictor.task, y, predictor.predict(X)))
+    pred = predictor.predict(X)
+    args.result = figures(predictor.task, y, pred)
+    print(report(predictor.task, y, pred))
 
 # %% ../nbs/80_cli.ipynb #cd64d023
-@command('xceptiontime info gunpoint', MODEL)
+def _facts(predictor):
+    "Facts of a model for a program"
+    networks,task = networks_of(predictor.model),predictor.task
+    settings = {k: v for k,v in task.settings().items() if k!='conformal'} # tables of many numbers
+    return dict(architecture=type(networks[0]).__name__, networks=len(networks),
+                arguments=getattr(networks[0], 'init_args', {}), parameters=count_parameters(predictor.model),
+                task=settings, outputs=task.output_names(), channels=predictor.channels, rate=predictor.rate,
+                preprocessing=predictor.preprocess.settings(), training=predictor.training)
+
+@command('xceptiontime info gunpoint', MODEL, JSON)
 def info(args):
     "Say what a model folder holds"
     folder = model_folder(args.model)
-    facts = Predictor.from_pretrained(folder).facts()
+    predictor = Predictor.from_pretrained(folder)
     size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
-    for k,v in dict(facts, size=f'{size/1e6:.1f} MB').items(): print(f'{k:<15}{v}')
+    args.result = dict(_facts(predictor), bytes=size)
+    for k,v in dict(predictor.facts(), size=f'{size/1e6:.1f} MB').items(): print(f'{k:<15}{v}')
 
 # %% ../nbs/80_cli.ipynb #870f62d8
 @command('xceptiontime export gunpoint --onnx gunpoint.onnx',
@@ -403,7 +441,7 @@ def info(args):
         help='names of the channels for its metadata, with commas between'),
     Arg('--lengths', action=BooleanOptionalAction, help='a second input with the lengths of padded series? '
         '(default: if it was trained on series of unequal length)'),
-    force('--onnx'))
+    force('--onnx'), QUIET)
 def export(args):
     "Write a model folder as one ONNX file, from raw series to answers, checked with ONNX Runtime"
     from xceptiontime.runtime.export import export_onnx
@@ -490,13 +528,14 @@ def _answers(live, samples):
     Arg('--hop', type=span, metavar='N',
         help='samples, or seconds, from one window to the next; --window if not given'),
     Arg('--rate', type=positive, metavar='HZ', help='samples a second'),
+    on_device('the CPU'),
     Arg('--smooth', choices=('majority','mean'), help='smooth over the last answers; not if not given'),
     Arg('--last', type=count, default=5, metavar='N', help='answers to smooth over (default: %(default)s)'))
 def stream(args):
     """Read samples from standard input, a line of CSV each with the channels as columns, \
 and write a line for each window as it fills"""
     from xceptiontime.runtime.stream import StreamingPredictor
-    predictor = Predictor.from_pretrained(args.model)
+    predictor = Predictor.from_pretrained(args.model, args.device)
     task = predictor.task
     live = StreamingPredictor(predictor, args.window, args.hop, args.rate, args.smooth, args.last)
     rows = csv.writer(sys.stdout, lineterminator='\n')
@@ -523,7 +562,7 @@ and write a line for each window as it fills"""
     Arg('--jobs', type=count, metavar='N', default=1, help='trainings at a time (default: %(default)s)'),
     Arg('--backend', choices=('dask','ray'),
         help='engine that spreads them; processes of this machine if not given'),
-    Arg('--address', metavar='URL', help='of its cluster; one on this machine if not given'))
+    Arg('--address', metavar='URL', help='of its cluster; one on this machine if not given'), QUIET)
 def bench(args):
     "Train over data sets, networks, recipes and seeds, where that was not done yet; several may share a folder"
     _training()
@@ -531,8 +570,9 @@ def bench(args):
     from xceptiontime.train.recipe import DEFAULT
     archs = [ARCHS[a] for a in args.arch]
     res = run_benchmark(args.sets, args.out, args.data, archs, args.recipe or (DEFAULT,), args.seeds,
-                        args.epochs, args.jobs, args.backend, args.address)
+                        args.epochs, args.jobs, args.backend, args.address, verbose=not args.quiet)
     print(res.to_string(index=False, float_format='%.4f', na_rep=''))
+    return int(res.attrs['failed']>0)
 
 # %% ../nbs/80_cli.ipynb #7c45de79
 def _grouped(args):
@@ -558,7 +598,7 @@ def _grouped(args):
     Arg('--out', metavar='DIR',
         help='folder for results; the same command goes on with what is missing there; kept nowhere if not given'),
     Arg('--jobs', type=count, metavar='N', default=1, help='trainings at a time (default: %(default)s)'),
-    *learning(),
+    *learning(), on_device('a GPU, where there is one,'), QUIET, JSON,
     table(Arg('--groups', metavar='NAME', help='column of the person or session of each series')),
     recipe=None)
 def crossvalidate(args):
@@ -567,9 +607,12 @@ def crossvalidate(args):
         raise ValueError(f'--label, --target: expected one of them to name a column of {args.file}, got neither')
     data,recipe = _grouped(args),_recipe(args)
     from xceptiontime.bench.groups import leave_groups_out
-    own = {} if args.networks==1 else dict(n_networks=args.networks)
-    res = leave_groups_out(**data, n_splits=args.folds, folder=args.out, recipe=recipe, seed=args.seed, nf=args.nf,
-                           missing=args.missing, resample=args.resample, crop=args.crop, n_jobs=args.jobs, **own)
+    own = {k: getattr(args, k) for k in ('missing','resample','crop','length_channel','seed','device')}
+    if args.networks>1: own['n_networks'] = args.networks
+    if args.nf is not None: own['nf'] = args.nf
+    res = leave_groups_out(**data, n_splits=args.folds, folder=args.out, arch=ARCHS[args.arch], recipe=recipe,
+                           n_jobs=args.jobs, verbose=not args.quiet, **own)
+    args.result = dict(groups=res.table.to_dict('index'), summary=res.summary().to_dict('index'))
     print(res.table.to_string(float_format='%.4f'))
     print(f'\n{res}')
     if res.task.exclusive: print(f'\n{res.confusion.to_string()}')

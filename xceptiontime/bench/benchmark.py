@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from fastai.torch_core import no_random
 from ..explain.calibrate import calibration_error
-from ..base.checks import brief,check_whole,one_line,short_path
+from ..base.checks import brief,check_whole,counted,one_line,short_path
 from ..data.sets import get_ucr
 from .runner import prepare_folder,run_once,run_units
 from ..models.xceptiontime import XceptionTime
@@ -57,7 +57,7 @@ def _train(name, path, arch, recipe, seed):
     with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)
     took = dict(seconds=time.thread_time()-start, wall_seconds=time.perf_counter()-wall)
     probs = torch.softmax(learn.predictor().scores([X[i] for i in test]).double(), 1).numpy() # (series, classes)
-    sizes = dict(n_train=len(train), n_test=len(test), channels=dls.vars, length=dls.len, classes=dls.c)
+    sizes = dict(n_train=len(train), n_test=len(test), channels=dls.preprocess.c_in, length=dls.len, classes=dls.c)
     steps = dict(epochs=learn.trained['epochs'], steps=len(learn.recorder.losses))
     return dict(**scores_of(probs, target), **took, **steps, **sizes), probs.astype(np.float32)
 
@@ -177,7 +177,7 @@ def run_benchmark(
     backend:str|None=None, # of joblib: processes of its own if None, 'dask' or 'ray'
     address:str|None=None, # of a cluster for `backend`; one of this process, or else on this machine, if None
     verbose:bool=True, # show a bar with the time left?
-): # DataFrame: see `table`
+): # DataFrame: see `table`; `attrs['failed']` counts the units of this call that have an error
     "Train each set with each network, recipe and seed, where that was not done yet"
     units = _units(sets, archs, recipes, seeds, epochs)
     prepare_folder(out, backend, address)
@@ -187,8 +187,10 @@ def run_benchmark(
     res = table(out)
     own = {unit_name(u) for u in units} # the folder may hold those of other runs
     failed = [r for r in res[res['error'].notna()].to_dict('records') if unit_name(r) in own]
+    res.attrs['failed'] = len(failed)
     if failed:
         first = one_line(f"{failed[0]['set']}: {failed[0]['error']}", 200)
-        warnings.warn(f'out: expected a result of each of {len(units)} units, got {len(failed)} errors, '
+        warnings.warn(f'out: expected a result of each of {counted(len(units), "unit")}, '
+                      f'got {counted(len(failed), "error")}, '
                       f'the first is {first}', stacklevel=2)
     return res

@@ -10,7 +10,7 @@ __all__ = ['ARFFHeader', 'read_arff']
 # %% ../../nbs/32a_data.arff.ipynb #282fef5b
 import re
 import numpy as np
-from ..base.checks import brief
+from ..base.checks import brief, counted
 from .columns import Columns
 from .numbers import NumberReader, Source, parse_target, text_array
 from .tables import rows_to_series
@@ -146,11 +146,11 @@ def read_arff(
             if head.steps: rows = fields[pos[0]].strip()[1:-1].split(rb'\n')
             else: rows = [b','.join([fields[i] for i in pos])]
             if source.rows and len(rows)!=channels:
-                source.fail(f'{channels} channels as in line {source.rows[0]}', f'{len(rows)}')
+                source.fail(f'{counted(channels, "channel")} as in line {source.rows[0]}', f'{len(rows)}')
             channels = len(rows)
             for o in rows:
                 n = o.count(b',')+1
-                if n!=width: source.fail(f'{width} values a channel as in the header', f'{n}')
+                if n!=width: source.fail(f'{counted(width, "value")} a channel as in the header', f'{n}')
                 nums.add(o)
             source.keep()
             if of is not None: y.append(_arff_target(source, fields[at[of]], labels))

@@ -20,6 +20,10 @@ from .dataset import PreprocessBatch,split_lengths
 from ..models.masks import length_mask
 
 # %% ../../nbs/39a_data.augment.ipynb #21c4d49b
+def _preprocess(dl):
+    "The `Preprocess` of a loader's batches; None if they have none"
+    return next((t.preprocess for t in dl.after_batch.fs if isinstance(t, PreprocessBatch)), None)
+
 class SeriesTransform(DisplayedTransform):
     "Base of the random transforms: a subclass gives `change(x, n, rng)`"
     split_idx,order = 0,10
@@ -29,12 +33,13 @@ class SeriesTransform(DisplayedTransform):
         check_number(zero=True, most=1, p=p)
         self.p = p
         self.channels = None # channels of values; behind them are masks
+        self.told = 0 # 1 where a channel behind all others tells the length
         self.rng = None
         super().__init__()
 
     def setups(self, dl):
-        fits = [t.preprocess for t in dl.after_batch.fs if isinstance(t, PreprocessBatch)]
-        if fits: self.channels = fits[0].c_in
+        if (fit := _preprocess(dl)) is None: return
+        self.channels,self.told = fit.c_in,int(fit.length_channel)
 
     def reseed(self, seed:int):
         "Start from `seed`: the training loader calls this before each epoch"
@@ -52,7 +57,10 @@ class SeriesTransform(DisplayedTransform):
         chosen = torch.rand(n.shape, generator=rng, device=x.device) < self.p # (batch, 1, 1)
         if lengths is not None: # the padding stays as it is
             chosen = chosen & length_mask(n[:,0,0], x.shape[2])[:,None] # (batch, 1, length)
-        return torch.where(chosen, self.change(x, n, rng), x)
+        k = x.shape[1]-self.told
+        changed = self.change(x[:,:k], n, rng) # (batch, channels, length)
+        if self.told: changed = torch.cat([changed, x[:,k:]], 1)
+        return torch.where(chosen, changed, x)
 
     def __call__(self, b, split_idx=None, **kwargs): # by hand: a series goes with its length
         if split_idx!=self.split_idx: return b
@@ -249,6 +257,7 @@ class TimeMask(SeriesTransform):
 # %% ../../nbs/39a_data.augment.ipynb #cfdd660c
 class TSMix(MixHandler):
     "Pairs the series of a batch and weighs the losses of both targets; a subclass gives `mix`"
+    told = 0 # 1 where a channel behind all others tells the length
     def __init__(self,
         alpha:float # of the Beta distribution of shares: small for mostly one of the two, 1 for any share alike
     ):
@@ -258,6 +267,7 @@ class TSMix(MixHandler):
 
     def before_train(self):
         self.rng = np.random.default_rng(self.dl.rng.getrandbits(64))
+        self.told = int(getattr(_preprocess(self.dl), 'length_channel', False))
         self.old_lf,self.learn.loss_func = self.learn.loss_func,self.lf
         self.stack_y = True
 
@@ -283,9 +293,10 @@ class TSMix(MixHandler):
         pair = torch.from_numpy(self.rng.permutation(bs)).to(x.device) # (batch,)
         share = self.rng.beta(self.alpha, self.alpha, bs).astype(np.float32)
         share = torch.from_numpy(np.maximum(share, 1-share)).to(x.device) # (batch,)
-        x,self.lam = self.mix(x, x[pair], share, n, torch.minimum(n, n[pair]))
+        z,self.lam = self.mix(x, x[pair], share, n, torch.minimum(n, n[pair]))
+        if self.told: z = torch.cat([z[:,:-1], x[:,-1:]], 1) # (batch, channels, length)
         self.yb1 = tuple(o[pair] for o in self.yb)
-        self.learn.xb = (x.as_subclass(cls), *rest)
+        self.learn.xb = (z.as_subclass(cls), *rest)
 
 # %% ../../nbs/39a_data.augment.ipynb #694a9aba
 class TSMixUp(TSMix):

@@ -21,7 +21,7 @@ from fasttransform import ItemTransform
 from fastai.data.core import TfmdDL
 from fastai.torch_core import TensorBase,TensorCategory,TensorMultiCategory,TitledStr,subplots,to_device
 from ..base.checks import brief,check_whole
-from .order import similar_lengths,weighted_order
+from .order import batch_cuts,similar_lengths,weighted_order
 from ..processing.preprocess import Preprocess
 
 # %% ../../nbs/37_data.dataset.ipynb #0a940d33
@@ -178,7 +178,7 @@ class TSDataLoader(TfmdDL):
     "A fastai `DataLoader` that takes a whole batch from a `TSDataset` at once"
     def __init__(self,
         dataset:TSDataset, # the series of a split
-        bs:int=64, # series in a batch
+        bs:int=64, # series in a batch; of training, about: see `batch_cuts`
         shuffle:bool=False, # another order in each epoch?
         num_workers:int=0, # processes that prepare batches
         seed:int|None=None, # of the order; drawn at random if None
@@ -206,13 +206,21 @@ class TSDataLoader(TfmdDL):
         own = {} if cls is not None else dict(seed=self.seed)
         return super().new(dataset, cls, **{**own, **kwargs})
 
+    def cuts(self, n=None):
+        "Where the batches of an epoch, or of `n` series, begin and end"
+        even = self.dataset.split_idx==0 # in training
+        return batch_cuts(self.n if n is None else n, self.bs, even, self.drop_last)
+
+    def __len__(self): return len(self.cuts())-1
+
     def get_idxs(self):
         if not self.shuffle: return np.arange(self.n)
         ds,rng = self.dataset,np.random.default_rng(self.rng.getrandbits(64))
         if ds.weights is None: order = rng.permutation(self.n)
-        else: order = weighted_order(ds.weights, ds.strata, self.bs, rng)
+        else: order = weighted_order(ds.weights, ds.strata, self.cuts(), rng)
         if ds.lengths is None or ds.strata is not None: return order
-        return order[similar_lengths(ds.lengths[ds.idxs[order]], self.bs, rng)]
+        if ds.preprocess.length_channel: return order # in a batch of one length BatchNorm would take it away
+        return order[similar_lengths(ds.lengths[ds.idxs[order]], self.cuts(), rng)]
 
     def before_iter(self):
         super().before_iter()
@@ -234,11 +242,13 @@ class TSDataLoader(TfmdDL):
             yield self.after_batch(to_device(b, self.device) if move else b)
         self.after_iter()
 
+    def sample(self): return self._DataLoader__idxs # whole, as each process cuts it and takes its batches
+
     def create_batches(self, samps):
         idxs = samps
         if not isinstance(samps, np.ndarray): idxs = np.fromiter(islice(samps, self.n), np.int64)
-        stop = len(idxs)-self.bs+1 if self.drop_last else len(idxs)
-        for i in range(0, stop, self.bs): yield self.dataset.batch(idxs[i:i+self.bs])
+        batches = np.split(idxs, self.cuts(len(idxs)))[1:-1]
+        for i in batches[self.offs::self.num_workers]: yield self.dataset.batch(i)
 
 # %% ../../nbs/37_data.dataset.ipynb #73c72ef9
 _of_grid = 'sharex','sharey','imsize','suptitle','width_ratios','height_ratios','subplot_kw','gridspec_kw'

@@ -12,7 +12,7 @@ __all__ = ['read_tsv', 'read_npz', 'read_series', 'TSHeader', 'drop_times', 'rea
 import os, tokenize, zipfile, zlib
 from pathlib import Path
 import numpy as np
-from ..base.checks import brief, one_line
+from ..base.checks import brief, counted, kind_of, one_line
 from .arff import read_arff
 from .numbers import FLOAT32, PACKED, NumberReader, Source, first_overflow, float32_series, text_array
 from .tables import from_frame, read_csv, read_parquet, rows_to_series # noqa: F401
@@ -43,7 +43,7 @@ def read_tsv(
             label,text = _fields(source, text, sep)
             n = text.count(b',')+1
             if width not in (None,n):
-                source.fail(f'{width} values as in line {source.rows[0]}', f'{n}')
+                source.fail(f'{counted(width, "value")} as in line {source.rows[0]}', f'{n}')
             width = n
             y.append(label)
             source.keep()
@@ -99,11 +99,11 @@ def _check_y(source, y, n, key, kind):
         if many=='f' and kind!='label': return y.astype(np.float64)
         if many in 'iub' and kind!='target' and np.isin(y, (0,1)).all(): return y.astype(np.int64)
         source.fail(f'floats, or zeros and ones for several labels, in two dimensions of {name}',
-                    f'{y.dtype}')
+                    kind_of(y))
     if many not in 'Ufiub' or many=='U' and kind=='target':
-        source.fail(f"{'numbers' if kind=='target' else 'labels or numbers'} in {name}", f'{y.dtype}')
+        source.fail(f"{'numbers' if kind=='target' else 'labels or numbers'} in {name}", kind_of(y))
     if kind is None and many in 'iub':
-        source.fail("text or floats in 'y' (say label='y' or target='y')", f'{y.dtype}')
+        source.fail("text or floats in 'y' (say label='y' or target='y')", kind_of(y))
     if kind=='label' and many=='f' and np.isnan(y).any():
         source.fail(f'a label for each series in {name}', f'NaN for series {np.isnan(y).argmax()}')
     return y.astype(str if kind=='label' or many=='U' else np.float64)
@@ -126,7 +126,7 @@ def read_npz(
     raw,y = arrays[x],arrays.get(key)
     if raw.dtype.kind not in 'fiub' or raw.ndim not in (2,3) or not raw.size:
         source.fail(f'numbers of shape (samples, channels, length) or (samples, length) in {brief(x, 40)}',
-                    f'{one_line(raw.dtype, 30)} of shape {raw.shape}')
+                    f'{kind_of(raw)} of shape {raw.shape}')
     X = float32_series(raw, source)
     if (big := first_overflow(raw, X)) is not None:
         source.fail(f'values {FLOAT32} in {brief(x, 40)}', f'{big:g}')

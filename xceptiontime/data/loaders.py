@@ -103,6 +103,19 @@ def _index_arrays(splits, y, task, groups, seed):
     raise ValueError('splits: expected one division into training and validation, '
                      f'got {len(splits)} folds, to be taken one by one')
 
+# %% ../../nbs/38_data.loaders.ipynb #5c1e0a21
+_spread = .05 # of lengths that differ, as the deviation of their logarithm
+
+def _lengths_differ(lengths, train):
+    "Have training series lengths of their own? A missing last value is none"
+    return lengths is not None and bool(np.log(lengths[train]).std()>=_spread)
+
+def _fitted(X, lengths, train, length_channel, **how):
+    "`Preprocess` of the training series, with a channel of the length if that is asked for, or would tell something"
+    one_length = how.get('resample') or how.get('crop')
+    if length_channel is None: length_channel = not one_length and _lengths_differ(lengths, train)
+    return Preprocess(**how, length_channel=length_channel).fit(X, lengths, train)
+
 # %% ../../nbs/38_data.loaders.ipynb #6a04c581
 def _split_names(n): return ['training','validation','test',*['further']*n][:n]
 
@@ -167,6 +180,7 @@ class TSDataLoaders(DataLoaders):
         mu:float|None=None, # see `Preprocess`
         resample:int|None=None, # stretch or squeeze each to so many steps: see `Preprocess`
         crop:int|None=None, # or keep so many in the middle of each
+        length_channel:bool|None=None, # tell the network each length? if None, where those of training differ by 5 %
         channels=None, # names of the channels, which a saved model keeps
         rate:float|None=None, # samples a second (Hz), which a saved model keeps
         bs:int=64, # series in a training batch
@@ -194,7 +208,8 @@ class TSDataLoaders(DataLoaders):
         task = infer_task(y[train], task, vocab, target_names, units, order)
         codes = _encode(y, task, splits)
         weights,strata = _weights(weights, task, codes, train)
-        preprocess = Preprocess(missing, scale, mu, resample=resample, crop=crop).fit(X, lengths, train)
+        preprocess = _fitted(X, lengths, train, length_channel,
+                             missing=missing, scale=scale, mu=mu, resample=resample, crop=crop)
         for idxs in others: preprocess.check(X, lengths, idxs)
 
         dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths,
@@ -222,9 +237,10 @@ def _contents(ds):
     return f'{count}: {ds.task.describe(ds.y[ds.idxs])}'
 
 def _steps(ds):
-    "How many steps the series have, before preprocessing"
-    if ds.lengths is None: return ds.X.shape[2]
-    return f'{ds.lengths.min()} to {ds.lengths.max()}' if len(ds.lengths) else 'none'
+    "How many steps the series have, before preprocessing, and whether the network is told"
+    if ds.lengths is None: n = ds.X.shape[2]
+    else: n = f'{ds.lengths.min()} to {ds.lengths.max()}' if len(ds.lengths) else 'none'
+    return f'{n}, and the network is told how many' if ds.preprocess.length_channel else n
 
 def _row(name, text):
     "A row of the summary, of 94 characters to a line"
@@ -370,6 +386,7 @@ def from_recordings(cls,
         raise TypeError('labels: expected one for each recording or sample, got None')
     frames = [recordings] if is_frame(recordings) else recordings
     kwargs.setdefault('channels', channel_names(frames))
+    kwargs.setdefault('length_channel', False) # the rest of a recording says nothing by its length
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True)
     _check_labels(y, len(labels), kwargs.get('task'))

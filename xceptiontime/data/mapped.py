@@ -10,6 +10,7 @@ __all__ = ['MappedArray', 'Windows', 'series_or_windows', 'model_series']
 # %% ../../nbs/33a_data.mapped.ipynb #3a90c0e3
 import mmap, os
 import numpy as np
+from ..base.checks import counted
 from ..processing.series import check_series, raw_series
 
 # %% ../../nbs/33a_data.mapped.ipynb #ace55a5f
@@ -64,7 +65,8 @@ class Windows:
     @property
     def shape(self): return len(self.rec), len(self.recordings[0]), self.length
     def __len__(self): return len(self.rec)
-    def __repr__(self): return f'Windows{self.shape} of {len(self.recordings)} recordings'
+    def __repr__(self):
+        return f'Windows{self.shape} of {counted(len(self.recordings), "recording")}'
 
     @property
     def lengths(self): # (windows,), or None if all have `length` steps before padding
@@ -108,7 +110,7 @@ def series_or_windows(
     "What `check_series` gives; `Windows` have the right form as they are, and NaN within them is never padding"
     if not isinstance(X, Windows): return check_series(X, c_in=c_in)
     if c_in not in (None, X.shape[1]):
-        raise ValueError(f'X: expected {c_in} channels, got {X.shape[1]}')
+        raise ValueError(f'X: expected {counted(c_in, "channel")}, got {X.shape[1]}')
     return X,X.lengths
 
 def model_series(

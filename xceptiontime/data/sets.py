@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 import numpy as np
-from ..base.checks import brief, check_number, listed, one_line
+from ..base.checks import brief, check_number, counted, kind_of, listed, one_line
 from .formats import read_series
 from .numbers import Source
 from .columns import TABLES, Columns, is_table
@@ -99,9 +99,9 @@ def _one_set(train, a, test, b):
     for path,o in ((train,a), (test,b)):
         if o.y is None: Source(path).fail('a target for each series', 'none')
     if (a.y.dtype.kind=='f')!=(b.y.dtype.kind=='f'):
-        source.fail(f'targets like those of {brief(first, 60)}, {a.y.dtype}', f'{b.y.dtype}')
+        source.fail(f'targets like those of {brief(first, 60)}, {kind_of(a.y)}', kind_of(b.y))
     if len(a.X[0])!=len(b.X[0]):
-        source.fail(f'{len(a.X[0])} channels as in {brief(first, 60)}', f'{len(b.X[0])}')
+        source.fail(f'{counted(len(a.X[0]), "channel")} as in {brief(first, 60)}', f'{len(b.X[0])}')
     alike = all(isinstance(o.X, np.ndarray) for o in (a,b)) and a.X.shape[1:]==b.X.shape[1:]
     X = np.concatenate([a.X, b.X]) if alike else [*a.X, *b.X]
     n,m = len(a.X),len(b.X)

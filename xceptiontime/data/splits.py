@@ -10,7 +10,7 @@ __all__ = ['check_splits', 'get_splits']
 # %% ../../nbs/34_data.splits.ipynb #79853822
 from numbers import Integral, Real
 import numpy as np
-from ..base.checks import brief, check_whole, listed, one_line
+from ..base.checks import brief, check_whole, counted, kind_of, listed, one_line
 from ..processing.targets import as_targets, check_there, missing_targets
 
 # %% ../../nbs/34_data.splits.ipynb #ca010a6e
@@ -25,7 +25,7 @@ def _check_part(part, n, name):
     if a.dtype==bool: fail('indices', 'a boolean mask; np.flatnonzero(mask) gives them')
     if not len(a): fail('one or more indices', 'none')
     if a.dtype.kind not in 'iu':
-        fail('integers, the indices of samples', f'dtype {one_line(a.dtype, 60)}')
+        fail('integers, the indices of samples', kind_of(a))
     beyond = a[(a<0) | (a>=n)]
     if len(beyond): fail(f'indices from 0 to {n-1}', listed(beyond))
     values,times = np.unique(a, return_counts=True)
@@ -65,7 +65,7 @@ def _check_groups(groups, n):
     "`groups` as an array of ids that can be told apart, one for each of `n` samples"
     groups = np.asarray(groups)
     if groups.shape!=(n,):
-        raise ValueError(f'groups: expected one for each of the {n} samples, got shape {groups.shape}')
+        raise ValueError(f'groups: expected one for each of the {counted(n, "sample")}, got shape {groups.shape}')
     none = missing_targets(groups) # they would be in no group, and so on both sides of a split
     if none.any():
         raise ValueError(f'groups: expected an id for each sample, got none for {none.sum()} of {n}, '

@@ -17,7 +17,7 @@ from numbers import Real
 from typing import NamedTuple
 import numpy as np
 from fastcore.meta import delegates
-from ..base.checks import brief
+from ..base.checks import brief, counted
 from ..processing.series import as_numbers, series_end, series_list
 from ..processing.targets import is_missing
 from .columns import Columns
@@ -197,7 +197,7 @@ class _FrameRows:
         X = [x[None] if x.ndim==1 else x for x in X] # (channels, length_i) each
         for i,x in enumerate(X):
             if x.ndim==2 and x.size and len(x)==len(X[0]): continue
-            self.source.fail(f'a series of {len(X[0])} channels', f'shape {x.shape}', row=i)
+            self.source.fail(f'a series of {counted(len(X[0]), "channel")}', f'shape {x.shape}', row=i)
         return X
 
     def _read(self):

@@ -11,7 +11,7 @@ __all__ = ['TSHeader', 'drop_times', 'read_ts', 'write_ts']
 import re
 from pathlib import Path
 import numpy as np
-from ..base.checks import brief, one_line
+from ..base.checks import brief, counted, kind_of
 from ..base.files import whole_file
 from ..processing.series import raw_series, without_padding
 from ..processing.targets import sorted_classes
@@ -112,16 +112,16 @@ def _check_shape(
     channels,length = shape
     def fail(expected, key=None, got=_counted(channels, 'channel')):
         head.source.fail(expected if key is None else f'{expected} as in {head.quote(key)}', got)
-    if head.dimension not in (None, channels): fail(f'{head.dimension} channels', 'dimension')
+    if head.dimension not in (None, channels): fail(counted(head.dimension, 'channel'), 'dimension')
     if head.univariate is not None and head.univariate!=(channels==1):
         fail('one channel' if head.univariate else 'several channels', 'univariate')
-    if channels!=first[1]: fail(f'{first[1]} channels as in line {first[0]}')
+    if channels!=first[1]: fail(f'{counted(first[1], "channel")} as in line {first[0]}')
     if head.equallength is False: return
     got = _counted(length, 'value')
     if head.serieslength not in (None, length):
-        fail(f'{head.serieslength} values', 'serieslength', got)
+        fail(counted(head.serieslength, 'value'), 'serieslength', got)
     if head.equallength and length!=first[2]:
-        fail(f"{first[2]} values as in line {first[0]}, since {head.quote('equallength')}", got=got)
+        fail(f"{counted(first[2], 'value')} as in line {first[0]}, since {head.quote('equallength')}", got=got)
 
 # %% ../../nbs/30a_data.ts.ipynb #4a9b43c0
 _stamped = re.compile(rb'\s*\(([^(),]*),([^(),]*)\)\s*([,:]|$)')
@@ -232,7 +232,7 @@ def _as_target(y, n):
     if y.dtype.kind=='f': return y.tolist()
     if y.dtype.kind not in 'UTO' or not all(isinstance(o, str) for o in y):
         raise TypeError('y: expected labels as strings or targets as floats, '
-                        f'got {one_line(y.dtype, 60)}; say y.astype(str) or y.astype(float)')
+                        f'got {kind_of(y)}; say y.astype(str) or y.astype(float)')
     for o in dict.fromkeys(y):
         if not o or re.search(r'[ \t\n\r\v\f\0:\ud800-\udfff]', o):
             raise ValueError('y: expected labels without blanks, colons and broken characters, '

@@ -13,7 +13,7 @@ import os, warnings
 from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from ..base.checks import brief, check_rate, one_line, short_path
+from ..base.checks import brief, check_rate, counted, one_line, short_path
 from ..processing.series import as_numbers, series_end, series_list, warn_transposed
 from ..processing.targets import as_targets, check_there, is_missing
 from ..processing.values import check_resolution
@@ -139,7 +139,8 @@ def _recordings(recordings):
         if len(r)!=len(recs[0]):
             turned = r.shape[1]==recs[0].shape[1]<len(r)
             hint = '; if those are (time, channels), [x.T for x in recordings] turns them' if turned else ''
-            raise ValueError(f'{name}: expected {len(recs[0])} channels as in recordings[0], got {len(r)}{hint}')
+            raise ValueError(f'{name}: expected {counted(len(recs[0]), "channel")} as in recordings[0], '
+                             f'got {len(r)}{hint}')
     return recs
 
 # %% ../../nbs/33_data.windows.ipynb #39ffcd98
@@ -169,7 +170,8 @@ def _by_sample(labels, recs, ends):
     for i,(l,r) in enumerate(zip(labels, recs)):
         if len(l)!=r.shape[1]:
             hint = '; if the recording is (time, channels), x.T turns it' if len(l)==r.shape[0] else ''
-            raise ValueError(f'labels[{i}]: expected one for each of {r.shape[1]} samples, got {len(l)}{hint}')
+            raise ValueError(f'labels[{i}]: expected one for each of {counted(r.shape[1], "sample")}, '
+                             f'got {len(l)}{hint}')
     labels = [as_targets(l[:n]) for l,n in zip(labels, ends)]
     for i,l in enumerate(labels):
         if l.dtype==object: check_there(l, f'labels[{i}]', of='sample')
@@ -181,7 +183,7 @@ def _recording_labels(labels, recs, ends):
     if hasattr(labels, 'to_numpy'): labels = labels.to_numpy() # a table is a list of its columns' names
     labels = list(labels)
     if len(labels)!=len(recs):
-        raise ValueError(f'labels: expected one a recording, got {len(labels)} for {len(recs)} recordings')
+        raise ValueError(f'labels: expected one a recording, got {len(labels)} for {counted(len(recs), "recording")}')
     _check_labelled(labels)
     if all(isinstance(l, (set,frozenset)) for l in labels): return as_targets(labels),None
     dims = {np.ndim(l) for l in labels}
@@ -227,7 +229,8 @@ def _check_not_empty(n, recs, length, label):
     mixed = ', as label=\'pure\' drops windows with mixed labels' if label=='pure' else ''
     turned = longest[0]>longest[1] and longest[0]>=length
     hint = '; if that is (time, channels), x.T turns it' if turned else ''
-    raise ValueError(f'length: expected windows of {brief(length)} samples, got none in {len(recs)} recordings, '
+    raise ValueError(f'length: expected windows of {brief(length)} samples, '
+                     f'got none in {counted(len(recs), "recording")}, '
                      f'the longest of shape (channels, time) {longest}{mixed}{hint}')
 
 def _without_padding(recs):
@@ -282,7 +285,8 @@ def sliding_windows(
     for i,r in enumerate(recs): check_resolution([_opened(r)], f'recordings[{i}]')
     groups = np.arange(len(recs)) if groups is None else _label_array(groups, 'groups')
     if groups.shape!=(len(recs),):
-        raise ValueError(f'groups: expected one a recording, got shape {groups.shape} for {len(recs)} recordings')
+        raise ValueError(f'groups: expected one a recording, got shape {groups.shape} '
+                         f'for {counted(len(recs), "recording")}')
     starts = [window_starts(r.shape[1], length, step, pad) for r in recs]
     y = None
     if labels is not None: y,starts = _window_labels(_recording_labels(labels, whole, ends), starts, length, label)

@@ -17,7 +17,7 @@ import torch
 from matplotlib.collections import LineCollection
 from torch import nn
 from torch.nn import functional as F
-from ..base.checks import brief,check_whole,listed
+from ..base.checks import brief,check_whole,counted,listed
 from ..data.dataset import series_axes
 from ..data.windows import model_series
 from ..processing.preprocess import cropped
@@ -47,7 +47,7 @@ def _integrated_gradients(model, x, base, target, bs, n_steps=64):
         if n_steps>=MOST_STEPS: break
         n_steps *= 2
     warnings.warn(f'attribution: expected a sum within 1 % of {diff:.4g}, by which the score differs from that of '
-                  f'the baseline, got {a.sum():.4g} after {n_steps} steps', stacklevel=4)
+                  f'the baseline, got {a.sum():.4g} after {counted(n_steps, "step")}', stacklevel=4)
     return a
 
 # %% ../../nbs/60_explain.attribution.ipynb #a4746166
@@ -160,13 +160,15 @@ def _attribute_one(pred, x, explain, target, baseline):
     if baseline is None:
         base = torch.zeros_like(z)
         base[:,pre.c_in:] = 1 # where there is a mask: nothing is missing
+        if pre.length_channel: base[:,-1] = z[:,-1] # as long as the series
     else: base = prepared(_check_baseline(baseline, x, pre))
     if target is None:
         with torch.no_grad(): target = int(model(z)[0].argmax())
     a = explain(model, z, base, target)
     if pred.task.vocab is None: a = a*np.atleast_1d(pred.task.std)[target]
     res = np.zeros_like(x)
-    res[:,kept] = sum(a[0].split(pre.c_in)).cpu().numpy() # a value's share and that of its mask, together
+    a = a[0,:pre.c_out-pre.length_channel] # the length is that of the baseline too and has no share
+    res[:,kept] = sum(a.split(pre.c_in)).cpu().numpy() # a value's share and that of its mask, together
     return res
 
 # %% ../../nbs/60_explain.attribution.ipynb #5b8b948f
@@ -245,7 +247,7 @@ def plot_attribution(
         raise ValueError(f'attribution: expected the shape of X, {xs.shape}, got {az.shape}')
     names = range(c) if names is None else names
     if len(names)!=c:
-        raise ValueError(f'names: expected one for each of {c} channels, got {len(names)}')
+        raise ValueError(f'names: expected one for each of {counted(c, "channel")}, got {len(names)}')
     if titles is not None and len(titles)<n:
         raise ValueError(f'titles: expected one for each of {n} series, got {len(titles)}')
     axs,_ = axes_for(n, ax, figsize=figsize or (9, min(12, 1+n**.5*(.6+.5*c))))

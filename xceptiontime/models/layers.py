@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from fastcore.imports import noop
 from fastcore.meta import PrePostInitMeta
-from ..base.checks import brief
+from ..base.checks import brief,counted
 from .masks import check_lengths, current_mask, end_mask, fill_padding, is_traced
 from .masks import length_mask
 
@@ -173,7 +173,7 @@ def check_input(
     "Series as a network takes them, or an error that says what they are not"
     if not isinstance(x, torch.Tensor) or x.dim()!=3 or x.shape[1]!=c_in or x.shape[2]<1:
         got = f'shape {tuple(x.shape)}' if isinstance(x, torch.Tensor) else type(x).__name__
-        raise ValueError(f'x: expected a tensor (batch, {c_in} channels, length of 1 or more), got {got}')
+        raise ValueError(f'x: expected a tensor (batch, {counted(c_in, "channel")}, length of 1 or more), got {got}')
     if lengths is not None: lengths = check_lengths(lengths, x)
     if lengths is not None: x = torch.where(length_mask(lengths, x.shape[2])[:,None], x, 0.)
     return x, lengths

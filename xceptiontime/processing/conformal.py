@@ -9,7 +9,7 @@ __all__ = ['conformal_table', 'threshold', 'conformal_tables', 'check_tables', '
 
 # %% ../../nbs/25_processing.conformal.ipynb #55dcce03
 import numpy as np
-from ..base.checks import as_floats,brief,check_number,check_whole
+from ..base.checks import as_floats,brief,check_number,check_whole,counted
 
 # %% ../../nbs/25_processing.conformal.ipynb #312629a6
 def _levels(groups):
@@ -99,7 +99,7 @@ def check_tables(
     each = tables.get('each') if isinstance(tables, dict) else None
     fits = isinstance(each, list) and len(each)==task.c_out and all(o is None or _is_table(o) for o in each)
     if not fits or not (task.vocab is None or _is_table(tables.get('all'))):
-        want = f'what conformal_tables gives for {task.name} with {task.c_out} outputs'
+        want = f'what conformal_tables gives for {task.name} with {counted(task.c_out, "output")}'
         raise ValueError(f'conformal: expected {want}, got something else')
     return tables
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 from fastcore.basics import patch,patch_to
-from ..base.checks import as_floats,brief,listed
+from ..base.checks import as_floats,brief,counted,listed
 from .basetask import BaseTask,TaskLoss
 from .targets import as_values,as_targets
 
@@ -41,7 +41,7 @@ class Regression(BaseTask):
         if o is None: return
         o = [o]*self.c_out if isinstance(o, str) else [str(s) for s in o]
         if len(o)!=self.c_out:
-            raise ValueError(f'{name}: expected one for each of {self.c_out} outputs, got [{listed(o)}]')
+            raise ValueError(f'{name}: expected one for each of {counted(self.c_out, "output")}, got [{listed(o)}]')
         return o
 
     @property

@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import partial
 from numbers import Real
 import numpy as np
-from ..base.checks import brief,check_whole,listed,one_line
+from ..base.checks import brief,check_whole,counted,kind_of,listed,one_line
 from .targets import is_missing
 
 # %% ../../nbs/20_processing.series.ipynb #933f4251
@@ -53,7 +53,7 @@ def as_numbers(
     X = _unmasked(X)
     if X.dtype.kind=='O': X = _plain_numbers(X, name)
     if X.dtype.kind not in 'fiub':
-        raise TypeError(f'{name}: expected real numbers, got {one_line(X.dtype, 60)} values')
+        raise TypeError(f'{name}: expected real numbers, got {kind_of(X)}')
     return X
 
 def to_float32(
@@ -156,7 +156,7 @@ def _check_same_channels(x, first, name, i):
     if x.ndim==2 and x.shape[0]==c: return
     turned = x.ndim==2 and x.shape[1]==first.shape[1]<len(x)
     hint = '; if that is (length, channels), [x.T for x in X] turns them' if turned else ''
-    want = f'a series (channels, length) with {c} channels as in {name}[0]'
+    want = f'a series (channels, length) with {counted(c, "channel")} as in {name}[0]'
     raise ValueError(f'{name}[{i}]: expected {want}, got shape {x.shape}{hint}')
 
 def _pad(Xs, name):
@@ -192,7 +192,8 @@ def without_padding(
     ends = [series_end(x) for x in X]
     if 0 in ends:
         i = ends.index(0)
-        raise ValueError(f'{name}[{i}]: expected a value at some step, got {X[i].shape[1]} steps without any')
+        got = f'{counted(X[i].shape[1], "step")} without any'
+        raise ValueError(f'{name}[{i}]: expected a value at some step, got {got}')
     return [x[:,:n] for x,n in zip(X, ends)]
 
 def _cut_padding(X, lengths):
@@ -225,7 +226,8 @@ def _turned(raw, X, c_in):
     if X.shape[1]==1 and np.ndim(raw)==2 and c_in in (len(X), X.shape[2]):
         if len(X)==c_in: one = 'X[None]' if hasattr(raw, 'ndim') else 'np.array(X)[None]'
         else: one = 'np.array(X).T[None]'
-        return f'; two dimensions are (samples, length) of one channel, {one} is one series of {c_in} channels'
+        return ('; two dimensions are (samples, length) of one channel, '
+                f'{one} is one series of {counted(c_in, "channel")}')
     return '; if that is (samples, length, channels), X.transpose(0, 2, 1) turns it' if X.shape[2]==c_in else ''
 
 def check_series(
@@ -239,7 +241,7 @@ def check_series(
     X,lengths = _pad(raw, name) if _is_ragged(raw) else (_one_form(raw, c_in, name),None)
     if c_in is not None and X.shape[1]!=c_in:
         hint = _turned(raw, X, c_in)
-        raise ValueError(f'{name}: expected {c_in} channels, got {X.shape[1]} in shape {X.shape}{hint}')
+        raise ValueError(f'{name}: expected {counted(c_in, "channel")}, got {X.shape[1]} in shape {X.shape}{hint}')
     return _cut_padding(X, lengths)
 
 # %% ../../nbs/20_processing.series.ipynb #5cba44f7
@@ -269,8 +271,9 @@ def warn_transposed(
     short = steps<=32 or rate is not None and steps<rate/10
     if c<10 or c<(many or (3 if short else 8))*steps: return
     seconds = '' if rate is None else f' ({steps/rate:.3g} s)'
-    warnings.warn(f'X: expected (channels, length) of each series, got {c} channels of {steps} steps{seconds}; '
-                  f'if those are {c} steps of {steps} channels, {turn} turns them', stacklevel=3)
+    warnings.warn(f'X: expected (channels, length) of each series, '
+                  f'got {counted(c, "channel")} of {counted(steps, "step")}{seconds}; '
+                  f'if those are {counted(c, "step")} of {counted(steps, "channel")}, {turn} turns them', stacklevel=3)
 
 # %% ../../nbs/20_processing.series.ipynb #af422185
 def source_step(
@@ -326,6 +329,6 @@ def crop_series(
     if min(ns, default=length)<length:
         i = int(np.argmin(ns))
         raise ValueError(f'length: expected at most that of the shortest series, '
-                         f'got {length} and X[{i}] of {ns[i]} steps')
+                         f'got {length} and X[{i}] of {counted(ns[i], "step")}')
     start = dict(start=lambda n: 0, center=lambda n: middle_start(n, length), end=lambda n: n-length)[where]
     return np.stack([x[:,start(n):][:,:length] for x,n in zip(X, ns)]).astype(np.float32)

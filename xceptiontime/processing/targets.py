@@ -13,7 +13,7 @@ import re
 from decimal import Decimal
 from numbers import Integral,Real
 import numpy as np
-from ..base.checks import brief,listed,one_line
+from ..base.checks import brief,kind_of,listed,one_line
 
 
 # %% ../../nbs/23_processing.targets.ipynb #0ee6b321
@@ -178,7 +178,7 @@ def as_labels(
         raise TypeError(f'{name}: expected labels of one kind, strings, integers or booleans, got {_kinds(y)}')
     if y.dtype.kind=='f' and are_whole(y): return y.astype(np.int64)
     if y.dtype.kind not in 'Uiub':
-        got = f"{one_line(y.dtype, 60)}{' numbers' if y.dtype.kind=='f' else ''}"
+        got = 'numbers that are not all whole' if y.dtype.kind=='f' else kind_of(y)
         raise TypeError(f'{name}: expected class labels (strings, integers or booleans), got {got}')
     return y
 
@@ -231,7 +231,7 @@ def as_values(
     if isinstance(y, list):
         raise TypeError(f'{name}: expected numbers, got lists of labels')
     if y.dtype.kind not in 'fiu':
-        raise TypeError(f'{name}: expected numbers, got {_kinds(y) if y.dtype==object else one_line(y.dtype, 60)}')
+        raise TypeError(f'{name}: expected numbers, got {_kinds(y) if y.dtype==object else kind_of(y)}')
     if y.ndim not in (1,2):
         raise ValueError(f'{name}: expected numbers as (samples,) or (samples, outputs), got shape {y.shape}')
     bad = ~np.isfinite(y).reshape(len(y), -1).all(1) # (samples,)

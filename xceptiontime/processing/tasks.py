@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 from fastcore.basics import patch
-from ..base.checks import brief,check_number,listed
+from ..base.checks import brief,check_number,counted,listed
 from .basetask import BaseTask,TaskLoss
 from .regression import Regression
 from .targets import LabelLists,as_labels,as_targets,as_vocab,check_there,label_codes
@@ -167,7 +167,7 @@ def encode(self:MultiLabel,
     check_there(y, name)
     if isinstance(y, list): return self._encode_lists(y, name)
     if y.shape[1:]!=(self.c_out,):
-        raise ValueError(f'{name}: expected 0 and 1 as (samples, {self.c_out} labels), got shape {y.shape}')
+        raise ValueError(f'{name}: expected 0 and 1 as (samples, {counted(self.c_out, "label")}), got shape {y.shape}')
     bad = ~np.isin(y, (0,1))
     if bad.any():
         raise ValueError(f'{name}: expected 0 and 1, got {brief(y[bad][0].item())} in series {bad.any(1).argmax()}')

@@ -77,7 +77,7 @@ def _trial_series(predictor, length, n, rng):
     "Series as in training, of `n` steps each, and with values missing if the model deals with that"
     p,batch = predictor.preprocess,len(n)
     z = torch.from_numpy(rng.normal(size=(batch,p.c_in,length)).astype(np.float32))
-    valid = torch.ones(batch, p.c_out-p.c_in, length) # channels that say where there are values
+    valid = torch.ones(batch, p.c_out-p.c_in, length) # where there are values; `inverse` drops a length
     x = copy.deepcopy(p).cpu().inverse(torch.cat([z, valid], 1)).numpy() # (batch, c_in, length)
     if p.missing!='raise':
         gone = rng.random(x.shape)<.2

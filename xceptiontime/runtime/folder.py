@@ -16,7 +16,7 @@ import torch
 from fastcore.basics import patch,patch_to
 from torch import nn
 from .. import __version__
-from ..base.checks import brief,listed,one_line
+from ..base.checks import brief,counted,listed,one_line
 from ..base.files import one_writer,whole_file,whole_folder
 from ..models.ensemble import Ensemble,networks_of
 from ..models.inception import InceptionTime
@@ -203,9 +203,9 @@ def _build(config, path, cls=Predictor):
         refuse(path, 'arguments that fit', f'an error: {one_line(e, 160)}')
     given,scores = preprocess.c_out,predictor.task.c_out
     if args['c_in']!=given:
-        refuse(path, f'a network of {given} channels, as preprocessing gives', args['c_in'])
+        refuse(path, f'a network of {counted(given, "channel")}, as preprocessing gives', args['c_in'])
     if args['c_out']!=scores:
-        refuse(path, f'{scores} scores, as the task has', args['c_out'])
+        refuse(path, f'{counted(scores, "score")}, as the task has', args['c_out'])
     return predictor
 
 # %% ../../nbs/41_runtime.folder.ipynb #5a763d5f

@@ -11,7 +11,7 @@ __all__ = ['FILES', 'model_folder', 'model_card']
 import html,os,re,tempfile
 from pathlib import Path
 from fastcore.basics import patch
-from ..base.checks import brief,one_line,short_path
+from ..base.checks import brief,counted,one_line,short_path
 from .predictor import Predictor
 
 # %% ../../nbs/42_runtime.hub.ipynb #11d36853
@@ -64,7 +64,7 @@ A network for {task} of time series, trained with [xceptiontime](https://pypi.or
 from xceptiontime.runtime import Predictor  # pip install 'xceptiontime[hub]'
 
 predictor = Predictor.from_pretrained('{repo}')
-predictor.predict(X)  # X: raw series (series, {c_in} channels, steps)
+predictor.predict(X)  # X: raw series (series, {channels}, steps)
 ```
 """
 _note = """
@@ -80,7 +80,8 @@ def model_card(
     def cell(s): return html.escape(s, quote=False).replace('|', '&#124;')
     facts = '\n'.join(f'| {k} | {cell(v)} |' for k,v in predictor.facts().items())
     return _card.format(title=repo.split('/')[-1], task=predictor.task.name, facts=facts, repo=repo,
-                        note=_note if predictor.training else '', c_in=predictor.preprocess.c_in)
+                        note=_note if predictor.training else '',
+                        channels=counted(predictor.preprocess.c_in, 'channel'))
 
 # %% ../../nbs/42_runtime.hub.ipynb #99b02ece
 @patch

@@ -11,7 +11,7 @@ __all__ = ['pool_windows', 'RecordingAnswer']
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from ..base.checks import brief
+from ..base.checks import brief,counted
 from ..data.windows import sliding_windows
 from ..processing.series import is_frame,series_list
 from .predictor import Predictor
@@ -58,7 +58,7 @@ def _check_channels(X, c_in):
     if n==c_in: return
     turned = X.recordings[0].shape[1]==c_in
     hint = '; if those are (time, channels), x.T of each turns them' if turned else ''
-    raise ValueError(f'recordings: expected {c_in} channels as in training, got {n}{hint}')
+    raise ValueError(f'recordings: expected {counted(c_in, "channel")} as in training, got {n}{hint}')
 
 def _check_each_has_windows(X, rec, length):
     "Raise where a recording is too short for a window"

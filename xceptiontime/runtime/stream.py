@@ -12,7 +12,7 @@ from collections import Counter,deque
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from ..base.checks import brief,check_whole
+from ..base.checks import brief,check_whole,counted
 from ..data.windows import Windows,to_samples
 from ..processing.series import as_numbers,series_list,to_float32
 from .predictor import Predictor
@@ -76,7 +76,8 @@ def _as_steps(self:StreamingPredictor, chunk):
     if len(shape)!=2 or shape[0]!=c_in:
         turned = len(shape)==2 and shape[1]==c_in
         hint = '; if that is (steps, channels), chunk.T turns it' if turned else ''
-        raise ValueError(f'chunk: expected samples as ({c_in} channels, steps), got shape {np.shape(chunk)}{hint}')
+        raise ValueError(f'chunk: expected samples as ({counted(c_in, "channel")}, steps), '
+                         f'got shape {np.shape(chunk)}{hint}')
     if not shape[1]: return self.tail[:,:0]
     chunk = as_numbers(chunk, 'chunk').reshape(shape) # (channels, steps)
     self.predictor.preprocess.check_resolution(chunk[None], 'chunk')

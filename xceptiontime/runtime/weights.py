@@ -21,7 +21,7 @@ def refuse(where, want, got):
     raise ValueError(f'{where}: expected {want}, got {got}')
 
 # %% ../../nbs/40a_runtime.weights.ipynb #548b01bf
-SPREADS = {f'preprocess.{k}' for k in ('std', *(s for _,s in STATS.values()))} # divided by
+SPREADS = {f'preprocess.{k}' for k in ('std', 'length_std', *(s for _,s in STATS.values()))} # divided by
 
 def check_numbers(
     state, # tensors by name

@@ -18,11 +18,19 @@ from fastcore.basics import patch
 from fastai.callback.progress import ProgressCallback
 from fastai.distributed import DistributedDL,DistributedTrainer
 from fastai.torch_core import rank_distrib
+from ..data.dataset import TSDataLoader
 from .learner import TSLearner
 
 # %% ../../nbs/56_train.distributed.ipynb #0a5d2782
 class TSDistributedDL(DistributedDL):
-    "fastai's, which agrees on the order of series on a GPU, on a CPU too"
+    "fastai's, which agrees on the order of series on a GPU, on a CPU too; a share is cut as `TSDataLoader` cuts"
+    sample = TSDataLoader.sample
+    def __len__(self): return len(self.dl.cuts(-(-self.dl.n//self.world_size)))-1
+
+    def create_batches(self, samps):
+        self.dl.offs,self.dl.num_workers = self.offs,self.num_workers # of a worker process
+        return self.dl.create_batches(samps)
+
     def _broadcast(self, t, rank):
         t = torch.as_tensor(t, dtype=torch.int64, device=self.device) # (series,)
         torch.distributed.broadcast(t, rank)

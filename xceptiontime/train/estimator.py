@@ -56,6 +56,7 @@ class XceptionTimeEstimator(BaseEstimator):
         mu:float|None=None, # µ of a µ-law before scaling: see `Preprocess`
         resample:int|None=None, # stretch or squeeze all series to so many steps
         crop:int|None=None, # or keep so many in the middle of each
+        length_channel:bool|None=None, # tell the network each length? if None, where those of training differ by 5 %
         n_estimators:int=1, # networks, whose answers are averaged; 5 is usual
         random_state=None, # a number, a `RandomState`, or None for numpy's global one; torch's own is left alone
         verbose:int=0, # 0 is silent, 1 prints a line an epoch
@@ -66,6 +67,7 @@ class XceptionTimeEstimator(BaseEstimator):
         self.scale,self.missing = scale,missing
         self.mu = mu
         self.resample,self.crop = resample,crop
+        self.length_channel = length_channel
         self.n_estimators,self.random_state = n_estimators,random_state
         self.verbose = verbose
 
@@ -131,8 +133,8 @@ def _fit(self:XceptionTimeEstimator, X, y, task):
     with no_random(seed):
         dls = TSDataLoaders.from_arrays(
             X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, mu=self.mu,
-            resample=self.resample, crop=self.crop, bs=batch_size(recipe['bs'], len(X)), seed=seed,
-            channels=getattr(self, 'channels_', None))
+            resample=self.resample, crop=self.crop, length_channel=self.length_channel,
+            bs=batch_size(recipe['bs'], len(X)), seed=seed, channels=getattr(self, 'channels_', None))
         learn = ts_learner(dls, n_networks=self.n_estimators, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed)
         if self.verbose: learn.fit_recipe(recipe)
         else:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from torch import nn
-from ..base.checks import brief,check_whole,listed,short_path
+from ..base.checks import brief,check_whole,counted,listed,short_path
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble,networks_of
 from ..processing.preprocess import STATS
@@ -25,8 +25,11 @@ def _check_channels(predictor, dls, folder):
     "Refuse a network for other channels, and warn of another sampling rate"
     own,new = predictor.preprocess,dls.preprocess
     if own.c_in!=new.c_in:
-        raise ValueError(f'pretrained: expected a model for {new.c_in} channels, as the data has, '
+        raise ValueError(f'pretrained: expected a model for {counted(new.c_in, "channel")}, as the data has, '
                          f'got {own.c_in} in {short_path(folder)}')
+    if own.length_channel!=new.length_channel:
+        raise ValueError(f"pretrained: expected data with length_channel={own.length_channel}, as the model's, "
+                         f'got {new.length_channel}')
     if own.c_out!=new.c_out:
         raise ValueError(f"pretrained: expected data with missing={own.missing!r}, as the model's, "
                          f'got {new.missing!r}')

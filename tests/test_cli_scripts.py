@@ -1,0 +1,150 @@
+"What a script needs of the command: results as JSON, no chatter, files that join, exit codes, standard input"
+import csv, json, re
+import numpy as np
+import pytest
+import torch
+from xceptiontime.cli import main
+from xceptiontime.data.sets import make_bumps
+from xceptiontime.runtime.predictor import Predictor
+
+def call(*args):
+    "The command in this process: its exit code"
+    try: return main([str(a) for a in args])
+    except SystemExit as e: return e.code
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    "Series with labels in a.npz, and a model of them in m"
+    d = tmp_path_factory.mktemp('scripts')
+    X,y,_ = make_bumps(40, c_in=1, length=30, seed=0)
+    np.savez(d/'a.npz', X=X, y=np.array(['10','9'])[y])
+    assert call('train', d/'a.npz', '--out', d/'m', '--epochs', 1, '--nf', 2, '--quiet')==0
+    return d
+
+def test_quiet(folder, tmp_path, capsys):
+    "Neither a plan nor epochs nor figures; errors and warnings stay"
+    args = 'train', folder/'a.npz', '--epochs', 1, '--nf', 1, '--quiet', '--out', tmp_path/'m'
+    assert call(*args)==0
+    assert capsys.readouterr()==('','')
+    assert Predictor.from_pretrained(tmp_path/'m').training['epochs']==1
+    assert call(*args)==2
+    out,err = capsys.readouterr()
+    assert out=='' and '--force' in err
+    assert call('predict', tmp_path/'m', folder/'a.npz', '--quiet', '--out', tmp_path/'p.csv')==0
+    assert capsys.readouterr()==('','') and (tmp_path/'p.csv').exists()
+    assert call('predict', tmp_path/'m', folder/'a.npz', '--quiet')==2
+    assert '--quiet: expected with --out' in capsys.readouterr().err
+
+def test_train_as_json(folder, tmp_path, capsys):
+    "One object on standard output, the plan and the epochs on standard error"
+    assert call('train', folder/'a.npz', '--epochs', 2, '--nf', 1, '--json', '--out', tmp_path/'m')==0
+    out,err = capsys.readouterr()
+    res = json.loads(out)
+    assert out.count('\n')==1 and 'series to train on' in err and 'valid_loss' in err
+    assert res['folder']==str(tmp_path/'m') and res['seconds']>0
+    assert res['training']['epochs']==2 and res['training']['series']==32
+    assert res['evaluation']['series']==8 and set(res['evaluation']['classes'])=={'9','10'}
+    assert call('train', folder/'a.npz', '--epochs', 1, '--nf', 1, '--json', '--quiet', '--out', tmp_path/'n')==0
+    out,err = capsys.readouterr()
+    assert json.loads(out)['training']['epochs']==1 and err==''
+    assert call('train', folder/'no.npz', '--json')==2
+    assert capsys.readouterr().out==''
+
+def test_evaluate_and_info_as_json(folder, capsys):
+    assert call('evaluate', folder/'m', folder/'a.npz', '--json')==0
+    out,err = capsys.readouterr()
+    res,p = json.loads(out),Predictor.from_pretrained(folder/'m')
+    with np.load(folder/'a.npz') as f: X,y = f['X'],f['y']
+    pred = p.predict(X)
+    assert 'accuracy' in err and res['task']=='classification'
+    assert res['accuracy']==pytest.approx((pred==y).mean())
+    assert res['classes']['10']['series']==(y=='10').sum()
+    assert res['classes']['10']['recall']==pytest.approx((pred[y=='10']=='10').mean())
+    assert call('info', folder/'m', '--json')==0
+    res = json.loads(capsys.readouterr().out)
+    assert res['architecture']=='XceptionTime' and res['arguments']['nf']==2
+    assert res['outputs']==res['task']['vocab']==['9','10']
+    assert res['parameters']==sum(o.numel() for o in p.model.parameters())
+    assert res['training']['shortest']==30 and res['bytes']>1000
+
+def test_one_series_has_no_r2(tmp_path, capsys):
+    "A number that JSON cannot hold is null"
+    X,y,_ = make_bumps(20, c_in=1, length=30, seed=0)
+    np.savez(tmp_path/'a.npz', X=X, y=y+.5)
+    np.savez(tmp_path/'one.npz', X=X[:1], y=y[:1]+.5)
+    assert call('train', tmp_path/'a.npz', '--epochs', 1, '--nf', 1, '--quiet', '--out', tmp_path/'m')==0
+    assert call('evaluate', tmp_path/'m', tmp_path/'one.npz', '--json')==0
+    out, = json.loads(capsys.readouterr().out)['outputs'].values()
+    assert out['r2'] is None and out['rmse']==out['mae']>0
+
+def test_arch_and_device(folder, tmp_path, capsys):
+    out = tmp_path/'m'
+    args = 'train', folder/'a.npz', '--epochs', 1, '--arch', 'InceptionTime', '--nf', 2, '--device', 'cpu'
+    assert call(*args, '--out', out)==0
+    assert call('info', out, '--json')==0
+    res = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert res['architecture']=='InceptionTime' and res['arguments']['nf']==2
+    for name in ('nowhere','meta',*['cuda']*(not torch.cuda.is_available())):
+        assert call('evaluate', out, folder/'a.npz', '--device', name)==2
+        assert f"--device: invalid device of this machine value: '{name}'" in capsys.readouterr().err
+    assert call('train', folder/'a.npz', '--arch', 'ResNet', '--out', tmp_path/'n')==2
+    assert '--arch' in capsys.readouterr().err
+
+def test_a_warning_is_one_line(tmp_path, capsys):
+    "The name of the command and the sentence, without a place in the code"
+    rows = [[i, *np.random.default_rng(i).normal(size=20).round(3), 'ab'[i%2]] for i in range(20)]
+    with open(tmp_path/'a.csv', 'w', newline='') as f:
+        csv.writer(f).writerows([['nr', *(f't{i}' for i in range(20)), 'kind'], *rows])
+    args = 'train', tmp_path/'a.csv', '--label', 'kind', '--epochs', 1, '--nf', 1, '--quiet', '--out', tmp_path/'m'
+    assert call(*args)==0
+    out,err = capsys.readouterr()
+    assert out=='' and len(err.splitlines())==1
+    assert err.startswith('xceptiontime train: columns: ') and '.py' not in err
+
+@pytest.fixture
+def archive(tmp_path):
+    "A folder with one data set that can be learned and one that is broken"
+    for name,text in (('Good',None), ('Bad','@data\nbroken')):
+        (tmp_path/'sets'/name).mkdir(parents=True)
+        for part,seed in (('TRAIN',0), ('TEST',1)):
+            path = tmp_path/'sets'/name/f'{name}_{part}.tsv'
+            X,y,_ = make_bumps(12, c_in=1, length=30, seed=seed)
+            np.savetxt(path, np.c_[y,X[:,0]], delimiter='\t', fmt='%.4g')
+            if text: path.write_text(text)
+    return tmp_path
+
+def test_a_failed_unit_is_exit_code_1(archive, capsys):
+    "The others are trained, the table shows both; results of an earlier call do not count"
+    args = '--data', archive/'sets', '--out', archive/'res', '--seeds', 0, '--epochs', 1, '--recipe', 'base'
+    assert call('bench', '--sets', 'Good', 'Bad', *args)==1
+    out,err = capsys.readouterr()
+    assert 'Good' in out and 'expected a result of each of 2 units, got 1 error, the first is Bad' in err
+    assert call('bench', '--sets', 'Good', *args, '--quiet')==0
+    assert capsys.readouterr()==('','')
+
+def test_the_first_lines_tell_the_plan(tmp_path, capsys):
+    "Series, channels by name, classes; epochs, batches, rate and device; after the first epoch the time left"
+    rng = np.random.default_rng(0)
+    rows = [[s, *rng.normal(size=2).round(3), 'fist' if s%2 else 'rest'] for s in range(20) for _ in range(30)]
+    with open(tmp_path/'a.csv', 'w', newline='') as f:
+        csv.writer(f).writerows([['nr','left','right','how'], *rows])
+    args = 'train', tmp_path/'a.csv', '--id', 'nr', '--label', 'how', '--nf', 1, '--device', 'cpu'
+    assert call(*args, '--epochs', 3, '--bs', 8, '--lr', .01, '--out', tmp_path/'m')==0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0]=="16 series to train on, 4 to judge by; channels 'left', 'right', 2 classes: 'fist', 'rest'"
+    assert out[1]=='3 epochs; 2 batches of 8 series a pass; learning rate 0.01; on cpu'
+    assert out[2].split()[0]=='epoch' and out[3].split()[0]=='0'
+    assert re.fullmatch(r'\S+ seconds an epoch, about \d+ seconds left', out[4])
+    assert out[5].split()[0]=='1'
+
+def test_a_training_of_more_than_ten_minutes_says_so(folder, tmp_path, capsys, monkeypatch):
+    "As soon as a few seconds of batches are known, within the first epoch"
+    from xceptiontime.train.callbacks import TimeLeft
+    def brief_look(self, **kwargs): before(self, every=0, warm=1, least=0, **kwargs)
+    before = TimeLeft.__init__
+    monkeypatch.setattr(TimeLeft, '__init__', brief_look)
+    args = 'train', folder/'a.npz', '--epochs', 2, '--bs', 8, '--nf', 1, '--out', tmp_path/'m'
+    assert call(*args)==0
+    out = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r'training takes about \d+ seconds; fewer --epochs take less', out[3])
+    assert out[4].split()[0]=='0'
