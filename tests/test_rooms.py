@@ -21,7 +21,8 @@ FASTAI_WINGS = {'train', 'explain', 'bench'}
 CORE = {'torch', 'numpy', 'fastcore', 'safetensors'} # the requirements, and what comes with them
 FASTAI = {'fastai', 'fasttransform', 'matplotlib'} # and what comes with fastai
 NUMPY_ONLY = { # wings and rooms without torch, but for `FASTAI_DATA`
-    'base', 'data', 'processing.series', 'processing.values', 'processing.statistics', 'processing.conformal'}
+    'base', 'data', 'processing.filters', 'processing.series', 'processing.values', 'processing.statistics',
+    'processing.conformal'}
 
 def rooms():
     "(dotted name, path) of each room"

@@ -7,6 +7,7 @@ from .models.layers import (AdaptiveAvgPool1d, Add, BatchNorm1d, BN1d, Concat, C
 from .models.xceptiontime import *
 from .models.inception import *
 from .models.ensemble import Ensemble, networks_of
+from .processing.filters import Filters
 from .processing.series import check_channels, check_series, crop_series, resample_series
 from .processing.preprocess import *
 from .processing.targets import as_targets
@@ -27,6 +28,7 @@ from .runtime.predictor import *
 from .runtime.folder import *
 from .runtime.hub import model_card, model_folder
 from .runtime.recordings import RecordingAnswer
+from .runtime.decisions import Decide, DeadBand, Hold, Majority, Reject
 from .runtime.stream import *
 from .runtime.export import export_onnx, export_program
 from .train.learner import *

@@ -24,7 +24,8 @@ from .recordings import Recordings,join_recordings,overlapping,read_recordings
 from .sets import read_files
 from .splits import check_splits,get_splits
 from .tables import as_pandas,read_table
-from .windows import Windows,model_series,series_or_windows,sliding_windows
+from .windows import Windows,check_origin,model_series,series_or_windows,sliding_windows
+from ..processing.filters import filters_at
 from ..processing.preprocess import Preprocess
 from ..processing.series import (channel_names,check_channels,is_frame,raw_series,warn_transposed)
 from ..processing.targets import are_whole,as_labels,as_targets,check_there,ordered_classes
@@ -212,8 +213,9 @@ class TSDataLoaders(DataLoaders):
                              missing=missing, scale=scale, mu=mu, resample=resample, crop=crop)
         for idxs in others: preprocess.check(X, lengths, idxs)
 
-        dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths,
-                          channels=check_channels(channels, *X.shape[1:]), rate=check_rate(rate))
+        if isinstance(X, Windows): rate = X.rate if rate is None else rate
+        dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths, rate=check_rate(rate),
+                          channels=check_channels(channels, *X.shape[1:]), filters=getattr(X, 'filters', None))
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
         others = others or [train[:0]] # fastai asks for a validation split, if only an empty one
         other_ds = [dataset(idxs=idxs) for idxs in others]
@@ -256,6 +258,7 @@ def summary(self:TSDataLoaders) -> str:
     rows += [(name, _contents(dl.dataset)) for name,dl in zip(names, self.loaders)]
     rows.append(('channels', ds.preprocess.c_in if ds.channels is None else ', '.join(ds.channels)))
     if ds.rate is not None: rows.append(('rate', f'{ds.rate:g} Hz'))
+    if ds.filters is not None: rows.append(('filters', str(ds.filters)))
     rows.append(('steps', _steps(ds)))
     rows.append(('preprocessing', ds.preprocess.extra_repr()))
     if ds.strata is not None: rows.append(('batches', 'classes in proportion to their weights'))
@@ -267,11 +270,12 @@ def _new_dl(dl, own, X, y, bs, **kwargs):
     "A loader like `dl` of new series, checked and encoded as those of the dataset `own`"
     if bs is None: bs = dl.bs
     if isinstance(X, TSDataset): return dl.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
+    check_origin(X, own.filters, own.rate)
     X,lengths = model_series(X, own.preprocess, own.channels)
     if y is not None: _check_count(y, len(X))
     codes = None if y is None else own.task.encode(y)
     ds = TSDataset(X, codes, own.task, own.preprocess, lengths=lengths,
-                   channels=own.channels, rate=own.rate)
+                   channels=own.channels, rate=own.rate, filters=own.filters)
     return dl.new(ds, bs=bs, shuffle=False, **kwargs)
 
 @patch
@@ -378,6 +382,7 @@ def from_recordings(cls,
     label:str='majority', # how samples label a window: see `window_label`
     pad:float|None=None, # see `window_starts`
     rate:float|None=None, # samples a second (Hz)
+    filters=None, # `Filters` that each recording goes through before it is cut, and later ones in a stream
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
@@ -388,7 +393,8 @@ def from_recordings(cls,
     kwargs.setdefault('channels', channel_names(frames))
     kwargs.setdefault('length_channel', False) # the rest of a recording says nothing by its length
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
-                                    with_spans=True, lazy=True)
+                                    with_spans=True, lazy=True,
+                                    filters=filters_at(filters, known if rate is None else rate))
     _check_labels(y, len(labels), kwargs.get('task'))
     y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):

@@ -14,10 +14,11 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from ..base.checks import brief, check_rate, counted, one_line, short_path
-from ..processing.series import as_numbers, series_end, series_list, warn_transposed
+from ..processing.filters import filters_at
+from ..processing.series import as_numbers, series_end, series_list, to_float32, warn_transposed
 from ..processing.targets import as_targets, check_there, is_missing
 from ..processing.values import check_resolution
-from .mapped import MappedArray, Windows, model_series, series_or_windows # noqa: F401
+from .mapped import MappedArray, Windows, check_origin, model_series, series_or_windows # noqa: F401
 
 # %% ../../nbs/33_data.windows.ipynb #23ea5da6
 def to_samples(
@@ -243,6 +244,16 @@ def _without_padding(recs):
 
 def _opened(r): return r if isinstance(r, np.ndarray) else r.open()
 
+def _filtered(recs, filters):
+    "Recordings after `filters`, in memory as float32; where there are none, as they are"
+    res = []
+    for i,r in enumerate(recs):
+        name,x = f'recordings[{i}]',_opened(r)
+        if filters is not None: x = filters(x, name) # (channels, time) float64
+        check_resolution([x], name)
+        res.append(r if filters is None else to_float32(x))
+    return res
+
 def _warn_of_gaps(X, spans):
     "Warn of windows that end within a gap of their recording: as arrays nothing tells it from padding"
     gap = np.isnan(X[:,:,-1]).all(1) & (spans[2]-spans[1]==X.shape[2]) # (windows,)
@@ -271,18 +282,20 @@ def sliding_windows(
     pad=None, # None drops the rest at the end; a number keeps it, as one window filled up with that number
     rate=None, # samples a second (Hz), to give `length` and `step` in seconds
     with_spans=False, # also return where each window lies: (recording, start, stop)
-    lazy=False # return `X` as `Windows`, which cuts them when they are asked for, instead of an array
+    lazy=False, # return `X` as `Windows`, which cuts them when they are asked for, instead of an array
+    filters=None, # `Filters` that each recording goes through before it is cut
 ): # X (windows, channels, length) float32; y for each window, or None; groups (windows,)
     "Cut `recordings` into windows, each with its label and the group it belongs to"
     length = to_samples(length, rate)
     step = length if step is None else to_samples(step, rate, 'step')
+    filters = filters_at(filters, rate)
     _check_label(label)
     recs,labels,groups = _as_lists(recordings, labels, groups)
     recs = _recordings(recs)
     whole = recs
     recs,ends = _without_padding(recs)
     warn_transposed(len(recs[0]), max(r.shape[1] for r in recs), 'x.T of each recording', rate, many=2)
-    for i,r in enumerate(recs): check_resolution([_opened(r)], f'recordings[{i}]')
+    recs = _filtered(recs, filters)
     groups = np.arange(len(recs)) if groups is None else _label_array(groups, 'groups')
     if groups.shape!=(len(recs),):
         raise ValueError(f'groups: expected one a recording, got shape {groups.shape} '
@@ -293,7 +306,7 @@ def sliding_windows(
     ns = np.array([len(s) for s in starts]) # windows of each recording
     _check_not_empty(ns.sum(), recs, length, label)
     rec,start = np.repeat(np.arange(len(recs)), ns),np.concatenate(starts) # (windows,)
-    if lazy: X = Windows(recs, rec, start, length, pad)
+    if lazy: X = Windows(recs, rec, start, length, pad, filters, check_rate(rate))
     else:
         X = np.empty((ns.sum(), len(recs[0]), length), np.float32) # (windows, channels, length)
         for r,s,end in zip(recs, starts, np.cumsum(ns)):

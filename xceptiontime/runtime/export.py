@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/runtime.export.html.md"""
 __all__ = ['INPUTS', 'LENGTHS', 'BATCHES', 'OPSET', 'Deployed', 'check_export', 'export_onnx', 'export_program']
 
 # %% ../../nbs/44_runtime.export.ipynb #c0448253
-import copy,importlib,io,json
+import copy,importlib,io,json,warnings
 from itertools import product
 from pathlib import Path
 import numpy as np
@@ -108,7 +108,8 @@ def check_export(
 ) -> float: # the largest difference
     "Compare `run` with `predictor` at five lengths and three batch sizes, or raise"
     rng,worst = np.random.default_rng(0),0.
-    predictor = _in_float32(predictor)
+    predictor = copy.copy(_in_float32(predictor))
+    predictor.filters = None # a file takes what they give
     least = predictor.preprocess.crop or 1
     scale = np.asarray(getattr(predictor.task, 'std', 1))
     for length,batch in product(np.add(LENGTHS, least-1), BATCHES):
@@ -133,6 +134,10 @@ def _metadata(predictor, channels, lengths):
     res['lengths'] = lengths
     res['channels'] = channels or [f'channel {i}' for i in range(p.c_in)]
     if predictor.rate is not None: res['rate'] = predictor.rate
+    if predictor.filters is not None:
+        res['filters'] = predictor.filters.settings()
+        warnings.warn(f'filters: expected none in a file that takes windows, got {predictor.filters}; the file is for '
+                      "recordings that went through them before, its metadata 'filters' says so", stacklevel=3)
     if task.vocab is not None: res['labels'] = task.vocab.tolist()
     def text(v): return v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
     return {k: text(v) for k,v in res.items()}

@@ -21,6 +21,7 @@ from ..base.files import one_writer,whole_file,whole_folder
 from ..models.ensemble import Ensemble,networks_of
 from ..models.inception import InceptionTime
 from ..models.xceptiontime import XceptionTime
+from ..processing.filters import Filters
 from ..processing.preprocess import Preprocess
 from ..processing.tasks import TASKS
 from .evaluation import asking
@@ -30,7 +31,7 @@ from xceptiontime.runtime.weights import (check_numbers,fingerprint,is_fingerpri
     refuse,weights_bytes)
 
 # %% ../../nbs/41_runtime.folder.ipynb #5f1fae63
-FORMAT = 2 # of the folder of an ensemble; that of one network has 1; a newer one is refused
+FORMAT = 3 # of the folder of a model with filters; an ensemble without has 2, one network 1; a newer one is refused
 ARCHS = {'XceptionTime': XceptionTime, 'InceptionTime': InceptionTime} # networks by name
 
 # %% ../../nbs/41_runtime.folder.ipynb #7e62f827
@@ -56,8 +57,10 @@ def config(self:Predictor) -> dict: # the content of `config.json`
         raise ValueError('model: expected an Ensemble of networks with the same arguments to save, got others')
     _check_args(name, args)
     known = {k: v for k in ('channels','rate','training') if (v := getattr(self, k)) is not None}
+    if self.filters is not None: known['filters'] = self.filters.settings()
     several = dict(networks=len(networks)) if len(networks)>1 else {}
-    return dict(format=FORMAT if several else 1, xceptiontime=__version__,
+    oldest = FORMAT if self.filters is not None else 2 if several else 1 # that opens it as it is
+    return dict(format=oldest, xceptiontime=__version__,
                 architecture=name, arguments=args, **several,
                 task=self.task.settings(), preprocess=self.preprocess.settings(), **known)
 
@@ -119,12 +122,15 @@ RULES = (
     ('task.vocab',              'a list',                          _is(list)),
     ('fingerprint',             "'sha256:' and its 64 digits",     lambda o: o is None or is_fingerprint(o)),
     ('channels',                'a list of names',                 _is(list)),
+    ('filters',                 'settings by name',                _is(dict)),
+    ('filters.*',               f'at most {MAX_LIST} numbers',     _has_at_most(MAX_LIST)),
     ('training',                'numbers by name',                 _is(dict)),
     ('training.*',              'no list',                         _is_no_list),
     ('training.epochs',         'a whole number',                  _is_count),
     ('training.series',         'a whole number',                  _is_count),
     ('training.shortest',       'a whole number',                  _is_count),
     ('training.longest',        'a whole number',                  _is_count),
+    ('training.adapted',        'a whole number',                  _is_count),
     ('training.last',           'numbers by name',                 _is(dict)),
     ('training.last.*',         'a number',                        _is(int, float)),
 )
@@ -196,9 +202,10 @@ def _build(config, path, cls=Predictor):
             args = networks[0].init_args
             # the first folders did not hold `c_in` of preprocessing
             preprocess = Preprocess(**{'c_in': args['c_in'], **config['preprocess']})
+        filters = Filters(**config['filters']) if 'filters' in config else None
         task = kind(**task)
         model = networks[0] if len(networks)==1 else Ensemble(networks, task.activation_name)
-        predictor = cls(model, task, preprocess, **known)
+        predictor = cls(model, task, preprocess, filters=filters, **known)
     except Exception as e:
         refuse(path, 'arguments that fit', f'an error: {one_line(e, 160)}')
     given,scores = preprocess.c_out,predictor.task.c_out

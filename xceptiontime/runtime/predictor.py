@@ -17,9 +17,10 @@ from fastcore.imports import noop
 from torch import nn
 from ..base.checks import check_rate,check_whole,one_line
 from ..models.ensemble import Ensemble,disagreement,networks_of
-from ..data.windows import model_series
+from ..data.windows import check_origin,model_series
 from ..models.layers import count_parameters
 from ..processing.conformal import predict_sets
+from ..processing.filters import filters_at
 from ..processing.preprocess import Preprocess
 from ..processing.series import check_channels
 from .evaluation import answering
@@ -34,12 +35,14 @@ class Predictor:
         *,
         channels=None, # names of the channels
         rate:float|None=None, # samples a second (Hz) of the training series
+        filters=None, # `Filters` that its recordings went through before they were cut
         training:dict|None=None, # facts of the training, for a reader of the model folder
     ):
         self.model,self.task = model,task
         self.preprocess = preprocess
         self.channels = check_channels(channels, preprocess.c_in)
-        self.rate = check_rate(rate)
+        self.filters = filters_at(filters, rate)
+        self.rate = check_rate(getattr(filters, 'rate', None) if rate is None else rate)
         self.training = training
 
     @classmethod
@@ -110,14 +113,17 @@ def dtype_of(
 def _inputs(self:Predictor, X, lengths, idx):
     "The series at `idx`, of which the last is the longest, as the network takes them; their lengths, or None"
     longest = X.shape[2] if lengths is None else lengths[idx[-1]]
-    x = torch.from_numpy(X[idx,:,:longest]).to(self.device) # (batch, c_in, longest)
-    n = None if lengths is None else torch.from_numpy(lengths[idx]).to(self.device) # (batch,)
-    return self.preprocess(x, n).to(dtype_of(self.model)),self.preprocess.remaining(n)
+    at = next(self.preprocess.buffers()).device # a learner's own may be elsewhere than its network
+    x = torch.from_numpy(X[idx,:,:longest]).to(at) # (batch, c_in, longest)
+    n = None if lengths is None else torch.from_numpy(lengths[idx]).to(at) # (batch,)
+    z,n = self.preprocess(x, n).to(self.device, dtype_of(self.model)),self.preprocess.remaining(n)
+    return z,None if n is None else n.to(self.device)
 
 @patch
 def _run(self:Predictor, f, X, bs):
     "The outputs of `f(network)`, all of it or a part, for all series: (samples, numbers), on the CPU"
     check_whole(bs=bs)
+    check_origin(X, self.filters, self.rate)
     X,lengths = model_series(X, self.preprocess, self.channels) # (samples, c_in, length); (samples,) or None
     order = np.arange(len(X)) if lengths is None else np.argsort(lengths, kind='stable')
     out = torch.empty(0, self.task.c_out)
@@ -208,6 +214,7 @@ def _trained(training, lengths):
     said = [f'{one_line(training[k])} {k}' for k in ('epochs','series') if training.get(k) is not None]
     if lengths: said.append(' to '.join(one_line(n) for n in sorted(set(lengths)))+' steps')
     if training.get('seed') is not None: said.append(f"seed {one_line(training['seed'])}")
+    if training.get('adapted') is not None: said.append(f"adapted to {one_line(training['adapted'])} series")
     return ', '.join(said + [f'{one_line(k)} {v:.4g}' for k,v in training.get('last', {}).items()])
 
 @patch
@@ -222,5 +229,6 @@ def facts(self:Predictor) -> dict: # names and texts
     res[self.task.noun] = _names(self.task.output_names())
     if self.channels is not None: res['channels'] = _names(self.channels)
     if self.rate is not None: res['rate'] = f'{self.rate:g} Hz'
+    if self.filters is not None: res['filters'] = str(self.filters)
     if self.training: res['training'] = _trained(self.training, self.lengths)
     return res

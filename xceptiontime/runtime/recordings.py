@@ -88,7 +88,7 @@ def predict_recordings(self:Predictor,
     if is_frame(recordings): recordings = [recordings]
     if isinstance(recordings, (list,tuple)): recordings = series_list(recordings, 'recordings', self.channels)
     X,_,_,(rec,*spans) = sliding_windows(
-        recordings, length, step, pad=pad, rate=rate, with_spans=True, lazy=True)
+        recordings, length, step, pad=pad, rate=rate, with_spans=True, lazy=True, filters=self.filters)
     _check_channels(X, self.preprocess.c_in)
     _check_each_has_windows(X, rec, X.length)
     self.check_windows(X.length, rate)

@@ -8,13 +8,15 @@ Docs: https://example.github.io/xceptiontime/runtime.stream.html.md"""
 __all__ = ['Prediction', 'StreamingPredictor']
 
 # %% ../../nbs/43_runtime.stream.ipynb #37a91adb
-from collections import Counter,deque
+from collections import deque
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
 from ..base.checks import brief,check_whole,counted
 from ..data.windows import Windows,to_samples
+from ..processing.filters import FilterState
 from ..processing.series import as_numbers,series_list,to_float32
+from .decisions import Decide,Majority
 from .predictor import Predictor
 
 # %% ../../nbs/43_runtime.stream.ipynb #4830e96b
@@ -22,7 +24,7 @@ class Prediction(NamedTuple):
     "One answer of a stream: samples `start` up to `stop` made it, in seconds where the stream knows its rate"
     start:float # of the window, counted from the first sample pushed
     stop:float # of the window: the answer is known once this much has come in
-    label:object # the answer, as `Predictor.predict` gives it: a label, several, or the values of a regression
+    label:object # the answer as of `Predictor.predict`: a label, several, or values; with `decide` the decision
     probs:np.ndarray # probabilities (classes,); of a regression the values, (outputs,) or a number
 
 # %% ../../nbs/43_runtime.stream.ipynb #11b91d50
@@ -36,6 +38,7 @@ class StreamingPredictor:
         smooth:str|None=None, # over the last answers: 'majority' of labels, 'mean' of probabilities, or None
         last:int=5, # answers to smooth over, this one among them
         bs:int=64, # windows at a time, where one chunk fills several
+        decide=None, # steps from the answers to decisions, such as `[Reject(.8, to='rest'), Majority(5)]`
     ):
         check_whole(bs=bs)
         self.predictor = predictor
@@ -45,18 +48,35 @@ class StreamingPredictor:
         self.window = to_samples(window, rate, 'window')
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
         predictor.check_windows(self.window, rate, 'window')
+        self.decide = self._decide(decide)
         self.reset()
+
+    def _decide(self, steps):
+        "The majority of `smooth`, and what `decide` asks for, one after another"
+        own = [] if steps is None else steps if isinstance(steps, (list,tuple)) else [steps]
+        vote = [Majority(self.last)] if self.smooth=='majority' else []
+        return Decide([*vote, *own], self.predictor.task, None if self.rate is None else self.hop/self.rate)
 
     def reset(self):
         "Forget the signal so far: a new recording begins"
         self.n = self.start = 0 # samples that came in; where the next window begins
         self.tail = np.zeros((self.predictor.preprocess.c_in,0), np.float32) # (channels, steps) for a later window
-        self.recent = deque(maxlen=self.last)
+        self.recent = deque(maxlen=self.last) # probabilities of the last windows, for their mean
+        self.decide.reset()
+        self.filtered = None # what the model's filters remember
         return self
 
     def __repr__(self):
+        decide = f'decide={self.decide}, ' if self.decide.steps else ''
         return (f'StreamingPredictor(window={self.window}, hop={self.hop}, smooth={self.smooth!r}, '
-                f'{self.n} samples so far)')
+                f'{decide}{self.n} samples so far)')
+
+    def facts(self) -> dict: # names and texts
+        "Those of the predictor, and how the stream makes decisions of its answers"
+        unit,scale = ('samples',1) if self.rate is None else ('s',self.rate)
+        mean = f'mean of {self.last} probabilities' if self.smooth=='mean' else 'none'
+        return dict(self.predictor.facts(), window=f'{self.window/scale:g} {unit}', hop=f'{self.hop/scale:g} {unit}',
+                    smoothing=mean, decisions=', '.join(map(repr, self.decide.steps)) or 'none')
 
     def _check_smooth(self, smooth):
         task = self.predictor.task
@@ -69,7 +89,7 @@ class StreamingPredictor:
 # %% ../../nbs/43_runtime.stream.ipynb #bb0c4b84
 @patch
 def _as_steps(self:StreamingPredictor, chunk):
-    "`chunk` as (channels, steps) float32, or one sentence about its shape or numbers"
+    "`chunk` as (channels, steps) float32 and what filters remember after it, or one sentence about what is wrong"
     chunk, = series_list([chunk], 'chunk', self.predictor.channels) # a DataFrame has a column a channel
     shape,c_in = np.shape(chunk),self.predictor.preprocess.c_in
     if len(shape)==1 and c_in==1: shape = (1,*shape)
@@ -78,19 +98,20 @@ def _as_steps(self:StreamingPredictor, chunk):
         hint = '; if that is (steps, channels), chunk.T turns it' if turned else ''
         raise ValueError(f'chunk: expected samples as ({counted(c_in, "channel")}, steps), '
                          f'got shape {np.shape(chunk)}{hint}')
-    if not shape[1]: return self.tail[:,:0]
-    chunk = as_numbers(chunk, 'chunk').reshape(shape) # (channels, steps)
-    self.predictor.preprocess.check_resolution(chunk[None], 'chunk')
-    return to_float32(chunk)
+    if not shape[1]: return self.tail[:,:0],self.filtered
+    x,state = as_numbers(chunk, 'chunk').reshape(shape),self.filtered # (channels, steps)
+    if self.predictor.filters is not None: x,state = self.predictor.filters.step(x, state)
+    self.predictor.preprocess.check_resolution(x[None], 'chunk')
+    return to_float32(x),state
 
 @patch
 def _chunk(self:StreamingPredictor, chunk):
-    "`chunk` as (channels, steps) float32 without what the model cannot deal with; 0 where no window will be"
-    x = self._as_steps(chunk)
+    "`chunk` as (channels, steps) float32, 0 where no window will be, and what filters remember after it"
+    x,state = self._as_steps(chunk)
     at = self.n+np.arange(x.shape[1]) # (steps,) in the stream
     x = np.where((at>=self.start) & (at%self.hop<self.window), x, 0)
     bad = np.isinf(x)|(np.isnan(x) & (self.predictor.preprocess.missing=='raise')) # (channels, steps)
-    if not bad.any(): return x
+    if not bad.any(): return x,state
     step,c = np.argwhere(bad.T)[0]
     raise ValueError(f'chunk: expected finite numbers, got {bad.sum()} others, the first is {x[c,step]} '
                      f'in channel {c} at sample {at[step]} of the stream')
@@ -98,15 +119,11 @@ def _chunk(self:StreamingPredictor, chunk):
 # %% ../../nbs/43_runtime.stream.ipynb #a8df652e
 @patch
 def _smoothed(self:StreamingPredictor, label, probs, recent):
-    "The answer, given the last ones, to which it is added"
-    recent.append((label,probs))
-    if self.smooth=='mean':
-        probs = np.mean([p for _,p in recent], 0)
-        label = self.predictor.task.decode(probs[None])[0]
-    if self.smooth=='majority':
-        counts = Counter(l for l,_ in recent)
-        label = next(l for l,_ in reversed(recent) if counts[l]==max(counts.values()))
-    return label,probs
+    "The answer, given the last probabilities, to which its own are added"
+    if self.smooth!='mean': return label,probs
+    recent.append(probs)
+    probs = np.mean(recent, 0)
+    return self.predictor.task.decode(probs[None])[0],probs
 
 # %% ../../nbs/43_runtime.stream.ipynb #652c33d2
 @patch
@@ -115,7 +132,8 @@ def _answers(self:StreamingPredictor, x, starts):
     task = self.predictor.task
     for i in range(0, len(starts), self.bs):
         start = starts[i:i+self.bs] # (windows,)
-        windows = Windows([x], np.zeros_like(start), start, self.window) # what is missing in these is no padding
+        windows = Windows([x], np.zeros_like(start), start, self.window, # what is missing in these is no padding
+                          filters=self.predictor.filters, rate=self.rate)
         try: scores = self.predictor.scores(windows, self.bs) # (windows, outputs)
         except ValueError as e:
             if not hasattr(e, 'series'):
@@ -131,18 +149,22 @@ def push(self:StreamingPredictor,
     chunk, # the next samples (channels, steps), any number of steps, none too; (steps,) where there is one channel
 ) -> list: # a `Prediction` for each window that is now full, the oldest first
     "Take the next samples; a push that raises leaves the stream as it was"
-    chunk = self._chunk(chunk)
+    chunk,state = self._chunk(chunk)
     x = np.concatenate([self.tail, chunk], 1) # (channels, steps)
     first = self.n-self.tail.shape[1] # place in the stream of the first sample of `x`
     n = self.n+chunk.shape[1]
     starts = np.arange(self.start, n-self.window+1, self.hop)
-    recent,res = self.recent.copy(),[]
+    recent,decide = self.recent.copy(),self.decide.copy() # kept where all goes well
+    res = []
     for start,(label,probs) in zip(starts.tolist(), self._answers(x, starts-first)):
         span = np.array([start,start+self.window])
         span = (span if self.rate is None else span/self.rate).tolist()
-        res.append(Prediction(*span, *self._smoothed(label, probs, recent)))
+        label,probs = self._smoothed(label, probs, recent)
+        res.append(Prediction(*span, decide.step(label, probs), probs))
     self.start += len(starts)*self.hop
     self.n,self.recent = n,recent
+    self.decide = decide
+    self.filtered = state
     self.tail = x[:,max(0, self.start-first):].copy() # a view would keep the whole chunk
     return res
 
@@ -157,5 +179,7 @@ def gap(self:StreamingPredictor,
     self.n += int(n)
     self.start = max(self.start, -(-self.n//self.hop)*self.hop) # windows begin at multiples of `hop`
     self.tail = self.tail[:,:0]
+    self.filtered = FilterState(self.n, None) # filters begin anew
     self.recent.clear()
+    self.decide.reset()
     return self

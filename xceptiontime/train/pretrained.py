@@ -22,7 +22,7 @@ from ..runtime.predictor import Predictor
 
 # %% ../../nbs/53_train.pretrained.ipynb #76126a82
 def _check_channels(predictor, dls, folder):
-    "Refuse a network for other channels, and warn of another sampling rate"
+    "Refuse a network for other channels, and warn of another sampling rate or other filters"
     own,new = predictor.preprocess,dls.preprocess
     if own.c_in!=new.c_in:
         raise ValueError(f'pretrained: expected a model for {counted(new.c_in, "channel")}, as the data has, '
@@ -39,6 +39,9 @@ def _check_channels(predictor, dls, folder):
     if None not in (predictor.rate,dls.rate) and predictor.rate!=dls.rate:
         warnings.warn(f'rate: expected {predictor.rate:g} Hz, at which the pretrained model was trained, '
                       f'got data of {dls.rate:g} Hz', stacklevel=4)
+    if predictor.filters!=dls.filters:
+        warnings.warn(f'filters: expected {predictor.filters}, with which the pretrained model was trained, '
+                      f'got {dls.filters}', stacklevel=4)
 
 # %% ../../nbs/53_train.pretrained.ipynb #8a82112b
 def _centre_and_spread(preprocess):
