@@ -212,6 +212,7 @@ def _trained(training, lengths):
     said = [f'{one_line(training[k])} {k}' for k in ('epochs','series') if training.get(k) is not None]
     if lengths: said.append(' to '.join(one_line(n) for n in sorted(set(lengths)))+' steps')
     if training.get('seed') is not None: said.append(f"seed {one_line(training['seed'])}")
+    if training.get('adapted') is not None: said.append(f"adapted to {one_line(training['adapted'])} series")
     return ', '.join(said + [f'{one_line(k)} {v:.4g}' for k,v in training.get('last', {}).items()])
 
 @patch

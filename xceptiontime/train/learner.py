@@ -275,6 +275,13 @@ def series_of(self:TSLearner,
                          f'got a loader with others; {fits}')
     return ds
 
+# %% ../../nbs/50_train.learner.ipynb #e3b8c6a4
+@patch
+@delegates(Predictor.adapt)
+def adapt(self:TSLearner, X, y=None, **kwargs):
+    "`Predictor.adapt` of this network: a new `Predictor` for a new wearer; the learner stays as it is"
+    return self.predictor().adapt(X, y, **kwargs)
+
 # %% ../../nbs/50_train.learner.ipynb #024dd06d
 @patch
 def save_pretrained(self:TSLearner,
