@@ -50,7 +50,8 @@ def test_train_then_predict(trained, capsys, name, channels, classes):
     predictor = Predictor.from_pretrained(trained/name)
     assert predictor.preprocess.c_in==channels
     with open(trained/f'{name}.csv', newline='') as f: rows = list(csv.DictReader(f))
-    assert list(rows[0])==['label', *(f'prob_{c}' for c in sorted(np.unique(y)))]
+    assert list(rows[0])==['row','label', *(f'prob_{c}' for c in sorted(np.unique(y))),'truth']
+    assert [(r['row'],r['truth']) for r in rows]==[(str(i),o) for i,o in enumerate(y)]
     assert len(rows)==len(y)
     assert [c.lower() for c in np.unique(y)]==classes
     probs = np.array([[float(r[f'prob_{c}']) for c in predictor.task.vocab] for r in rows])
@@ -65,7 +66,7 @@ def test_train_then_predict(trained, capsys, name, channels, classes):
 def test_predict_to_standard_output(trained, capsys):
     assert call('predict', trained/'GunPoint', ts('GunPoint','TEST'))==0
     out = capsys.readouterr().out.splitlines()
-    assert out[0]=='label,prob_1,prob_2' and len(out)==151
+    assert out[0]=='row,label,prob_1,prob_2,truth' and len(out)==151
 
 def test_a_column_too_many(trained, tmp_path, capsys):
     "Labels that are numbers and that nobody named would be taken for one more step"

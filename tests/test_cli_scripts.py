@@ -1,5 +1,5 @@
 "What a script needs of the command: results as JSON, no chatter, files that join, exit codes, standard input"
-import csv, json, re
+import csv, io, json, re
 import numpy as np
 import pytest
 import torch
@@ -148,3 +148,55 @@ def test_a_training_of_more_than_ten_minutes_says_so(folder, tmp_path, capsys, m
     out = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r'training takes about \d+ seconds; fewer --epochs take less', out[3])
     assert out[4].split()[0]=='0'
+
+def predicted(capsys, *args):
+    "The header and the rows of predictions, and what was said on standard error"
+    assert call('predict', *args)==0
+    out,err = capsys.readouterr()
+    header,*rows = csv.reader(out.splitlines())
+    return header,rows,err
+
+def test_predictions_join_with_their_file(folder, tmp_path, capsys):
+    "The row counted from 0, or the id; the truth where the file holds one, in any task"
+    header,rows,_ = predicted(capsys, folder/'m', folder/'a.npz')
+    with np.load(folder/'a.npz') as f: X,y = f['X'],f['y']
+    assert header==['row','label','prob_9','prob_10','truth']
+    assert [r[0] for r in rows]==[str(i) for i in range(40)] and [r[-1] for r in rows]==y.tolist()
+    np.savez(tmp_path/'new.npz', X=X[:3])
+    header,rows,_ = predicted(capsys, folder/'m', tmp_path/'new.npz')
+    assert header==['row','label','prob_9','prob_10'] and len(rows)==3
+    for name,targets in dict(two=np.c_[y=='9',y=='10']*1.5, many=np.array([[1,0,1],[0,1,1]]*20)).items():
+        np.savez(tmp_path/f'{name}.npz', X=X, y=targets)
+        args = '--epochs', 1, '--nf', 1, '--quiet', '--out', tmp_path/name
+        assert call('train', tmp_path/f'{name}.npz', *args)==0
+        header,rows,_ = predicted(capsys, tmp_path/name, tmp_path/f'{name}.npz')
+        if name=='two':
+            assert header==['row',*header[1:3],*(f'truth_{o}' for o in header[1:3])]
+            assert [[float(o) for o in r[3:]] for r in rows]==targets.tolist()
+        else:
+            assert header[-1]=='truth' and [r[-1] for r in rows[:2]]==['0; 2','1; 2']
+
+def test_series_of_another_length_warn_once(folder, tmp_path, capsys):
+    with np.load(folder/'a.npz') as f: X,y = f['X'],f['y']
+    assert predicted(capsys, folder/'m', folder/'a.npz')[2]==''
+    np.savez(tmp_path/'short.npz', X=X[:,:,:29], y=y)
+    said = ('40 of 40 series have another length than any in training, such as 29 steps; '
+            'the model was trained on 30 steps')
+    assert predicted(capsys, folder/'m', tmp_path/'short.npz')[2].splitlines()==[f'xceptiontime predict: {said}']
+    assert call('evaluate', folder/'m', tmp_path/'short.npz')==0
+    assert said in capsys.readouterr().err
+    args = '--epochs', 1, '--nf', 1, '--quiet', '--resample', 20, '--out', tmp_path/'r'
+    assert call('train', folder/'a.npz', *args)==0
+    assert predicted(capsys, tmp_path/'r', tmp_path/'short.npz')[2]==''
+
+def test_a_stream_of_less_than_a_window_says_so(folder, capsys, monkeypatch):
+    "No answer is exit code 1"
+    def code(n):
+        monkeypatch.setattr('sys.stdin', io.StringIO('1.5\n'*n))
+        return call('stream', folder/'m', '--window', 30)
+    assert code(29)==1
+    out,err = capsys.readouterr()
+    assert len(out.splitlines())==1
+    assert err=='xceptiontime stream: no window was full: expected 30 samples in a row or more, got 29 in all\n'
+    assert code(0)==1 and 'got 0 in all' in capsys.readouterr().err
+    assert code(30)==0 and capsys.readouterr().err==''

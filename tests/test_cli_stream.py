@@ -120,12 +120,12 @@ def test_names_of_columns(tmp_path, monkeypatch, capsys):
     assert code==2 and "line 2: expected numbers, got 'x'" in err
 
 @pytest.mark.parametrize('text,words,code', [
-    ('1,2,3\n1,2\n', 'line 2: expected 3 values, one a channel, got 2', 0),
+    ('1,2,3\n1,2\n'+'1,2,3\n'*8, 'line 2: expected 3 values, one a channel, got 2', 0),
     ('a,b,c\n1,x,3\n', "line 2: expected numbers, got 'x'", 2),
-    ('1,2,3\n1,x,3\n', "line 2: expected numbers, got 'x'; the sample is lost", 0),
+    ('1,2,3\n1,x,3\n'+'1,2,3\n'*8, "line 2: expected numbers, got 'x'; the sample is lost", 0),
     ('1,b,3\n', "line 1: expected numbers, got 'b'", 2),
     ('a,b\n', 'line 1: expected 3 values, one a channel, got 2', 2),
-    ('1,2,3\n1,nan,3\n', 'the first is nan in channel 1 at sample 1 of the stream', 0),
+    ('1,2,3\n1,nan,3\n'+'1,2,3\n'*8, 'the first is nan in channel 1 at sample 1 of the stream', 0),
     ('1,2,1e39\n', 'the first is inf in channel 2 at sample 0 of the stream', 2),
 ])
 def test_wrong_lines(model, monkeypatch, capsys, text, words, code):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from .arguments import (JSON, MODEL, QUIET, Arg, command, count, force, get_parser, names, on_device,
     positive, seed, series_file, span, table, training)
-from .base.checks import brief,listed
+from .base.checks import brief,counted,listed
 from .base.files import check_writable,whole_file
 from .data.formats import read_series
 from .data.numbers import parse_number
@@ -137,13 +137,19 @@ def _spans(args, recs, spans):
     return [*(args.id or []),'start','stop'],[[*n,a,b] for n,a,b in zip(names, *where)]
 
 def _warn_of_steps(args, X, predictor):
-    "Warn of a wide table with a column more than training series had steps: most often it holds labels"
-    if not is_table(args.file) or args.id is not None or args.columns is not None: return
-    n = max(x.shape[-1] for x in X)
-    if predictor.lengths==(n-1,n-1):
-        print(f'xceptiontime {args.command}: {args.file} has {n} steps a series, '
-              f'and the model was trained on {n-1}; if one of the columns is no step, '
-              '--label, --target or --columns leaves it out', file=sys.stderr)
+    "Warn of a wide table with a column more than training series had steps, most often labels, and of other lengths"
+    how = predictor.preprocess
+    if predictor.lengths is None or how.resample or how.crop: return
+    (lo,hi),n = predictor.lengths,[x.shape[-1] for x in X]
+    odd = [o for o in n if not lo<=o<=hi]
+    wide = is_table(args.file) and args.id is None and args.columns is None and args.length is None
+    if wide and lo==hi==max(n)-1:
+        _say(args, f'{args.file} has {max(n)} steps a series, and the model was trained on {lo}; '
+                   'if one of the columns is no step, --label, --target or --columns leaves it out')
+    elif odd:
+        trained = counted(lo, 'step') if lo==hi else f'{lo} to {hi} steps'
+        _say(args, f'{len(odd)} of {len(n)} series have another length than any in training, '
+                   f"such as {counted(odd[0], 'step')}; the model was trained on {trained}")
 
 def _check_channels(path, own, known, asked):
     "The channels `own` of a table are the `known` of the model, where both have names; `asked` were its columns"
@@ -171,7 +177,6 @@ None if there are none. `labels` asks for targets"""
         X,y = found.X,found.y
         if found.ids is not None: ids = args.id,np.atleast_2d(found.ids.T).T.tolist()
     else: X,y = read_series(args.file, **columns)
-    _warn_of_steps(args, X, predictor)
     if labels and y is None:
         raise ValueError(f'{args.file}: expected a label for each series, got a file without labels; '
                          '--label or --target names the column of a table')
@@ -342,21 +347,33 @@ def train(args):
     _fit(args, data)
 
 # %% ../nbs/80_cli.ipynb #9f6d777b
+def _truths(task, y, n):
+    "What a file says itself of its `n` series: the header of the columns, and a row for each; empty if nothing"
+    if y is None: return [[]]*(n+1)
+    y = np.asarray(y)
+    if y.ndim==1: return [['truth'], *([o] for o in y.tolist())]
+    if task.name=='multilabel' and y.shape[1]==task.c_out: return [['truth'], *([task.row(o)[0]] for o in y)]
+    names = task.output_names() if y.shape[1]==task.c_out else range(y.shape[1])
+    return [[f'truth_{o}' for o in names], *y.tolist()]
+
 def _predictions(args, predictor):
     "The rows of a file of predictions: the header, and one for each series"
-    X,_,ids = _read(args, predictor, labels=False)
+    X,y,ids = _read(args, predictor, labels=False)
     task = predictor.task
     probs = task.activation(predictor.scores(X)).numpy() # (series, outputs), or (series,) of a single number each
+    _warn_of_steps(args, X, predictor)
     rows = [task.columns(), *map(task.row, probs)]
-    if ids is None: return rows
-    return [[*i,*row] for i,row in zip([ids[0],*ids[1]], rows, strict=True)] # tables name their series
+    header,names = ids or (['row'],[[i] for i in range(len(X))]) # tables may name their series
+    parts = zip([header, *names], rows, _truths(task, y, len(X)), strict=True)
+    return [[*i,*row,*truth] for i,row,truth in parts]
 
 @command('xceptiontime predict gunpoint new.tsv --out labels.csv',
     MODEL, series_file('series'), table(),
     Arg('--out', metavar='CSV', help='file to write; standard output if not given'), force('--out'),
     on_device('the CPU'), QUIET)
 def predict(args):
-    "Write the label and the probability of each class, or the value, for every series of a file, as CSV"
+    """Write the label and the probability of each class, or the value, for every series of a file, as CSV, \
+with the id of the series, or its row counted from 0, and its label in the file if there is one"""
     if args.quiet and args.out is None:
         raise ValueError('--quiet: expected with --out, got it alone, where predictions are printed')
     _check_out(args.out, args.force)
@@ -376,6 +393,7 @@ def evaluate(args):
     X,y,_ = _read(args, predictor)
     predictor.task.encode(y, f'{args.file}')
     pred = predictor.predict(X)
+    _warn_of_steps(args, X, predictor)
     args.result = figures(predictor.task, y, pred)
     print(report(predictor.task, y, pred))
 
@@ -508,9 +526,14 @@ and write a line for each window as it fills"""
         rows.writerow(row)
         sys.stdout.flush()
     write('start', 'stop', *task.columns())
+    answered = False
     for p in _answers(live, _samples(sys.stdin, predictor.preprocess.c_in, predictor.channels)):
         when = p[:2] if args.rate is None else [f'{o:.6f}' for o in p[:2]]
         write(*when, *task.row(p.probs, p.label))
+        answered = True
+    if answered: return
+    _say(args, f"no window was full: expected {counted(live.window, 'sample')} in a row or more, got {live.n} in all")
+    return 1
 
 # %% ../nbs/80_cli.ipynb #50067e31
 @command('xceptiontime bench --sets GunPoint Coffee --seeds 0 1 2 --out results',
