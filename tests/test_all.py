@@ -5,16 +5,16 @@ ADDED = """
 ARCHS ARCH_DEFAULTS AdaptiveAvgPool1d Add AverageWeights BN1d BatchNorm1d ChannelDropout
 Checkpoint Classification Concat Conv1d ConvBlock DEFAULT_METRICS Ensemble FEWEST FORMAT Filters
 FitPreprocess ForeachAdam GAP1d GroupResults HEADS Importance InUnits InceptionBlock
-InceptionModule InceptionTime Jitter KeepFinite METHODS METRICS MISSING MagnitudeWarp MappedArray
-MaxPool1d MeanAfterLoss MultiLabel Novelty Prediction Predictor Preprocess PreprocessBatch
-Pretrained ProgressOrLines RECIPES RecordingAnswer Recordings Regression Run SCALES STATS Scaling
-SeparableConv1d SeriesTransform StreamingPredictor TARGETS TASKS TSBlock TSClassification TSCutMix
-TSDataLoader TSDataLoaders TSDataset TSHeader TSLearner TSLengths TSMix TSMixUp
-TSMultiLabelClassification TSRegression TSStandardize TSTensor TaskLoss TaskMetric TimeCrop
-TimeLeft TimeMask TimeShift TimeWarp ToSeries Windows XceptionBlock XceptionModule XceptionTime
-XceptionTimeClassifier XceptionTimeEstimator XceptionTimeRegressor ablation as_targets attribute
-axes_for batch_size body_and_head calibration_error check_bias check_channels check_mixing
-check_series check_splits check_weight class_weights conformal_table conformal_tables
+InceptionModule InceptionTime Jitter KeepFinite METHODS METRICS MISSING MOST_LENGTH MagnitudeWarp
+MappedArray MaxPool1d MeanAfterLoss MultiLabel Novelty Prediction Predictor Preprocess
+PreprocessBatch Pretrained ProgressOrLines RECIPES RecordingAnswer Recordings Regression Run
+SCALES STATS Scaling SeparableConv1d SeriesTransform StreamingPredictor TARGETS TASKS TSBlock
+TSClassification TSCutMix TSDataLoader TSDataLoaders TSDataset TSHeader TSLearner TSLengths TSMix
+TSMixUp TSMultiLabelClassification TSRegression TSStandardize TSTensor TaskLoss TaskMetric
+TimeCrop TimeLeft TimeMask TimeShift TimeWarp ToSeries Windows XceptionBlock XceptionModule
+XceptionTime XceptionTimeClassifier XceptionTimeEstimator XceptionTimeRegressor ablation
+as_targets attribute axes_for batch_size body_and_head calibration_error check_bias check_channels
+check_mixing check_series check_splits check_weight class_weights conformal_table conformal_tables
 count_parameters crop_series cropped drop_times dtype_of evaluating evaluation_view export_onnx
 export_program fill_missing fit_temperature from_frame get_layers get_myo get_myo_recordings
 get_recipe get_splits get_ts_dls get_ucr go_on_from infer_task is_bn is_conv is_layer is_linear
