@@ -1,5 +1,6 @@
 """Eight channels at 200 Hz for two hours through a `StreamingPredictor`, on one core: times faster than real time, and
 the time of a push. A line for each chunk size and hop, with the network that `ts_learner` makes and windows of 200 ms.
+Then the latency of a decision: from the push of the last sample of a window to the decision, samples one at a time.
 Run: python benchmarks/stream.py [minutes]
 
 On a machine that other work shares, the time of the process (cpu) says what the stream costs, and that of the clock
@@ -12,6 +13,7 @@ from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
 from xceptiontime.processing.tasks import Classification
 from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.decisions import Hold, Majority, Reject
 from xceptiontime.runtime.stream import StreamingPredictor
 
 rate,window = 200,40
@@ -28,6 +30,17 @@ def run(predictor, signal, minutes, hop, chunk):
     assert n==(pushes*chunk-window)//hop+1
     wall,cpu = np.array(times).T
     return wall, cpu, n
+
+def latency(predictor, signal, windows, decide, hop=10):
+    "Seconds from the last sample of each window to its decision, of so many windows"
+    stream = StreamingPredictor(predictor, window, hop, decide=decide)
+    times,at = [],0
+    while len(times)<windows:
+        x = signal[:,at%signal.shape[1],None] # (channels, 1)
+        start = time.perf_counter()
+        if stream.push(x): times.append(time.perf_counter()-start)
+        at += 1
+    return np.array(times)
 
 def main(minutes=120):
     torch.set_num_threads(1)
@@ -47,5 +60,9 @@ def main(minutes=120):
         ms = [o*1e3 for o in ms]
         print(f'{chunk:6}{hop:5}{n:9} | {speed[0]:20.0f}{speed[1]:7.0f} | '
               f'{ms[0]:15.1f}{ms[1]:7.1f}{ms[2]:9.1f}{ms[3]:9.1f}', flush=True)
+    print('\nms from the last sample of a window to its decision, hop 10')
+    for decide in ([], [Reject(.8), Majority(5), Hold(6)]):
+        ms = 1e3*latency(predictor, signal, minutes*60*rate//10, decide)
+        print(f'median {np.median(ms):6.2f}   99% {np.quantile(ms, .99):6.2f}   decide={decide}', flush=True)
 
 if __name__=='__main__': main(*map(int, sys.argv[1:]))

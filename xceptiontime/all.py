@@ -28,6 +28,7 @@ from .runtime.predictor import *
 from .runtime.folder import *
 from .runtime.hub import model_card, model_folder
 from .runtime.recordings import RecordingAnswer
+from .runtime.decisions import Decide, DeadBand, Hold, Majority, Reject
 from .runtime.stream import *
 from .runtime.export import export_onnx, export_program
 from .train.learner import *

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/runtime.stream.html.md"""
 __all__ = ['Prediction', 'StreamingPredictor']
 
 # %% ../../nbs/43_runtime.stream.ipynb #37a91adb
-from collections import Counter,deque
+from collections import deque
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
@@ -16,6 +16,7 @@ from ..base.checks import brief,check_whole,counted
 from ..data.windows import Windows,to_samples
 from ..processing.filters import FilterState
 from ..processing.series import as_numbers,series_list,to_float32
+from .decisions import Decide,Majority
 from .predictor import Predictor
 
 # %% ../../nbs/43_runtime.stream.ipynb #4830e96b
@@ -23,7 +24,7 @@ class Prediction(NamedTuple):
     "One answer of a stream: samples `start` up to `stop` made it, in seconds where the stream knows its rate"
     start:float # of the window, counted from the first sample pushed
     stop:float # of the window: the answer is known once this much has come in
-    label:object # the answer, as `Predictor.predict` gives it: a label, several, or the values of a regression
+    label:object # the answer as of `Predictor.predict`: a label, several, or values; with `decide` the decision
     probs:np.ndarray # probabilities (classes,); of a regression the values, (outputs,) or a number
 
 # %% ../../nbs/43_runtime.stream.ipynb #11b91d50
@@ -37,6 +38,7 @@ class StreamingPredictor:
         smooth:str|None=None, # over the last answers: 'majority' of labels, 'mean' of probabilities, or None
         last:int=5, # answers to smooth over, this one among them
         bs:int=64, # windows at a time, where one chunk fills several
+        decide=None, # steps from the answers to decisions, such as `[Reject(.8, to='rest'), Majority(5)]`
     ):
         check_whole(bs=bs)
         self.predictor = predictor
@@ -46,19 +48,35 @@ class StreamingPredictor:
         self.window = to_samples(window, rate, 'window')
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
         predictor.check_windows(self.window, rate, 'window')
+        self.decide = self._decide(decide)
         self.reset()
+
+    def _decide(self, steps):
+        "The majority of `smooth`, and what `decide` asks for, one after another"
+        own = [] if steps is None else steps if isinstance(steps, (list,tuple)) else [steps]
+        vote = [Majority(self.last)] if self.smooth=='majority' else []
+        return Decide([*vote, *own], self.predictor.task, None if self.rate is None else self.hop/self.rate)
 
     def reset(self):
         "Forget the signal so far: a new recording begins"
         self.n = self.start = 0 # samples that came in; where the next window begins
         self.tail = np.zeros((self.predictor.preprocess.c_in,0), np.float32) # (channels, steps) for a later window
-        self.recent = deque(maxlen=self.last)
+        self.recent = deque(maxlen=self.last) # probabilities of the last windows, for their mean
+        self.decide.reset()
         self.filtered = None # what the model's filters remember
         return self
 
     def __repr__(self):
+        decide = f'decide={self.decide}, ' if self.decide.steps else ''
         return (f'StreamingPredictor(window={self.window}, hop={self.hop}, smooth={self.smooth!r}, '
-                f'{self.n} samples so far)')
+                f'{decide}{self.n} samples so far)')
+
+    def facts(self) -> dict: # names and texts
+        "Those of the predictor, and how the stream makes decisions of its answers"
+        unit,scale = ('samples',1) if self.rate is None else ('s',self.rate)
+        mean = f'mean of {self.last} probabilities' if self.smooth=='mean' else 'none'
+        return dict(self.predictor.facts(), window=f'{self.window/scale:g} {unit}', hop=f'{self.hop/scale:g} {unit}',
+                    smoothing=mean, decisions=', '.join(map(repr, self.decide.steps)) or 'none')
 
     def _check_smooth(self, smooth):
         task = self.predictor.task
@@ -101,15 +119,11 @@ def _chunk(self:StreamingPredictor, chunk):
 # %% ../../nbs/43_runtime.stream.ipynb #a8df652e
 @patch
 def _smoothed(self:StreamingPredictor, label, probs, recent):
-    "The answer, given the last ones, to which it is added"
-    recent.append((label,probs))
-    if self.smooth=='mean':
-        probs = np.mean([p for _,p in recent], 0)
-        label = self.predictor.task.decode(probs[None])[0]
-    if self.smooth=='majority':
-        counts = Counter(l for l,_ in recent)
-        label = next(l for l,_ in reversed(recent) if counts[l]==max(counts.values()))
-    return label,probs
+    "The answer, given the last probabilities, to which its own are added"
+    if self.smooth!='mean': return label,probs
+    recent.append(probs)
+    probs = np.mean(recent, 0)
+    return self.predictor.task.decode(probs[None])[0],probs
 
 # %% ../../nbs/43_runtime.stream.ipynb #652c33d2
 @patch
@@ -140,13 +154,16 @@ def push(self:StreamingPredictor,
     first = self.n-self.tail.shape[1] # place in the stream of the first sample of `x`
     n = self.n+chunk.shape[1]
     starts = np.arange(self.start, n-self.window+1, self.hop)
-    recent,res = self.recent.copy(),[]
+    recent,decide = self.recent.copy(),self.decide.copy() # kept where all goes well
+    res = []
     for start,(label,probs) in zip(starts.tolist(), self._answers(x, starts-first)):
         span = np.array([start,start+self.window])
         span = (span if self.rate is None else span/self.rate).tolist()
-        res.append(Prediction(*span, *self._smoothed(label, probs, recent)))
+        label,probs = self._smoothed(label, probs, recent)
+        res.append(Prediction(*span, decide.step(label, probs), probs))
     self.start += len(starts)*self.hop
     self.n,self.recent = n,recent
+    self.decide = decide
     self.filtered = state
     self.tail = x[:,max(0, self.start-first):].copy() # a view would keep the whole chunk
     return res
@@ -164,4 +181,5 @@ def gap(self:StreamingPredictor,
     self.tail = self.tail[:,:0]
     self.filtered = FilterState(self.n, None) # filters begin anew
     self.recent.clear()
+    self.decide.reset()
     return self

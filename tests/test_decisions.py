@@ -1,0 +1,236 @@
+"Steps from answers to decisions against numpy's own, and those of a stream in any chunks"
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch import nn
+from xceptiontime.processing.preprocess import Preprocess
+from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
+from xceptiontime.runtime import Predictor
+from xceptiontime.runtime.decisions import DeadBand, Decide, Hold, Majority, Reject
+from xceptiontime.runtime.stream import StreamingPredictor
+
+task = Classification(['fist','open','rest'])
+vocab = np.array(['fist','open','rest'])
+
+def of_rejected(probs, answers, below, to):
+    "In a row of numpy, without a loop"
+    sure = probs.max(1)>=below
+    if to is not None: return np.where(sure, answers, to)
+    last = np.maximum.accumulate(np.where(sure, np.arange(len(sure)), -1)) # the newest sure one
+    return np.where(last<0, None, answers.astype(object)[last])
+
+def of_majority(answers, n):
+    "The most frequent of each n; where some are level, the one that was seen last"
+    res = []
+    for i in range(len(answers)):
+        seen = answers[max(0, i-n+1):i+1].tolist()
+        res.append(max(seen, key=lambda a: (seen.count(a), len(seen)-seen[::-1].index(a))))
+    return np.array(res, answers.dtype)
+
+def of_held(answers, n):
+    "Stretches: each from a change to the first other answer that is n windows or more later"
+    res,i = answers.copy(),0
+    while i<len(answers):
+        later = np.flatnonzero(answers[i+n:]!=answers[i])
+        end = i+n+later[0] if len(later) else len(answers)
+        res[i:end] = answers[i]
+        i = end
+    return res
+
+def of_band(values, width, to):
+    if to is not None: return np.where(np.abs(values-to)<width, to, values).astype(values.dtype)
+    res = values.copy()
+    for i in range(1, len(res)):
+        res[i] = np.where(np.abs(values[i]-res[i-1])<width, res[i-1], values[i])
+    return res
+
+def random_probs(seed, n, classes=3):
+    z = np.exp(2*np.random.default_rng(seed).normal(size=(n,classes)))
+    return z/z.sum(1, keepdims=True)
+
+numbers = st.integers(0, 10**6), st.integers(0, 60)
+
+@given(*numbers, st.floats(.05, 1), st.sampled_from(['rest','fist',None]))
+def test_reject(seed, n, below, to):
+    probs = random_probs(seed, n)
+    got = Decide(Reject(below, to), task)(probs)
+    assert got.tolist()==of_rejected(probs, vocab[probs.argmax(1)], below, to).tolist()
+
+@given(*numbers, st.integers(1, 9))
+def test_majority(seed, n, last):
+    probs = random_probs(seed, n)
+    wanted = of_majority(vocab[probs.argmax(1)], last)
+    assert Decide(Majority(last), task)(probs).tolist()==wanted.tolist()
+
+@given(*numbers, st.integers(1, 9))
+def test_hold(seed, n, windows):
+    probs = random_probs(seed, n)
+    assert Decide(Hold(windows), task)(probs).tolist()==of_held(vocab[probs.argmax(1)], windows).tolist()
+
+@given(*numbers, st.floats(.01, 2), st.sampled_from([0.,1.,None]), st.sampled_from([(),(2,)]))
+def test_dead_band(seed, n, width, to, outputs):
+    values = np.random.default_rng(seed).normal(size=(n,*outputs)).astype(np.float32)
+    width = width if not outputs else [width,3*width]
+    got = Decide(DeadBand(width, to), Regression(np.zeros(outputs), np.ones(outputs)))(values)
+    assert got.shape==values.shape
+    np.testing.assert_array_equal(got, of_band(values.astype(np.float64), width, to))
+
+def test_votes_that_are_level():
+    "As LibEMG's mode where nothing is level; there the newest wins, and there the smallest number does"
+    answers = np.array([0,0,1,1,2,1,2,2])
+    probs = np.eye(3)[answers]
+    assert Decide(Majority(4), task)(probs).tolist()==vocab[[0,0,0,1,1,1,2,2]].tolist()
+    smallest = [np.bincount(answers[max(0, i-3):i+1]).argmax() for i in range(8)]
+    assert smallest==[0,0,0,0,1,1,1,2]
+
+def test_at_the_threshold():
+    "An answer exactly as sure as asked is taken; a value as far as the band is wide has left it"
+    probs = np.array([[.5,.25,.25],[.25,.5,.25]])
+    assert Decide(Reject(.5, 'rest'), task)(probs).tolist()==['fist','open']
+    assert Decide(Reject(np.nextafter(.5, 1), 'rest'), task)(probs).tolist()==['rest','rest']
+    assert Decide(DeadBand(.5), Regression(0., 1.))([.5,.25,-.5]).tolist()==[.5,0,-.5]
+
+class Last(nn.Module):
+    "Scores are the last sample of each channel, whatever else is in the window"
+    def __init__(self):
+        super().__init__()
+        self.nothing = nn.Parameter(torch.zeros(1))
+    def forward(self, x, lengths=None): return x[:,:,-1]
+
+def predictor(task):
+    zeros = np.zeros((1,task.c_out,4), np.float32)
+    return Predictor(Last(), task, Preprocess(scale=None).fit(zeros))
+
+STEPS = st.lists(st.one_of(
+    st.builds(Reject, st.floats(.34, 1), st.sampled_from(['rest',None])),
+    st.builds(Majority, st.integers(1, 6)), st.builds(Hold, st.integers(1, 6)),
+    st.builds(lambda s: Hold(seconds=s), st.floats(.005, .2))), max_size=4)
+CHUNKS = st.lists(st.integers(0, 12), max_size=15)
+
+def by_hand(steps, probs, hop):
+    "The same by the functions above"
+    answers = vocab[probs.argmax(1)]
+    for s in steps:
+        if isinstance(s, Reject): answers = of_rejected(probs, answers, s.below, s.to)
+        if isinstance(s, Majority): answers = of_majority(answers, s.n)
+        if isinstance(s, Hold):
+            answers = of_held(answers, s.n or int(np.ceil(round(s.seconds/hop, 6))))
+    return answers.tolist()
+
+def pushed(stream, signal, sizes):
+    return [p for chunk in np.split(signal, np.cumsum(sizes), axis=1) for p in stream.push(chunk)]
+
+def without_first_none(steps):
+    "A window before the first sure one has no answer, and a later step sees it: left to a test of its own"
+    return not any(isinstance(s, Reject) and s.to is None for s in steps)
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), STEPS.filter(without_first_none), CHUNKS, st.integers(1, 4))
+def test_same_decisions_for_any_chunks(seed, steps, sizes, hop):
+    "Sample by sample, in chunks, at once, of the probabilities alone, and by hand"
+    signal = 2*np.random.default_rng(seed).normal(size=(3,80)).astype(np.float32)
+    def new(): return StreamingPredictor(predictor(task), .02, hop/100, rate=100, decide=steps)
+    whole = new().push(signal)
+    decisions,probs = [p.label for p in whole],np.stack([p.probs for p in whole])
+    assert [p.label for p in pushed(new(), signal, sizes)]==decisions
+    assert [p.label for p in pushed(new(), signal, [1]*80)]==decisions
+    assert Decide(steps, task, hop/100)(probs).tolist()==decisions
+    assert by_hand(steps, probs, hop/100)==decisions
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), CHUNKS, st.sampled_from([0.,None]))
+def test_same_values_for_any_chunks(seed, sizes, to):
+    signal = np.random.default_rng(seed).normal(size=(2,60)).astype(np.float32)
+    numbers = Regression([0.,0.], [1.,1.])
+    def new(): return StreamingPredictor(predictor(numbers), 2, 1, decide=DeadBand([.3,1.], to))
+    whole = new().push(signal)
+    assert np.stack([p.probs for p in whole]).tolist()==signal[:,1:].T.tolist() # as the model gave them
+    got = np.stack([p.label for p in pushed(new(), signal, sizes)])
+    np.testing.assert_array_equal(got, np.stack([p.label for p in whole]))
+    np.testing.assert_array_equal(got, of_band(signal[:,1:].T, np.array([.3,1.]), to))
+
+def scored(*answers):
+    "A signal (3 channels, steps) that is answered with these letters, upper case where the model is sure"
+    places = {'f': 0, 'o': 1, 'r': 2}
+    return np.stack([np.eye(3)[places[a.lower()]]*(9 if a.isupper() else .1) for a in ''.join(answers)], 1)
+
+def letters(ps): return ''.join('-' if p.label is None else p.label[0] for p in ps)
+
+def test_before_the_first_sure_one():
+    "There is no decision, and later steps vote for none and hold none"
+    stream = StreamingPredictor(predictor(task), 1, decide=[Reject(.8)])
+    assert letters(stream.push(scored('ffOfFo')))=='--ooff'
+    stream = StreamingPredictor(predictor(task), 1, decide=[Reject(.8), Majority(3)])
+    assert letters(stream.push(scored('ffOFF')))=='---ff' # none, none, open: none is the majority
+    stream = StreamingPredictor(predictor(task), 1, decide=[Reject(.8), Hold(3)])
+    assert letters(stream.push(scored('ffOFFF')))=='--ooof'
+
+@pytest.mark.parametrize('again', [lambda s: s.gap(5), lambda s: s.reset()], ids=['gap','reset'])
+@pytest.mark.parametrize('step', [Reject(.8), Majority(5), Hold(4)], ids=repr)
+def test_a_gap_begins_anew(step, again):
+    stream,new = (StreamingPredictor(predictor(task), 1, decide=step) for _ in range(2))
+    stream.push(scored('FF'))
+    assert letters(stream.gap(0).push(scored('o')))=='f' # no gap, nothing forgotten
+    again(stream)
+    after = scored('oOfFr')
+    assert letters(stream.push(after))==letters(new.push(after))
+
+def test_a_refused_chunk_leaves_no_trace():
+    stream = StreamingPredictor(predictor(task), 1, decide=[Majority(3)], bs=2)
+    stream.push(scored('FF'))
+    bad = scored('OOOO')
+    bad[0,3] = np.nan
+    with pytest.raises(ValueError, match='chunk: expected finite numbers'): stream.push(bad)
+    scores,calls = stream.predictor.scores,[]
+    def fails(X, bs):
+        calls.append(len(X))
+        if len(calls)==2:
+            raise KeyboardInterrupt
+        return scores(X, bs)
+    stream.predictor.scores = fails
+    with pytest.raises(KeyboardInterrupt): stream.push(scored('OOOO'))
+    stream.predictor.scores = scores
+    assert letters(stream.push(scored('OFO')))=='ffo' # F F O, F O F, O F O
+
+def test_steps_after_smoothing():
+    "The mean of probabilities is what is rejected; a majority by `smooth` is the first step"
+    signal = scored('FOFOFO')
+    rest = Reject(.8, to='rest')
+    stream = StreamingPredictor(predictor(task), 1, smooth='mean', last=2, decide=rest)
+    assert letters(stream.push(signal))=='frrrrr'
+    stream = StreamingPredictor(predictor(task), 1, smooth='majority', last=3, decide=Hold(2))
+    assert repr(stream.decide)=='[Majority(n=3), Hold(n=2)]'
+    plain = StreamingPredictor(predictor(task), 1, decide=[Majority(3), Hold(2)])
+    assert letters(stream.push(signal))==letters(plain.push(signal))=='fffooo' # votes are f o f o f o
+
+def test_two_streams_share_no_memory():
+    steps = [Majority(5), Hold(3), Reject(.8)]
+    one,two = (StreamingPredictor(predictor(task), 1, decide=steps) for _ in range(2))
+    one.push(scored('FFFFFFFF'))
+    assert letters(two.push(scored('OO')))=='oo'
+
+def test_facts_and_repr():
+    steps = [Reject(.8, to='rest'), Hold(seconds=.3)]
+    said = "Reject(below=0.8, to='rest'), Hold(seconds=0.3)"
+    stream = StreamingPredictor(predictor(task), .02, .01, rate=100, decide=steps)
+    assert f'decide=[{said}]' in repr(stream)
+    facts = stream.facts()
+    assert {k: facts[k] for k in ('window','hop','smoothing','decisions')}==dict(
+        window='0.02 s', hop='0.01 s', smoothing='none', decisions=said)
+    assert facts['task']=='classification'
+    stream = StreamingPredictor(predictor(task), 2, smooth='mean', last=3)
+    assert (stream.facts()['smoothing'],stream.facts()['decisions'])==('mean of 3 probabilities','none')
+
+@pytest.mark.parametrize('task,decide,words', [
+    (task, Reject(.8, to='relax'), "to: expected one of the classes 'fist', 'open', 'rest', got 'relax'"),
+    (task, DeadBand(1), r'decide: expected steps for a classification task, got DeadBand\(width=1.0, to=0.0\)'),
+    (Regression(0., 1.), [Majority(3)], r'decide: expected steps for a regression task, got Majority\(n=3\)'),
+    (MultiLabel(['a','b']), [Reject(.8)], r'decide: expected steps for a multilabel task, got Reject\(below=0.8'),
+    (task, ['majority'], "decide: expected a list of steps such as Reject and Majority, got 'majority'"),
+    (task, [Majority], 'decide: expected a list of steps such as Reject and Majority, got <class'),
+    (task, Hold(seconds=1), r'seconds: expected a stream with rate=, got Hold\(seconds=1\) without'),
+    (Regression([0.,0.], [1.,1.]), DeadBand([1,2,3]), 'width: expected one, or one for each of 2 outputs, got 3')])
+def test_wrong_steps(task, decide, words):
+    with pytest.raises((ValueError,TypeError), match=words):
+        StreamingPredictor(predictor(task), 2, decide=decide)
