@@ -607,6 +607,14 @@ ValueError: bs: expected a whole number of 1 or more, got 0
 regression.predictor().predict_proba(X)
 TypeError: predict_proba: expected a task with classes or labels, got regression
 
+# a new wearer's label that training did not know
+predictor.adapt(X, ['rest','jump']*20)
+ValueError: y: expected labels among the 2 classes 'fist', 'rest', got 'jump' for series 1
+
+# a new wearer's labels without one of the classes
+predictor.adapt(X[:4], ['rest']*4)
+UserWarning: y: expected series of each of 2 classes to adapt to, got none of ['fist']: the new model may forget them
+
 # a prediction while another thread trains
 beside_training(learn, lambda: learn.predict(X[0]))
 RuntimeError: model: expected a network that no other thread is training, got one in training; a model that was saved

@@ -130,6 +130,7 @@ RULES = (
     ('training.series',         'a whole number',                  _is_count),
     ('training.shortest',       'a whole number',                  _is_count),
     ('training.longest',        'a whole number',                  _is_count),
+    ('training.adapted',        'a whole number',                  _is_count),
     ('training.last',           'numbers by name',                 _is(dict)),
     ('training.last.*',         'a number',                        _is(int, float)),
 )
