@@ -1,10 +1,24 @@
 "What a GPU would have to wait for, and what would differ there, as far as a CPU can tell"
+import copy, os, subprocess, sys
 import numpy as np, pytest, torch
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 from fastai.callback.core import Callback
 from fastai.learner import Recorder
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from small import learner
+from networks import plain, seasoned
+from small import X, classes, learner, ragged
+from xceptiontime.data import dataset
+from xceptiontime.data.dataset import TSTensor
+from xceptiontime.data.windows import model_series
+from xceptiontime.models import layers, masks
+from xceptiontime.models.inception import InceptionTime
+from xceptiontime.models.masks import length_mask, real_steps
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.processing.preprocess import MISSING, SCALES, Preprocess
 from xceptiontime.train.callbacks import KeepFinite
 
 BY_NAME = 'item','tolist','__bool__','__int__','__float__','__index__','cpu','numpy','nonzero','is_nonzero'
@@ -87,6 +101,18 @@ def test_late_look_puts_the_same_weights_back(at):
     assert f'got nan in epoch {at//6}, batch {at%6}; ' in words
     for w,s in res[1:]: assert w==words and all(torch.equal(s[k], state[k]) for k in state)
 
+def test_validation_within_an_epoch_leaves_the_losses_to_be_looked_at():
+    class Before(Callback):
+        looks_only,order = True,-20
+        def after_train(self):
+            before = len(self.learn.keep_finite.seen)
+            self.learn.validate()
+            counts.append((before, len(self.learn.keep_finite.seen)))
+    learn,counts = learner(bs=4),[]
+    learn.keep_finite.every = 16
+    _fitted(learn, 2, cbs=Before())
+    assert counts==[(3,3),(3,3)]
+
 def test_interrupted_training_keeps_no_nan():
     "Ctrl-C before the look"
     class Interrupt(Callback):
@@ -113,3 +139,197 @@ def test_training_goes_on_after_a_loss_of_nan(every):
 
 def test_every_is_a_whole_number():
     with pytest.raises((TypeError,ValueError), match='every: expected a whole number'): KeepFinite(every=0)
+
+NETWORKS = [XceptionTime, partial(XceptionTime, residual=False), partial(XceptionTime, bottleneck=False, head='linear'),
+            InceptionTime]
+
+@pytest.mark.parametrize('arch', NETWORKS)
+@pytest.mark.parametrize('train', [True,False])
+def test_masked_forward_fetches_nothing(arch, train):
+    "On a device whose values cannot be had, as on a GPU they are not asked for"
+    m = arch(3, 5, nf=4).train(train).to('meta')
+    x,n = torch.zeros(4, 3, 50, device='meta'),torch.tensor([50,1,20,3], device='meta')
+    with fetches() as seen:
+        out = m(x, n)
+        if train: out.sum().backward()
+        assert m.forward_features(x, n).device.type=='meta' and out.shape==(4,5)
+    assert not seen
+
+@pytest.mark.parametrize('scale', SCALES)
+def test_preprocessing_of_a_batch_fetches_nothing(scale):
+    x,n = np.random.default_rng(0).normal(size=(4,3,50)).astype(np.float32),np.array([50,1,20,3])
+    for missing in MISSING:
+        for more in ({}, dict(resample=20), dict(mu=255.)):
+            p = Preprocess(missing=missing, scale=scale, **more).fit(x, n)
+            with fetches() as seen: p(torch.from_numpy(x), torch.from_numpy(n))
+            assert not seen, (missing,more)
+
+def test_masked_step_of_a_learner_fetches_nothing():
+    "Batches of a ragged loader: what is counted is what the check of lengths on a CPU takes, and on a GPU not"
+    learn = learner(ragged, bs=4)
+    x,n,y = learn.dls.train.one_batch()
+    assert learn.model(x, n).shape==(4,3)
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(layers, 'check_lengths', lambda lengths, x: lengths.as_subclass(torch.Tensor))
+        with fetches() as seen:
+            learn.loss_func(learn.model(x, n), y).backward()
+            learn.opt_func(learn.splitter(learn.model), lr=1e-3).step()
+    assert not seen
+
+def test_wrong_lengths_raise_wherever_the_network_is():
+    m = XceptionTime(3, 5, nf=1).to('meta')
+    x = torch.zeros(2, 3, 10, device='meta')
+    for bad in ([0,5], [5,11], np.array([5,11]), torch.tensor([-1,5])):
+        with pytest.raises(ValueError, match='from 1 to 10, the length of x, got (0|11|-1)'): m(x, bad)
+    with pytest.raises(ValueError, match='one for each of the 2 series'): m(x, torch.ones(3, device='meta').long())
+    with pytest.raises(TypeError, match='expected whole numbers'): m(x, torch.ones(2, device='meta'))
+
+def _by_selection(self, x):
+    "BatchNorm of the real steps, one after another, by PyTorch's own"
+    mask = layers.current_mask()
+    if mask is None or not (self.training or self.running_mean is None): return nn.BatchNorm1d.forward(self, x)
+    x = x.transpose(1, 2)
+    real = nn.BatchNorm1d.forward(self, x[mask])
+    return real.new_zeros(x.shape).index_put((mask,), real).transpose(1, 2)
+
+@pytest.mark.parametrize('kind', [{}, dict(momentum=None), dict(affine=False), dict(track_running_stats=False)])
+def test_masked_batchnorm_is_pytorchs_of_the_real_steps(kind, monkeypatch):
+    torch.manual_seed(0)
+    a = layers.BatchNorm1d(3, **kind).double()
+    b = copy.deepcopy(a)
+    mask = length_mask(torch.tensor([9,1,4]), 9)
+    for i in range(3):
+        x = torch.randn(3, 3, 9, dtype=torch.float64)*5 + 100
+        x[~mask[:,None].expand(x.shape)] = float('nan')
+        xs = x.clone().requires_grad_(),x.clone().requires_grad_()
+        with real_steps(mask): outs = a(xs[0]),_by_selection(b, xs[1])
+        g = torch.randn(outs[0].shape, dtype=torch.float64)
+        for o in outs: (o*g).sum().backward()
+        torch.testing.assert_close(outs[0], outs[1], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(xs[0].grad, xs[1].grad, rtol=1e-9, atol=1e-11)
+    for s,t in zip([*a.buffers(),*(p.grad for p in a.parameters())], [*b.buffers(),*(p.grad for p in b.parameters())]):
+        torch.testing.assert_close(s, t, rtol=1e-10, atol=1e-10)
+
+@pytest.mark.parametrize('dtype', [torch.float16,torch.bfloat16])
+def test_masked_batchnorm_in_half_precision(dtype):
+    "As under autocast: sums are of float32"
+    bn,mask = layers.BatchNorm1d(2),length_mask(torch.tensor([4000,3000]), 4000)
+    x = (torch.randn(2, 2, 4000)*50 + 300).to(dtype)
+    with real_steps(mask): out,exact = bn(x),layers.BatchNorm1d(2)(x.float())
+    assert out.dtype==dtype and (out.float()-exact).abs().max()<.02
+
+@contextmanager
+def _asked_for_a_fixed_order():
+    "What a GPU takes under `torch.use_deterministic_algorithms(True)`, here"
+    with pytest.MonkeyPatch.context() as m:
+        for room in (masks,layers): m.setattr(room, 'in_fixed_order', lambda x: True)
+        yield
+
+def test_order_is_fixed_where_it_is_asked_for_and_needed(monkeypatch):
+    monkeypatch.setattr(torch, 'are_deterministic_algorithms_enabled', lambda: True)
+    x = torch.ones(1)
+    assert not masks.in_fixed_order(x) and masks.in_fixed_order(SimpleNamespace(is_cuda=True))
+    monkeypatch.setattr(torch, 'are_deterministic_algorithms_enabled', lambda: False)
+    assert not masks.in_fixed_order(SimpleNamespace(is_cuda=True))
+
+@pytest.mark.parametrize('arch', NETWORKS)
+@pytest.mark.parametrize('lengths', [None,[70,30,9,2]])
+def test_fixed_order_gives_the_same_values_and_gradients(arch, lengths):
+    "In float64, with ties, as in series that stand still"
+    def ran():
+        m = plain(seasoned(arch, 3, 5, nf=2))
+        x = torch.randn(4, 3, 70, dtype=torch.float64)
+        x[0] = x[0].round()
+        x[1,:,10:60] = 0
+        x.requires_grad_()
+        out = m(x, lengths)
+        (out*torch.arange(5)).sum().backward()
+        return [out, x.grad, *(p.grad for p in m.parameters()), *m.buffers()]
+    usual = ran()
+    with _asked_for_a_fixed_order(): fixed = ran()
+    for a,b in zip(usual, fixed, strict=True): torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+
+@pytest.mark.parametrize('ks', [1,3,9])
+def test_running_max_in_a_fixed_order(ks):
+    "Of equal values the first has the gradient, NaN goes through, and no step is read beyond the ends"
+    torch.manual_seed(0)
+    x = torch.randint(-2, 3, (3,2,7)).double()
+    x[0,0,3] = float('nan')
+    g,res = torch.randn(3, 2, 7, dtype=torch.float64),[]
+    for fixed in (False,True):
+        own = x.clone().requires_grad_()
+        with _asked_for_a_fixed_order() if fixed else nullcontext(): out = masks.running_max(own, ks)
+        out.backward(g)
+        res.append((out.detach(),own.grad))
+    torch.testing.assert_close(res[0][0], res[1][0], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(res[0][1], res[1][1], rtol=1e-12, atol=1e-12)
+
+def test_running_sum_in_a_fixed_order():
+    for n in (1,2,3,8,100):
+        x = torch.randn(2, 3, n, dtype=torch.float64)
+        with _asked_for_a_fixed_order(): torch.testing.assert_close(masks.running_sum(x), x.cumsum(-1))
+
+def test_series_on_a_gpu_become_an_array(monkeypatch):
+    "NumPy asks for a copy on the CPU, in a plot too"
+    x,asked = TSTensor(torch.arange(6.).reshape(2, 3)),[]
+    monkeypatch.setattr(TSTensor, 'cpu', lambda self: asked.append(1) or self.as_subclass(torch.Tensor))
+    for a in (np.asarray(x), np.array(x, dtype=np.float64)): np.testing.assert_array_equal(a, [[0,1,2],[3,4,5]])
+    assert len(asked)>=2 and np.array(x, dtype=np.float64).dtype==np.float64
+
+def test_network_and_preprocessing_on_two_devices():
+    "As after `learn.model.cpu()`: series are preprocessed where the statistics are, and go to the network from there"
+    for Xs in (X, ragged):
+        pred = learner(Xs).predictor()
+        series,lengths = model_series(Xs, pred.preprocess)
+        pred.model = copy.deepcopy(pred.model).to('meta')
+        z,n = pred._inputs(series, lengths, np.arange(3) if lengths is None else np.argsort(lengths)[:3])
+        assert z.device.type=='meta' and (n is None or n.device.type=='meta')
+
+def test_targets_are_counted_before_the_network_runs():
+    learn = learner()
+    learn.model.register_forward_pre_hook(lambda *args: pytest.fail('it ran'))
+    with pytest.raises(ValueError, match='y: expected 3 targets for as many series, got 2'):
+        learn.get_X_preds(X[:3], classes[:2])
+    with pytest.raises(ValueError, match='y: expected 3 targets'):
+        learn.get_X_preds(ragged[:3], classes[:2], with_loss=True)
+
+bench = Path(__file__).parent.parent/'benchmarks'
+
+def test_benchmark_without_a_gpu():
+    env = {**os.environ, 'CUDA_VISIBLE_DEVICES':''}
+    run = subprocess.run([sys.executable, bench/'gpu.py'], capture_output=True, text=True, env=env)
+    assert run.returncode==1 and run.stdout==''
+    assert run.stderr=='gpu: expected a machine with a GPU that PyTorch can use (CUDA), got none\n'
+
+def test_benchmark_prints_its_tables(monkeypatch, capsys):
+    "All of it, on a CPU and for the smallest series"
+    monkeypatch.syspath_prepend(str(bench))
+    import gpu
+    device = torch.device('cpu')
+    assert max(gpu.difference(device))<1e-2 # a maximum may be another in float32
+    gpu.steps(['ours','ours'], device, [(2,1,8)], 1)
+    gpu.lengths(device, [(2,1,8)], 1)
+    gpu.epochs(['ours'], device, train=8, valid=4, L=8, sizes=(4,))
+    lines = [l for l in capsys.readouterr().out.splitlines() if l]
+    assert all(len(l.split('|'))==len(lines[0].split('|'))==11 for l in lines[:5])
+    assert [l.split('|')[2].strip() for l in lines[2:5]]==['fp32','tf32','bf16'] and len(lines)==5+3+3
+    assert all(len(l.split('|'))==6 for l in lines[5:])
+
+@pytest.mark.parametrize('kind', ['cuda','mps','cpu'])
+def test_batches_go_to_a_gpu_from_pinned_memory(kind, monkeypatch):
+    "So the host need not wait for all that the GPU has to do, as it does for a copy from other memory"
+    dl,pinned,sent = learner(ragged, bs=4).dls.train,[],[]
+    def pin(self):
+        pinned.append(self)
+        return self
+    def to_device(b, device, non_blocking=False):
+        sent.append((len(b), device.type, non_blocking))
+        return b
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', pin)
+    monkeypatch.setattr(dataset, 'to_device', to_device)
+    expected = [tuple(map(torch.Tensor.clone, b)) for b in dl.new(shuffle=False)]
+    dl = dl.new(shuffle=False)
+    dl.device = torch.device(kind)
+    got = list(dl)
+    assert len(got)==3 and all(torch.equal(s, t) for a,b in zip(got, expected) for s,t in zip(a, b))
+    assert sent==([] if kind=='cpu' else [(3,kind,kind=='cuda')]*3) and len(pinned)==(9 if kind=='cuda' else 0)

@@ -295,7 +295,7 @@ def test_recordings_as_materialised(tmp_path, kind, num_workers):
     want = from_arrays(X, y, splits, bs=16, seed=3)
     assert (dls.vars, dls.len, dls.c, len(dls.train_ds))==(3, 20, 3, len(splits[0]))
     train = X[splits[0]].astype(np.float64)
-    np.testing.assert_allclose(dls.preprocess.mean, train.mean((0,2)), rtol=1e-6)
+    np.testing.assert_allclose(dls.preprocess.mean.cpu(), train.mean((0,2)), rtol=1e-6)
     np.testing.assert_allclose(dls.preprocess.std, train.std((0,2)), rtol=1e-6)
     for a,b in zip(dls, want):
         for (x,t),(x2,t2) in zip(a, b, strict=True):

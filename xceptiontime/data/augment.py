@@ -17,7 +17,7 @@ from fastai.callback.mixup import MixHandler,reduce_loss
 from fastai.layers import NoneReduce
 from ..base.checks import check_number,check_whole
 from .dataset import PreprocessBatch,split_lengths
-from ..models.masks import length_mask
+from ..models.masks import length_mask,running_sum
 
 # %% ../../nbs/39a_data.augment.ipynb #21c4d49b
 def _preprocess(dl):
@@ -211,7 +211,7 @@ class TimeWarp(SeriesTransform):
         knots = (1 + self.std*noise).clamp(min=.1) # (batch, 1, knots)
         t = torch.arange(x.shape[2], device=x.device)
         speed = torch.where((t>0)&(t<n), _curve(knots, _progress(x, n)), 0) # (batch, 1, length)
-        way = speed.cumsum(2)
+        way = running_sum(speed) # (batch, 1, length)
         scale = (n-1)/way[:,:,-1:].clamp(min=.1) # so that the last step stays the last
         return _values_at(x, torch.minimum(way*scale, n-1))
 

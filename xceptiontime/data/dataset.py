@@ -27,6 +27,9 @@ from ..processing.preprocess import Preprocess
 # %% ../../nbs/37_data.dataset.ipynb #0a940d33
 class TSTensor(TensorBase):
     "A series (channels, length), or a batch of them, that can show itself"
+    def __array__(self, *args, **kwargs): # NumPy has no arrays on a GPU
+        return self.cpu().as_subclass(torch.Tensor).__array__(*args, **kwargs)
+
     def show(self, ctx=None, figsize=None, title=None, **kwargs):
         "Plot each channel over the steps; returns the axes"
         ctx = plt.subplots(figsize=figsize)[1] if ctx is None else ctx
@@ -238,10 +241,14 @@ class TSDataLoader(TfmdDL):
         # the same without torch's machinery for workers, which takes longer than cutting a batch
         self.randomize()
         self.before_iter()
-        move = self.device is not None and self.device.type!='cpu'
-        for b in self.create_batches(self.get_idxs()):
-            yield self.after_batch(to_device(b, self.device) if move else b)
+        for b in self.create_batches(self.get_idxs()): yield self.after_batch(self._sent(b))
         self.after_iter()
+
+    def _sent(self, b):
+        "A batch on the device; a GPU fetches it from pinned memory while Python goes on"
+        if self.device is None or self.device.type=='cpu': return b
+        pinned = self.device.type=='cuda'
+        return to_device(tuple(o.pin_memory() for o in b) if pinned else b, self.device, non_blocking=pinned)
 
     def sample(self): return self._DataLoader__idxs # whole, as each process cuts it and takes its batches
 

@@ -17,7 +17,7 @@ from fastcore.imports import noop
 from fastcore.meta import PrePostInitMeta
 from ..base.checks import brief,counted
 from .masks import check_lengths, current_mask, end_mask, fill_padding, is_traced
-from .masks import length_mask
+from .masks import in_fixed_order, length_mask, running_max
 
 # %% ../../nbs/10_models.layers.ipynb #9f20936f
 _all_ = ['noop']
@@ -51,11 +51,7 @@ class MaxPool1d(nn.MaxPool1d):
         kernel_size:int # steps, odd
     ): super().__init__(kernel_size, stride=1, padding=kernel_size//2)
 
-    def forward(self, x):
-        k = self.kernel_size
-        # in two dimensions, as the one-dimensional pooling of PyTorch exports with a fixed length only
-        x = nn.functional.max_pool2d(fill_padding(x, -torch.inf)[:,:,None], (1,k), 1, (0,k//2))[:,:,0]
-        return fill_padding(x)
+    def forward(self, x): return fill_padding(running_max(fill_padding(x, -torch.inf), self.kernel_size))
 
 # %% ../../nbs/10_models.layers.ipynb #d70d47b5
 class SeparableConv1d(Module):
@@ -77,9 +73,25 @@ class BatchNorm1d(nn.BatchNorm1d):
     def forward(self, x):
         mask = current_mask()
         if mask is None or not (self.training or self.running_mean is None): return super().forward(x)
-        x = x.transpose(1, 2)
-        real = super().forward(x[mask]) # the real steps of all series, one after another
-        return real.new_zeros(x.shape).index_put((mask,), real).transpose(1, 2)
+        # each series has a step or more; of one alone PyTorch says what is missing
+        if len(x)==1 and not is_traced(x, mask) and mask.sum()<2: super().forward(x[:,:,:1])
+        return self._of_real_steps(x, mask.sum()).to(x.dtype)
+
+    def _of_real_steps(self, x, n): # (batch, channels, length); how many steps are real
+        x = x.to(torch.promote_types(x.dtype, torch.float32)) # sums of half precision would overflow
+        mean = fill_padding(x).sum((0,2))/n # (channels,)
+        d = fill_padding(x - mean[:,None])
+        var = d.square().sum((0,2))/n # (channels,)
+        if self.training and self.track_running_stats: self._move_statistics(mean, var*n/(n-1).clamp(min=1))
+        scale = (var+self.eps).rsqrt() # (channels,)
+        if not self.affine: return d*scale[:,None]
+        return fill_padding(d*(scale*self.weight)[:,None] + self.bias[:,None])
+
+    @torch.no_grad()
+    def _move_statistics(self, mean, var): # (channels,) each
+        self.num_batches_tracked.add_(1)
+        share = 1/self.num_batches_tracked.to(mean.dtype) if self.momentum is None else self.momentum
+        for own,new in ((self.running_mean,mean), (self.running_var,var)): own.copy_(own + (new-own)*share)
 
 # %% ../../nbs/10_models.layers.ipynb #7c1023d6
 def BN1d(
@@ -152,8 +164,9 @@ class AdaptiveAvgPool1d(nn.AdaptiveAvgPool1d):
         if mask is not None:
             end_mask()
             return x @ pool_matrix(mask.sum(1), x.shape[2], self.output_size, x.dtype)
-        # PyTorch's own records one length in a graph
-        if is_traced(): return x @ pool_matrix(x.shape[2], x.shape[2], self.output_size, x.dtype, x.device)
+        # PyTorch's own records one length in a graph, and has no gradient in a fixed order on a GPU
+        if is_traced() or in_fixed_order(x):
+            return x @ pool_matrix(x.shape[2], x.shape[2], self.output_size, x.dtype, x.device)
         return super().forward(x)
 
 # %% ../../nbs/10_models.layers.ipynb #9c8f2777

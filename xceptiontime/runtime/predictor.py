@@ -113,9 +113,11 @@ def dtype_of(
 def _inputs(self:Predictor, X, lengths, idx):
     "The series at `idx`, of which the last is the longest, as the network takes them; their lengths, or None"
     longest = X.shape[2] if lengths is None else lengths[idx[-1]]
-    x = torch.from_numpy(X[idx,:,:longest]).to(self.device) # (batch, c_in, longest)
-    n = None if lengths is None else torch.from_numpy(lengths[idx]).to(self.device) # (batch,)
-    return self.preprocess(x, n).to(dtype_of(self.model)),self.preprocess.remaining(n)
+    at = next(self.preprocess.buffers()).device # a learner's own may be elsewhere than its network
+    x = torch.from_numpy(X[idx,:,:longest]).to(at) # (batch, c_in, longest)
+    n = None if lengths is None else torch.from_numpy(lengths[idx]).to(at) # (batch,)
+    z,n = self.preprocess(x, n).to(self.device, dtype_of(self.model)),self.preprocess.remaining(n)
+    return z,None if n is None else n.to(self.device)
 
 @patch
 def _run(self:Predictor, f, X, bs):

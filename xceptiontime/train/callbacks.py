@@ -88,7 +88,6 @@ class KeepFinite(Callback):
     ):
         if every is not None: check_whole(every=every)
         self.every = every
-        self.seen = [] # as in `_forget`, for a learner that looks before it trains
 
     def before_fit(self):
         if self.this_run.trains: self._forget() # else it may be a validation between two epochs

@@ -127,9 +127,8 @@ def predictor(self:TSLearner) -> Predictor:
                      filters=dls.filters, training=self._known.training or None)
 
 # %% ../../nbs/50_train.learner.ipynb #fe5cc5cc
-def _inputs(X, pred):
+def _inputs(X, lengths):
     "The series as a tensor (samples, channels, length), 0 in padding"
-    X,lengths = model_series(X, pred.preprocess, pred.channels)
     X = torch.tensor(np.asarray(X))
     return X if lengths is None else torch.where(length_mask(torch.tensor(lengths), X.shape[2])[:,None], X, 0)
 
@@ -147,12 +146,14 @@ def get_X_preds(self:TSLearner,
     targets = None if y is None else torch.from_numpy(pred.task.encode(y))
     if with_loss and targets is None:
         raise ValueError('y: expected targets for with_loss=True, got None')
+    series = model_series(X, pred.preprocess, pred.channels) # (samples, channels, length); (samples,) or None
+    n = len(series[0])
+    if targets is not None and len(targets)!=n:
+        raise ValueError(f'y: expected {n} targets for as many series, got {len(targets)}')
     scores = pred.scores(X, bs) # (samples, outputs)
-    if targets is not None and len(targets)!=len(scores):
-        raise ValueError(f'y: expected {len(scores)} targets for as many series, got {len(targets)}')
     probs = pred.task.activation(scores) # (samples, outputs)
     res = [probs,targets]
-    if with_input: res.insert(0, _inputs(X, pred))
+    if with_input: res.insert(0, _inputs(*series))
     if with_decoded: res.append(pred.task.decode(probs))
     if with_loss:
         with self.loss_not_reduced(): res.append(self.loss_func(scores, targets))
