@@ -7,7 +7,7 @@ Docs: https://example.github.io/xceptiontime/arguments.html.md"""
 # %% auto #0
 __all__ = ['count', 'seed', 'COMMANDS', 'MODEL', 'QUIET', 'JSON', 'whole', 'positive', 'span', 'names', 'words', 'character',
            'device', 'Parser', 'Arg', 'Group', 'command', 'get_parser', 'series_file', 'force', 'on_device', 'table',
-           'training']
+           'learning', 'training']
 
 # %% ../nbs/82_arguments.ipynb #b253e886
 import argparse
@@ -40,7 +40,9 @@ def positive(text):
     return x
 
 def span(text):
-    "A number above 0: digits alone are a whole number, of samples; others are not, as of seconds"
+    "A number above 0: digits alone are a whole number, of samples; others are not, as of seconds: 0.2, 2s, 250ms"
+    for unit,size in (('ms',1e-3), ('s',1.)):
+        if text.endswith(unit): return positive(text.removesuffix(unit))*size
     x = positive(text)
     return int(x) if text.isdigit() else x
 
@@ -170,7 +172,7 @@ def table(*more):
         Arg('--na-values', metavar='WORDS', type=words,
             help='missing values of a .csv, with commas between, beside NA, NULL, None... among numbers'),
         Arg('--length', type=span, metavar='N', help='the table has a row a time step, with a label in each: '
-            'samples of the windows to cut; seconds with --rate'),
+            'samples of the windows to cut; seconds with --rate, as 2, 2s or 250ms'),
         Arg('--step', type=span, metavar='N',
             help='samples, or seconds, from one window to the next; --length if not given'),
         Arg('--rate', type=positive, metavar='HZ', help='samples a second'),
@@ -180,16 +182,14 @@ def table(*more):
         *more)
 
 # %% ../nbs/82_arguments.ipynb #0b8fef4d
-def training(
-    out, # the end of the help of `--out`
+def learning(
     epochs=None, # default; the recipe's if None
     lr=None # default; the recipe's if None
 ) -> tuple: # of arguments
-    "What a training can be told"
+    "What a training can be told of the network, and of how it learns"
     def default(v): return "(default: the recipe's)" if v is None else '(default: %(default)s)'
     scales = [s or 'none' for s in SCALES]
     return (
-        Arg('--out', metavar='DIR', help=f'model folder to write; {out}'),
         Arg('--epochs', type=count, default=epochs, metavar='N',
             help=f'times that training sees each series {default(epochs)}'),
         Arg('--lr', type=positive, default=lr, metavar='X', help=f'highest learning rate {default(lr)}'),
@@ -205,7 +205,17 @@ def training(
         Arg('--crop', type=count, metavar='N', help='or keep so many in the middle of each'),
         Arg('--length-channel', action=BooleanOptionalAction,
             help='tell the network the length of each series? (default: where those of training differ by 5 %%)'),
-        Arg('--seed', type=seed, default=0, metavar='N', help='same seed, same numbers (default: %(default)s)'),
+        Arg('--seed', type=seed, default=0, metavar='N', help='same seed, same numbers (default: %(default)s)'))
+
+def training(
+    out, # the end of the help of `--out`
+    epochs=None, # default; the recipe's if None
+    lr=None # default; the recipe's if None
+) -> tuple: # of arguments
+    "What a training that leaves a model can be told"
+    return (
+        Arg('--out', metavar='DIR', help=f'model folder to write; {out}'),
+        *learning(epochs, lr),
         Arg('--resume', action='store_true',
             help='write the state of training to DIR.checkpoint after each epoch, and go on from there if it exists'),
         on_device('a GPU, where there is one,'), QUIET, JSON,

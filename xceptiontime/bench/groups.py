@@ -231,7 +231,10 @@ class _Job(NamedTuple):
 
 def _part(X, idx):
     "The series at `idx`; `Windows` stay that"
-    if isinstance(X, Windows): return Windows(X.recordings, X.rec[idx], X.start[idx], X.length, X.pad)
+    if isinstance(X, Windows):
+        res = copy(X) # with its filters and its rate
+        res.rec,res.start = X.rec[idx],X.start[idx]
+        return res
     return X[idx] if hasattr(X, 'ndim') else [X[i] for i in idx]
 
 def _splits(job, train):

@@ -70,16 +70,20 @@ def _load_array(source, f, size, name, most):
 _broken = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, OverflowError, ValueError, TypeError,
     LookupError, SyntaxError, tokenize.TokenError)
 
-def _load_arrays(source, keys):
-    "The arrays of an .npz or .npy file that are among `keys`"
+def load_arrays(
+    source:Source, # an .npz or .npy file
+    keys:list|None=None, # names of arrays; all if None
+) -> dict: # arrays by name; that of an .npy file by the first of `keys`, or 'array'
+    "The arrays of a file that numpy saved"
     with source.open() as f:
         size = os.fstat(f.fileno()).st_size
         try:
             if f.read(4)!=b'PK\3\4':
                 f.seek(0)
-                return {keys[0]: _load_array(source, f, size, 'the file', size)}
+                return {(keys or ['array'])[0]: _load_array(source, f, size, 'the file', size)}
             with zipfile.ZipFile(f) as z:
                 there = {o.filename: o for o in z.infolist()}
+                if keys is None: keys = [k.removesuffix('.npy') for k in there]
                 there = {k: there[f'{k}.npy'] for k in keys if f'{k}.npy' in there}
                 most = PACKED*size
                 return {k: _load_array(source, z.open(o), o.file_size, one_line(k, 40), most)
@@ -120,7 +124,7 @@ def read_npz(
         raise ValueError(f'label, target: expected one of them, got {brief(label)} and {brief(target)}')
     source,key = Source(path),label or target or 'y'
     kind = 'label' if label else 'target' if target else None
-    arrays = _load_arrays(source, [x,key])
+    arrays = load_arrays(source, [x,key])
     for k in [x] + [key]*(kind is not None):
         if k not in arrays: source.fail(f'an array {brief(k, 60)}', 'none')
     raw,y = arrays[x],arrays.get(key)

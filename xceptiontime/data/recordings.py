@@ -8,15 +8,16 @@ Docs: https://example.github.io/xceptiontime/data.recordings.html.md"""
 __all__ = ['Recordings', 'join_recordings', 'sampling_rate', 'overlapping', 'read_recordings']
 
 # %% ../../nbs/33a_data.recordings.ipynb #4e4d3672
-import warnings
+import os, warnings
 from datetime import timedelta
 from typing import NamedTuple
 import numpy as np
 from fastcore.meta import delegates
-from ..base.checks import listed
+from ..base.checks import brief, listed
 from .columns import Columns
+from .containers import is_container, read_container
 from .table_warnings import odd_channels, warn_of_columns
-from .numbers import float32_series
+from .numbers import Source, float32_series
 from .tables import long_to_series, one_each, read_csv, table_rows
 from .windows import to_samples
 
@@ -28,7 +29,8 @@ class Recordings(NamedTuple):
     groups:np.ndarray|None=None # (recordings,) subject or session
     channels:list|None=None # their names
     ids:np.ndarray|None=None # (recordings,) names; (recordings, n) of n columns
-    rate:float|None=None # samples a second (Hz), where the times say it
+    rate:float|None=None # samples a second (Hz), where the times or the file say it
+    units:list|None=None # of the channels, where the file says them
 
 def join_recordings(
     a:Recordings, # to train on
@@ -99,6 +101,29 @@ def _cut_out(recs, values, members):
     return recs._replace(X=[recs.X[i][:,a:b] for i,a,b in at], labels=labels, ids=recs.ids[of],
                          groups=None if groups is None else groups[of])
 
+# %% ../../nbs/33a_data.recordings.ipynb #5eac20db
+def _check_none(kwargs, table):
+    "Raise where there is an argument that does not go with the file"
+    odd = next((k for k,v in kwargs.items() if v is not None), None)
+    if odd is None: return
+    raise TypeError(f'{odd}: expected none for {brief(os.fspath(table), 80)}, got {brief(kwargs[odd])}')
+
+def _stretches(values):
+    "(start, stop) of each run of equal values"
+    at = [i for i in range(1, len(values)) if values[i]!=values[i-1]]
+    return list(zip([0,*at], [*at,len(values)]))
+
+def _from_container(path, columns=None, **kwargs):
+    "The recordings of a file of arrays"
+    source,s = Source(path),read_container(path, columns=columns, **kwargs)
+    spans = [(0,s.x.shape[1])] if s.groups is None else _stretches(s.groups)
+    X = float32_series([s.x[:,a:b] for a,b in spans], source)
+    groups = None if s.groups is None else np.array([s.groups[a] for a,_ in spans])
+    name = os.path.splitext(os.path.basename(path))[0]
+    recs = Recordings(X, None, groups, s.channels, np.array([name]*len(X)), s.rate, s.units)
+    if s.values is None: return recs
+    return _cut_out(recs, s.values, [np.arange(a, b) for a,b in spans])
+
 # %% ../../nbs/33a_data.recordings.ipynb #967d5877
 def _names_of(rows, columns, groups):
     "The recording of each row: text, or a tuple where several columns name it"
@@ -123,7 +148,7 @@ def overlapping(
 
 @delegates(read_csv, but=['label','target','id','time','columns'])
 def read_recordings(
-    table, # path of a .csv or .parquet file, or a DataFrame, with a row a time step
+    table, # path of a .csv, .parquet, .mat, .h5, .edf, .bdf, .npy or .npz file; or a DataFrame, a row a time step
     *,
     label:str|int=None, # column of class labels, one a step
     target:str|int=None, # or of numbers to predict
@@ -131,9 +156,16 @@ def read_recordings(
     time:str|int=None, # column to sort a recording by, which also says the rate
     columns:list=None, # channels; all other columns if None
     groups:str|int=None, # column with the subject or session of each recording
+    key:str=None, # of a file of arrays: the name of the one with the recording
+    time_first:bool=None, # of a file of arrays: is it (samples, channels)? see `read_container`
     **kwargs,
 ) -> Recordings:
     "The recordings of a table, with a label a sample"
+    arrays = dict(key=key, time_first=time_first)
+    if is_container(table):
+        _check_none(dict(id=id, time=time, **kwargs), table)
+        return _from_container(table, label=label, target=target, groups=groups, columns=columns, **arrays)
+    _check_none(arrays, 'a table')
     columns = Columns(label=label, target=target, id=id, time=time, columns=columns, steps=True, **kwargs)
     rows = table_rows(table, columns, **({} if groups is None else dict(groups=groups)))
     if rows.series is not None:
