@@ -1,11 +1,13 @@
-"""Time and memory of XceptionTime on this machine's GPU, beside tsai's where that is installed; under four minutes.
+"""Time and memory of XceptionTime on this machine's GPU, beside tsai's where it is installed
 
     python benchmarks/gpu.py
 
-A time is the median over repetitions, each until the GPU has nothing left to do. A step is forward, loss, backward and
-PyTorch's fused AdamW; an epoch goes through each library's own loaders and Learner, without bars.
+It takes about four minutes. A time is the median over repetitions, each until the GPU has nothing
+left to do. A step is forward, loss, backward and PyTorch's fused AdamW; an epoch goes through each
+library's own loaders and Learner, without bars.
 """
-import argparse, copy, hashlib, importlib.util, os, platform, statistics as st, subprocess, sys, time
+import argparse, copy, hashlib, importlib.util, os, platform, subprocess, sys, time
+import statistics as st
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -144,11 +146,14 @@ def main():
     device = torch.device('cuda')
     if args.digest: return print(digest(device))
     names = ['ours'] + ['tsai']*(importlib.util.find_spec('tsai') is not None)
-    print(f'{torch.cuda.get_device_name(0)}, Python {platform.python_version()}, torch {torch.__version__}\n')
-    print('Difference to float64 on the CPU: scores {:.1e}, gradients {:.1e}\n'.format(*difference(device)))
+    print(torch.cuda.get_device_name(0), end=', ')
+    print(f'Python {platform.python_version()}, torch {torch.__version__}\n')
+    scores,grads = difference(device)
+    print(f'Difference to float64 on the CPU: scores {scores:.1e}, gradients {grads:.1e}\n')
     steps(names, device, SHAPES, 20)
     lengths(device, [(64,3,256),(64,12,512)], 20)
     epochs(names, device)
-    print('\nWeights of two processes with one seed, by deterministic algorithms:', in_new_process(), in_new_process())
+    print('\nWeights of two processes with one seed, by deterministic algorithms:',
+          in_new_process(), in_new_process())
 
 if __name__=='__main__': main()

@@ -1,11 +1,11 @@
 """Four ways to deal with series of unequal length: `python benchmarks/lengths.py`
 
 - masks: each series as it is, padding left out exactly
-- length channel: the same, and the network is told each length; batches hold any lengths, rather than similar ones
+- length channel: the same, and the network is told each length; batches hold any lengths
 - resampled: each series stretched to the longest
 - padded: filled up with the training mean to the longest
 
-And `--ways mixed`: masks in batches of any lengths, to tell what the channel does from what the batches do.
+And `--ways mixed`: masks in batches of any lengths, which shows the effect of the batches alone.
 Judged by cross-validation inside the training parts; test parts are not looked at. Of the sets after `--halve`
 two values become their mean, which halves the time.
 """

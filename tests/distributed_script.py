@@ -24,7 +24,9 @@ class FixedNorm(Callback):
 class Seen(Callback):
     "The first value of each series that is trained on, the series in each batch, and each loss"
     order = 60
-    def before_fit(self): self.series,self.batches,self.losses = [],[],[]
+    def before_fit(self):
+        self.series,self.batches = [],[]
+        self.losses = []
     def before_train(self):
         self.series.append([])
         self.batches.append([])
@@ -39,7 +41,8 @@ class Halves(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.model,self.head = model,model.head
-    def forward(self, x): return torch.cat([self.model(o) for o in x.chunk(2)]) if self.training else self.model(x)
+    def forward(self, x):
+        return torch.cat([self.model(o) for o in x.chunk(2)]) if self.training else self.model(x)
 
 def learner(fixed, halves=False, ragged=False):
     "A learner of 36 series to train on and 14 to judge by; 13 of unequal length, which two cannot share equally"
@@ -63,7 +66,8 @@ if __name__=='__main__':
     torch.set_num_threads(1)
     out = Path(sys.argv[1])
     res = dict(processes=num_distrib())
-    for name,kw in dict(fixed=dict(fixed=True), own=dict(fixed=False), ragged=dict(fixed=True, ragged=True)).items():
+    kinds = dict(fixed=dict(fixed=True), own=dict(fixed=False), ragged=dict(fixed=True, ragged=True))
+    for name,kw in kinds.items():
         learn = learner(**kw)
         with learn.distrib_ctx(),learn.no_logging(): learn.fit(EPOCHS, LR)
         res[name] = result(learn)

@@ -146,7 +146,7 @@ def test_own_architecture_from_training_to_folder(own, tmp_path):
     assert names==['body.1.weight','body.1.bias','head.weight','head.bias']
     probs = learn.get_X_preds(X)[0].numpy()
     opened = Predictor.from_pretrained(learn.save_pretrained(tmp_path/'own'))
-    assert opened.model.init_args==dict(c_in=2, c_out=2, nf=4, ks=[7,3])
+    assert opened.model.init_args==dict(c_in=3, c_out=2, nf=4, ks=[7,3]) # two channels, and the length
     np.testing.assert_array_equal(opened.predict_proba(X), probs)
 
 @pytest.mark.slow

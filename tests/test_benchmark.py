@@ -108,7 +108,7 @@ def test_a_file_that_was_still_being_copied(data, tmp_path):
     assert 'Short_TEST.tsv' in first.error['Short'] and first.error['Odd'].startswith('ValueError: Odd (test)')
     before = next((tmp_path/'out').glob('Odd*.json')).stat().st_mtime_ns
     test.write_text(whole)
-    with pytest.warns(UserWarning, match='of each of 2 units, got 1 errors'):
+    with pytest.warns(UserWarning, match='of each of 2 units, got 1 error,'):
         second = run_benchmark(['Short','Odd'], tmp_path/'out', sets, **how).set_index('set')
     assert second.accuracy['Short']>0
     assert next((tmp_path/'out').glob('Odd*.json')).stat().st_mtime_ns==before

@@ -21,7 +21,8 @@ from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import MISSING, SCALES, Preprocess
 from xceptiontime.train.callbacks import KeepFinite, Run
 
-BY_NAME = 'item','tolist','__bool__','__int__','__float__','__index__','cpu','numpy','nonzero','is_nonzero'
+BY_NAME = ('item','tolist','__bool__','__int__','__float__','__index__','cpu','numpy','nonzero',
+           'is_nonzero')
 
 class _Operations(TorchDispatchMode):
     "Calls `fetched` for each operation whose value or shape the host has to know"
@@ -31,7 +32,8 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
         masks = [o for a in args if isinstance(a, (list,tuple)) for o in a]
-        by_mask = name.startswith('index') and any(isinstance(o, torch.Tensor) and o.dtype==torch.bool for o in masks)
+        tensors = [o for o in masks if isinstance(o, torch.Tensor)]
+        by_mask = name.startswith('index') and any(o.dtype==torch.bool for o in tensors)
         if by_mask or name in ('_local_scalar_dense','equal','nonzero','masked_select','unique_dim','_unique2'):
             self.fetched(name)
         return func(*args, **(kwargs or {}))
@@ -85,7 +87,8 @@ def test_loss_is_looked_at_every_so_many_batches(every, expected):
         order = -10
         def before_batch(self): at[:] = ['batch' if self.training else 'validation',self.iter]
         def after_train(self): at[:] = ['end',None]
-    with fetches(lambda name: (*at,name)) as seen, learn.no_logging(): learn.fit(1, 1e-3, cbs=Place())
+    with fetches(lambda name: (*at,name)) as seen, learn.no_logging():
+        learn.fit(1, 1e-3, cbs=Place())
     assert [i for kind,i,_ in seen if kind=='batch']==[i for i in expected if i<5 or every==1]
     assert len([1 for kind,*_ in seen if kind=='end'])==(2 if every>1 else 1) # the rest of the losses, the weights
 
@@ -117,7 +120,8 @@ def test_interrupted_training_keeps_no_nan():
     "Ctrl-C before the look"
     class Interrupt(Callback):
         def before_batch(self):
-            if self.train_iter==4: raise KeyboardInterrupt
+            if self.train_iter==4:
+                raise KeyboardInterrupt
     learn = learner(bs=2)
     learn.keep_finite.every = 16
     with pytest.raises(FloatingPointError, match='epoch 0, batch 2'):
@@ -135,7 +139,8 @@ def test_training_goes_on_after_a_loss_of_nan(every):
     with learn.no_logging(): learn.fit(2, 1e-3)
     after = _state(learn)
     assert all(t.isfinite().all() for t in after.values()) and np.isfinite(learn.recorder.values[-1][0])
-    assert not torch.equal(before['block.xception.0.bottleneck.weight'], after['block.xception.0.bottleneck.weight'])
+    weight = 'block.xception.0.bottleneck.weight'
+    assert not torch.equal(before[weight], after[weight])
 
 @pytest.mark.parametrize('kind,device,expected', [('training','meta',16), ('training','cpu',1), ('lr search','meta',1)])
 def test_a_gpu_is_not_waited_for_in_each_batch(kind, device, expected, monkeypatch):
@@ -290,7 +295,8 @@ def test_series_on_a_gpu_become_an_array(monkeypatch):
     "NumPy asks for a copy on the CPU, in a plot too"
     x,asked = TSTensor(torch.arange(6.).reshape(2, 3)),[]
     monkeypatch.setattr(TSTensor, 'cpu', lambda self: asked.append(1) or self.as_subclass(torch.Tensor))
-    for a in (np.asarray(x), np.array(x, dtype=np.float64)): np.testing.assert_array_equal(a, [[0,1,2],[3,4,5]])
+    for a in (np.asarray(x), np.array(x, dtype=np.float64)):
+        np.testing.assert_array_equal(a, [[0,1,2],[3,4,5]])
     assert len(asked)>=2 and np.array(x, dtype=np.float64).dtype==np.float64
 
 def test_network_and_preprocessing_on_two_devices():
@@ -335,7 +341,8 @@ def test_benchmark_prints_its_tables(monkeypatch, capsys):
 @pytest.mark.parametrize('kind', ['cuda','mps','cpu'])
 def test_batches_go_to_a_gpu_from_pinned_memory(kind, monkeypatch):
     "So the host need not wait for all that the GPU has to do, as it does for a copy from other memory"
-    dl,pinned,sent = learner(ragged, bs=4).dls.train,[],[]
+    dl = learner(ragged, bs=4).dls.train
+    pinned,sent = [],[]
     def pin(self):
         pinned.append(self)
         return self

@@ -1,4 +1,4 @@
-"The channel of the length: a series gets alone what it gets in a batch, and whoever takes the model is told the same"
+"The channel of the length: a series gets alone what it gets in a batch, wherever the model is used"
 import json
 import numpy as np
 import pytest
@@ -115,7 +115,8 @@ def test_far_lengths_are_clipped(trained):
 def test_folder(trained, tmp_path):
     folder = trained.save_pretrained(tmp_path/'a')
     config = json.loads((folder/'config.json').read_text())
-    assert config['format']==1 and config['preprocess']['length_channel'] is True and config['arguments']['c_in']==3
+    assert config['format']==1 and config['preprocess']['length_channel'] is True
+    assert config['arguments']['c_in']==3
     opened = Predictor.from_pretrained(folder)
     close(opened.predict_proba(ragged), trained.predictor().predict_proba(ragged), 0)
     assert 'length_channel=True' in opened.facts()['preprocessing']
@@ -153,7 +154,9 @@ def test_program_without_lengths(trained, tmp_path):
     "The length is then that of the array"
     from xceptiontime.runtime.export import export_program
     run = torch.export.load(export_program(trained, tmp_path/'a.pt2', lengths=False)).module()
-    for i in (0,4): close(run(torch.from_numpy(ragged[i][None])), trained.predictor().predict_proba([ragged[i]]), 1e-5)
+    for i in (0,4):
+        got = run(torch.from_numpy(ragged[i][None]))
+        close(got, trained.predictor().predict_proba([ragged[i]]), 1e-5)
 
 def test_checkpoint_of_another(tmp_path):
     def run(on): return fit(learner(ragged, length_channel=on, seed=0), cbs=Checkpoint(tmp_path))

@@ -217,8 +217,7 @@ class TSDataLoaders(DataLoaders):
         dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths, rate=check_rate(rate),
                           channels=check_channels(channels, *X.shape[1:]), filters=getattr(X, 'filters', None))
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
-        others = others or [train[:0]] # fastai asks for a validation split, if only an empty one
-        other_ds = [dataset(idxs=idxs) for idxs in others]
+        other_ds = [dataset(idxs=o) for o in others or [train[:0]]] # fastai wants a validation split, if an empty one
         loader = partial(TSDataLoader, seed=seed, num_workers=num_workers,
                          after_batch=[PreprocessBatch(preprocess), *L(batch_tfms)])
         dls = [loader(train_ds, bs=bs, shuffle=True), *[loader(ds, bs=valid_bs or bs) for ds in other_ds]]

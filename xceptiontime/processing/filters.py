@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from ..base.checks import brief,check_number,check_rate,check_whole
+from ..base.checks import brief,check_number,check_rate,check_whole,counted
 from .series import as_numbers,series_end
 
 # %% ../../nbs/20b_processing.filters.ipynb #820f2471
@@ -169,7 +169,7 @@ def step(self:Filters,
     if not x.shape[1]: return y,state
     known = next((m.shape[1] for m in memory if m is not None), len(x))
     if known!=len(x):
-        raise ValueError(f'{name}: expected {known} channels as before, got {len(x)}')
+        raise ValueError(f'{name}: expected {counted(known, "channel")} as before, got {len(x)}')
     new = []
     for sos,m in zip(self.stages, memory):
         y,m = _run_stage(sos, y, m)

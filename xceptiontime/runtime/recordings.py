@@ -21,7 +21,7 @@ from .stream import Prediction
 def pool_windows(
     task, # of the model
     probs, # probabilities, or values, of the windows (windows, outputs) or (windows,)
-    of:np.ndarray, # number of each window's recording (windows,): 0, 1, ... with one window or more of each
+    of:np.ndarray, # number of each window's recording (windows,): 0, 1, ..., each of them once or more
     how:str='mean', # 'mean' of probabilities or values, or 'vote'
 ) -> tuple: # labels, or values, of the recordings; mean probabilities, shares of votes or values (recordings, outputs)
     "The answer for each recording, from those of its windows"
@@ -79,7 +79,7 @@ def predict_recordings(self:Predictor,
     recordings, # one (channels, time) or (time,) array, path of a `.npy` file or DataFrame; or a list of any lengths
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
-    how:str='mean', # 'mean' of probabilities or values over the windows, or 'vote': see `pool_windows`
+    how:str='mean', # 'mean' of probabilities or values over windows, or 'vote': see `pool_windows`
     rate:float|None=None, # samples a second (Hz), to give `length` and `step` and get times in seconds
     pad:float|None=None, # None drops the rest at the end; a number fills a last window up: see `sliding_windows`
     bs:int=64, # windows at a time

@@ -74,7 +74,7 @@ def _check_networks(n_networks, own):
         raise ValueError(f'n_networks: expected {expected}, got {brief(n_networks)}')
 
 def _with_new_heads(model, task, head, n_networks):
-    "The network or networks of a folder with fresh heads for `task`; of one network, copies if several are asked for"
+    "The network or networks of a folder with fresh heads for `task`; or copies of its one network"
     networks = networks_of(model)
     if n_networks is not None: check_whole(n_networks=n_networks)
     if len(networks)==1: networks = [model, *(deepcopy(model) for _ in range((n_networks or 1)-1))]
@@ -86,7 +86,7 @@ def go_on_from(
     folder, # a model folder, or the name of a model on the Hugging Face Hub
     dls:TSDataLoaders, # the data to train on; with the same classes it gets the folder's statistics
     head=None, # kind of a fresh head: see `XceptionTime.reset_head`; as it was if None
-    n_networks:int|None=None, # with new classes, copies of one network, each with a head of its own; as saved if None
+    n_networks:int|None=None, # with new classes, copies of one network with heads of their own
 ) -> Pretrained:
     "What a Learner needs to train the network of a model folder on `dls`"
     p,new = Predictor.from_pretrained(folder),copy(dls.task)
