@@ -134,7 +134,7 @@ def test_the_first_lines_tell_the_plan(tmp_path, capsys):
     assert out[0]=="16 series to train on, 4 to judge by; channels 'left', 'right', 2 classes: 'fist', 'rest'"
     assert out[1]=='3 epochs; 2 batches of 8 series a pass; learning rate 0.01; on cpu'
     assert out[2].split()[0]=='epoch' and out[3].split()[0]=='0'
-    assert re.fullmatch(r'\S+ seconds an epoch, about \d+ seconds left', out[4])
+    assert re.fullmatch(r'\S+ seconds an epoch, about \d+ seconds? left', out[4])
     assert out[5].split()[0]=='1'
 
 def test_a_training_of_more_than_ten_minutes_says_so(folder, tmp_path, capsys, monkeypatch):

@@ -19,7 +19,7 @@ from fastai.callback.mixup import CutMix,MixHandler,MixUp
 from fastai.callback.progress import ProgressCallback
 from fastai.torch_core import get_model
 from fastai.imports import noop # not fastcore's: it is this one that `no_logging` puts in place
-from ..base.checks import check_whole
+from ..base.checks import check_whole,counted
 from ..models.ensemble import mean_scores
 
 # %% ../../nbs/52_train.callbacks.ipynb #13d29e2d
@@ -196,8 +196,8 @@ class ProgressOrLines(ProgressCallback):
 # %% ../../nbs/52_train.callbacks.ipynb #60593aa2
 def _span(seconds):
     "A time in words"
-    if seconds<90: return f'{seconds:.0f} seconds'
-    return f'{seconds/60:.0f} minutes' if seconds<90*60 else f'{seconds/3600:.1f} hours'
+    if seconds<90: return counted(round(seconds), 'second')
+    return counted(round(seconds/60), 'minute') if seconds<90*60 else f'{seconds/3600:.1f} hours'
 
 class TimeLeft(Callback):
     "Says how long an epoch takes, and how long training still goes on"
