@@ -105,7 +105,7 @@ def constant_memory(pushes):
 def test_chunks_of_one_sample_take_no_memory(): assert constant_memory(1000)<20_000
 
 @pytest.mark.slow
-def test_an_hour_of_single_samples_at_20_hz(): assert constant_memory(20*3600)<20_000
+def test_ten_minutes_of_single_samples_at_20_hz(): assert constant_memory(20*600)<20_000
 
 def test_refused_chunk_leaves_no_trace():
     predictor,signal = predictors['channel'],np.random.default_rng(0).normal(size=(2,200))
