@@ -51,23 +51,27 @@ def random_probs(seed, n, classes=3):
 
 numbers = st.integers(0, 10**6), st.integers(0, 60)
 
+@settings(deadline=None)
 @given(*numbers, st.floats(.05, 1), st.sampled_from(['rest','fist',None]))
 def test_reject(seed, n, below, to):
     probs = random_probs(seed, n)
     got = Decide(Reject(below, to), task)(probs)
     assert got.tolist()==of_rejected(probs, vocab[probs.argmax(1)], below, to).tolist()
 
+@settings(deadline=None)
 @given(*numbers, st.integers(1, 9))
 def test_majority(seed, n, last):
     probs = random_probs(seed, n)
     wanted = of_majority(vocab[probs.argmax(1)], last)
     assert Decide(Majority(last), task)(probs).tolist()==wanted.tolist()
 
+@settings(deadline=None)
 @given(*numbers, st.integers(1, 9))
 def test_hold(seed, n, windows):
     probs = random_probs(seed, n)
     assert Decide(Hold(windows), task)(probs).tolist()==of_held(vocab[probs.argmax(1)], windows).tolist()
 
+@settings(deadline=None)
 @given(*numbers, st.floats(.01, 2), st.sampled_from([0.,1.,None]), st.sampled_from([(),(2,)]))
 def test_dead_band(seed, n, width, to, outputs):
     values = np.random.default_rng(seed).normal(size=(n,*outputs)).astype(np.float32)
