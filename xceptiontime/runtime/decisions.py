@@ -8,6 +8,7 @@ Docs: https://example.github.io/xceptiontime/runtime.decisions.html.md"""
 __all__ = ['Step', 'Reject', 'Majority', 'Hold', 'DeadBand', 'Decide']
 
 # %% ../../nbs/43a_runtime.decisions.ipynb #194ad587
+from abc import ABC,abstractmethod
 from collections import Counter
 from copy import copy
 import numpy as np
@@ -15,7 +16,7 @@ from fastcore.basics import basic_repr
 from ..base.checks import as_floats,brief,check_number,check_whole,listed
 
 # %% ../../nbs/43a_runtime.decisions.ipynb #e04e2058
-class Step:
+class Step(ABC):
     "From the decision so far and the probabilities of a window to another decision"
     task = 'classification' # the one that it is for
     __repr__ = basic_repr()
@@ -31,12 +32,12 @@ class Step:
         res = copy(self)
         res.reset()
         return res
+    @abstractmethod
     def __call__(self,
         answer, # the decision of the step before; of the first step, the answer of the model
         probs:np.ndarray, # probabilities of the window (classes,); values of a regression
     ):
         "The decision; memory is replaced and never changed in place, so that a copy keeps its own"
-        raise NotImplementedError
 
 # %% ../../nbs/43a_runtime.decisions.ipynb #dad1b808
 class Reject(Step):
