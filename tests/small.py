@@ -1,7 +1,8 @@
-"Small series of every kind of target, and small learners for them"
+"Small series of every kind of target, small learners for them, and the command"
 import numpy as np, torch
 from fastai.callback.core import Callback
 from torch import nn
+from xceptiontime.cli import main
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.train.learner import ts_learner
 
@@ -48,3 +49,8 @@ def close(a, b, atol): np.testing.assert_allclose(a, b, rtol=0, atol=atol)
 def adds_up(a, diff):
     "To 1 % of the difference; of next to nothing, to a thousandth of all that speaks for and against"
     assert (np.abs(a.sum((1,2))-diff) <= .011*np.abs(diff) + 1e-3*np.abs(a).sum((1,2))).all()
+
+def call(*args):
+    "The command in this process: its exit code"
+    try: return main([str(a) for a in args])
+    except SystemExit as e: return e.code

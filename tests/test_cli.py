@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from xceptiontime.cli import main
+from small import call
 from xceptiontime.data.formats import read_series
 from xceptiontime.runtime.predictor import Predictor
 
@@ -20,11 +20,6 @@ def run(*args, cwd):
     res = subprocess.run([*command, *map(str, args)], cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert res.returncode==0, res.stdout+res.stderr
     return res
-
-def call(*args):
-    "The command in this process: its exit code"
-    try: return main([str(a) for a in args])
-    except SystemExit as e: return e.code
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):

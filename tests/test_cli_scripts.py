@@ -1,16 +1,11 @@
-"What a script needs of the command: results as JSON, no chatter, files that join, exit codes, standard input"
+"What a script needs of the command: results as JSON, no chatter, files that join, exit codes"
 import csv, io, json, re
 import numpy as np
 import pytest
 import torch
-from xceptiontime.cli import main
+from small import call
 from xceptiontime.data.sets import make_bumps
 from xceptiontime.runtime.predictor import Predictor
-
-def call(*args):
-    "The command in this process: its exit code"
-    try: return main([str(a) for a in args])
-    except SystemExit as e: return e.code
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):

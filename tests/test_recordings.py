@@ -6,7 +6,7 @@ import pandas as pd
 import polars
 import pyarrow
 import pytest
-from xceptiontime.cli import main
+from small import call
 from xceptiontime.data.formats import read_series
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.recordings import read_recordings
@@ -149,8 +149,6 @@ def test_two_files(tmp_path):
         TSDataLoaders.from_file(tmp_path/'a.csv', tmp_path/'a.csv', **how)
     with pytest.raises(ValueError, match='splits: expected None where .* is the validation split'):
         TSDataLoaders.from_file(tmp_path/'a.csv', tmp_path/'b.csv', splits=dict(valid_size=.5), **how)
-
-def call(*args): return main([str(a) for a in args])
 
 def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
