@@ -173,6 +173,14 @@ def test_ragged_batches_of_8_and_9():
     assert all(abs((a==3).sum()-(b==3).sum())>=7 for a,b in pairs)
     assert {a.mean()<b.mean() for a,b in pairs}=={True,False}
 
+def test_ragged_batches_of_unlike_sizes():
+    "Two of three batches are cut from one pool, so none of one is as short as any of the other"
+    n,cuts = np.arange(32),[0,2,12,32]
+    for i in range(40):
+        batches = np.split(n[similar_lengths(n, np.array(cuts), np.random.default_rng(i))], cuts[1:-1])
+        assert sorted(np.concatenate(batches))==[*n]
+        assert any(a.max()<b.min() for a in batches for b in batches)
+
 def test_weights_and_lengths_go_together():
     X,y = unequal(200, least=5, most=100)
     w = 1.+(np.arange(200)<50)*2

@@ -8,6 +8,7 @@ Docs: https://example.github.io/xceptiontime/plan.html.md"""
 __all__ = ['channels_of', 'plan']
 
 # %% ../nbs/86_plan.ipynb #6ed79109
+import numpy as np
 from .base.checks import counted,listed
 
 # %% ../nbs/86_plan.ipynb #b6a851dc
@@ -32,4 +33,4 @@ def plan(
     return (f'{len(dls.train_ds)} series to train on, {len(dls.valid_ds)} to judge by; {channels_of(dls)}, '
             f'{task.count()}: {listed(task.output_names(), width=70)}\n'
             f"{counted(epochs, 'epoch')}{over}; {counted(n, 'batch', 'batches')} of "
-            f"{dls.train.bs} series a pass; learning rate {recipe['lr']:g}; on {device}")
+            f"{np.diff(dls.train.cuts()).max()} series a pass; learning rate {recipe['lr']:g}; on {device}")

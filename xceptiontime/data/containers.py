@@ -41,7 +41,7 @@ def _numbers(o, name=''):
 def _numpy(source):
     arrays = load_arrays(source)
     numbers = {k: a for k,a in arrays.items() if a.dtype.kind in 'fiub'}
-    yield Held({k: a.shape for k,a in numbers.items()}, arrays.get, {k: a for k,a in arrays.items()})
+    yield Held({k: a.shape for k,a in numbers.items()}, arrays.get, arrays)
 
 @contextmanager
 def _matlab(source):
