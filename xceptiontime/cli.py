@@ -1,4 +1,4 @@
-"""The command `xceptiontime`: train on a file, predict, evaluate, look into a model folder, export it, predict a live signal, run a benchmark
+"""The command `xceptiontime`: train on a file, predict, evaluate, look into a model folder, export it, predict a live signal, judge by people, run a benchmark
 
 Docs: https://example.github.io/xceptiontime/cli.html.md"""
 
@@ -114,6 +114,12 @@ def _table(args, path, channels=None):
     return {'columns': channels, **res} if known else res # in the order that the model knows
 
 # %% ../nbs/80_cli.ipynb #03151de4
+def _check_learnable(args, path):
+    "Raise unless a table names the column that is learned, and what is told of its windows is whole"
+    if is_table(path) and args.label is None and args.target is None:
+        raise ValueError(f'--label, --target: expected one of them to name a column of {path}, got neither')
+    _check_windows(args, path)
+
 def _check_windows(args, path):
     "Raise unless the options of windows fit each other and the file"
     if args.length is None:
@@ -338,10 +344,7 @@ def train(args):
     from xceptiontime.data.splits import get_splits
     if args.out is None: args.out = f"{Path(args.train.removesuffix('.gz')).stem}-model"
     _check_out(args.out, args.force, folder=True)
-    if is_table(args.train) and args.label is None and args.target is None:
-        raise ValueError('--label, --target: expected one of them to name a column '
-                         f'of {args.train}, got neither')
-    _check_windows(args, args.train)
+    _check_learnable(args, args.train)
     if args.length is not None: data = _windows(args)
     else: data = read_files(args.train, args.valid, args.groups, **_table(args, args.train))
     if data['splits'] is None:
@@ -603,7 +606,7 @@ def _grouped(args):
     from xceptiontime.data.sets import read_files
     if args.groups is None:
         raise ValueError('--groups: expected the column that names the person or session of each series, got none')
-    _check_windows(args, args.file)
+    _check_learnable(args, args.file)
     columns = _table(args, args.file)
     if args.length is None:
         data = read_files(args.file, None, args.groups, **columns)
@@ -626,8 +629,6 @@ def _grouped(args):
     recipe=None)
 def crossvalidate(args):
     "Train once for each person, or other group, on all the others, and judge by the one left out"
-    if is_table(args.file) and args.label is None and args.target is None:
-        raise ValueError(f'--label, --target: expected one of them to name a column of {args.file}, got neither')
     data,recipe = _grouped(args),_recipe(args)
     from xceptiontime.bench.groups import leave_groups_out
     own = {k: getattr(args, k) for k in ('missing','resample','crop','length_channel','seed','device')}

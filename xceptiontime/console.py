@@ -1,4 +1,4 @@
-"""The streams of the command: its output, its warnings, and standard input in place of a file
+"""The streams of the command: its output and its warnings
 
 Docs: https://example.github.io/xceptiontime/console.html.md"""
 
