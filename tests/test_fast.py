@@ -546,7 +546,7 @@ def test_fused(head, residual, taken):
     fd(xs[1]).sum().backward()
     nearly(xs[1].grad, xs[0].grad, 1e-5)
 
-@pytest.mark.parametrize('B,where,name,at,total', [(3,train,'stage_forward',3,8), (1,evaluate,'join',2,4)])
+@pytest.mark.parametrize('B,where,name,at,total', [(3,train,'stage_forward',3,8), (1,evaluate,'write_shortcut',2,4)])
 def test_a_call_in_the_middle_of_another(taken, monkeypatch, B, where, name, at, total):
     "As the handler of a signal may make it: the buffers in use are not its own, nor what is kept for a single series"
     m,xs = network(dtype=torch.float32).eval(),torch.randn(2, B, 3, 40)

@@ -31,8 +31,7 @@ def entry(l): # of a layer in a `Signature`
     if type(l) not in SETTINGS: return type(l)
     return type(l), SETTINGS[type(l)](l), [k for k,p in internals().parameters(l).items() if p is not None]
 
-def signature(model): # one entry a layer; None where PyTorch lacks the `internals`
-    "The `Signature` of a network"
+def signature(model): # the `Signature` of a network, or None where PyTorch lacks the `internals`
     return None if internals() is None else Signature(map(entry, list(model.modules())[1:]))
 
 # %% ../../../nbs/19_models.fast.door.ipynb #16e37aa1
@@ -56,8 +55,7 @@ def applies(model, x, lengths=None):
     if is_traced(x) or internals() is None or is_seen(x): return False
     if not x.is_cpu or x.dtype not in (torch.float32, torch.float64): return False
     if torch.is_autocast_enabled('cpu') or not torch.backends.mkldnn.is_available(): return False
-    # too few steps for a BatchNorm, which says so itself
-    if x.numel()==0 or (x.shape[0]*x.shape[2] if lengths is None else lengths.sum())<2: return False
+    if x.numel()==0 or (len(x)*x.shape[2] if lengths is None else lengths.sum())<2: return False # BatchNorm says why
     return is_untouched(model, x)
 
 # %% ../../../nbs/19_models.fast.door.ipynb #de5835c8

@@ -39,12 +39,11 @@ def module_calls(x, weights): # a list, (length, 4*nf)
         calls.append(partial(diagonals(bands).copy_, k))
         calls.append(partial(torch.bmm, narrowed(windows, k.shape[2], T), bands.transpose(1, 2), out=d))
         inner.append(d.view(C, n*T)[:,:L].t()) # (length, width)
-    pairs,peaks = x.new_empty(L-1, ni), x.new_empty(L, ni)
-    calls += [partial(torch.maximum, x[:-1], x[1:], out=pairs), partial(peaks[::L-1].copy_, pairs[::L-2]),
-              partial(torch.maximum, pairs[:-1], pairs[1:], out=peaks[1:-1])]
+    inner.append(x.new_empty(L, ni))
+    calls.append(partial(peaks, x[None], out=inner[-1][None]))
     out = x.new_empty(L, 4*weights.nf)
-    for t,mix,part in zip((*inner, peaks), weights.mixes, out.split(weights.nf, 1)):
-        calls.append(partial(torch.mm, t, mix.t(), out=part))
+    for t,mix,part in zip(inner, weights.mixes, out.split(weights.nf, 1)):
+        calls.append(partial(part.addmm_, t, mix.t(), beta=int(weights.shortcut is not None)))
     return calls, out
 
 # %% ../../../nbs/18c_models.fast.evaluate.ipynb #cc07f35c
@@ -61,14 +60,13 @@ def network_calls(stages, x): # memory (length, channels); calls and output of e
 def evaluate_one(kept, stages, blocks, x, size): # (1, channels out of the head)
     "`evaluate` for one series; `kept` holds two `network_calls`, each for a length and weights in place"
     weights = [w for stage,_ in stages for w in (stage.bottleneck, *stage.kernels, *stage.mix) if w is not None]
-    key = x.shape[1], x.dtype, *((w.data_ptr(), w.stride(), w.shape) for w in weights)
+    key = x.shape[1], x.dtype, *(n is None for _,n in stages), *((w.data_ptr(), w.stride(), w.shape) for w in weights)
     memory,modules = mine = kept.pop(key, None) or network_calls(stages, x) # nobody else's until it is put back
     res = memory.copy_(x[0])[None] # (1, length, channels)
     for (weights,norm),(calls,out) in zip(stages, modules):
+        if norm is not None: write_shortcut(out, res, folded(weights, fixed_stats(norm)))
         for call in calls: call()
-        if norm is None: continue
-        join(out, res, folded(weights, fixed_stats(norm)))
-        res = out
+        if norm is not None: res = out.clamp_min_(0)
     scores = head_scores(pool_steps(out, size), blocks)
     kept[key] = mine
     for old in list(kept)[:-2]: kept.pop(old, None)
