@@ -385,6 +385,7 @@ def from_recordings(cls,
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
+    units = getattr(recordings, 'units', None)
     recordings,labels,groups,known = _unpacked(recordings, labels, groups, kwargs)
     if labels is None:
         raise TypeError('labels: expected one for each recording or sample, got None')
@@ -394,6 +395,7 @@ def from_recordings(cls,
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True,
                                     filters=filters_at(filters, known if rate is None else rate))
+    X.units = units
     _check_labels(y, len(labels), kwargs.get('task'))
     y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):
