@@ -99,12 +99,17 @@ def _bar(axs, names):
     colors = ScalarMappable(BoundaryNorm(np.arange(n+1)-.5, n), ListedColormap(channel_colors(n)))
     bar = axs[0].figure.colorbar(colors, ax=axs, label='channel', ticks=at)
     bar.ax.set_yticklabels([names[i] for i in at])
+    bar.minorticks_off()
+    bar.ax.invert_yaxis() # the first on top
 
 def _channel_key(axs, names, ours):
-    "A legend of `names`, or a colour bar where they are many; beside the axes if these are `ours`"
+    "A legend of `names`, or a colour bar where they are many; beside the axes if there is room for it"
     if len(names)>MOST_IN_LEGEND: return _bar(axs, names)
     lines = [Line2D([], [], color=c, lw=1.5) for c in channel_colors(len(names))]
-    to,how = (axs[0].figure,dict(loc='outside right upper')) if ours else (axs[0],dict(loc='best'))
+    fig = axs[0].figure
+    if ours: to,how = fig,dict(loc='outside right upper')
+    elif fig.get_layout_engine() is None: to,how = axs[0],dict(loc='best')
+    else: to,how = axs[-1],dict(loc='upper left', bbox_to_anchor=(1,1)) # the layout makes room
     to.legend(lines, names, title='channel', fontsize='small', title_fontsize='small', **how)
 
 def _names_and_unit(n, channels, units):

@@ -254,9 +254,10 @@ _key = 'size of the attribution,\n1 is the largest in a series'
 def _label(axs, names, titles=None, ours=False):
     "Names of the channels at the left, at most 24 of them, time at the bottom, titles that fit"
     c = len(names)
-    at = np.arange(0, c, -(-c//24))
+    at,ncols = np.arange(0, c, -(-c//24)),axs[0].get_gridspec().ncols if ours else 1
     for i,ax in enumerate(axs):
         ax.set_yticks(-at, [one_line(str(names[j]), 24) for j in at])
+        if i%ncols: ax.tick_params(labelleft=False)
         if titles is not None: ax.set_title(str(titles[i]))
     label_series(axs, c, units='channel' if c>1 else '', ours=ours, key=False)
 

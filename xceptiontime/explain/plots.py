@@ -16,6 +16,7 @@ from ..base.checks import check_whole
 from ..data.dataset import TSLengths,TSTensor
 from ..data.pictures import draw_series,true_and_predicted
 from .attribution import output_labels,score_indices
+from .confusion import confusion_axes,draw_confusion
 from ..train.learner import TSLearner
 
 # %% ../../nbs/62_explain.plots.ipynb #d0ee639e
@@ -31,19 +32,18 @@ def plot_confusion_matrix(
     ax=None, # axes; new ones if None
     normalize:bool=False, # shares of each true class rather than counts?
     cmap:str='Blues', # matplotlib's colours
+    figsize:tuple|None=None, # inches of new axes; such that the names fit if None
+    **kwargs # of `draw_confusion`: `title`, and what scikit-learn's `ConfusionMatrixDisplay.plot` takes
 ):
     "How often each class was taken for each other; returns the axes"
     learn.dls.task.check_exclusive('learn')
-    from sklearn.metrics import ConfusionMatrixDisplay
+    from sklearn.metrics import confusion_matrix
     learn.series_of(dl, targets=True)
     y,answers = _in_order(learn, dl)[1:3]
-    vocab = learn.dls.vocab
-    size = .5*len(vocab)
-    if ax is None: ax = plt.subplots(figsize=(1.8+size, 1.5+size), layout='constrained')[1]
-    how = dict(normalize='true', values_format='.2f') if normalize else dict(values_format='d')
-    ConfusionMatrixDisplay.from_predictions(y, answers, labels=range(len(vocab)), display_labels=vocab,
-                                            cmap=cmap, ax=ax, colorbar=False, **how)
-    return ax
+    names = learn.dls.task.output_names()
+    counts = confusion_matrix(y, answers, labels=range(len(names)))
+    if ax is None: ax = confusion_axes(names, figsize)
+    return draw_confusion(counts, names, ax, normalize, cmap, **kwargs)
 
 # %% ../../nbs/62_explain.plots.ipynb #0d53481d
 def _draw_losses(samples, answers, losses, ctxs=None, **kwargs):
