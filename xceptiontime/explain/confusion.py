@@ -22,7 +22,8 @@ def _sizes(names):
 
 def _cell_size(ax, names):
     "Points of a cell of a matrix of such classes in an axes, about; a layout makes room for the names at its edge"
-    fig,name,spec = ax.figure,_sizes(names)[1],ax.get_subplotspec()
+    fig,spec = ax.figure,ax.get_subplotspec()
+    name = _sizes(names)[1]
     w,h = fig.get_size_inches()
     if fig.get_layout_engine() is None or spec is None: w,h = w*ax.get_position().width, h*ax.get_position().height
     else: w,h = w/spec.get_gridspec().ncols-name-1.1, h/spec.get_gridspec().nrows-.7*name-1.1
