@@ -144,7 +144,8 @@ def label_series(
     ncols = axs[0].get_gridspec().ncols if ours else 1
     for i,ax in enumerate(axs):
         if not i%ncols: ax.set_ylabel(unit)
-        if ours and i+ncols<len(axs): ax.set_xlabel('')
+        hidden = not ax.xaxis.get_tick_params().get('labelbottom', True) # by `sharex`
+        if hidden or ours and i+ncols<len(axs): ax.set_xlabel('')
         ax.set_title(_wrapped(ax.get_title(), _title_width(ax)), fontsize='medium')
     if n>1 and key: _channel_key(axs, names, ours)
 
