@@ -21,6 +21,7 @@ from fasttransform import ItemTransform
 from fastai.data.core import TfmdDL
 from fastai.torch_core import TensorBase,TensorCategory,TensorMultiCategory,TitledStr,subplots,to_device
 from ..base.checks import brief,check_whole
+from ..base.tsai_names import refuse_name
 from .order import batch_cuts,similar_lengths,weighted_order
 from ..processing.preprocess import Preprocess
 
@@ -87,6 +88,9 @@ class TSDataset:
 
     def __len__(self): return len(self.idxs)
     def __getitem__(self, i): return tuple(o[0] for o in self.batch([i]))
+    def __getattr__(self, k): # of the loaders too, as fastai looks here for what they do not have
+        refuse_name('dls', k)
+        return object.__getattribute__(self, k) # raises Python's own error
 
     def batch(self, i) -> tuple: # (series, targets), (series, lengths, targets), or these without targets
         "The samples at positions `i` of this split, as one batch, no longer than its longest series"
