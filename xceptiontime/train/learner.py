@@ -24,7 +24,7 @@ from ..base.tsai_names import name_error,refuse_arguments
 from ..data.dataset import TSDataset
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
-from ..data.windows import model_series
+from ..data.given import model_series
 from ..models.masks import length_mask
 from ..models.xceptiontime import XceptionTime
 from ..runtime.evaluation import answering
