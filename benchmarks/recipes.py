@@ -1,13 +1,14 @@
 """Recipes beside the default one: `python benchmarks/recipes.py --path DATA --csv benchmarks/recipes.csv`
 
-Each candidate is judged by cross-validation inside the training part of each set; no test part is looked at. Where
-a class has fewer series than there are folds, a fold holds back a random share of each class instead, and a class
-of one series is never held back.
+Each candidate is judged by cross-validation inside the training part of each set; no test part is
+looked at. Where a class has fewer series than there are folds, a fold holds back a random share of
+each class instead, and a class of one series is never held back.
 
-A fold goes over all sets before the next begins, and a set over all candidates. Each training adds a row to the
-csv file; a run that was stopped goes on with the same command. `--summary` compares the rows that are there with
-the default recipe: differences of accuracy and negative log likelihood, wins, draws and losses over the sets,
-Wilcoxon's p, and the seconds of training as a share of the default's.
+A fold goes over all sets before the next begins, and a set over all candidates. Each training adds
+a row to the csv file; a run that was stopped goes on with the same command. `--summary` compares
+the rows that are there with the default recipe: differences of accuracy and negative log
+likelihood, wins, draws and losses over the sets, Wilcoxon's p, and the seconds of training as a
+share of the default's.
 """
 import argparse, csv, math, time, warnings
 from collections import namedtuple
@@ -27,7 +28,7 @@ from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.train.recipe import AverageWeights, get_recipe, recipe_learner
 
 class FreshAverage(AverageWeights):
-    "A running average whose decay grows from .1 to `decay`, with BatchNorm's statistics computed anew for it"
+    "A running average whose decay grows from .1 to `decay`, and fresh statistics of BatchNorm for it"
     def before_fit(self):
         def mix(mean, new, t): return mean + (1-min(self.decay, (1+int(t))/(10+int(t))))*(new-mean)
         if self.averages: self.mean = AveragedModel(self.model, avg_fn=mix)
@@ -47,7 +48,8 @@ def drop_channels(model):
     model.head[-2] = nn.Sequential(nn.Dropout1d(.2), model.head[-2])
 
 Candidate = namedtuple('Candidate', 'settings below cbs change', defaults=({}, math.inf, (), None))
-CANDIDATES = dict( # arguments of loaders and network, the size of sets that it is for, callbacks, change of the network
+# arguments of loaders and network, the size of sets it is for, callbacks, change of the network
+CANDIDATES = dict(
     default=Candidate(),
     augment=Candidate(dict(batch_tfms=[Scaling(.1), TimeWarp(.2)])),
     average=Candidate(cbs=(FreshAverage,)),
@@ -57,14 +59,17 @@ CANDIDATES = dict( # arguments of loaders and network, the size of sets that it 
     narrow=Candidate(dict(nf=8), below=50),
     dropout=Candidate(change=drop_channels))
 COLUMNS = ['set','candidate','fold','seed','accuracy','nll','seconds','steps','n_train','n_valid']
-SETS = ['ItalyPowerDemand','MelbournePedestrian','JapaneseVowels','DistalPhalanxOutlineAgeGroup',
-        'MiddlePhalanxOutlineCorrect','ProximalPhalanxOutlineAgeGroup','ECG200','DistalPhalanxTW',
-        'MiddlePhalanxOutlineAgeGroup','DistalPhalanxOutlineCorrect','ProximalPhalanxOutlineCorrect',
-        'MiddlePhalanxTW','BasicMotions','GunPointAgeSpan','GunPointMaleVersusFemale','GunPointOldVersusYoung',
-        'Chinatown','BME','GunPoint','Adiac','ArrowHead','Coffee','DodgerLoopWeekend','DodgerLoopDay','Lightning7',
-        'FaceFour','GestureMidAirD1','GestureMidAirD2','GestureMidAirD3','PickupGestureWiimoteZ','OSULeaf','Ham',
-        'Meat','GesturePebbleZ2','Beef','Herring','BeetleFly','BirdChicken','OliveOil','Car','Lightning2','ACSF1',
-        'DiatomSizeReduction'] # the quick ones first, those with few series to hold back behind them
+# quick ones first, those with few series last; Fungi has one series of each class
+SETS = ['ItalyPowerDemand','MelbournePedestrian','JapaneseVowels',
+        'DistalPhalanxOutlineAgeGroup','MiddlePhalanxOutlineCorrect',
+        'ProximalPhalanxOutlineAgeGroup','ECG200','DistalPhalanxTW',
+        'MiddlePhalanxOutlineAgeGroup','DistalPhalanxOutlineCorrect',
+        'ProximalPhalanxOutlineCorrect','MiddlePhalanxTW','BasicMotions','GunPointAgeSpan',
+        'GunPointMaleVersusFemale','GunPointOldVersusYoung','Chinatown','BME','GunPoint',
+        'Adiac','ArrowHead','Coffee','DodgerLoopWeekend','DodgerLoopDay','Lightning7',
+        'FaceFour','GestureMidAirD1','GestureMidAirD2','GestureMidAirD3',
+        'PickupGestureWiimoteZ','OSULeaf','Ham','Meat','GesturePebbleZ2','Beef','Herring',
+        'BeetleFly','BirdChicken','OliveOil','Car','Lightning2','ACSF1','DiatomSizeReduction']
 
 def training_part(name, path):
     "Series and their classes"
@@ -141,13 +146,13 @@ def summary(args):
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--path', help='folder with the data sets; a cache if not given')
-    p.add_argument('--csv', type=Path, default=Path('recipes.csv'), help='table of results, which is gone on with')
+    p.add_argument('--csv', type=Path, default=Path('recipes.csv'), help='table of results')
     p.add_argument('--sets', nargs='+', default=SETS)
     p.add_argument('--candidates', nargs='+', default=list(CANDIDATES), choices=CANDIDATES)
     p.add_argument('--folds', type=int, default=3)
     p.add_argument('--repeats', type=int, default=1, help='times that a set is divided into folds')
     p.add_argument('--seeds', type=int, nargs='+', default=[0])
-    p.add_argument('--steps', type=int, help='batches of each training; as many as the recipe says if not given')
+    p.add_argument('--steps', type=int, help='batches of each training; as in the recipe if not given')
     p.add_argument('--max-seconds', type=float, default=math.inf, help='no training begins after')
     p.add_argument('--summary', action='store_true', help='compare the rows that are there, train nothing')
     args = p.parse_args()
