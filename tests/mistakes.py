@@ -699,6 +699,20 @@ Path('thesis').mkdir(); Path('thesis/chapter.tex').touch()
 learn.save_pretrained('thesis')
 FileExistsError: ... expected a new or empty folder or one that holds a model, got thesis
 
+## Estimators of scikit-learn
+
+# weights that leave one class
+XceptionTimeClassifier(epochs=1).fit(X, y, sample_weight=y=='fist')
+ValueError: sample_weight, class_weight: expected 2 or more classes of a weight above 0, got one class, 'fist'
+
+# a negative weight of a class
+XceptionTimeClassifier(epochs=1, class_weight={'fist': -1}).fit(X, y)
+ValueError: class_weight: expected 0 or a number above 0, got -1
+
+# weights that are all 0
+XceptionTimeRegressor(epochs=1).fit(X, numbers, sample_weight=np.zeros(40))
+ValueError: Sample weights must contain at least one non-zero number.
+
 ## Files and recordings
 
 # a file that is not there
