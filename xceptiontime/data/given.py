@@ -18,7 +18,7 @@ def series_or_windows(
     X, # series, in any form that `check_series` takes; or `Windows`
     c_in=None, # channels that a model expects; any number if None
 ): # series (samples, channels, length), and their lengths or None
-    "What `check_series` gives; `Windows` have the right form as they are, and NaN within them is never padding"
+    "What `check_series` gives; `Windows` as they are, in which NaN is never padding"
     if not isinstance(X, Windows): return check_series(X, c_in=c_in)
     if c_in not in (None, X.shape[1]):
         raise ValueError(f'X: expected {counted(c_in, "channel")}, got {X.shape[1]}')

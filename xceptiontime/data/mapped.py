@@ -116,3 +116,4 @@ class Recordings(NamedTuple):
     ids:np.ndarray|None=None # (recordings,) names; (recordings, n) of n columns
     rate:float|None=None # samples a second (Hz), where the times or the file say it
     units:list|None=None # of the channels, where the file says them
+    files:list|None=None # (recordings,) the path of the file that each came from

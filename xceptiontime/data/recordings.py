@@ -12,7 +12,7 @@ import os, warnings
 from datetime import timedelta
 import numpy as np
 from fastcore.meta import delegates
-from ..base.checks import brief, check_same_rate, listed
+from ..base.checks import brief, check_same_rate, counted, listed, short_path
 from .columns import Columns
 from .containers import is_container, read_container
 from .mapped import Recordings
@@ -22,15 +22,23 @@ from .tables import long_to_series, one_each, read_csv, table_rows
 from .windows import to_samples
 
 # %% ../../nbs/33a_data.recordings.ipynb #b16872bb
+def _check_alike(a, b, name, first=None):
+    "Raise unless recordings `b` have the channels, in the same order, the units and the rate of `a`"
+    like = '' if first is None else f' as in {first}'
+    for what,x,y in (('channels',a.channels,b.channels), ('units',a.units,b.units)):
+        if x!=y and (what=='channels' or None not in (x,y)):
+            raise ValueError(f'{name}: expected {what} {listed(x or (), 10, 80)}{like}, got {listed(y or (), 10, 80)}')
+    if len(a.X[0])!=len(b.X[0]):
+        raise ValueError(f'{name}: expected {counted(len(a.X[0]), "channel")}{like}, got {len(b.X[0])}')
+    remedy = f'resample_recording(x, rate, {a.rate or 0:g}) resamples the recordings of {name}'
+    check_same_rate(b.rate, a.rate, f'as in {first or "the first file"}', remedy)
+
 def join_recordings(
     a:Recordings, # to train on
     b:Recordings, # to judge by
 ) -> Recordings: # whose groups are 'train' and 'valid'
     "Recordings of two files as one set"
-    if a.channels!=b.channels:
-        raise ValueError(f'valid: expected channels {listed(a.channels or (), 10, 80)}, '
-                         f'got {listed(b.channels or (), 10, 80)}')
-    check_same_rate(b.rate, a.rate, 'as in the first file', 'each file is resampled by itself')
+    _check_alike(a, b, 'valid')
     known = a.groups is not None and b.groups is not None
     both = set(a.groups.tolist()) & set(b.groups.tolist()) if known else set()
     if both:
@@ -90,6 +98,7 @@ def _cut_out(recs, values, members):
     groups = recs.groups
     if groups is None and len(of)>len(set(of)): groups = np.arange(len(members)) # pieces stay together
     return recs._replace(X=[recs.X[i][:,a:b] for i,a,b in at], labels=labels, ids=recs.ids[of],
+                         files=recs.files and [recs.files[i] for i in of],
                          groups=None if groups is None else groups[of])
 
 # %% ../../nbs/33a_data.recordings.ipynb #5eac20db
@@ -111,9 +120,43 @@ def _from_container(path, columns=None, **kwargs):
     X = float32_series([s.x[:,a:b] for a,b in spans], source)
     groups = None if s.groups is None else np.array([s.groups[a] for a,_ in spans])
     name = os.path.splitext(os.path.basename(path))[0]
-    recs = Recordings(X, None, groups, s.channels, np.array([name]*len(X)), s.rate, s.units)
+    recs = Recordings(X, None, groups, s.channels, np.array([name]*len(X)), s.rate, s.units, [path]*len(X))
     if s.values is None: return recs
     return _cut_out(recs, s.values, [np.arange(a, b) for a,b in spans])
+
+# %% ../../nbs/33a_data.recordings.ipynb #c41a7e91
+def _groups_of(parts):
+    "Groups of recordings in several files, where nobody named any: pieces of a recording stay together"
+    if all(o.groups is None for o in parts): return
+    res,n = [],0
+    for o in parts:
+        res.append(n+(np.arange(len(o.X)) if o.groups is None else o.groups))
+        n += len(o.X)
+    return np.concatenate(res)
+
+def _in_one(parts, groups):
+    "The recordings of several files as one set; `groups` is a name in each file, one for each of them, or None"
+    a,names = parts[0],[short_path(o.files[0], 60) for o in parts]
+    for o,name in zip(parts[1:], names[1:]): _check_alike(a, o, name, names[0])
+    def joined(field): return [v for o in parts for v in getattr(o, field)]
+    of = _groups_of(parts) if groups is None else np.concatenate([o.groups for o in parts])
+    return a._replace(X=joined('X'), labels=None if a.labels is None else joined('labels'), groups=of,
+                      ids=np.concatenate([o.ids for o in parts]), files=joined('files'),
+                      rate=None if None in [o.rate for o in parts] else a.rate,
+                      units=None if None in [o.units for o in parts] else a.units)
+
+def _of_files(paths, kwargs):
+    "The recordings of several files, of which each is read by itself"
+    groups,n = kwargs['groups'],len(paths)
+    if not n or not all(isinstance(p, (str,os.PathLike)) for p in paths):
+        raise TypeError(f'table: expected a file, a DataFrame or a list of paths, got {brief(paths)}')
+    if groups is None or isinstance(groups, (str,int)):
+        return _in_one([read_recordings(p, **kwargs) for p in paths], groups)
+    if len(groups)!=n:
+        raise ValueError(f'groups: expected a name, or one for each of {counted(n, "file")}, got {len(groups)}')
+    parts = [read_recordings(p, **{**kwargs, 'groups': None}) for p in paths]
+    parts = [o._replace(groups=np.repeat(np.asarray(groups)[[i]], len(o.X))) for i,o in enumerate(parts)]
+    return _in_one(parts, groups)
 
 # %% ../../nbs/33a_data.recordings.ipynb #967d5877
 def _names_of(rows, columns, groups):
@@ -139,20 +182,23 @@ def overlapping(
 
 @delegates(read_csv, but=['label','target','id','time','columns'])
 def read_recordings(
-    table, # path of a .csv, .parquet, .mat, .h5, .edf, .bdf, .npy or .npz file; or a DataFrame, a row a time step
+    table, # path of a .csv, .parquet, .mat, .h5, .edf, .bdf, .npy or .npz file, or a list of such; or a DataFrame
     *,
-    label:str|int=None, # column of class labels, one a step
+    label:str|int=None, # column of class labels, one a step; 'annotations' takes those of an EDF or BDF file
     target:str|int=None, # or of numbers to predict
     id:str|int|list=None, # column, or list of columns, that names the recordings; one a group, or one in all, if None
     time:str|int=None, # column to sort a recording by, which also says the rate
     columns:list=None, # channels; all other columns if None
-    groups:str|int=None, # column with the subject or session of each recording
+    groups:str|int|list=None, # column with the subject or session of each recording; or one for each of several files
     key:str=None, # of a file of arrays: the name of the one with the recording
     time_first:bool=None, # of a file of arrays: is it (samples, channels)? see `read_container`
     **kwargs,
 ) -> Recordings:
     "The recordings of a table, with a label a sample"
     arrays = dict(key=key, time_first=time_first)
+    if isinstance(table, (list,tuple)):
+        return _of_files(table, dict(label=label, target=target, id=id, time=time, columns=columns, groups=groups,
+                                     **arrays, **kwargs))
     if is_container(table):
         _check_none(dict(id=id, time=time, **kwargs), table)
         return _from_container(table, label=label, target=target, groups=groups, columns=columns, **arrays)
@@ -170,6 +216,7 @@ def read_recordings(
         of = np.array(one_each([str(o) for o in rows.keys(groups)], members, 'group', rows.source))
     recs = Recordings(float32_series(list(X), rows.source), None, of, columns.channels(rows.names),
                       np.array([names[o[0]] for o in members]),
-                      None if times is None else sampling_rate(times, members))
+                      None if times is None else sampling_rate(times, members),
+                      files=[table]*len(members) if isinstance(table, (str,os.PathLike)) else None)
     if label is None and target is None: return recs
     return _cut_out(recs, _values_of(rows, columns), members)
