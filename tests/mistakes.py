@@ -704,6 +704,18 @@ ValueError: ... expected 3 scores, as the task has, got 2
 Predictor.from_pretrained(edit(folder, preprocess=None))
 ValueError: ... expected settings by name as 'preprocess', got None
 
+# decisions that the package does not know
+Predictor.from_pretrained(edit(folder, decisions=[dict(step='Velocity')]))
+ValueError: ... decisions: expected steps among ['Reject', 'Majority', 'Hold', 'DeadBand'], got 'Velocity'
+
+# decisions for another task
+predictor.decisions = DeadBand(.5)
+TypeError: decide: expected steps for a classification task, got DeadBand(width=0.5, to=0.0)
+
+# a class of rest that the model does not know
+predictor.decisions = Reject(.8, to='relax')
+ValueError: to: expected one of the classes 'fist', 'rest', got 'relax'
+
 # a folder that holds something else
 Path('thesis').mkdir(); Path('thesis/chapter.tex').touch()
 learn.save_pretrained('thesis')
