@@ -14,9 +14,9 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 import numpy as np
-from .arguments import (JSON, MODEL, QUIET, Arg, command, count, force, get_parser, learning, names,
-    on_device, positive, seed, series_file, span, table, training)
-from .base.checks import brief,counted,listed
+from .arguments import (JSON, MODEL, QUIET, Arg, command, count, deciding, force,
+    get_parser, learning, names, on_device, positive, seed, series_file, span, table, training)
+from .base.checks import brief,check_same_rate,counted,listed
 from .base.files import check_writable,whole_file
 from .data.formats import read_series
 from .data.numbers import parse_number
@@ -29,6 +29,7 @@ from .plan import plan
 from .report import figures,picture,report
 from .models.ensemble import networks_of
 from .models.layers import count_parameters
+from .runtime.decisions import DeadBand,Hold,Majority,Reject,step_settings
 from .runtime.folder import ARCHS
 from .runtime.hub import model_folder
 from .runtime.predictor import Predictor
@@ -123,7 +124,7 @@ def _check_learnable(args, path):
 def _check_windows(args, path):
     "Raise unless the options of windows fit each other and the file"
     if args.length is None:
-        for k in ('step','rate','window_label'):
+        for k in ('step','rate','to_rate','window_label'):
             if getattr(args, k) is not None:
                 raise ValueError(f"--{k.replace('_', '-')}: expected with --length, got it alone")
     elif not is_table(path):
@@ -132,13 +133,23 @@ def _check_windows(args, path):
 def _cut(args, recs, filters=None):
     "The windows of `Recordings`: X, y, groups and spans"
     label = args.window_label or ('majority' if args.target is None else 'last')
-    return sliding_windows(recs.X, args.length, args.step, recs.labels, recs.groups, label, rate=args.rate,
+    return sliding_windows(recs, args.length, args.step, label=label, rate=args.rate, to_rate=args.to_rate,
                            with_spans=True, filters=filters, lazy=filters is not None)
+
+def _window_rate(args, recs=None):
+    "The rate of the windows to be cut, or None"
+    return args.to_rate or args.rate or (None if recs is None else recs.rate)
+
+def _check_rate(args, recs, predictor):
+    "Raise where windows would be of another rate than the model's"
+    if predictor.rate is None: return
+    remedy = f'--to-rate {predictor.rate:g} resamples'
+    check_same_rate(_window_rate(args, recs), predictor.rate, 'as in training', remedy)
 
 def _spans(args, recs, spans):
     "The header and, for each window, the recording that it is from, its start and its stop"
     rec,*where = spans
-    if args.rate is not None: where = [[f'{o/args.rate:.6f}' for o in w] for w in where]
+    if args.rate is not None: where = [[f'{o/_window_rate(args):.6f}' for o in w] for w in where]
     names = np.atleast_2d(recs.ids.T).T[rec].tolist() if args.id else [[]]*len(rec)
     return [*(args.id or []),'start','stop'],[[*n,a,b] for n,a,b in zip(names, *where)]
 
@@ -177,6 +188,7 @@ and their groups; None if there are none. `labels` asks for targets"""
         raise ValueError(f"--groups: expected a table, {' or '.join(TABLES)}, with such a column, got {args.file}")
     if args.length is not None:
         recs = read_recordings(args.file, groups=groups, **columns)
+        _check_rate(args, recs, predictor)
         X,y,groups,spans = _cut(args, recs, predictor.filters)
         ids = _spans(args, recs, spans)
     elif is_table(args.file):
@@ -325,9 +337,9 @@ def _windows(args):
     elif len(set(groups.tolist()))>1: splits = get_splits(y, args.valid_size, groups=groups, seed=args.seed)
     else:
         print(f'one recording, the last {args.valid_size:.0%} of it to judge by')
-        groups,gap = None,overlapping(args.length, args.step, args.rate)
+        groups,gap = None,overlapping(args.length, args.step, args.rate and _window_rate(args))
         splits = get_splits(y, args.valid_size, ordered=True, gap=gap)
-    return dict(X=X, y=y, splits=splits, groups=groups, channels=recs.channels, rate=args.rate or recs.rate)
+    return dict(X=X, y=y, splits=splits, groups=groups, channels=recs.channels, rate=_window_rate(args, recs))
 
 @command('xceptiontime train GunPoint_TRAIN.ts --valid GunPoint_TEST.ts --out gunpoint',
     series_file('labelled series', 'train', 'TRAIN'),
@@ -380,7 +392,9 @@ def _of_recordings(args, predictor):
     recs = read_recordings(args.file, **_table(args, args.file, predictor.channels))
     task = predictor.task
     rows = [[*(args.id or []), 'windows', *task.columns(), 'changes']]
-    answers = predictor.predict_recordings(recs.X, args.length, args.step, args.per_recording, args.rate)
+    _check_rate(args, recs, predictor)
+    answers = predictor.predict_recordings(recs, args.length, args.step, args.per_recording, args.rate,
+                                           to_rate=args.to_rate)
     for name,a in zip(np.atleast_2d(recs.ids.T).T.tolist(), answers):
         label = a.label if task.exclusive else None
         changes = '; '.join(f'{w.start:g} {task.row(w.probs, w.label if task.exclusive else None)[0]}'
@@ -443,7 +457,8 @@ def _facts(predictor):
     return dict(architecture=type(networks[0]).__name__, networks=len(networks),
                 arguments=getattr(networks[0], 'init_args', {}), parameters=count_parameters(predictor.model),
                 task=settings, outputs=task.output_names(), channels=predictor.channels, rate=predictor.rate,
-                preprocessing=predictor.preprocess.settings(), training=predictor.training)
+                preprocessing=predictor.preprocess.settings(),
+                decisions=step_settings(predictor.decisions), training=predictor.training)
 
 @command('xceptiontime info gunpoint', MODEL, JSON)
 def info(args):
@@ -543,7 +558,43 @@ def _answers(live, samples):
     drop_out.end()
 
 # %% ../nbs/80_cli.ipynb #d13d9029
-@command('armband | xceptiontime stream gestures --window 0.2 --hop 0.05 --rate 200',
+def _rest(args, task):
+    "The class that --rest names, as the model knows it"
+    if args.rest is None or not task.exclusive: return args.rest
+    names = task.output_names()
+    if args.rest not in names:
+        raise ValueError(f'--rest: expected one of the classes {listed(names)}, got {brief(args.rest)}')
+    return task.vocab.tolist()[names.index(args.rest)]
+
+def _hold(args):
+    "The step of --hold: seconds where there is a rate, windows where there is none"
+    if args.rate is not None: return Hold(seconds=args.hold)
+    if not isinstance(args.hold, int):
+        raise ValueError(f'--hold: expected a whole number of windows, got {args.hold:g}; --rate gives seconds')
+    return Hold(args.hold)
+
+def _steps(args, task):
+    "The steps from answers to decisions that the options name; None, as of the model, if none"
+    if args.rest is not None and args.reject is None:
+        raise ValueError('--rest: expected with --reject, got it alone')
+    res = []
+    if args.reject is not None: res.append(Reject(args.reject, _rest(args, task)))
+    if args.majority is not None: res.append(Majority(args.majority))
+    if args.hold is not None: res.append(_hold(args))
+    if (width := args.dead_band) is not None: res.append(DeadBand(width if width[1:] else width[0]))
+    if res and args.no_decisions:
+        got = brief(res[0])
+        raise ValueError(f'--no-decisions: expected no other step beside it, got {got}')
+    return res if res or args.no_decisions else None
+
+def _decided(task, p):
+    "The fields of a prediction: its decision, empty where there is none yet, and its probabilities"
+    if task.vocab is None: return task.row(p.label)
+    label,*probs = task.row(p.probs, p.label)
+    return ['' if p.label is None else label, *probs]
+
+@command('armband | xceptiontime stream gestures --window 0.2 --hop 0.05 --rate 200 '
+         '--reject .8 --rest rest --majority 5 --hold 0.3s',
     MODEL,
     Arg('--window', type=span, required=True, metavar='N', help='samples of a window; seconds with --rate'),
     Arg('--hop', type=span, metavar='N',
@@ -551,14 +602,19 @@ def _answers(live, samples):
     Arg('--rate', type=positive, metavar='HZ', help='samples a second'),
     on_device('the CPU'),
     Arg('--smooth', choices=('majority','mean'), help='smooth over the last answers; not if not given'),
-    Arg('--last', type=count, default=5, metavar='N', help='answers to smooth over (default: %(default)s)'))
+    Arg('--last', type=count, default=5, metavar='N', help='answers to smooth over (default: %(default)s)'),
+    deciding())
 def stream(args):
     """Read samples from standard input, a line of CSV each with the channels as columns, \
 and write a line for each window as it fills"""
     from xceptiontime.runtime.stream import StreamingPredictor
     predictor = Predictor.from_pretrained(args.model, args.device)
     task = predictor.task
-    live = StreamingPredictor(predictor, args.window, args.hop, args.rate, args.smooth, args.last)
+    live = StreamingPredictor(predictor, args.window, args.hop, args.rate, args.smooth, args.last,
+                              decide=_steps(args, task))
+    if live.own:
+        _say(args, f'decides by {brief(predictor.decisions, 200)}, kept with the model; '
+                   '--no-decisions leaves them out')
     rows = csv.writer(sys.stdout, lineterminator='\n')
     def write(*row):
         rows.writerow(row)
@@ -567,7 +623,7 @@ and write a line for each window as it fills"""
     answered = False
     for p in _answers(live, _samples(sys.stdin, predictor.preprocess.c_in, predictor.channels)):
         when = p[:2] if args.rate is None else [f'{o:.6f}' for o in p[:2]]
-        write(*when, *task.row(p.probs, p.label))
+        write(*when, *_decided(task, p))
         answered = True
     if answered: return
     _say(args, f"no window was full: expected {counted(live.window, 'sample')} in a row or more, got {live.n} in all")
@@ -615,7 +671,7 @@ def _grouped(args):
     X,y,groups,spans = _cut(args, recs)
     one_each = all((l==l[0]).all() for l in recs.labels)
     return dict(X=X, y=y, groups=groups, recordings=spans[0] if one_each else None, channels=recs.channels,
-                rate=args.rate or recs.rate)
+                rate=_window_rate(args, recs))
 
 @command('xceptiontime crossvalidate har.csv --label activity --id file --groups person --length 2s --rate 50',
     series_file('labelled series'),

@@ -15,14 +15,15 @@ import torch
 from fastcore.basics import patch
 from fastcore.imports import noop
 from torch import nn
-from ..base.checks import check_rate,check_whole,one_line
+from ..base.checks import check_rate,check_same_rate,check_whole,one_line
 from ..models.ensemble import Ensemble,disagreement,networks_of
-from ..data.windows import check_origin,model_series
+from ..data.given import as_trained,check_origin,model_series
 from ..models.layers import count_parameters
 from ..processing.conformal import predict_sets
 from ..processing.filters import filters_at
 from ..processing.preprocess import Preprocess
 from ..processing.series import check_channels
+from .decisions import Decide,as_steps
 from .evaluation import answering
 
 # %% ../../nbs/40_runtime.predictor.ipynb #81e1ca71
@@ -37,6 +38,7 @@ class Predictor:
         rate:float|None=None, # samples a second (Hz) of the training series
         filters=None, # `Filters` that its recordings went through before they were cut
         training:dict|None=None, # facts of the training, for a reader of the model folder
+        decisions=None, # steps from the answers of a stream to decisions, such as `[Reject(.8), Majority(5)]`
     ):
         self.model,self.task = model,task
         self.preprocess = preprocess
@@ -44,6 +46,7 @@ class Predictor:
         self.filters = filters_at(filters, rate)
         self.rate = check_rate(getattr(filters, 'rate', None) if rate is None else rate)
         self.training = training
+        self.decisions = decisions
 
     @classmethod
     def of(cls,
@@ -63,6 +66,15 @@ class Predictor:
         return None if None in known else known
 
     @property
+    def decisions(self) -> list:
+        "The steps that a stream of this model takes from answers to decisions; others can be set"
+        return self._decisions
+    @decisions.setter
+    def decisions(self, steps):
+        Decide(steps, self.task, hop=1.) # which steps for another task refuse
+        self._decisions = as_steps(steps)
+
+    @property
     def device(self) -> torch.device: return next(self.model.parameters()).device
 
     def __repr__(self): return f'Predictor({type(self.model).__name__}, {self.task}, {self.preprocess})'
@@ -75,9 +87,7 @@ def check_windows(self:Predictor,
     name:str='length', # what to call the length in an error
 ):
     "Raise where such windows do not fit the model; warn where they are far from its training series"
-    if None not in (rate,self.rate) and rate!=self.rate:
-        want = f'{self.rate:g} Hz, as of the series that the model was trained on'
-        raise ValueError(f'rate: expected {want}, got {rate:g}')
+    if self.rate is not None: check_same_rate(rate, self.rate, *as_trained(self.rate))
     crop,lengths = self.preprocess.crop,self.lengths
     if length<(crop or 1):
         raise ValueError(f'{name}: expected {crop} samples or more, of which the model keeps so many, got {length}')
@@ -230,5 +240,6 @@ def facts(self:Predictor) -> dict: # names and texts
     if self.channels is not None: res['channels'] = _names(self.channels)
     if self.rate is not None: res['rate'] = f'{self.rate:g} Hz'
     if self.filters is not None: res['filters'] = str(self.filters)
+    if self.decisions: res['decisions'] = _names(self.decisions)
     if self.training: res['training'] = _trained(self.training, self.lengths)
     return res
