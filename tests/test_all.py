@@ -23,8 +23,8 @@ model_folder mu_law mu_law_inverse networks_of pairwise permutation_importance p
 plot_confusion_matrix plot_embedding plot_importance plot_ranks plot_reliability plot_scatter
 predict_sets published read_arff read_csv read_files read_npz read_pair read_parquet
 read_recordings read_rows read_series read_ts read_tsv recipe_learner register_arch
-resample_series resampled run_benchmark series_axes sliding_windows split_lengths task_loss
-task_metrics to_samples ts_learner window_label window_starts write_ts
+resample_recording resample_series resampled run_benchmark series_axes sliding_windows
+split_lengths task_loss task_metrics to_samples ts_learner window_label window_starts write_ts
 """
 
 def names(*lines):
