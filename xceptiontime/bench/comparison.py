@@ -207,8 +207,9 @@ def plot_ranks(
 ):
     "Critical-difference diagram (Demsar 2006; tests of Benavoli et al. 2016): mean ranks, the best at the left"
     import matplotlib.pyplot as plt,scikit_posthocs as sp
+    ranks,p = mean_ranks(scores),pairwise(scores)
     if ax is None: ax = plt.subplots(figsize=figsize, layout='constrained')[1]
-    sp.critical_difference_diagram(mean_ranks(scores), pairwise(scores), ax=ax, alpha=alpha, **kwargs)
+    sp.critical_difference_diagram(ranks, p, ax=ax, alpha=alpha, **kwargs)
     ax.set_title(f'mean ranks on {counted(len(_complete(scores)), "data set")}', fontsize='medium')
     return ax
 
