@@ -43,8 +43,8 @@ class StreamingPredictor:
         smooth:str|None=None, # over the last answers: 'majority' of labels, 'mean' of probabilities, or None
         last:int=5, # answers to smooth over, this one among them
         bs:int=64, # windows at a time, where one chunk fills several
-        decide=None, # steps from answers to decisions, such as `[Majority(5)]`; those of the model if None
-        adapt=None, # first so many samples, or seconds, that `predictor.adapt` takes; from then on it answers
+        decide=None, # steps to decisions, such as `[Majority(5)]`; those of the model if None
+        adapt=None, # so many samples, or seconds, for `predictor.adapt`; answers follow
         reference=None, # for `adapt`: series of the training of what is done in them, such as rest
     ):
         check_whole(bs=bs)
@@ -56,7 +56,7 @@ class StreamingPredictor:
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
         if predictor.rate is not None: check_same_rate(rate, predictor.rate, 'as in training', _live(predictor.rate))
         predictor.check_windows(self.window, name='window')
-        self.own = decide is None and bool(predictor.decisions) # are they those kept with the model?
+        self.own = decide is None and bool(predictor.decisions) # kept with the model?
         self.decide = self._decide(predictor.decisions if decide is None else as_steps(decide))
         self.trained,self.reference = predictor,reference
         self.adapt = self._check_adapt(adapt)
@@ -70,7 +70,8 @@ class StreamingPredictor:
             self.predictor.channel_statistics(self.reference, 'reference') # which raises now, not in the end
         n = 0 if adapt is None else to_samples(adapt, self.rate, 'adapt')
         if n and self.reference is None and n<self.window:
-            raise ValueError(f'adapt: expected {counted(self.window, "sample")} or more, as of a window, got {n}')
+            want = f'{counted(self.window, "sample")} or more, as of a window'
+            raise ValueError(f'adapt: expected {want}, got {n}')
         return n
 
     def _begin(self):
@@ -166,9 +167,10 @@ def _adapting(self:StreamingPredictor, chunk):
     if self.period is None: return None,p
     x = np.concatenate([self.period, chunk], 1)[:,:self.adapt] # (channels, steps)
     if x.shape[1]<self.adapt: return x,p
-    if self.reference is None: start,length = np.arange(0, self.adapt-self.window+1, self.hop),self.window
-    else: start,length = np.zeros(1, int),self.adapt
-    windows = Windows([x], np.zeros_like(start), start, length, filters=p.filters, rate=self.rate)
+    length = self.window if self.reference is None else self.adapt
+    start = np.arange(0, self.adapt-length+1, self.hop) # (windows,), one of all samples with a reference
+    windows = Windows([x], np.zeros_like(start), start, length,
+                      filters=p.filters, rate=self.rate)
     return None,p.adapt(windows, reference=self.reference, bs=self.bs)
 
 @patch
