@@ -243,7 +243,7 @@ def test_weight_two_is_a_row_twice(task, y, n_networks):
     assert (gradients(model, task, x, y)-want).abs().max()>1e-3
 
 def trained(X, y, loss_weights=None):
-    "Weights of a network without BatchNorm, trained on all series in one batch, so that no order plays a part"
+    "Weights of a network without BatchNorm, trained in one batch, so that no order plays a part"
     dls = TSDataLoaders.from_arrays(X, y, (range(len(X)),), scale=None, bs=64, seed=0)
     dls.train_ds.loss_weights = loss_weights
     torch.manual_seed(0)
@@ -264,17 +264,19 @@ def same_weights(a, b):
 
 @pytest.mark.parametrize('kind,n', [(XceptionTimeClassifier,1), (XceptionTimeClassifier,2), (XceptionTimeRegressor,2)])
 def test_weight_zero_is_a_row_less(kind, n):
-    "To the bit, as a series of weight 0 is in no batch and in no statistic; weights that are all alike are none"
+    "To the bit, as it is in no batch and in no statistic; weights that are all alike are none"
     X,y = made_up()
     if kind is XceptionTimeRegressor: y = np.stack([y+X[:,0], X[:,1]], 1)
     w = np.where(np.arange(20)%5==4, 0, np.linspace(1, 3, 20))
     X[w==0] *= 100
-    def fit(X, y, w=None): return kind(epochs=2, random_state=0, n_estimators=n, **small).fit(X, y, sample_weight=w)
+    def fit(X, y, w=None):
+        return kind(epochs=2, random_state=0, n_estimators=n, **small).fit(X, y, sample_weight=w)
     weighted = fit(X, y, w)
     assert same_weights(weighted, fit(X[w>0], y[w>0], w[w>0]))
     assert same_weights(weighted, fit(X, y, 4*w)) and not same_weights(weighted, fit(X[w>0], y[w>0]))
-    assert same_weights(fit(X, y), fit(X, y, np.full(20, .3))) and weighted.predictor_.training['series']==16
-    for heavy in (0,1): # its loss is smaller than with the weight of the others
+    assert same_weights(fit(X, y), fit(X, y, np.full(20, .3)))
+    assert weighted.predictor_.training['series']==16
+    for heavy in (0,1):
         w = np.where(np.arange(20)==heavy, 1e4, 1)
         assert np.isfinite(fit(X, y, w).predict(X)).all()
 
@@ -282,7 +284,8 @@ def test_class_weights():
     "As weights of series, by scikit-learn's formulas; where one counts much, it is what is answered"
     X,_ = made_up(24)
     y = np.array(['a','b','b','c'])[np.arange(24)%4]
-    def fit(class_weight=None, w=None): return classifier(epochs=2, class_weight=class_weight).fit(X, y, w)
+    def fit(class_weight=None, w=None):
+        return classifier(epochs=2, class_weight=class_weight).fit(X, y, w)
     assert same_weights(fit('balanced'), fit(w=np.where(y=='b', .5, 1)))
     w = np.linspace(1, 2, 24)
     by_hand = {c: w.sum()/w[y==c].sum()/3 for c in 'abc'}
@@ -324,7 +327,7 @@ def parts_of(y, seed, size):
 
 @pytest.mark.parametrize('kind', [XceptionTimeClassifier, XceptionTimeRegressor])
 def test_early_stopping(kind):
-    "The weights are those of the epoch with the smallest weighted loss of the part held back, as done by hand"
+    "The weights are those of the epoch with the smallest weighted loss, computed here by hand"
     X,y = made_up(30)
     if kind is XceptionTimeRegressor: y = np.stack([y+X[:,0], X[:,1]], 1)
     w = np.linspace(1, 3, 30)
@@ -358,7 +361,8 @@ def test_the_part_held_back_judges_only(kind):
     other = X.copy()
     other[valid] *= 3
     a,b = fit(X, y),fit(other, y)
-    for p,q in zip(a.predictor_.preprocess.buffers(), b.predictor_.preprocess.buffers()): assert torch.equal(p, q)
+    pairs = zip(a.predictor_.preprocess.buffers(), b.predictor_.preprocess.buffers())
+    assert all(torch.equal(p, q) for p,q in pairs)
     assert a.loss_curve_==b.loss_curve_ and a.validation_loss_curve_!=b.validation_loss_curve_
     if kind is XceptionTimeRegressor: assert a.predictor_.task.mean==pytest.approx(y[train].mean())
     else:
@@ -451,7 +455,8 @@ def test_weights_in_searches():
     w,cv = np.linspace(1, 5, 16),KFold(2)
     clf = classifier()
     plain = [clone(clf).fit(X[a], y[a], w[a]).predict_proba(X[b]) for a,b in cv.split(X)]
-    def probs(estimators): return [e.predict_proba(X[b]) for e,(_,b) in zip(estimators, cv.split(X))]
+    def probs(estimators):
+        return [e.predict_proba(X[b]) for e,(_,b) in zip(estimators, cv.split(X))]
     res = cross_validate(clf, X, y, cv=cv, params=dict(sample_weight=w), return_estimator=True)
     np.testing.assert_allclose(probs(res['estimator']), plain)
     without = cross_validate(clf, X, y, cv=cv, return_estimator=True)
@@ -485,5 +490,6 @@ def test_joblib(kind, tmp_path):
     joblib.dump(e, tmp_path/'e.joblib')
     again = joblib.load(tmp_path/'e.joblib')
     np.testing.assert_allclose(again.predict(X), e.predict(X), atol=1e-6)
-    assert again.get_params()==e.get_params() and again.validation_loss_curve_==e.validation_loss_curve_
+    assert again.get_params()==e.get_params()
+    assert again.validation_loss_curve_==e.validation_loss_curve_
     assert same_weights(again.fit(X, y), e.fit(X, y)) # both go on
