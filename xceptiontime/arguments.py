@@ -183,7 +183,9 @@ def table(*more):
             'of seconds with --rate, such as 2, 2s or 250ms'),
         Arg('--step', type=span, metavar='N',
             help='samples, or seconds, from one window to the next; --length if not given'),
-        Arg('--rate', type=positive, metavar='HZ', help='samples a second'),
+        Arg('--rate', type=positive, metavar='HZ', help='samples per second of the table'),
+        Arg('--to-rate', type=positive, metavar='HZ',
+            help='resample recordings to this rate before they are filtered and cut'),
         Arg('--window-label', choices=('majority','last','pure'),
             help='label of a window: that of most steps, that of the last step, or only windows with one label '
                  '(default: majority; last with --target)'),
