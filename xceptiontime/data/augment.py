@@ -259,7 +259,7 @@ class TSMix(MixHandler):
     "Pairs the series of a batch and weighs the losses of both targets; a subclass implements `mix`"
     told = 0 # 1 if the last channel holds the length
     def __init__(self,
-        alpha:float # of the Beta distribution of shares: small values keep mostly one of the two, 1 makes all shares equally likely
+        alpha:float # of the Beta distribution of shares: small values keep mostly one series
     ):
         check_number(alpha=alpha)
         super().__init__(alpha)
@@ -302,7 +302,7 @@ class TSMix(MixHandler):
 class TSMixUp(TSMix):
     "Adds to each series another of the batch, over the steps that both have"
     def __init__(self,
-        alpha:float=.4 # of the Beta distribution of shares: small values keep mostly one of the two, 1 makes all shares equally likely
+        alpha:float=.4 # of the Beta distribution of shares: small values keep mostly one series
     ): super().__init__(alpha)
 
     def mix(self,
@@ -320,7 +320,7 @@ class TSMixUp(TSMix):
 class TSCutMix(TSMix):
     "Replaces a stretch of each series by the same steps of another series of the batch"
     def __init__(self,
-        alpha:float=1. # of the Beta distribution of shares: small values keep mostly one of the two, 1 makes all shares equally likely
+        alpha:float=1. # of the Beta distribution of shares: small values keep mostly one series
     ): super().__init__(alpha)
 
     def mix(self,

@@ -227,7 +227,7 @@ class TSDataLoaders(DataLoaders):
 # %% ../../nbs/38_data.loaders.ipynb #b83fad41
 @patch
 def class_weights(self:TSDataLoaders) -> torch.Tensor: # (classes,) or (labels,)
-    "Weights that compensate for rare classes, for `nn.CrossEntropyLoss(weight=)` or `nn.BCEWithLogitsLoss(pos_weight=)`"
+    "Weights for rare classes, for `nn.CrossEntropyLoss(weight=)` or `nn.BCEWithLogitsLoss(pos_weight=)`"
     return class_weights(self.task, self.train_ds.y[self.train_ds.idxs])
 
 # %% ../../nbs/38_data.loaders.ipynb #0b5f8df4

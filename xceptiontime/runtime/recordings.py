@@ -1,4 +1,4 @@
-"""One answer for a whole recording, from those of its windows, and where along the recording the answer changes
+"""Predict a whole recording from its windows, and find where the answer changes
 
 Docs: https://example.github.io/xceptiontime/runtime.recordings.html.md"""
 
@@ -21,10 +21,10 @@ from .stream import Prediction
 def pool_windows(
     task, # of the model
     probs, # probabilities, or values, of the windows (windows, outputs) or (windows,)
-    of:np.ndarray, # number of each window's recording (windows,): 0, 1, ..., each of them once or more
+    of:np.ndarray, # index of each window's recording (windows,): 0, 1, ..., each once or more
     how:str='mean', # 'mean' of probabilities or values, or 'vote'
 ) -> tuple: # labels, or values, of the recordings; mean probabilities, shares of votes or values (recordings, outputs)
-    "The answer for each recording, from those of its windows"
+    "The answer for each recording, combined from its windows"
     if how not in ('mean','vote'):
         raise ValueError(f"how: expected 'mean' or 'vote', got {brief(how)}")
     probs,n = np.asarray(probs, np.float64),np.bincount(of) # n: (recordings,)
@@ -45,11 +45,11 @@ def pool_windows(
 
 # %% ../../nbs/40b_runtime.recordings.ipynb #88010d67
 class RecordingAnswer(NamedTuple):
-    "The answer for one recording, and the windows that it comes from"
-    label:object # as `Predictor.predict` gives it: a label, several, or the values of a regression
+    "The answer for one recording, and its windows"
+    label:object # as of `Predictor.predict`: a label, a list of labels, or the values of a regression
     probs:np.ndarray # mean probabilities, or shares of votes (classes,); of a regression the mean values
     windows:list # a `Prediction` for each window, in the order of time
-    changes:list # those of them with another answer than the window before; of a regression none
+    changes:list # windows with another answer than the one before; empty for a regression
 
 # %% ../../nbs/40b_runtime.recordings.ipynb #9e3736c9
 def _check_channels(X, c_in):
@@ -81,10 +81,10 @@ def predict_recordings(self:Predictor,
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
     how:str='mean', # 'mean' of probabilities or values over windows, or 'vote': see `pool_windows`
     rate:float|None=None, # samples a second (Hz), to give `length` and `step` and get times in seconds
-    pad:float|None=None, # None drops the rest at the end; a number fills a last window up: see `sliding_windows`
+    pad:float|None=None, # None drops the rest at the end; a number pads the last window with it: see `sliding_windows`
     bs:int=64, # windows at a time
 ) -> list: # a `RecordingAnswer` for each recording
-    "The answer for each recording, those of its windows, and where they change"
+    "One answer for each recording, with the answers for its windows and where they change"
     if is_frame(recordings): recordings = [recordings]
     if isinstance(recordings, (list,tuple)): recordings = series_list(recordings, 'recordings', self.channels)
     X,_,_,(rec,*spans) = sliding_windows(
