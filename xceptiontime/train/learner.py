@@ -287,7 +287,7 @@ def adapt(self:TSLearner, X, y=None, **kwargs):
 @patch
 def save_pretrained(self:TSLearner,
     folder, # a new or empty folder, or a model folder to replace
-    force:bool=False, # or any other folder, whose files stay?
+    force:bool=False, # write into any other folder too? its files stay
 ):
     "Write a model folder, `config.json` and `model.safetensors`, for `Predictor.from_pretrained`"
     return self.predictor().save_pretrained(folder, force)
@@ -296,8 +296,8 @@ def save_pretrained(self:TSLearner,
 @patch
 @delegates(Predictor.push_to_hub)
 def push_to_hub(self:TSLearner,
-    repo:str, # name on the Hub, 'user/model'; made if there is none
+    repo:str, # name on the Hub, 'user/model'; created if new
     **kwargs
 ) -> str: # address of the commit
-    "Put the model folder on the Hugging Face Hub, with a card as README.md where there is none yet"
+    "Upload the model folder to the Hugging Face Hub, with a model card if it has no README.md yet"
     return self.predictor().push_to_hub(repo, **kwargs)
