@@ -365,3 +365,11 @@ def test_novelty():
     assert novelty.p_value(X[20:]).min()>=1/21 and np.unique(novelty.p_value(X)).max()<=1
     far = novelty.p_value(1e3*np.random.default_rng(2).normal(size=(5,2,20)))
     assert ((far>0)&(far<=1)).all()
+
+def test_a_network_without_numbers_says_so():
+    "The temperature is not blamed, and no table is kept"
+    learn = ts_learner(loaders()[2], nf=2, seed=0)
+    with torch.no_grad(): learn.model.head[3].bias[0] = torch.nan
+    for call in (learn.calibrate, learn.calibrate_sets, learn.plot_reliability):
+        with pytest.raises(ValueError, match='network has finite numbers for, got nan for series 0'): call()
+    assert learn.task.temperature==1 and learn.task.conformal is None

@@ -1,6 +1,6 @@
 "Recordings from files that other libraries write, from those made to the layout of NinaPro, and from damaged ones"
 import warnings
-import edfio, h5py, numpy as np, pytest, scipy.io
+import edfio, h5py, numpy as np, pandas as pd, pytest, scipy.io
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.recordings import read_recordings
 from xceptiontime.processing.filters import Filters
@@ -64,3 +64,85 @@ def test_matlab_of_version_73(tmp_path):
     with pytest.warns(UserWarning, match=r'got shape \(400, 3\), taken for samples first'):
         recs = read_recordings(tmp_path/'new.mat')
     np.testing.assert_allclose(recs.X[0], emg.T, rtol=1e-6)
+
+def edf(path, names=('left','right'), rate=200, notes=(), unit='mV', seconds=3):
+    "A file of sines, of which the signals have `names`"
+    t = np.arange(seconds*rate)/rate
+    kind,signal = (edfio.Bdf,edfio.BdfSignal) if path.suffix=='.bdf' else (edfio.Edf,edfio.EdfSignal)
+    signals = [signal(np.sin(t*(i+1)), rate, label=k, physical_dimension=unit) for i,k in enumerate(names)]
+    kind(signals, annotations=[edfio.EdfAnnotation(*o) for o in notes]).write(path)
+    return path
+
+NOTES = [(0,1,'rest'), (1,.505,'fist'), (2.25,5,'rest')]
+
+@pytest.mark.parametrize('end', ['edf','bdf'])
+def test_annotations_are_labels(tmp_path, end):
+    path = edf(tmp_path/f'a.{end}', notes=NOTES)
+    with pytest.warns(UserWarning, match='label: expected one in each row, got none in 149 of 600; those are left out'):
+        recs = read_recordings(path, label='annotations')
+    assert [l.tolist() for l in recs.labels]==[['rest']*200+['fist']*101, ['rest']*150]
+    t = np.arange(600)/200
+    for x,(a,b) in zip(recs.X, ((0,301), (450,600))):
+        np.testing.assert_allclose(x, [np.sin(t[a:b]), np.sin(2*t[a:b])], atol=1e-3)
+    assert recs.groups.tolist()==[0,0] and (recs.rate,recs.channels,recs.units)==(200,['left','right'],['mV']*2)
+    dls = TSDataLoaders.from_recordings(recs, None, .2, .1, rate=200, splits=dict(ordered=True), device='cpu')
+    assert dls.vocab.tolist()==['fist','rest']
+    assert read_recordings(path).labels is None
+
+@pytest.mark.parametrize('notes,words', [
+    ([], 'expected annotations with a duration as labels, got none'),
+    ([(1,None,'button')], 'expected annotations with a duration as labels, got 1 without'),
+    ([(0,2,'rest'), (1.5,1,'fist')], "expected one annotation at a time, got 'rest' and 'fist' at 1.5 s"),
+])
+def test_annotations_that_are_no_labels(tmp_path, notes, words):
+    with pytest.raises(ValueError) as e: read_recordings(edf(tmp_path/'a.edf', notes=notes), label='annotations')
+    assert words in str(e.value) and len(str(e.value))<300
+
+def test_annotations_without_a_duration(tmp_path):
+    path = edf(tmp_path/'a.edf', notes=[(0,3,'rest'), (1,None,'button'), (2,None,'button')])
+    said = "annotations: expected a duration, got none in 2 of 3, as in 'button' at 1 s; they label no sample"
+    with pytest.warns(UserWarning, match=said): recs = read_recordings(path, label='annotations')
+    assert recs.labels[0].tolist()==['rest']*600
+
+def test_several_files(tmp_path):
+    a,b = (edf(tmp_path/f'{k}.edf', notes=NOTES[:2]+[(1.505,2,'rest')]) for k in ('ann','bob'))
+    recs = read_recordings([a,b], label='annotations', groups=['ann','bob'])
+    assert recs.files==[a,b] and recs.ids.tolist()==recs.groups.tolist()==['ann','bob'] and recs.rate==200
+    for x,p in zip(recs.X, (a,b)): np.testing.assert_array_equal(x, read_recordings(p).X[0])
+    assert recs.labels[1].tolist()==['rest']*200+['fist']*101+['rest']*299
+    dls = TSDataLoaders.from_file([a,b], label='annotations', groups=['ann','bob'], length=40, device='cpu')
+    assert dls.channels==['left','right'] and dls.rate==200
+    assert [*map(len, (dls.train_ds, dls.valid_ds))]==[15,15] # a person each
+
+@pytest.mark.parametrize('other,words', [
+    (dict(names=('right','left')), "bob.edf: expected channels 'left', 'right' as in "),
+    (dict(names=('left','right','up')), "got 'left', 'right', 'up'"),
+    (dict(rate=1000), 'got 1000; resample_recording(x, rate, 200) resamples the recordings of '),
+    (dict(unit='uV'), "bob.edf: expected units 'mV', 'mV' as in "),
+])
+def test_files_that_do_not_agree(tmp_path, other, words):
+    with pytest.raises(ValueError) as e:
+        read_recordings([edf(tmp_path/'ann.edf'), edf(tmp_path/'bob.edf', **other)])
+    assert words in str(e.value) and len(str(e.value))<300 and '\n' not in str(e.value)
+
+def test_several_tables(tmp_path):
+    parts = [pd.DataFrame(dict(ax=np.arange(8.)**2+i, y=list('aabbaabb'), id=[1]*4+[2]*4)) for i in (0,1)]
+    paths = [tmp_path/f'{i}.csv' for i in (0,1)]
+    for p,df in zip(paths, parts): df.to_csv(p, index=False)
+    recs = read_recordings(paths, label='y', id='id')
+    assert recs.files==[paths[0]]*2+[paths[1]]*2 and recs.ids.tolist()==['1','2']*2 and recs.groups is None
+    np.testing.assert_array_equal(recs.X[3][0], np.arange(4,8)**2+1)
+    gaps = [df.assign(y=['a','a',None,'b','b',None,'a','a']) for df in parts]
+    for p,df in zip(paths, gaps): df.to_csv(p, index=False)
+    with pytest.warns(UserWarning, match='label: expected one in each row'):
+        recs = read_recordings(paths, label='y', id='id')
+    assert len(recs.X)==8 and [len(set(recs.groups[[i,i+1]])) for i in (0,2,4,6)]==[1]*4
+    assert len(set(recs.groups))==4 # pieces of a recording stay together, those of two files do not
+
+def test_arguments_of_other_files(tmp_path):
+    path = edf(tmp_path/'a.edf')
+    for k in ('groups','key'):
+        with pytest.raises(ValueError, match=f"a.edf: expected no {k}= for a file of its kind, got 'x'"):
+            read_recordings(path, **{k: 'x'})
+    with pytest.raises(ValueError, match='expected no columns= for a file of its kind'):
+        read_recordings(write(tmp_path/'s.npz'), columns=['emg'])

@@ -13,7 +13,7 @@ from networks import plain, seasoned
 from small import X, classes, learner, ragged
 from xceptiontime.data import dataset
 from xceptiontime.data.dataset import TSTensor
-from xceptiontime.data.windows import model_series
+from xceptiontime.data.given import model_series
 from xceptiontime.models import layers, masks
 from xceptiontime.models.inception import InceptionTime
 from xceptiontime.models.masks import length_mask, real_steps

@@ -10,7 +10,7 @@ WINGS = { # wing: the wings, or single rooms of a wing, that its rooms may impor
     'models': {'base', 'models.fast.door'},
     'processing': {'base', 'models.layers', 'models.masks'},
     'data': {'base', 'models.masks', 'processing'},
-    'runtime': {'base', 'models', 'processing', 'data.windows'},
+    'runtime': {'base', 'models', 'processing', 'data.windows', 'data.given'},
     'train': {'base', 'models', 'processing', 'data', 'runtime'},
     'explain': {'base', 'models', 'processing', 'data', 'runtime', 'train'},
     'bench': {'base', 'models', 'processing', 'data', 'runtime', 'train', 'explain'},

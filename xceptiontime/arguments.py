@@ -175,7 +175,9 @@ def table(*more):
             'samples of the windows to cut; seconds with --rate, as 2, 2s or 250ms'),
         Arg('--step', type=span, metavar='N',
             help='samples, or seconds, from one window to the next; --length if not given'),
-        Arg('--rate', type=positive, metavar='HZ', help='samples a second'),
+        Arg('--rate', type=positive, metavar='HZ', help='samples a second of the table'),
+        Arg('--to-rate', type=positive, metavar='HZ',
+            help='resample recordings to so many samples a second before they are filtered and cut'),
         Arg('--window-label', choices=('majority','last','pure'),
             help='label of a window: of most steps, of the last, or only windows of one label '
                  '(default: majority; last with --target)'),

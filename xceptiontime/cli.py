@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from .arguments import (JSON, MODEL, QUIET, Arg, command, count, force, get_parser, learning, names,
     on_device, positive, seed, series_file, span, table, training)
-from .base.checks import brief,counted,listed
+from .base.checks import brief,check_same_rate,counted,listed
 from .base.files import check_writable,whole_file
 from .data.formats import read_series
 from .data.numbers import parse_number
@@ -123,7 +123,7 @@ def _check_learnable(args, path):
 def _check_windows(args, path):
     "Raise unless the options of windows fit each other and the file"
     if args.length is None:
-        for k in ('step','rate','window_label'):
+        for k in ('step','rate','to_rate','window_label'):
             if getattr(args, k) is not None:
                 raise ValueError(f"--{k.replace('_', '-')}: expected with --length, got it alone")
     elif not is_table(path):
@@ -132,13 +132,23 @@ def _check_windows(args, path):
 def _cut(args, recs, filters=None):
     "The windows of `Recordings`: X, y, groups and spans"
     label = args.window_label or ('majority' if args.target is None else 'last')
-    return sliding_windows(recs.X, args.length, args.step, recs.labels, recs.groups, label, rate=args.rate,
+    return sliding_windows(recs, args.length, args.step, label=label, rate=args.rate, to_rate=args.to_rate,
                            with_spans=True, filters=filters, lazy=filters is not None)
+
+def _window_rate(args, recs=None):
+    "The rate of the windows to be cut, or None"
+    return args.to_rate or args.rate or (None if recs is None else recs.rate)
+
+def _check_rate(args, recs, predictor):
+    "Raise where windows would be of another rate than the model's"
+    if predictor.rate is None: return
+    remedy = f'--to-rate {predictor.rate:g} resamples'
+    check_same_rate(_window_rate(args, recs), predictor.rate, 'as in training', remedy)
 
 def _spans(args, recs, spans):
     "The header and, for each window, the recording that it is from, its start and its stop"
     rec,*where = spans
-    if args.rate is not None: where = [[f'{o/args.rate:.6f}' for o in w] for w in where]
+    if args.rate is not None: where = [[f'{o/_window_rate(args):.6f}' for o in w] for w in where]
     names = np.atleast_2d(recs.ids.T).T[rec].tolist() if args.id else [[]]*len(rec)
     return [*(args.id or []),'start','stop'],[[*n,a,b] for n,a,b in zip(names, *where)]
 
@@ -177,6 +187,7 @@ and their groups; None if there are none. `labels` asks for targets"""
         raise ValueError(f"--groups: expected a table, {' or '.join(TABLES)}, with such a column, got {args.file}")
     if args.length is not None:
         recs = read_recordings(args.file, groups=groups, **columns)
+        _check_rate(args, recs, predictor)
         X,y,groups,spans = _cut(args, recs, predictor.filters)
         ids = _spans(args, recs, spans)
     elif is_table(args.file):
@@ -325,9 +336,9 @@ def _windows(args):
     elif len(set(groups.tolist()))>1: splits = get_splits(y, args.valid_size, groups=groups, seed=args.seed)
     else:
         print(f'one recording, the last {args.valid_size:.0%} of it to judge by')
-        groups,gap = None,overlapping(args.length, args.step, args.rate)
+        groups,gap = None,overlapping(args.length, args.step, args.rate and _window_rate(args))
         splits = get_splits(y, args.valid_size, ordered=True, gap=gap)
-    return dict(X=X, y=y, splits=splits, groups=groups, channels=recs.channels, rate=args.rate or recs.rate)
+    return dict(X=X, y=y, splits=splits, groups=groups, channels=recs.channels, rate=_window_rate(args, recs))
 
 @command('xceptiontime train GunPoint_TRAIN.ts --valid GunPoint_TEST.ts --out gunpoint',
     series_file('labelled series', 'train', 'TRAIN'),
@@ -380,7 +391,9 @@ def _of_recordings(args, predictor):
     recs = read_recordings(args.file, **_table(args, args.file, predictor.channels))
     task = predictor.task
     rows = [[*(args.id or []), 'windows', *task.columns(), 'changes']]
-    answers = predictor.predict_recordings(recs.X, args.length, args.step, args.per_recording, args.rate)
+    _check_rate(args, recs, predictor)
+    answers = predictor.predict_recordings(recs, args.length, args.step, args.per_recording, args.rate,
+                                           to_rate=args.to_rate)
     for name,a in zip(np.atleast_2d(recs.ids.T).T.tolist(), answers):
         label = a.label if task.exclusive else None
         changes = '; '.join(f'{w.start:g} {task.row(w.probs, w.label if task.exclusive else None)[0]}'
@@ -615,7 +628,7 @@ def _grouped(args):
     X,y,groups,spans = _cut(args, recs)
     one_each = all((l==l[0]).all() for l in recs.labels)
     return dict(X=X, y=y, groups=groups, recordings=spans[0] if one_each else None, channels=recs.channels,
-                rate=args.rate or recs.rate)
+                rate=_window_rate(args, recs))
 
 @command('xceptiontime crossvalidate har.csv --label activity --id file --groups person --length 2s --rate 50',
     series_file('labelled series'),

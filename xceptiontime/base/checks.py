@@ -6,7 +6,7 @@ Docs: https://example.github.io/xceptiontime/base.checks.html.md"""
 
 # %% auto #0
 __all__ = ['one_line', 'short_path', 'brief', 'listed', 'counted', 'kind_of', 'check_whole', 'check_number', 'check_rate',
-           'as_floats']
+           'check_same_rate', 'as_floats']
 
 # %% ../../nbs/00_base.checks.ipynb #f3e9ff75
 import math,os,reprlib
@@ -123,6 +123,17 @@ def check_rate(
     if not _is_number(rate) or not 0<rate<math.inf:
         raise ValueError(f'rate: expected a number of samples a second above 0, got {brief(rate)}')
     return float(rate)
+
+# %% ../../nbs/00_base.checks.ipynb #c41a7e20
+def check_same_rate(
+    rate, # samples a second (Hz), or None
+    known, # those that are known, or None
+    said:str, # from where, as 'as in training'
+    remedy:str, # what makes them the same
+):
+    "Raise where two rates are more than a hundredth apart: clocks differ by less"
+    if None in (rate,known) or abs(rate-known)<=known/100: return
+    raise ValueError(f'rate: expected {known:g} Hz, {said}, got {rate:g}; {remedy}')
 
 # %% ../../nbs/00_base.checks.ipynb #a029cbb8
 def as_floats(

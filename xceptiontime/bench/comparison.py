@@ -41,9 +41,11 @@ def published():
 
 
 # %% ../../nbs/71_bench.comparison.ipynb #598f35ad
-def own_results():
-    "DataFrame: a training a row, as in `table`, with the sizes of its data set"
-    return _shipped('results.csv')
+def own_results(
+    further:bool=False, # the sets without a part in the choice of the recipe, not those with one?
+): # DataFrame: a training a row, as in `table`; with the sizes of the data set if not `further`
+    "Results of this project's own trainings"
+    return _shipped('results_further.csv' if further else 'results.csv')
 
 def own_ensembles():
     "DataFrame: several networks of one recipe together a row, as in `ensemble_scores`"

@@ -17,15 +17,15 @@ from fastcore.basics import PrettyString,patch,patch_to
 from fastcore.foundation import L
 from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
-from ..base.checks import as_floats,brief,check_rate,listed
+from ..base.checks import as_floats,brief,check_rate,check_same_rate,listed
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
 from .columns import Columns
+from .given import check_origin,model_series,series_or_windows
 from .recordings import Recordings,join_recordings,overlapping,read_recordings
 from .sets import read_files
 from .splits import check_splits,get_splits
 from .tables import as_pandas,read_table
-from .windows import Windows,check_origin,model_series,series_or_windows,sliding_windows
-from ..processing.filters import filters_at
+from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
 from ..processing.series import (channel_names,check_channels,is_frame,raw_series,warn_transposed)
 from ..processing.targets import are_whole,as_labels,as_targets,check_there,ordered_classes
@@ -213,8 +213,11 @@ class TSDataLoaders(DataLoaders):
                              missing=missing, scale=scale, mu=mu, resample=resample, crop=crop)
         for idxs in others: preprocess.check(X, lengths, idxs)
 
-        if isinstance(X, Windows): rate = X.rate if rate is None else rate
-        dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths, rate=check_rate(rate),
+        rate = check_rate(rate)
+        if isinstance(X, Windows):
+            check_same_rate(rate, X.rate, 'at which the windows were cut', 'to_rate= of sliding_windows resamples')
+            rate = X.rate if rate is None else rate
+        dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths, rate=rate,
                           channels=check_channels(channels, *X.shape[1:]), filters=getattr(X, 'filters', None))
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
         other_ds = [dataset(idxs=o) for o in others or [train[:0]]] # fastai needs a validation split, even an empty one
@@ -346,13 +349,6 @@ def from_df(cls,
     return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
-def _unpacked(recordings, labels, groups, kwargs):
-    "Recordings, their labels, groups and rate, where `Recordings` hold them all; else as they are"
-    if not isinstance(recordings, Recordings): return recordings,labels,groups,None
-    kwargs.setdefault('channels', recordings.channels)
-    labels = recordings.labels if labels is None else labels
-    return recordings.X,labels,recordings.groups if groups is None else groups,recordings.rate
-
 _one_alone = 'splits: expected index arrays where all windows are of one recording or group, '
 
 def _split_alone(y, task, splits, overlap):
@@ -382,31 +378,33 @@ def from_recordings(cls,
     pad:float|None=None, # see `window_starts`
     rate:float|None=None, # samples a second (Hz)
     filters=None, # `Filters` for each recording before it is cut; saved with the model and used in a stream
+    to_rate:float|None=None, # resample recordings to this rate (Hz) before that: see `sliding_windows`
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
-    recordings,labels,groups,known = _unpacked(recordings, labels, groups, kwargs)
+    if isinstance(recordings, Recordings):
+        kwargs.setdefault('channels', recordings.channels)
+        labels = recordings.labels if labels is None else labels
+        groups = recordings.groups if groups is None else groups
     if labels is None:
         raise TypeError('labels: expected one for each recording or sample, got None')
-    frames = [recordings] if is_frame(recordings) else recordings
-    kwargs.setdefault('channels', channel_names(frames))
+    kwargs.setdefault('channels', channel_names([recordings] if is_frame(recordings) else recordings))
     kwargs.setdefault('length_channel', False) # the rest of a recording says nothing by its length
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
-                                    with_spans=True, lazy=True,
-                                    filters=filters_at(filters, known if rate is None else rate))
+                                    with_spans=True, lazy=True, filters=filters, to_rate=to_rate)
     _check_labels(y, len(labels), kwargs.get('task'))
     y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):
         own = dict(groups=ids, valid_groups=valid_groups, test_groups=test_groups, seed=kwargs.get('seed'))
         if not (ids==ids[0]).all(): splits = _make_splits(as_targets(y), kwargs.get('task'), splits, **own)
         else:
-            splits = _split_alone(as_targets(y), kwargs.get('task'), splits, overlapping(length, step, rate))
+            splits = _split_alone(as_targets(y), kwargs.get('task'), splits, overlapping(length, step, rate and X.rate))
             ids = None
     elif valid_groups is not None or test_groups is not None:
         raise ValueError('splits: expected None with valid_groups= or test_groups=, got both')
     elif groups is None: ids = None # one recording may be in two splits, one sample may not
     check_splits(splits, len(X), spans=spans)
-    return cls.from_arrays(X, y, splits, groups=ids, rate=known if rate is None else rate, **kwargs)
+    return cls.from_arrays(X, y, splits, groups=ids, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #542e5588
 @patch_to(TSDataLoaders, cls_method=True)

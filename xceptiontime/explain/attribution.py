@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from ..base.checks import brief,check_whole,counted,listed
 from ..data.dataset import series_axes
-from ..data.windows import model_series
+from ..data.given import model_series
 from ..processing.preprocess import cropped
 from ..models.ensemble import networks_of
 from ..processing.series import check_series,series_list

@@ -17,7 +17,7 @@ from fastcore.meta import delegates
 from ..base.checks import brief,check_whole
 from ..processing.conformal import conformal_tables
 from ..data.windows import Windows
-from ..runtime.predictor import Predictor
+from ..runtime.predictor import Predictor,finite
 from ..train.learner import TSLearner
 
 # %% ../../nbs/63_explain.calibrate.ipynb #3751e6e8
@@ -151,6 +151,11 @@ def _held_back(learn, dl):
                          'the training split: on those a network is surer than it will be')
     return dl
 
+def _scores(learn, dl):
+    "Scores, which have to be finite, and targets of the series of `dl`"
+    out,y = learn.scores(dl)
+    return finite(out),y
+
 # %% ../../nbs/63_explain.calibrate.ipynb #f543ccd6
 @patch
 def calibrate(self:TSLearner,
@@ -158,7 +163,7 @@ def calibrate(self:TSLearner,
 ) -> float: # the temperature
     "Find the temperature on held-back series; every prediction uses it from now on, until training goes on"
     self.task.check_classes('calibrate', 'calibrate_sets gives its values intervals')
-    out,y = self.scores(_held_back(self, dl))
+    out,y = _scores(self, _held_back(self, dl))
     self.task.temperature = fit_temperature(self.task, out, y)
     return self.task.temperature
 
@@ -171,7 +176,7 @@ def plot_reliability(self:TSLearner,
 ): # the axes
     "Reliability with a temperature of 1 and, where it is another, with that"
     self.task.check_classes('plot_reliability')
-    out,y = self.scores(_held_back(self, dl))
+    out,y = _scores(self, _held_back(self, dl))
     def draw(task, name, ax, **kwargs):
         probs = task.activation(out)
         return plot_reliability(probs, y, bins, ax, f'{name}error {calibration_error(probs, y):.3f}', **kwargs)
@@ -190,7 +195,7 @@ def calibrate_sets(self:TSLearner,
     n = len(dl.dataset)
     if groups is not None and len(groups)!=n:
         raise ValueError(f'groups: expected one for each of {n} series, got {len(groups)}')
-    self.task.conformal = conformal_tables(self.task, *self.scores(dl), groups)
+    self.task.conformal = conformal_tables(self.task, *_scores(self, dl), groups)
     return self
 
 @patch

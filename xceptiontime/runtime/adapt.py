@@ -16,7 +16,7 @@ import torch
 from fastcore.basics import patch
 from torch.nn.modules.batchnorm import _BatchNorm
 from ..base.checks import check_number,check_whole,listed
-from ..data.windows import check_origin,model_series
+from ..data.given import check_origin,model_series
 from ..models.ensemble import networks_of
 from ..models.masks import current_mask
 from ..processing.statistics import Moments

@@ -15,9 +15,9 @@ import torch
 from fastcore.basics import patch
 from fastcore.imports import noop
 from torch import nn
-from ..base.checks import check_rate,check_whole,one_line
+from ..base.checks import check_rate,check_same_rate,check_whole,one_line
 from ..models.ensemble import Ensemble,disagreement,networks_of
-from ..data.windows import check_origin,model_series
+from ..data.given import as_trained,check_origin,model_series
 from ..models.layers import count_parameters
 from ..processing.conformal import predict_sets
 from ..processing.filters import filters_at
@@ -75,9 +75,7 @@ def check_windows(self:Predictor,
     name:str='length', # name of the length in an error
 ):
     "Raise if windows of this length do not fit the model; warn if they are far from its training series"
-    if None not in (rate,self.rate) and rate!=self.rate:
-        want = f'{self.rate:g} Hz, as of the series that the model was trained on'
-        raise ValueError(f'rate: expected {want}, got {rate:g}')
+    if self.rate is not None: check_same_rate(rate, self.rate, *as_trained(self.rate))
     crop,lengths = self.preprocess.crop,self.lengths
     if length<(crop or 1):
         raise ValueError(f'{name}: expected {crop} samples or more, of which the model keeps so many, got {length}')

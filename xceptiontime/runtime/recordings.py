@@ -11,8 +11,9 @@ __all__ = ['pool_windows', 'RecordingAnswer']
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from ..base.checks import brief,counted
-from ..data.windows import sliding_windows
+from ..base.checks import brief,check_rate,check_same_rate,counted,listed
+from ..data.given import as_trained
+from ..data.windows import Recordings,sliding_windows
 from ..processing.series import is_frame,series_list
 from .predictor import Predictor
 from .stream import Prediction
@@ -75,26 +76,49 @@ def _changes(task, probs):
     return np.append(False, (codes[1:]!=codes[:-1]).any(1))
 
 @patch
+def _check_rate(self:Predictor, *rates):
+    "Raise where the first of `rates` that is known, that of windows to come, is another than that of the training"
+    rate = next((check_rate(r) for r in rates if r is not None), None)
+    if self.rate is not None: check_same_rate(rate, self.rate, *as_trained(self.rate))
+
+@patch
+def _named(self:Predictor, recordings):
+    "Named channels of recordings in the order of the model's"
+    if not isinstance(recordings, Recordings):
+        if not isinstance(recordings, (list,tuple)): return recordings
+        return series_list(recordings, 'recordings', self.channels)
+    X,own,known = recordings.X,recordings.channels,self.channels
+    if None not in (own,known) and len(own)>1 and own!=known:
+        if sorted(own)!=sorted(known):
+            raise ValueError(f'recordings: expected the channels {listed(known, width=70)} as in the model, '
+                             f'got {listed(own, width=70)}')
+        X = [x[[own.index(c) for c in known]] for x in X]
+    return recordings._replace(X=X, labels=None, groups=None)
+
+@patch
 def predict_recordings(self:Predictor,
-    recordings, # one (channels, time) or (time,) array, path of a `.npy` file or DataFrame; or a list of any lengths
+    recordings, # (channels, time) or (time,) array, path of a `.npy` file, DataFrame; a list of those; or `Recordings`
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
     how:str='mean', # 'mean' of probabilities or values over windows, or 'vote': see `pool_windows`
     rate:float|None=None, # samples a second (Hz), to give `length` and `step` and get times in seconds
     pad:float|None=None, # None drops the rest at the end; a number pads the last window with it: see `sliding_windows`
     bs:int=64, # windows at a time
+    to_rate:float|None=None, # Hz to bring recordings to, that of the training: see `sliding_windows`
 ) -> list: # a `RecordingAnswer` for each recording
     "One answer for each recording, with the answers for its windows and where they change"
     if is_frame(recordings): recordings = [recordings]
-    if isinstance(recordings, (list,tuple)): recordings = series_list(recordings, 'recordings', self.channels)
+    known = recordings.rate if isinstance(recordings, Recordings) else None
+    self._check_rate(to_rate, rate, known)
+    recordings = self._named(recordings)
     X,_,_,(rec,*spans) = sliding_windows(
-        recordings, length, step, pad=pad, rate=rate, with_spans=True, lazy=True, filters=self.filters)
+        recordings, length, step, pad=pad, rate=rate, with_spans=True, lazy=True, filters=self.filters, to_rate=to_rate)
     _check_channels(X, self.preprocess.c_in)
     _check_each_has_windows(X, rec, X.length)
-    self.check_windows(X.length, rate)
+    self.check_windows(X.length)
     probs = self.task.activation(self.scores(X, bs)) # (windows, outputs)
     labels,means = pool_windows(self.task, probs, rec, how)
-    times = [(o if rate is None else o/rate).tolist() for o in spans] # starts, stops
+    times = [(o if rate is None else o/X.rate).tolist() for o in spans] # starts, stops
     windows = [Prediction(*o) for o in zip(*times, self.task.decode(probs), probs.numpy())]
     res = []
     for i,(label,mean) in enumerate(zip(labels, means)):

@@ -12,7 +12,7 @@ from collections import deque
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from ..base.checks import brief,check_whole,counted
+from ..base.checks import brief,check_same_rate,check_whole,counted
 from ..data.windows import Windows,to_samples
 from ..processing.filters import FilterState
 from ..processing.series import as_numbers,series_list,to_float32
@@ -28,6 +28,11 @@ class Prediction(NamedTuple):
     probs:np.ndarray # probabilities (classes,); of a regression the values, (outputs,) or a number
 
 # %% ../../nbs/43_runtime.stream.ipynb #11b91d50
+def _live(rate):
+    "How to come by samples of another rate"
+    return (f'take samples at {rate:g} Hz from the device: resampling looks ahead, which a stream cannot; '
+            f'predict_recordings(.., to_rate={rate:g}) does so for what was recorded')
+
 class StreamingPredictor:
     "Takes a signal in chunks of any size and predicts each full window; keeps one window in memory"
     def __init__(self,
@@ -47,7 +52,8 @@ class StreamingPredictor:
         self.last,self.bs = to_samples(last, name='last'),bs
         self.window = to_samples(window, rate, 'window')
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
-        predictor.check_windows(self.window, rate, 'window')
+        if predictor.rate is not None: check_same_rate(rate, predictor.rate, 'as in training', _live(predictor.rate))
+        predictor.check_windows(self.window, name='window')
         self.decide = self._decide(decide)
         self.reset()
 

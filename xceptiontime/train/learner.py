@@ -23,7 +23,7 @@ from ..base.checks import brief,check_whole,one_line
 from ..data.dataset import TSDataset
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
-from ..data.windows import model_series
+from ..data.given import model_series
 from ..models.masks import length_mask
 from ..models.xceptiontime import XceptionTime
 from ..runtime.evaluation import answering
