@@ -112,7 +112,7 @@ def _lengths_differ(lengths, train):
     return lengths is not None and bool(np.log(lengths[train]).std()>=_spread)
 
 def _fitted(X, lengths, train, length_channel, **how):
-    "`Preprocess` of the training series, with a channel of the length if that is asked for, or would tell something"
+    "`Preprocess` of the training series, with a channel of the length if asked for or useful"
     one_length = how.get('resample') or how.get('crop')
     if length_channel is None: length_channel = not one_length and _lengths_differ(lengths, train)
     return Preprocess(**how, length_channel=length_channel).fit(X, lengths, train)
@@ -220,7 +220,7 @@ class TSDataLoaders(DataLoaders):
         dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths, rate=rate,
                           channels=check_channels(channels, *X.shape[1:]), filters=getattr(X, 'filters', None))
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
-        other_ds = [dataset(idxs=o) for o in others or [train[:0]]] # fastai needs a validation split, even an empty one
+        other_ds = [dataset(idxs=o) for o in others or [train[:0]]] # fastai needs a second split
         loader = partial(TSDataLoader, seed=seed, num_workers=num_workers,
                          after_batch=[PreprocessBatch(preprocess), *L(batch_tfms)])
         dls = [loader(train_ds, bs=bs, shuffle=True), *[loader(ds, bs=valid_bs or bs) for ds in other_ds]]
@@ -358,7 +358,7 @@ def _split_alone(y, task, splits, overlap):
     return _make_splits(y, task, {'gap': overlap, **splits})
 
 def _check_labels(y, n, task):
-    "Raise where each of `n` recordings has a list of one label, which may mean a class or one of several labels"
+    "Raise if each of `n` recordings has a list of one label: class or label is unclear"
     if task is not None or not isinstance(y, list) or y.sets or any(o is None or len(o)!=1 for o in y): return
     raise ValueError(f'labels: expected one label a recording, or lists of several, got {n} lists of one; '
                      "[o[0] for o in labels] makes classes, task='multilabel' labels")

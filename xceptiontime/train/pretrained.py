@@ -86,7 +86,7 @@ def go_on_from(
     folder, # a model folder, or the name of a model on the Hugging Face Hub
     dls:TSDataLoaders, # the data to train on; with the same classes it gets the folder's statistics
     head=None, # kind of a new head: see `XceptionTime.reset_head`; the same kind if None
-    n_networks:int|None=None, # with new classes, number of copies of one network, each with a new head
+    n_networks:int|None=None, # with new classes, copies of one network, each with a new head
 ) -> Pretrained:
     "The network of a model folder, and what else a Learner needs to train it on `dls`"
     p,new = Predictor.from_pretrained(folder),copy(dls.task)
