@@ -694,10 +694,36 @@ ValueError: ... expected 3 scores, as the task has, got 2
 Predictor.from_pretrained(edit(folder, preprocess=None))
 ValueError: ... expected settings by name as 'preprocess', got None
 
+# decisions that the package does not know
+Predictor.from_pretrained(edit(folder, decisions=[dict(step='Velocity')]))
+ValueError: ... decisions: expected steps among ['Reject', 'Majority', 'Hold', 'DeadBand'], got 'Velocity'
+
+# decisions for another task
+predictor.decisions = DeadBand(.5)
+TypeError: decide: expected steps for a classification task, got DeadBand(width=0.5, to=0.0)
+
+# a class of rest that the model does not know
+predictor.decisions = Reject(.8, to='relax')
+ValueError: to: expected one of the classes 'fist', 'rest', got 'relax'
+
 # a folder that holds something else
 Path('thesis').mkdir(); Path('thesis/chapter.tex').touch()
 learn.save_pretrained('thesis')
 FileExistsError: ... expected a new or empty folder or one that holds a model, got thesis
+
+## Estimators of scikit-learn
+
+# weights that leave one class
+XceptionTimeClassifier(epochs=1).fit(X, y, sample_weight=y=='fist')
+ValueError: sample_weight, class_weight: expected 2 or more classes of a weight above 0, got one class, 'fist'
+
+# a negative weight of a class
+XceptionTimeClassifier(epochs=1, class_weight={'fist': -1}).fit(X, y)
+ValueError: class_weight: expected 0 or a number above 0, got -1
+
+# weights that are all 0
+XceptionTimeRegressor(epochs=1).fit(X, numbers, sample_weight=np.zeros(40))
+ValueError: Sample weights must contain at least one non-zero number.
 
 ## Files and recordings
 
@@ -822,6 +848,43 @@ ValueError: recordings[1]: expected a value at some sample, got NaN alone
 # windows longer than every recording
 sliding_windows([X[0]], 51)
 ValueError: ... 51
+
+## Names of tsai
+
+# an import
+from xceptiontime.all import TSClassifier
+ImportError: TSClassifier: expected a name of xceptiontime, got one of tsai; here: XceptionTimeClassifier(), an
+    estimator of scikit-learn; or ts_learner(dls)
+
+# a network that is not here
+from xceptiontime.all import TSTPlus
+ImportError: TSTPlus: expected a name of xceptiontime, got one of tsai; not here, because XceptionTime and
+    InceptionTime are the only networks
+
+# a method of a learner
+learn.feature_importance()
+AttributeError: feature_importance: expected a name of xceptiontime, got one of tsai; here:
+    permutation_importance(learn)
+
+# an attribute of loaders
+dls.cws
+AttributeError: cws: expected a name of xceptiontime, got one of tsai; here: dls.class_weights()
+
+# the seed of splits
+get_splits(y, random_state=42, show_plot=False)
+TypeError: random_state: expected to be left out, got 42; instead: get_splits(y, seed=0)
+
+# settings of the network
+ts_learner(dls, XceptionTime, arch_config=dict(nf=8))
+TypeError: arch_config: expected to be left out, got {'nf': 8}; instead: ts_learner(dls, XceptionTime, nf=8)
+
+# transforms of the targets
+load(X, y, splits, tfms=[None, TSClassification])
+TypeError: ... instead: TSDataLoaders.from_arrays(X, y, splits, task="classification")
+
+# scaling as a transform
+load(X, y, splits, batch_tfms=TSStandardize(by_var=True))
+ValueError: batch_tfms: expected transforms of batches, got TSStandardize; scale='channel' scales
 '''
 
 class Mistake(NamedTuple):

@@ -136,7 +136,7 @@ def test_several_tables(tmp_path):
     for p,df in zip(paths, gaps): df.to_csv(p, index=False)
     with pytest.warns(UserWarning, match='label: expected one in each row'):
         recs = read_recordings(paths, label='y', id='id')
-    assert len(recs.X)==8 and [len(set(recs.groups[[i,i+1]])) for i in (0,2,4,6)]==[1]*4
+    assert recs.files==[paths[0]]*4+[paths[1]]*4 and [len(set(recs.groups[[i,i+1]])) for i in (0,2,4,6)]==[1]*4
     assert len(set(recs.groups))==4 # pieces of a recording stay together, those of two files do not
 
 def test_arguments_of_other_files(tmp_path):

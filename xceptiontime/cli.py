@@ -14,8 +14,8 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 import numpy as np
-from .arguments import (JSON, MODEL, QUIET, Arg, command, count, force, get_parser, learning, names,
-    on_device, positive, seed, series_file, span, table, training)
+from .arguments import (JSON, MODEL, QUIET, Arg, command, count, deciding, force,
+    get_parser, learning, names, on_device, positive, seed, series_file, span, table, training)
 from .base.checks import brief,check_same_rate,counted,listed
 from .base.files import check_writable,whole_file
 from .data.formats import read_series
@@ -29,6 +29,7 @@ from .plan import plan
 from .report import figures,picture,report
 from .models.ensemble import networks_of
 from .models.layers import count_parameters
+from .runtime.decisions import DeadBand,Hold,Majority,Reject,step_settings
 from .runtime.folder import ARCHS
 from .runtime.hub import model_folder
 from .runtime.predictor import Predictor
@@ -456,7 +457,8 @@ def _facts(predictor):
     return dict(architecture=type(networks[0]).__name__, networks=len(networks),
                 arguments=getattr(networks[0], 'init_args', {}), parameters=count_parameters(predictor.model),
                 task=settings, outputs=task.output_names(), channels=predictor.channels, rate=predictor.rate,
-                preprocessing=predictor.preprocess.settings(), training=predictor.training)
+                preprocessing=predictor.preprocess.settings(),
+                decisions=step_settings(predictor.decisions), training=predictor.training)
 
 @command('xceptiontime info gunpoint', MODEL, JSON)
 def info(args):
@@ -556,7 +558,43 @@ def _answers(live, samples):
     drop_out.end()
 
 # %% ../nbs/80_cli.ipynb #d13d9029
-@command('armband | xceptiontime stream gestures --window 0.2 --hop 0.05 --rate 200',
+def _rest(args, task):
+    "The class that --rest names, as the model knows it"
+    if args.rest is None or not task.exclusive: return args.rest
+    names = task.output_names()
+    if args.rest not in names:
+        raise ValueError(f'--rest: expected one of the classes {listed(names)}, got {brief(args.rest)}')
+    return task.vocab.tolist()[names.index(args.rest)]
+
+def _hold(args):
+    "The step of --hold: seconds where there is a rate, windows where there is none"
+    if args.rate is not None: return Hold(seconds=args.hold)
+    if not isinstance(args.hold, int):
+        raise ValueError(f'--hold: expected a whole number of windows, got {args.hold:g}; --rate gives seconds')
+    return Hold(args.hold)
+
+def _steps(args, task):
+    "The steps from answers to decisions that the options name; None, as of the model, if none"
+    if args.rest is not None and args.reject is None:
+        raise ValueError('--rest: expected with --reject, got it alone')
+    res = []
+    if args.reject is not None: res.append(Reject(args.reject, _rest(args, task)))
+    if args.majority is not None: res.append(Majority(args.majority))
+    if args.hold is not None: res.append(_hold(args))
+    if (width := args.dead_band) is not None: res.append(DeadBand(width if width[1:] else width[0]))
+    if res and args.no_decisions:
+        got = brief(res[0])
+        raise ValueError(f'--no-decisions: expected no other step beside it, got {got}')
+    return res if res or args.no_decisions else None
+
+def _decided(task, p):
+    "The fields of a prediction: its decision, empty where there is none yet, and its probabilities"
+    if task.vocab is None: return task.row(p.label)
+    label,*probs = task.row(p.probs, p.label)
+    return ['' if p.label is None else label, *probs]
+
+@command('armband | xceptiontime stream gestures --window 0.2 --hop 0.05 --rate 200 '
+         '--reject .8 --rest rest --majority 5 --hold 0.3s',
     MODEL,
     Arg('--window', type=span, required=True, metavar='N', help='samples of a window; seconds with --rate'),
     Arg('--hop', type=span, metavar='N',
@@ -564,14 +602,19 @@ def _answers(live, samples):
     Arg('--rate', type=positive, metavar='HZ', help='samples a second'),
     on_device('the CPU'),
     Arg('--smooth', choices=('majority','mean'), help='smooth over the last answers; not if not given'),
-    Arg('--last', type=count, default=5, metavar='N', help='answers to smooth over (default: %(default)s)'))
+    Arg('--last', type=count, default=5, metavar='N', help='answers to smooth over (default: %(default)s)'),
+    deciding())
 def stream(args):
     """Read samples from standard input, a line of CSV each with the channels as columns, \
 and write a line for each window as it fills"""
     from xceptiontime.runtime.stream import StreamingPredictor
     predictor = Predictor.from_pretrained(args.model, args.device)
     task = predictor.task
-    live = StreamingPredictor(predictor, args.window, args.hop, args.rate, args.smooth, args.last)
+    live = StreamingPredictor(predictor, args.window, args.hop, args.rate, args.smooth, args.last,
+                              decide=_steps(args, task))
+    if live.own:
+        _say(args, f'decides by {brief(predictor.decisions, 200)}, kept with the model; '
+                   '--no-decisions leaves them out')
     rows = csv.writer(sys.stdout, lineterminator='\n')
     def write(*row):
         rows.writerow(row)
@@ -580,7 +623,7 @@ and write a line for each window as it fills"""
     answered = False
     for p in _answers(live, _samples(sys.stdin, predictor.preprocess.c_in, predictor.channels)):
         when = p[:2] if args.rate is None else [f'{o:.6f}' for o in p[:2]]
-        write(*when, *task.row(p.probs, p.label))
+        write(*when, *_decided(task, p))
         answered = True
     if answered: return
     _say(args, f"no window was full: expected {counted(live.window, 'sample')} in a row or more, got {live.n} in all")

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/bench.groups.html.md"""
 __all__ = ['GroupResults', 't_interval', 'leave_groups_out']
 
 # %% ../../nbs/73_bench.groups.ipynb #dd3385a8
-import hashlib,json,tempfile,time,warnings
+import hashlib,inspect,json,tempfile,time,warnings
 from copy import copy,deepcopy
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,17 @@ from fastcore.basics import patch
 from ..base.checks import brief,check_number,check_whole,listed
 from .comparison import signed_rank
 from .runner import prepare_folder,run_once,run_units
+from ..data.loaders import TSDataLoaders
 from ..data.splits import check_splits,get_splits
 from ..data.windows import Windows
 from ..models.xceptiontime import XceptionTime
 from ..processing.infer import infer_task
 from ..processing.series import channel_names,raw_series
 from ..processing.targets import as_targets
+from ..runtime.predictor import Predictor
 from ..runtime.recordings import pool_windows
 from ..train.metrics import DEFAULT_METRICS,METRICS
-from ..train.recipe import get_recipe,recipe_learner
+from ..train.recipe import get_recipe,recipe_learner,recipe_loaders
 
 # %% ../../nbs/73_bench.groups.ipynb #f3494069
 def _check_metrics(metrics, task):
@@ -228,6 +230,7 @@ class _Job(NamedTuple):
     kwargs:dict # of loaders and learner
     settings:dict # what a result has to agree with to be used again
     threads:int|None # that a worker computes on; as it is if None
+    train:object=None # function of the user's own that trains
 
 def _part(X, idx):
     "The series at `idx`; `Windows` stay that"
@@ -247,10 +250,21 @@ def _train(job, train):
     "A learner that was trained on such series, without a look at others"
     task = 'regression' if job.task.vocab is None else copy(job.task)
     with no_random(job.seed):
-        learn = recipe_learner(job.X, job.y, _splits(job, train), job.arch, job.recipe, job.seed, task=task,
-                               **deepcopy(job.kwargs))
+        data,kwargs = (job.X, job.y, _splits(job, train)),dict(deepcopy(job.kwargs), task=task)
+        if job.train is not None: return job.train(recipe_loaders(*data, job.recipe, job.seed, **kwargs))
+        learn = recipe_learner(*data, job.arch, job.recipe, job.seed, **kwargs)
         with learn.no_bar(),learn.no_logging(): learn.fit_recipe(job.recipe)
     return learn
+
+def _predictor(job, learn):
+    "The predictor of a learner, whose answers are those of the job"
+    if not isinstance(learn, Predictor) and not hasattr(learn, 'predictor'):
+        raise TypeError(f'train: expected it to return a TSLearner or a Predictor, got {type(learn).__name__}')
+    res,want = Predictor.of(learn),job.task.output_names()
+    if list(res.task.output_names())!=list(want):
+        raise ValueError(f'train: expected a model for {listed(want, 5, 80)}, as its loaders have, '
+                         f'got one for {listed(res.task.output_names(), 5, 80)}')
+    return res
 
 def _fold_name(i): return f'fold-{i:03}'
 
@@ -261,11 +275,12 @@ def _work(i, job, out):
         if job.threads is not None: torch.set_num_threads(job.threads)
         try:
             (train,left_out),learn = job.folds[i],_train(job, job.folds[i][0])
-            predictor = learn.predictor()
+            predictor = _predictor(job, learn)
             probs = predictor.task.activation(predictor.scores(_part(job.X, left_out))).numpy() # (left out, outputs)
         finally: torch.set_num_threads(threads)
         names = [str(g) for g in np.unique(job.groups[left_out])]
-        took = dict(seconds=time.perf_counter()-start, epochs=learn.trained['epochs'])
+        epochs = (predictor.training or {}).get('epochs')
+        took = dict(seconds=time.perf_counter()-start, epochs=epochs)
         return dict(fold=i, groups=names, series=len(train), **took, settings=job.settings),probs
     return run_once(_fold_name(i), out, work)
 
@@ -278,6 +293,13 @@ def _digest(*arrays):
         res.update(f'{a.dtype.kind}{a.shape}'.encode())
         res.update(repr(a.tolist()).encode() if a.dtype.kind in 'OUS' else np.ascontiguousarray(a).tobytes())
     return res.hexdigest()[:12]
+
+def _code(f):
+    "The name of a function, and a few letters that differ where its text does"
+    try: text = inspect.getsource(getattr(f, 'func', f)) # of functools.partial
+    except (OSError,TypeError): text = getattr(getattr(f, '__code__', None), 'co_code', b'').hex()
+    args = repr((getattr(f, 'args', ()), getattr(f, 'keywords', {})))
+    return f"{getattr(f, '__name__', type(f).__name__)} {_digest([text, args])}"
 
 def _stated(v):
     "A setting as a JSON file can hold it"
@@ -320,10 +342,22 @@ def _job(X, y, groups, n_splits, how, kwargs, threads):
     groups,folds = _folds(groups, len(y), n_splits)
     _warn_of_classes(task, task.encode(y), groups)
     settings = dict(data=_fingerprint(X, y, groups), n_splits=n_splits, **how, task=task.settings(), **kwargs)
+    if 'train' in how: settings['train'] = _code(how['train'])
     return _Job(X, y, groups, task, folds, **how, kwargs=kwargs,
                 settings={k: _stated(v) for k,v in settings.items()}, threads=threads)
 
 # %% ../../nbs/73_bench.groups.ipynb #93e2036e
+def _check_train(train, arch, kwargs):
+    "Raise where a function that trains comes with settings of a training that it would not see"
+    if not callable(train):
+        raise TypeError(f'train: expected a function of TSDataLoaders that trains, got {brief(train)}')
+    known = inspect.signature(TSDataLoaders.from_arrays).parameters
+    odd = [k for k in kwargs if k not in known]
+    if arch is not XceptionTime: odd.append('arch')
+    if odd:
+        raise TypeError(f'{odd[0]}: expected none with train=, which makes and trains the network itself, '
+                        f'got {brief(kwargs.get(odd[0], arch))}')
+
 def leave_groups_out(
     X, # series, in any form that `check_series` takes; or `Windows`
     y, # targets (samples,) or (samples, outputs): see `infer_task`
@@ -334,6 +368,7 @@ def leave_groups_out(
     recordings=None, # (samples,) ids of recordings, for an answer for each
     metrics=None, # names in `METRICS`; those that a learner shows if None
     how:str='mean', # answers of recordings: 'mean' or 'vote'
+    train=None, # function of `TSDataLoaders` that returns a trained Learner or Predictor; `fit_recipe` if None
     arch=XceptionTime, # a network's class
     recipe=None, # how to train: see `get_recipe`
     epochs:int|None=None, # the recipe's if None
@@ -350,13 +385,15 @@ def leave_groups_out(
     if 'splits' in kwargs:
         raise TypeError(f"splits: expected none, as groups are left out in their turn, got {brief(kwargs['splits'])}")
     told = {k: v for k,v in dict(epochs=epochs, lr=lr).items() if v is not None}
+    if train is not None: _check_train(train, arch, {**told, **kwargs})
     recipe = get_recipe(recipe, **told)
     names = channel_names(X)
     kwargs = dict(missing='raise', **kwargs) if 'missing' not in kwargs else kwargs
     if names is not None: kwargs.setdefault('channels', names)
     if not isinstance(X, Windows): X = raw_series(X)
-    job = _job(X, y, groups, n_splits, dict(arch=arch, recipe=recipe, valid_size=valid_size, seed=seed),
-               kwargs, None if n_jobs==1 and backend is None else 1)
+    own = {} if train is None else dict(train=train)
+    job = _job(X, y, groups, n_splits, dict(arch=arch, recipe=recipe, valid_size=valid_size, seed=seed, **own), kwargs,
+               None if n_jobs==1 and backend is None else 1)
     _check_metrics(metrics, job.task)
     with tempfile.TemporaryDirectory() as tmp:
         out = tmp if folder is None else folder

@@ -9,7 +9,7 @@ __all__ = ['versions', 'run_once', 'prepare_folder', 'run_units']
 
 # %% ../../nbs/70a_bench.runner.ipynb #374bc945
 import json,platform,sys,threading,time
-from contextlib import contextmanager
+from contextlib import contextmanager,nullcontext
 from pathlib import Path
 import numpy as np
 import torch
@@ -101,6 +101,24 @@ def _bar(done, n, name, left):
     print(line, end='' if live and done<n else '\n', file=sys.stderr, flush=True)
 
 # %% ../../nbs/70a_bench.runner.ipynb #f8492169
+@contextmanager
+def _watched(todo, total, verbose):
+    "A bar with what is done, for an engine that returns all results at once: it looks at the folder"
+    start,over,first = time.perf_counter(),threading.Event(),len(todo())
+    def watch():
+        known = first
+        while not over.wait(1):
+            left = len(todo())
+            if left in (known,0): continue # the last one is told by the run
+            known = left
+            _bar(total-left, total, 'all together', (time.perf_counter()-start)/(first-left)*left)
+    thread = threading.Thread(target=watch, daemon=True)
+    if verbose: thread.start()
+    try: yield
+    finally:
+        over.set()
+        if verbose: thread.join()
+
 def prepare_folder(
     out, # folder for results
     backend:str|None=None, # see `run_units`
@@ -131,7 +149,9 @@ def run_units(
         while units := todo():
             busy = True
             run = Parallel(return_as='generator_unordered' if one_by_one else 'list', batch_size=1)
-            for name in run(delayed(work)(u) for u in units):
+            with nullcontext() if one_by_one else _watched(todo, total, verbose):
+                names = run(delayed(work)(u) for u in units)
+            for name in names:
                 if name is None: continue
                 done,busy = done+1,False
                 left = len(todo())

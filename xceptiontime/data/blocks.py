@@ -19,6 +19,7 @@ from fastai.data.core import show_batch
 from fastai.data.transforms import ToTensor
 from fastai.imports import dispatch
 from ..base.checks import brief,listed
+from ..base.tsai_names import knows_tsai,refuse_arguments
 from .dataset import PreprocessBatch,TSTensor,series_axes
 from .loaders import TSDataLoaders
 from ..processing.preprocess import Preprocess
@@ -134,6 +135,7 @@ def _class_name(o): return o.__name__ if inspect.isclass(o) else type(o).__name_
 # %% ../../nbs/39_data.blocks.ipynb #10ec8ebe
 class TSStandardize:
     "Scaling to mean 0 and deviation 1: for `batch_tfms` of `get_ts_dls`"
+    @knows_tsai('TSStandardize')
     def __init__(self,
         by_sample:bool=False, # each series by itself, or by the statistics of the training split?
         by_var:bool=False, # each channel by itself?
@@ -178,14 +180,8 @@ def _chosen(X, sel_vars, sel_steps):
     return X
 
 # %% ../../nbs/39_data.blocks.ipynb #0c5d01c8
-_refused = dict( # arguments of tsai's, and what to do instead
-    inplace='X is never changed', partial_n='take fewer samples into splits',
-    sampler='take the samples into splits', sort='series of similar length come together anyway')
-
 def _check_call(y, splits, drop_last, others):
-    for k in others:
-        if k in _refused:
-            raise ValueError(f'{k}: expected to be left out ({_refused[k]}), got {brief(others[k])}')
+    refuse_arguments('get_ts_dls', others, ValueError)
     if drop_last:
         raise ValueError('drop_last: expected False, since every sample is seen once an epoch, got True')
     if y is None:

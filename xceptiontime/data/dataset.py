@@ -21,6 +21,7 @@ from fasttransform import ItemTransform
 from fastai.data.core import TfmdDL
 from fastai.torch_core import TensorBase,TensorCategory,TensorMultiCategory,TitledStr,subplots,to_device
 from ..base.checks import brief,check_whole
+from ..base.tsai_names import refuse_name
 from .order import batch_cuts,similar_lengths,weighted_order
 from ..processing.preprocess import Preprocess
 
@@ -77,6 +78,7 @@ class TSDataset:
         idxs:np.ndarray|None=None, # the samples of this split; all if None
         weights:np.ndarray|None=None, # how often to draw each of them in training; all once if None
         strata:np.ndarray|None=None, # class of each of them, where each batch is to hold the classes by weight
+        loss_weights:np.ndarray|None=None, # what the loss of each counts, above 0; all alike if None
         split_idx:int=1, # 0 for training, where random transforms apply; else 1
         channels:list|None=None, # names of the channels
         rate:float|None=None, # samples a second (Hz)
@@ -87,16 +89,25 @@ class TSDataset:
 
     def __len__(self): return len(self.idxs)
     def __getitem__(self, i): return tuple(o[0] for o in self.batch([i]))
+    def __getattr__(self, k): # of the loaders too, as fastai looks here for what they do not have
+        refuse_name('dls', k)
+        return object.__getattribute__(self, k) # raises Python's own error
 
     def batch(self, i) -> tuple: # (series, targets), (series, lengths, targets), or these without targets
         "The samples at positions `i` of this split, as one batch, no longer than its longest series"
-        i = self.idxs[i]
+        own,i = i,self.idxs[i]
         if self.lengths is None: b = [_as(TSTensor, self.X[i])] # (batch, channels, length)
         else:
             n = self.lengths[i]
             b = [_as(TSTensor, self.X[i,:,:n.max()]), _as(TSLengths, n)]
         if self.y is not None: b.append(_as(TARGETS[self.task.name], self.y[i]))
+        if self.loss_weights is not None: b.append(_as(TensorBase, self._for_loss(own)))
         return tuple(b)
+
+    def _for_loss(self, i): # (batch,)
+        "Weights that are 1 in the mean of a batch of training; elsewhere in that of the split, as losses are there"
+        w = self.loss_weights[i]
+        return np.float32(w/(w if self.split_idx==0 else self.loss_weights).mean())
 
     @property
     def n_inp(self) -> int: return 1 if self.preprocess.remaining(self.lengths) is None else 2
@@ -129,7 +140,7 @@ def part(self:TSDataset, i): # positions in this split
     "The samples at positions `i`, drawn once each"
     res = copy(self)
     res.idxs = self.idxs[np.asarray(i)]
-    res.weights = res.strata = None
+    res.weights = res.strata = res.loss_weights = None
     return res
 
 @patch

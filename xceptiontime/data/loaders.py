@@ -18,6 +18,7 @@ from fastcore.foundation import L
 from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
 from ..base.checks import as_floats,brief,check_rate,check_same_rate,listed
+from ..base.tsai_names import knows_tsai,refuse_arguments
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
 from .columns import Columns
 from .given import check_origin,model_series,series_or_windows
@@ -83,6 +84,7 @@ def _to_stratify(y, task):
 def _make_splits(y, task, how, **kwargs):
     "Splits by `get_splits`; `how` holds arguments of the user's own, or is None"
     known = inspect.signature(get_splits).parameters
+    refuse_arguments('get_splits', how or {})
     odd = [k for k in how or {} if k not in known]
     if odd:
         raise TypeError(f'splits: expected arguments of get_splits ({", ".join(known)}), got {brief(odd[0])}')
@@ -118,6 +120,15 @@ def _fitted(X, lengths, train, length_channel, **how):
     return Preprocess(**how, length_channel=length_channel).fit(X, lengths, train)
 
 # %% ../../nbs/38_data.loaders.ipynb #6a04c581
+def _batch_tfms(tfms):
+    "Transforms of batches; scaling is none of them"
+    for t in L(tfms):
+        if getattr(t, '__name__', type(t).__name__)=='TSStandardize':
+            scale = 'sample' if getattr(t, 'by_sample', False) else 'channel'
+            raise ValueError('batch_tfms: expected transforms of batches, got TSStandardize; '
+                             f"scale='{scale}' scales")
+    return L(tfms)
+
 def _split_names(n): return ['training','validation','test',*['further']*n][:n]
 
 def _encode(y, task, splits):
@@ -165,6 +176,7 @@ def _weights(weights, task, codes, train):
 class TSDataLoaders(DataLoaders):
     "fastai `DataLoaders` of series; they have `vars` (channels), `len` (steps), `c` (outputs) and `task`"
     @classmethod
+    @knows_tsai('from_arrays')
     def from_arrays(cls,
         X, # series, in any form that `check_series` takes; or `Windows`
         y, # targets (samples,) or (samples, outputs): see `infer_task`
@@ -222,7 +234,7 @@ class TSDataLoaders(DataLoaders):
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
         other_ds = [dataset(idxs=o) for o in others or [train[:0]]] # fastai needs a second split
         loader = partial(TSDataLoader, seed=seed, num_workers=num_workers,
-                         after_batch=[PreprocessBatch(preprocess), *L(batch_tfms)])
+                         after_batch=[PreprocessBatch(preprocess), *_batch_tfms(batch_tfms)])
         dls = [loader(train_ds, bs=bs, shuffle=True), *[loader(ds, bs=valid_bs or bs) for ds in other_ds]]
         device = default_device() if device is None else torch.device(device)
         return cls(*dls, path=path, device=device)

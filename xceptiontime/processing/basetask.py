@@ -34,16 +34,25 @@ class TaskLoss(nn.Module):
     def forward(self,
         out, # scores (batch, outputs); of an `Ensemble` in training (batch, networks, outputs)
         y, # targets, as `task.encode` gives them
+        weights=None, # what each series counts (batch,), 1 in the mean; all alike if None
     ): # a number, or (batch,) without reduction
-        if out.ndim==3: return self._of_each(out, y)
+        if out.ndim==3: return self._of_each(out, y, weights)
+        if weights is not None: return self._weighted(out, y, weights)
         own = {} if self.__dict__.get('_reduction', 'mean')=='mean' else dict(reduction=self.reduction)
         out,y = (o.as_subclass(torch.Tensor) for o in (out,y))
         res = self.loss(*self.task.for_loss(out, y), **own)
         return res.reshape(len(y), -1).mean(1) if self.reduction=='none' else res # (batch,), or a number
 
-    def _of_each(self, out, y):
+    def _weighted(self, out, y, weights):
+        "The losses times their weights, reduced as they would be without"
+        reduction,self.reduction = self.reduction,'none'
+        try: losses = self(out, y)*weights # (batch,)
+        finally: self.reduction = reduction
+        return losses if reduction=='none' else getattr(losses, reduction)()
+
+    def _of_each(self, out, y, weights):
         "The mean of the networks' losses; each network gets the gradient of its own"
-        losses = torch.stack([self(o, y) for o in out.unbind(1)]) # (networks,) or (networks, batch)
+        losses = torch.stack([self(o, y, weights) for o in out.unbind(1)]) # (networks,) or (networks, batch)
         if losses.requires_grad: losses.register_hook(lambda g: g*len(losses))
         return losses.mean(0)
 

@@ -18,6 +18,7 @@ from .. import __version__
 from ..base.checks import short_path
 from ..base.files import whole_file
 from ..processing.series import check_channels
+from .decisions import step_settings
 from .predictor import Predictor,dtype_of
 
 # %% ../../nbs/44_runtime.export.ipynb #cfc3708e
@@ -138,6 +139,7 @@ def _metadata(predictor, channels, lengths):
         res['filters'] = predictor.filters.settings()
         warnings.warn(f'filters: expected none in a file that takes windows, got {predictor.filters}; the file is for '
                       "recordings that went through them before, its metadata 'filters' says so", stacklevel=3)
+    if predictor.decisions: res['decisions'] = step_settings(predictor.decisions)
     if task.vocab is not None: res['labels'] = task.vocab.tolist()
     def text(v): return v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
     return {k: text(v) for k,v in res.items()}

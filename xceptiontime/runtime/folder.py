@@ -24,6 +24,7 @@ from ..models.xceptiontime import XceptionTime
 from ..processing.filters import Filters
 from ..processing.preprocess import Preprocess
 from ..processing.tasks import TASKS
+from .decisions import step_settings,steps_from
 from .evaluation import asking
 from .hub import FILES,model_folder
 from .predictor import Predictor
@@ -31,7 +32,8 @@ from xceptiontime.runtime.weights import (check_numbers,fingerprint,is_fingerpri
     refuse,weights_bytes)
 
 # %% ../../nbs/41_runtime.folder.ipynb #5f1fae63
-FORMAT = 3 # of a model with filters; 2 of an ensemble without, 1 of one network; a later format is refused
+FORMAT = 4 # a newer one is refused
+_OLDEST = dict(decisions=4, filters=3, networks=2) # the format of a folder with such a part; without, it is 1
 ARCHS = {'XceptionTime': XceptionTime, 'InceptionTime': InceptionTime} # networks by name
 
 # %% ../../nbs/41_runtime.folder.ipynb #7e62f827
@@ -58,8 +60,9 @@ def config(self:Predictor) -> dict: # the content of `config.json`
     _check_args(name, args)
     known = {k: v for k in ('channels','rate','training') if (v := getattr(self, k)) is not None}
     if self.filters is not None: known['filters'] = self.filters.settings()
+    if self.decisions: known['decisions'] = step_settings(self.decisions)
     several = dict(networks=len(networks)) if len(networks)>1 else {}
-    oldest = FORMAT if self.filters is not None else 2 if several else 1 # the oldest format that can hold it
+    oldest = max((n for k,n in _OLDEST.items() if k in known or k in several), default=1) # that can hold it
     return dict(format=oldest, xceptiontime=__version__,
                 architecture=name, arguments=args, **several,
                 task=self.task.settings(), preprocess=self.preprocess.settings(), **known)
@@ -93,6 +96,7 @@ MAX_SIZE,MAX_LIST = 2**24,100 # a size of a network, and a list of them
 MAX_POOL = 10_000 # steps that a network's head pools to
 MAX_CLASSES = 100_000
 MAX_NETWORKS = 100 # of an ensemble
+MAX_STEPS = 20 # from answers to decisions
 
 def _is(*kinds): return lambda o: isinstance(o, kinds)
 def _is_whole(o): return isinstance(o, int) and not isinstance(o, bool)
@@ -102,6 +106,9 @@ def _all(o): return o if isinstance(o, list) else [o]
 def _is_flat(o): return not any(isinstance(p, (dict,list)) for p in _all(o))
 def _has_at_most(n): return lambda o: not isinstance(o, list) or len(o)<=n
 def _is_at_most(n): return lambda o: not any(isinstance(p, int) and abs(p)>n for p in _all(o))
+def _are_steps(o):
+    def is_one(s): return isinstance(s, dict) and all(map(_is_flat, s.values()))
+    return isinstance(o, list) and len(o)<=MAX_STEPS and all(map(is_one, o))
 def _is_no_list(o): return not isinstance(o, list)
 
 # %% ../../nbs/41_runtime.folder.ipynb #49df3ca0
@@ -124,6 +131,7 @@ RULES = (
     ('channels',                'a list of names',                 _is(list)),
     ('filters',                 'settings by name',                _is(dict)),
     ('filters.*',               f'at most {MAX_LIST} numbers',     _has_at_most(MAX_LIST)),
+    ('decisions',               f'at most {MAX_STEPS} steps',      _are_steps),
     ('training',                'numbers by name',                 _is(dict)),
     ('training.*',              'no list',                         _is_no_list),
     ('training.epochs',         'a whole number',                  _is_count),
@@ -203,6 +211,7 @@ def _build(config, path, cls=Predictor):
             # the first folders did not hold `c_in` of preprocessing
             preprocess = Preprocess(**{'c_in': args['c_in'], **config['preprocess']})
         filters = Filters(**config['filters']) if 'filters' in config else None
+        known['decisions'] = steps_from(config.get('decisions', []))
         task = kind(**task)
         model = networks[0] if len(networks)==1 else Ensemble(networks, task.activation_name)
         predictor = cls(model, task, preprocess, filters=filters, **known)

@@ -23,6 +23,7 @@ from ..processing.conformal import predict_sets
 from ..processing.filters import filters_at
 from ..processing.preprocess import Preprocess
 from ..processing.series import check_channels
+from .decisions import Decide,as_steps
 from .evaluation import answering
 
 # %% ../../nbs/40_runtime.predictor.ipynb #81e1ca71
@@ -37,6 +38,7 @@ class Predictor:
         rate:float|None=None, # samples a second (Hz) of the training series
         filters=None, # `Filters` that its recordings went through before they were cut
         training:dict|None=None, # facts of the training, for a reader of the model folder
+        decisions=None, # steps from the answers of a stream to decisions, such as `[Reject(.8), Majority(5)]`
     ):
         self.model,self.task = model,task
         self.preprocess = preprocess
@@ -44,6 +46,7 @@ class Predictor:
         self.filters = filters_at(filters, rate)
         self.rate = check_rate(getattr(filters, 'rate', None) if rate is None else rate)
         self.training = training
+        self.decisions = decisions
 
     @classmethod
     def of(cls,
@@ -61,6 +64,15 @@ class Predictor:
         "Steps of the shortest and of the longest series in training; None where they are not known"
         known = tuple((self.training or {}).get(k) for k in ('shortest','longest'))
         return None if None in known else known
+
+    @property
+    def decisions(self) -> list:
+        "The steps that a stream of this model takes from answers to decisions; others can be set"
+        return self._decisions
+    @decisions.setter
+    def decisions(self, steps):
+        Decide(steps, self.task, hop=1.) # which steps for another task refuse
+        self._decisions = as_steps(steps)
 
     @property
     def device(self) -> torch.device: return next(self.model.parameters()).device
@@ -228,5 +240,6 @@ def facts(self:Predictor) -> dict: # names and texts
     if self.channels is not None: res['channels'] = _names(self.channels)
     if self.rate is not None: res['rate'] = f'{self.rate:g} Hz'
     if self.filters is not None: res['filters'] = str(self.filters)
+    if self.decisions: res['decisions'] = _names(self.decisions)
     if self.training: res['training'] = _trained(self.training, self.lengths)
     return res

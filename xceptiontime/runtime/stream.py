@@ -16,7 +16,7 @@ from ..base.checks import brief,check_same_rate,check_whole,counted
 from ..data.windows import Windows,to_samples
 from ..processing.filters import FilterState
 from ..processing.series import as_numbers,series_list,to_float32
-from .decisions import Decide,Majority
+from .decisions import Decide,Majority,as_steps
 from .predictor import Predictor
 
 # %% ../../nbs/43_runtime.stream.ipynb #4830e96b
@@ -43,7 +43,7 @@ class StreamingPredictor:
         smooth:str|None=None, # over the last answers: 'majority' of labels, 'mean' of probabilities, or None
         last:int=5, # number of answers to smooth over, including the newest
         bs:int=64, # windows at a time, if one chunk fills several
-        decide=None, # steps from the answers to decisions, such as `[Reject(.8, to='rest'), Majority(5)]`
+        decide=None, # steps from answers to decisions, such as `[Majority(5)]`; those of the model if None
     ):
         check_whole(bs=bs)
         self.predictor = predictor
@@ -54,14 +54,14 @@ class StreamingPredictor:
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
         if predictor.rate is not None: check_same_rate(rate, predictor.rate, 'as in training', _live(predictor.rate))
         predictor.check_windows(self.window, name='window')
-        self.decide = self._decide(decide)
+        self.own = decide is None and bool(predictor.decisions) # are they those kept with the model?
+        self.decide = self._decide(predictor.decisions if decide is None else as_steps(decide))
         self.reset()
 
     def _decide(self, steps):
-        "The majority of `smooth`, then the steps of `decide`"
-        own = [] if steps is None else steps if isinstance(steps, (list,tuple)) else [steps]
+        "The majority of `smooth`, then `steps`"
         vote = [Majority(self.last)] if self.smooth=='majority' else []
-        return Decide([*vote, *own], self.predictor.task, None if self.rate is None else self.hop/self.rate)
+        return Decide([*vote, *steps], self.predictor.task, None if self.rate is None else self.hop/self.rate)
 
     def reset(self):
         "Forget the signal so far and start a new recording"
@@ -81,8 +81,9 @@ class StreamingPredictor:
         "The facts of the predictor, with the windows, smoothing and decisions of the stream"
         unit,scale = ('samples',1) if self.rate is None else ('s',self.rate)
         mean = f'mean of {self.last} probabilities' if self.smooth=='mean' else 'none'
+        steps = ', '.join(map(repr, self.decide.steps)) or 'none'
         return dict(self.predictor.facts(), window=f'{self.window/scale:g} {unit}', hop=f'{self.hop/scale:g} {unit}',
-                    smoothing=mean, decisions=', '.join(map(repr, self.decide.steps)) or 'none')
+                    smoothing=mean, decisions=f'{steps}; kept with the model' if self.own else steps)
 
     def _check_smooth(self, smooth):
         task = self.predictor.task

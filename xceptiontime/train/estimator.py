@@ -8,16 +8,18 @@ Docs: https://example.github.io/xceptiontime/train.estimator.html.md"""
 __all__ = ['XceptionTimeEstimator', 'XceptionTimeClassifier', 'XceptionTimeRegressor']
 
 # %% ../../nbs/57_train.estimator.ipynb #c810fd71
-import tempfile
+import inspect,tempfile
 from pathlib import Path
 import numpy as np
 from fastai.torch_core import no_random
 from fastcore.basics import patch
 from sklearn.base import BaseEstimator,ClassifierMixin,RegressorMixin
 from sklearn.utils import assert_all_finite,check_random_state
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array,check_consistent_length,check_is_fitted,column_or_1d,validate_data
-from ..base.checks import brief,check_whole
+from sklearn.utils.validation import (_check_sample_weight,check_array,check_consistent_length,check_is_fitted,
+                                      column_or_1d,validate_data)
+from ..base.checks import brief,check_number,check_whole
 from ..data.loaders import TSDataLoaders
 from .learner import ts_learner
 from ..processing.series import as_numbers,channel_names,check_series,series_list
@@ -123,18 +125,45 @@ def _targets(self:XceptionTimeEstimator, y):
         raise ValueError(f'{type(self).__name__} requires y to be passed, but the target y is None')
     return y
 
+# %% ../../nbs/57_train.estimator.ipynb #5c1a0e01
+def _class_weights(class_weight, y, w):
+    "What the class of each series counts (samples,); 'balanced' is told by series that count"
+    by_label = isinstance(class_weight, dict)
+    for v in class_weight.values() if by_label else (): check_number(zero=True, class_weight=v)
+    classes,told = np.unique(y if by_label else y[w>0]),w>0
+    of = compute_class_weight(class_weight, classes=classes, y=y[told], sample_weight=w[told])
+    of = dict(zip(classes.tolist(), of))
+    return np.array([of.get(o, 0.) for o in y.tolist()])
+
+def _weights(X, sample_weight, class_weight=None, y=None):
+    "What each series counts (samples,), from 0, which leaves it out, up to 1"
+    w = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if class_weight is not None: w = w*_class_weights(class_weight, y, w)
+    if y is not None and len(classes := np.unique(y[w>0]))<2:
+        got = f'one class, {brief(classes.item(0))}' if len(classes) else 'none'
+        raise ValueError(f'sample_weight, class_weight: expected 2 or more classes of a weight above 0, got {got}')
+    return w/w.max()
+
 # %% ../../nbs/57_train.estimator.ipynb #197f93be
 @patch
-def _fit(self:XceptionTimeEstimator, X, y, task):
-    "Train on series and targets that were checked"
+def _loaders(self:XceptionTimeEstimator, X, y, task, weights, bs, seed):
+    "Loaders of the series that count"
+    train = np.flatnonzero(weights)
+    dls = TSDataLoaders.from_arrays(
+        X, y, (train,), task=task, scale=self.scale, missing=self.missing, mu=self.mu,
+        resample=self.resample, crop=self.crop, length_channel=self.length_channel,
+        bs=batch_size(bs, len(train)), seed=seed, channels=getattr(self, 'channels_', None))
+    if (weights[train]!=1).any(): dls.train_ds.loss_weights = weights[train]
+    return dls
+
+@patch
+def _fit(self:XceptionTimeEstimator, X, y, task, weights):
+    "Train on series, targets and weights that were checked"
     check_whole(n_estimators=self.n_estimators)
     seed = int(check_random_state(self.random_state).randint(2**31-1))
     recipe = get_recipe(**{k: getattr(self, k) for k in ('epochs','lr','bs') if getattr(self, k) is not None})
     with no_random(seed):
-        dls = TSDataLoaders.from_arrays(
-            X, y, (range(len(X)),), task=task, scale=self.scale, missing=self.missing, mu=self.mu,
-            resample=self.resample, crop=self.crop, length_channel=self.length_channel,
-            bs=batch_size(recipe['bs'], len(X)), seed=seed, channels=getattr(self, 'channels_', None))
+        dls = self._loaders(X, y, task, weights, recipe['bs'], seed)
         learn = ts_learner(dls, n_networks=self.n_estimators, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed)
         if self.verbose: learn.fit_recipe(recipe)
         else:
@@ -143,12 +172,30 @@ def _fit(self:XceptionTimeEstimator, X, y, task):
     self.predictor_ = learn.predictor()
     return self
 
+# %% ../../nbs/57_train.estimator.ipynb #5c1a0e03
+def _like_base(init):
+    "`init` of a class with further arguments; its signature, which scikit-learn reads, has those of all estimators too"
+    base,own = (inspect.signature(f).parameters.values() for f in (XceptionTimeEstimator.__init__, init))
+    own = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in own if p.kind is p.KEYWORD_ONLY]
+    init.__signature__ = inspect.Signature([*base, *own])
+    init.__delwrap__ = XceptionTimeEstimator.__init__ # where fastcore finds what the others mean
+    return init
+
 # %% ../../nbs/57_train.estimator.ipynb #6a706887
 class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
     "A classifier with scikit-learn's interface: one network, or several whose probabilities are averaged"
+    @_like_base
+    def __init__(self, *args,
+        class_weight=None, # what the classes count: a dict by label, 1 where it has none, or 'balanced'
+        **kwargs
+    ):
+        super().__init__(*args, **kwargs)
+        self.class_weight = class_weight
+
     def fit(self,
         X, # series: (samples, steps), (samples, channels, steps), or a list of (channels, steps)
         y, # labels (samples,)
+        sample_weight=None, # what each series counts in the loss (samples,), 0 to leave it out; all alike if None
     ):
         "Train on all of `X`; `classes_` are the labels in the order of the probabilities"
         self._forget()
@@ -158,11 +205,12 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
         check_consistent_length(X, y)
         self.classes_,codes = np.unique(y, return_inverse=True) # in the order that scikit-learn's metrics expect
         if len(self.classes_)<2:
-            raise ValueError(f'y: expected 2 or more classes, got one class, {brief(self.classes_[0])}')
+            raise ValueError(f'y: expected 2 or more classes, got one class, {brief(self.classes_.item(0))}')
+        weights = _weights(X, sample_weight, self.class_weight, y)
         try: task = Classification(self.classes_)
         except (TypeError, ValueError): # labels that a model folder cannot hold, such as fractions
             task = Classification(range(len(self.classes_)))
-        return self._fit(X, task.vocab[codes], task)
+        return self._fit(X, task.vocab[codes], task, weights)
 
     def predict_proba(self,
         X, # series, as in `fit`
@@ -186,6 +234,7 @@ class XceptionTimeRegressor(RegressorMixin, XceptionTimeEstimator):
     def fit(self,
         X, # series: (samples, steps), (samples, channels, steps), or a list of (channels, steps)
         y, # numbers (samples,) or (samples, outputs)
+        sample_weight=None, # what each series counts in the loss (samples,), 0 to leave it out; all alike if None
     ):
         "Train on all of `X`, on targets of mean 0 and deviation 1; answers are in the units of `y`"
         self._forget()
@@ -193,7 +242,7 @@ class XceptionTimeRegressor(RegressorMixin, XceptionTimeEstimator):
         y = check_array(self._targets(y), ensure_2d=False, dtype=np.float64, input_name='y')
         if y.ndim==2 and y.shape[1]==1: y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
-        return self._fit(X, y, Regression.fit(y))
+        return self._fit(X, y, Regression.name, _weights(X, sample_weight))
 
     def predict(self,
         X, # series, as in `fit`

@@ -23,6 +23,7 @@ from fastai.losses import BaseLoss
 from fastai.torch_core import get_model
 from torch import nn
 from ..base.checks import brief
+from ..base.tsai_names import refuse_name
 from ..data.dataset import split_lengths
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
@@ -61,6 +62,12 @@ class TSLearner(Learner):
             self.add_cb(ProgressOrLines())
         if default_cbs: self.add_cb(KeepFinite())
         if isinstance(model, Ensemble): self.add_cb(MeanAfterLoss())
+
+    def __getattr__(self, k): # where neither the learner nor, as in fastai, its network has it
+        try: return super().__getattr__(k)
+        except AttributeError:
+            refuse_name('learn', k)
+            raise
 
     def _split(self, b):
         x,lengths,y = split_lengths(b)

@@ -20,6 +20,7 @@ from fastai.learner import Learner,defaults
 from fastai.torch_core import params,set_seed
 from torch import nn
 from ..base.checks import brief,check_whole,one_line
+from ..base.tsai_names import name_error,refuse_arguments
 from ..data.dataset import TSDataset
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
@@ -58,6 +59,7 @@ def _split_kwargs(kwargs, arch):
     of_arch,of_learner = inspect.signature(arch).parameters,inspect.signature(Learner).parameters
     for k in kwargs:
         if k not in of_arch and k not in of_learner:
+            refuse_arguments('ts_learner', {k: kwargs[k]})
             names = one_line(', '.join(list(of_arch)[2:]), 120)
             raise TypeError(f'ts_learner: expected arguments of {arch.__name__} ({names}) or of Learner, '
                             f'got {brief(k, 60)}')
@@ -97,7 +99,8 @@ def ts_learner(
     "A `TSLearner` for `dls`, with a new network or the one of a model folder"
     check_dls(dls)
     if not callable(arch) or isinstance(arch, nn.Module):
-        raise TypeError(f'arch: expected a class such as XceptionTime, got {brief(arch)}')
+        known = isinstance(arch, str) and name_error('all', arch)
+        raise TypeError(f"arch: {known or f'expected a class such as XceptionTime, got {brief(arch)}'}")
     if not callable(splitter):
         raise TypeError(f'splitter: expected a function such as body_and_head, got {brief(splitter)}')
     arch_kwargs,kwargs = _split_kwargs(kwargs, arch)
