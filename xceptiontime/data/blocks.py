@@ -20,8 +20,9 @@ from fastai.data.transforms import ToTensor
 from fastai.imports import dispatch
 from ..base.checks import brief,listed
 from ..base.tsai_names import knows_tsai,refuse_arguments
-from .dataset import PreprocessBatch,TSTensor,series_axes
+from .dataset import PreprocessBatch,TSTensor
 from .loaders import TSDataLoaders
+from .pictures import label_series,series_axes
 from ..processing.preprocess import Preprocess
 from ..processing.series import as_numbers,check_series,raw_series
 from ..processing.values import check_resolution
@@ -65,10 +66,11 @@ def TSBlock(
 # %% ../../nbs/39_data.blocks.ipynb #62509f06
 @dispatch
 def show_batch(x:TSTensor, y, samples, ctxs=None, max_n=9, **kwargs):
-    samples = samples[:max_n]
+    samples,ours = samples[:max_n],ctxs is None
     ctxs,kwargs = series_axes(len(samples), ctxs, **kwargs)
     for sample,ctx in zip(samples, ctxs):
         for o in sample: o.show(ctx=ctx, **kwargs)
+    if ours: label_series(ctxs, len(samples[0][0]), ours=True, key=not {'c','color'} & set(kwargs))
     return ctxs
 
 # %% ../../nbs/39_data.blocks.ipynb #40ff1f02
