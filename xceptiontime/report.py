@@ -102,10 +102,12 @@ def report(
 def picture_classes(task, y, pred):
     "The confusion matrix"
     from matplotlib.figure import Figure
-    from sklearn.metrics import ConfusionMatrixDisplay
-    fig = Figure(figsize=(5,4.5), layout='constrained')
-    ConfusionMatrixDisplay.from_predictions(
-        y, pred, ax=fig.subplots(), cmap='Blues', colorbar=False, xticks_rotation=45)
+    from sklearn.metrics import confusion_matrix
+    from xceptiontime.explain.confusion import confusion_size,draw_confusion
+    names = task.output_names()
+    counts = confusion_matrix(task.encode(y), task.encode(pred), labels=range(task.c_out))
+    fig = Figure(figsize=confusion_size(names), layout='constrained')
+    draw_confusion(counts, names, fig.subplots())
     return 'confusion_matrix',fig
 
 # %% ../nbs/83_report.ipynb #4a7dc3c5
@@ -117,7 +119,8 @@ def picture_outputs(task, y, pred):
     for ax,(name,t,p) in zip(axs, by_output(task, y, pred)):
         ax.scatter(t, p, s=8)
         ax.axline((t.min(),t.min()), slope=1, color='grey', lw=1)
-        ax.set(xlabel=f'{name}: target', ylabel='prediction')
+        rmse = np.sqrt(((t-p)**2).mean())
+        ax.set(xlabel=f'{name}: target', ylabel=f'{name}: prediction', title=f'RMSE {rmse:.3g} on {len(t)} series')
     return 'predictions',fig
 
 # %% ../nbs/83_report.ipynb #86d6582d

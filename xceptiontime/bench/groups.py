@@ -23,6 +23,7 @@ from .runner import prepare_folder,run_once,run_units
 from ..data.loaders import TSDataLoaders
 from ..data.splits import check_splits,get_splits
 from ..data.windows import Windows
+from ..explain.confusion import confusion_axes,draw_confusion
 from ..models.xceptiontime import XceptionTime
 from ..processing.infer import infer_task
 from ..processing.series import channel_names,raw_series
@@ -162,6 +163,20 @@ def confusion(self:GroupResults): # DataFrame (classes, classes): labels down, a
     n,names = self.task.c_out,self.task.vocab
     counts = np.bincount(self.codes*n+self.probs.argmax(1), minlength=n*n).reshape(n, n)
     return pd.DataFrame(counts, pd.Index(names, name='label'), pd.Index(names, name='answer'))
+
+@patch
+def plot_confusion_matrix(self:GroupResults,
+    ax=None, # axes; new ones if None
+    normalize:bool=False, # shares of each true class rather than counts?
+    cmap:str='Blues', # matplotlib's colours
+    figsize:tuple|None=None, # inches of new axes; such that the names fit if None
+    **kwargs # of `draw_confusion`: `title`, and what scikit-learn's `ConfusionMatrixDisplay.plot` takes
+):
+    "`confusion` as a picture; returns the axes"
+    counts,names = self.confusion,self.task.output_names()
+    if ax is None: ax = confusion_axes(names, figsize)
+    kwargs.setdefault('of', f'windows of {len(self.table)} groups')
+    return draw_confusion(counts, names, ax, normalize, cmap, **kwargs)
 
 @patch
 def __repr__(self:GroupResults):
