@@ -1,4 +1,4 @@
-"""A confusion matrix whose labels and numbers fit, whatever the names and the number of classes
+"""A confusion matrix with labels and numbers that fit, for any names and any number of classes
 
 Docs: https://example.github.io/xceptiontime/explain.confusion.html.md"""
 
