@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/cli.html.md"""
 __all__ = ['main', 'demo', 'train', 'predict', 'evaluate', 'info', 'export', 'stream', 'bench', 'crossvalidate']
 
 # %% ../nbs/80_cli.ipynb #4eed0a87
-import csv,inspect,io,json,math,os,shutil,sys,tempfile,time,warnings
+import csv,inspect,io,json,math,os,re,shutil,sys,tempfile,time,warnings
 from argparse import BooleanOptionalAction
 from contextlib import nullcontext
 from functools import partial
@@ -47,8 +47,14 @@ def _close_output():
     try: sys.stdout.flush()
     except OSError: to_nowhere(sys.stdout)
 
+def _with_options(args, text):
+    "An error with options of the command in place of arguments in Python: --rate for rate="
+    def option(m): return f"--{m[1].replace('_', '-')}" if m[1] in vars(args) else m[0]
+    return re.sub(r'\b([a-z_]+)=(?![^\s,;)])', option, text)
+
 def _say(args, text):
-    if hasattr(args, 'stdin'): text = str(text).replace(str(args.stdin), 'standard input') # its copy
+    text = _with_options(args, str(text))
+    if hasattr(args, 'stdin'): text = text.replace(str(args.stdin), 'standard input') # its copy
     print(f'xceptiontime {args.command}: {text}', file=sys.stderr)
 
 def _finite(o):
