@@ -1,4 +1,4 @@
-"The mistakes that tests/test_mistakes.py makes and the page 'What it tells you' shows: the calls, and the sentences"
+"The mistakes that tests/test_mistakes.py makes and nbs/81_mistakes.ipynb shows: the calls, and the sentences"
 import builtins, json, os, socket, tempfile, warnings
 import numpy as np
 from concurrent.futures import ThreadPoolExecutor
