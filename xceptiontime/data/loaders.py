@@ -107,6 +107,13 @@ def _index_arrays(splits, y, task, groups, seed):
                      f'got {len(splits)} folds, to be taken one by one')
 
 # %% ../../nbs/38_data.loaders.ipynb #5c1e0a21
+def _rate_of(X, rate):
+    "The rate of the series; that of `Windows` if None"
+    rate = check_rate(rate)
+    if not isinstance(X, Windows): return rate
+    check_same_rate(rate, X.rate, 'at which the windows were cut', 'to_rate= of sliding_windows resamples')
+    return X.rate if rate is None else rate
+
 _spread = .05 # of lengths that differ, as the deviation of their logarithm
 
 def _lengths_differ(lengths, train):
@@ -225,11 +232,7 @@ class TSDataLoaders(DataLoaders):
                              missing=missing, scale=scale, mu=mu, resample=resample, crop=crop)
         for idxs in others: preprocess.check(X, lengths, idxs)
 
-        rate = check_rate(rate)
-        if isinstance(X, Windows):
-            check_same_rate(rate, X.rate, 'at which the windows were cut', 'to_rate= of sliding_windows resamples')
-            rate = X.rate if rate is None else rate
-        dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths, rate=rate,
+        dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths, rate=_rate_of(X, rate),
                           channels=check_channels(channels, *X.shape[1:]), filters=getattr(X, 'filters', None))
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
         other_ds = [dataset(idxs=o) for o in others or [train[:0]]] # fastai needs a second split
