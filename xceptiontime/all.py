@@ -2,12 +2,13 @@
 from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *
+from .base.tsai_names import module_names as _module_names
 from .models.layers import (AdaptiveAvgPool1d, Add, BatchNorm1d, BN1d, Concat, Conv1d, ConvBlock, GAP1d, MaxPool1d,
     SeparableConv1d, check_bias, check_weight, count_parameters, get_layers, is_bn, is_conv, is_layer, is_linear)
 from .models.xceptiontime import *
 from .models.inception import *
 from .models.ensemble import Ensemble, networks_of
-from .processing.filters import Filters
+from .processing.filters import Filters, resample_recording
 from .processing.series import check_channels, check_series, crop_series, resample_series
 from .processing.preprocess import *
 from .processing.targets import as_targets
@@ -20,6 +21,7 @@ from .data.recordings import Recordings, read_recordings
 from .data.splits import *
 from .data.sets import *
 from .data.dataset import *
+from .data.pictures import axes_for, draw_series, series_axes
 from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *
@@ -46,3 +48,5 @@ from .explain.calibrate import *
 from .bench.benchmark import read_rows, run_benchmark
 from .bench.groups import GroupResults, leave_groups_out
 from .bench.comparison import ablation, mean_ranks, pairwise, plot_ranks, plot_scatter, published
+
+__getattr__ = _module_names(__name__) # for a name of tsai, what it is called here

@@ -11,6 +11,7 @@ __all__ = ['check_splits', 'get_splits']
 from numbers import Integral, Real
 import numpy as np
 from ..base.checks import brief, check_whole, counted, kind_of, listed, one_line
+from ..base.tsai_names import knows_tsai
 from ..processing.targets import as_targets, check_there, missing_targets
 
 # %% ../../nbs/34_data.splits.ipynb #ca010a6e
@@ -318,6 +319,7 @@ def _to_divide(y):
 
 
 # %% ../../nbs/34_data.splits.ipynb #6e04e857
+@knows_tsai('get_splits')
 def get_splits(
     y, # (n,) labels or numbers, (n, outputs) or lists of labels for several a sample
     valid_size=.2, # validation part: a share of all samples, or a number of them

@@ -211,7 +211,8 @@ class _BestEpoch(TrackerCallback):
     def after_epoch(self):
         super().after_epoch()
         if self.new_best: self.at,self.weights = self.epoch,deepcopy(self.model.state_dict())
-        elif self.epoch-self.at>=self.patience: raise CancelFitException
+        elif self.epoch-self.at>=self.patience:
+            raise CancelFitException
 
     def after_fit(self):
         super().after_fit()
