@@ -1,5 +1,6 @@
-"The mistakes that tests/test_mistakes.py makes and the page 'What it tells you' shows: the calls, and the sentences"
+"The mistakes that tests/test_mistakes.py makes and nbs/81_mistakes.ipynb shows: the calls, and the sentences"
 import builtins, json, os, socket, tempfile, warnings
+import numpy as np
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,8 @@ learn = ts_learner(dls, nf=2, seed=0)
 predictor = learn.predictor()
 regression = ts_learner(load(X, numbers, splits), nf=2, seed=0)
 multilabel = ts_learner(load(X, labels, splits), nf=2, seed=0)
+at_200 = ts_learner(load(X, y, splits, rate=200), nf=2, seed=0).predictor() # of 200 Hz
+people = np.arange(40)//10
 '''
 
 def with_value(x, value):
@@ -83,6 +86,13 @@ def in_latin(name):
     from pyarrow import parquet
     names = pa.Array.from_buffers(pa.string(), 2, pa.array(['größer'.encode('latin-1'), b'up']).buffers())
     parquet.write_table(pa.table({'x': pa.array([1.,2.]), 'how': names}), name)
+    return name
+
+def annotated(name, *notes):
+    "The name of a new EDF file with annotations (onset, duration, text), seconds"
+    import edfio
+    signal = edfio.EdfSignal(np.zeros(400), 200, label='emg', physical_range=(-1,1))
+    edfio.Edf([signal], annotations=[edfio.EdfAnnotation(*n) for n in notes]).write(name)
     return name
 
 # A mistake is its name, the call (one line or more), and the last line of the traceback. `...` is the beginning of a
@@ -694,6 +704,18 @@ ValueError: ... expected 3 scores, as the task has, got 2
 Predictor.from_pretrained(edit(folder, preprocess=None))
 ValueError: ... expected settings by name as 'preprocess', got None
 
+# decisions that the package does not know
+Predictor.from_pretrained(edit(folder, decisions=[dict(step='Velocity')]))
+ValueError: ... decisions: expected steps among ['Reject', 'Majority', 'Hold', 'DeadBand'], got 'Velocity'
+
+# decisions for another task
+predictor.decisions = DeadBand(.5)
+TypeError: decide: expected steps for a classification task, got DeadBand(width=0.5, to=0.0)
+
+# a class of rest that the model does not know
+predictor.decisions = Reject(.8, to='relax')
+ValueError: to: expected one of the classes 'fist', 'rest', got 'relax'
+
 # a folder that holds something else
 Path('thesis').mkdir(); Path('thesis/chapter.tex').touch()
 learn.save_pretrained('thesis')
@@ -712,6 +734,25 @@ ValueError: class_weight: expected 0 or a number above 0, got -1
 # weights that are all 0
 XceptionTimeRegressor(epochs=1).fit(X, numbers, sample_weight=np.zeros(40))
 ValueError: Sample weights must contain at least one non-zero number.
+
+# too few series to hold back
+XceptionTimeClassifier(epochs=1, early_stopping=True).fit(X[:10], y[:10])
+ValueError: validation_fraction: expected a share of the 10 series that leaves 2 or more in each part, got 0.1, which
+    is 1
+
+# a class of one series, where a part is held back
+XceptionTimeClassifier(epochs=1, early_stopping=True).fit(X, ['open', *y[1:]])
+ValueError: y: expected 2 or more series of each class with early_stopping=True, one to train on and one to judge by,
+    got 1 of 'open'
+
+# other classes, where training goes on
+XceptionTimeClassifier(epochs=1, nf=2, warm_start=True).fit(X, y).fit(X, np.where(y=='rest', 'open', y))
+ValueError: y: expected the classes that warm_start=True goes on with, ['fist', 'rest'], got ['fist', 'open']
+
+# a wider network, where training goes on
+XceptionTimeClassifier(epochs=1, nf=2, warm_start=True).fit(X, y).set_params(nf=4).fit(X, y)
+ValueError: warm_start: expected the networks of the fit before, n_estimators=1, nf=2, ks=40, got n_estimators=1, nf=4,
+    ks=40
 
 ## Files and recordings
 
@@ -836,6 +877,161 @@ ValueError: recordings[1]: expected a value at some sample, got NaN alone
 # windows longer than every recording
 sliding_windows([X[0]], 51)
 ValueError: ... 51
+
+# several arrays that may be the recording
+np.savez('a.npz', emg=X[0], acc=X[1])
+read_recordings('a.npz')
+ValueError: a.npz: expected key= with the array of the recording, of 'emg', 'acc', got 2 that may be it
+
+# a name that is no array of the file
+np.savez('a.npz', emg=X[0], acc=X[1])
+read_recordings('a.npz', key='ecg')
+ValueError: a.npz: expected one of the arrays 'emg', 'acc' as key, got 'ecg'
+
+# labels of another length than the recording
+np.savez('a.npz', emg=X[0], move=np.arange(40)%2)
+read_recordings('a.npz', key='emg', label='move')
+ValueError: a.npz: expected a value for each of 50 samples in 'move', got shape (40,)
+
+# samples first
+np.save('a.npy', X[0].T)
+read_recordings('a.npy')
+UserWarning: array: expected (channels, samples), got shape (50, 3), taken for samples first; time_first=True says so
+
+# another file with the ending of MATLAB
+read_recordings(written('a.mat', 'x,y'))
+ValueError: a.mat: expected a file of its kind, whole, got
+
+# a signal that an EDF file does not have
+read_recordings(annotated('a.edf'), label='trigger')
+ValueError: a.edf: expected one of the signals 'emg', or 'annotations' as label, got 'trigger'
+
+# annotations that overlap
+read_recordings(annotated('a.edf', (0,1,'rest'), (.5,1,'fist')), label='annotations')
+ValueError: a.edf: expected one annotation at a time, got 'rest' and 'fist' at 0.5 s
+
+# annotations that last no time
+read_recordings(annotated('a.edf', (0,2,'rest'), (1,None,'button')), label='annotations')
+UserWarning: annotations: expected a duration, got none in 1 of 2, as in 'button' at 1 s; they label no sample
+
+# files of different rates
+np.savez('a.npz', emg=X[0], fs=200)
+np.savez('b.npz', emg=X[1], fs=1000)
+read_recordings(['a.npz','b.npz'])
+ValueError: rate: expected 200 Hz, as in a.npz, got 1000; resample_recording(x, rate, 200) resamples the recordings of
+    b.npz
+
+# files of different channels
+frame = pd.DataFrame(X[0].T**2, columns=['x','y','z'])
+frame.to_csv('a.csv', index=False)
+frame[['y','x','z']].to_csv('b.csv', index=False)
+read_recordings(['a.csv','b.csv'])
+ValueError: b.csv: expected channels 'x', 'y', 'z' as in a.csv, got 'y', 'x', 'z'
+
+## Rates and filters
+
+# a rate that is not the one of the file
+sliding_windows(Recordings(list(X), rate=1000), .02, rate=200)
+ValueError: rate: expected 1000 Hz, as the recordings know, got 200; to_rate=200 resamples them,
+    recordings._replace(rate=200) corrects it
+
+# recordings of another rate than the model's
+at_200.predict_recordings(list(X), .02, rate=1000)
+ValueError: rate: expected 200 Hz, as in training, got 1000; to_rate=200 of predict_recordings and sliding_windows
+    resamples recordings
+
+# windows of another rate
+at_200.predict(sliding_windows(list(X), .02, rate=1000, lazy=True)[0])
+ValueError: rate: expected 200 Hz, as in training, got 1000; to_rate=200 of predict_recordings and sliding_windows
+    resamples recordings
+
+# a stream of another rate
+StreamingPredictor(at_200, .05, rate=1000)
+ValueError: rate: expected 200 Hz, as in training, got 1000; take samples at 200 Hz from the device: resampling looks
+    ahead, which a stream cannot; predict_recordings(.., to_rate=200) does so for what was recorded
+
+# recordings resampled that nobody knows the rate of
+sliding_windows(list(X), 10, to_rate=200)
+ValueError: rate: expected the samples a second of the recordings, to make 200 of them, got None
+
+# a higher rate than that of the recordings
+sliding_windows(list(X), .1, rate=50, to_rate=200)
+UserWarning: to_rate: expected at most the 50 Hz of the recordings, got 200; what is above 25 Hz, half of it, is in no
+    recording
+
+# a missing value where recordings are resampled
+sliding_windows(with_value(X, np.nan)[2], .05, rate=1000, to_rate=200)
+ValueError: recordings[0]: expected finite numbers where it is resampled, got 1 others, the first is nan in channel 1 at
+    sample 3; interpolate them, or cut the recording there
+
+# filters for recordings that nobody knows the rate of
+sliding_windows(list(X), 10, filters=Filters(notch=50))
+ValueError: rate: expected the samples a second of the recordings, as filters need it, got None
+
+# frequencies that the rate cannot hold
+Filters(band=(20,450), rate=200)
+ValueError: band: expected frequencies below 100 Hz, half of the 200 samples a second, got 450
+
+# a band turned round
+Filters(band=(450,20))
+ValueError: band: expected the lower frequency first, got (450, 20)
+
+# filters made for another rate
+sliding_windows(list(X), .02, rate=1000, filters=Filters(notch=50, rate=200))
+ValueError: rate: expected 200 Hz, which the filters are made for, got 1000; to_rate=200 resamples recordings before
+    they are filtered
+
+# a missing value where filters run
+sliding_windows(with_value(X, np.nan)[2], 10, filters=Filters(notch=50, rate=200))
+ValueError: recordings[0]: expected finite numbers where filters run, got 1 others, the first is nan in channel 1 at
+    sample 3; interpolate them, or cut the recording there
+
+# windows that were filtered, for a model without filters
+at_200.predict(sliding_windows(list(X), 10, filters=Filters(notch=50, rate=200), lazy=True)[0])
+UserWarning: X: expected windows without filters, as in training, got some filtered by Filters(notch=[50.0], rate=200.0)
+
+## Decisions and groups
+
+# a class of rest that the model does not have
+StreamingPredictor(predictor, 50, decide=Reject(.8, to='idle'))
+ValueError: to: expected one of the classes 'fist', 'rest', got 'idle'
+
+# a probability in per cent
+Reject(80)
+ValueError: below: expected a probability above 0 and up to 1, got 80
+
+# a time to hold, without a rate
+StreamingPredictor(predictor, 50, decide=Hold(seconds=.3))
+ValueError: seconds: expected a stream with rate=, got Hold(seconds=0.3) without; n= counts windows
+
+# a dead band for classes
+StreamingPredictor(predictor, 50, decide=DeadBand(1))
+TypeError: decide: expected steps for a classification task, got DeadBand(width=1.0, to=0.0)
+
+# a step by its name
+StreamingPredictor(predictor, 50, decide='majority')
+TypeError: decide: expected a list of steps such as Reject and Majority, got 'majority'
+
+# one person alone
+leave_groups_out(X, y, np.zeros(40))
+ValueError: groups: expected 2 or more, of which each is left out once, got 0.0
+
+# more folds than people
+leave_groups_out(X, y, people, 5)
+ValueError: n_splits: expected at most 4, as there are so many groups, got 5
+
+# a class that one person alone shows
+leave_groups_out(X, np.where(people==3, 'turn', y), people, nf=1, epochs=1, recipe='base', verbose=False)
+UserWarning: y: expected each class in two groups or more, got ['turn'] in one alone; the network that is judged by it
+    has never seen them
+
+# metrics of another task
+leave_groups_out(X, y, people, metrics='rmse')
+ValueError: metrics: expected for classification some of
+
+# epochs for a training of one's own
+leave_groups_out(X, y, people, train=lambda dls: learn, epochs=5)
+TypeError: epochs: expected none with train=, which makes and trains the network itself, got 5
 
 ## Names of tsai
 

@@ -8,6 +8,7 @@ from xceptiontime.cli import main
 from xceptiontime.data.windows import sliding_windows
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
+from xceptiontime.runtime.decisions import Hold, Majority, Reject
 from xceptiontime.runtime.predictor import Predictor
 from xceptiontime.runtime.stream import StreamingPredictor
 from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
@@ -79,6 +80,50 @@ def test_a_majority_has_the_last_word(model, monkeypatch, capsys):
     labels = [p.label for p in live.push(signal_)]
     assert [r['label'] for r in rows]==labels
     assert labels!=predictor.predict(windows).tolist()
+
+def decided(args, monkeypatch, capsys):
+    "The labels that the command writes, and what it says"
+    assert call(['stream',*args], monkeypatch, '\n'.join(lines(signal_)))==0
+    out,err = capsys.readouterr()
+    return list(csv.DictReader(io.StringIO(out))),err
+
+@pytest.mark.parametrize('options,steps', [
+    ('--reject .34 --rest fist', [Reject(.34, 'fist')]), ('--reject .34', [Reject(.34)]),
+    ('--majority 3', [Majority(3)]), ('--hold 60ms', [Hold(3)]), ('--hold .08', [Hold(4)]),
+    ('--hold 0.04s --majority 5', [Majority(5), Hold(2)])], ids=str)
+def test_decisions(model, monkeypatch, capsys, options, steps):
+    "Each line holds what the steps decide of the probabilities in it; nothing where there is no decision yet"
+    folder,predictor = model
+    rows,err = decided([folder,*'--window 0.16 --hop .02 --rate 100'.split(),*options.split()], monkeypatch, capsys)
+    live = StreamingPredictor(predictor, 16, 2, decide=steps)
+    want = [p.label or '' for p in live.push(signal_)]
+    assert [r['label'] for r in rows]==want and err==''
+    windows = sliding_windows(signal_, 16, 2)[0]
+    np.testing.assert_allclose([float(r['prob_open']) for r in rows], predictor.predict_proba(windows)[:,1], atol=2e-6)
+    assert want!=predictor.predict(windows).tolist() and ('' in want)==(options=='--reject .34')
+
+def test_dead_band(tmp_path, monkeypatch, capsys):
+    predictor = save(tmp_path/'m', Regression([5.,0.], [2.,1.], ['angle','force']))
+    values = predictor.predict(sliding_windows(signal_, 20, 4)[0]) # (windows, 2)
+    width = np.median(abs(values), 0).round(4)
+    rows,_ = decided([tmp_path/'m','--window',20,'--hop',4,'--dead-band',f'{width[0]},{width[1]}'], monkeypatch, capsys)
+    want = np.where(abs(values)<width, 0, values)
+    assert 0<(want==0).sum()<want.size
+    np.testing.assert_allclose([[float(r['angle']),float(r['force'])] for r in rows], want, rtol=1e-5)
+
+def test_decisions_of_the_folder(tmp_path, monkeypatch, capsys):
+    predictor = save(tmp_path/'m', Classification(['fist','open','rest']))
+    predictor.decisions = [Majority(3)]
+    predictor.save_pretrained(tmp_path/'m')
+    def labels(*options):
+        rows,err = decided([tmp_path/'m','--window',16,'--hop',2,*options], monkeypatch, capsys)
+        return [r['label'] for r in rows],err
+    asked,raw = labels('--majority','3'),labels('--no-decisions')
+    kept,said = labels()
+    assert kept==asked[0]!=raw[0] and asked[1]==raw[1]==''
+    assert said==('xceptiontime stream: decides by [Majority(n=3)], kept with the model; '
+                  '--no-decisions leaves them out\n')
+    assert labels('--hold','2')[1]==''
 
 @pytest.mark.parametrize('task,names', [
     (MultiLabel(['a','b','c']), ['labels','prob_a','prob_b','prob_c']),
@@ -154,6 +199,14 @@ def test_a_drop_out(model, monkeypatch, capsys):
     (['--window','0'], "--window: invalid positive number value: '0'"),
     (['--hop','3'], '--window'),
     (['--window','5','--smooth','median'], 'median'),
+    (['--window','5','--reject','80'], "argument --reject: invalid number above 0 and up to 1 value: '80'"),
+    (['--window','5','--reject','.8','--rest','relax'], "--rest: expected one of the classes 'fist', 'open',"),
+    (['--window','5','--rest','fist'], '--rest: expected with --reject, got it alone'),
+    (['--window','5','--majority','0'], "argument --majority: invalid whole number of 1 or more value: '0'"),
+    (['--window','5','--hold','0.3s'], '--hold: expected a whole number of windows, got 0.3; --rate gives seconds'),
+    (['--window','5','--dead-band','x'], "argument --dead-band: invalid positive numbers value: 'x'"),
+    (['--window','5','--dead-band','1'], 'decide: expected steps for a classification task, got DeadBand(width=1.0'),
+    (['--window','5','--hold','2','--no-decisions'], '--no-decisions: expected no other step beside it, got Hold(n=2)'),
 ])
 def test_wrong_arguments(model, monkeypatch, capsys, args, words):
     try: code = call(['stream',model[0],*args], monkeypatch, '')

@@ -1,13 +1,15 @@
 "Steps from answers to decisions against numpy's own, and those of a stream in any chunks"
+from pathlib import Path
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
+from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
 from xceptiontime.processing.tasks import Classification, MultiLabel, Regression
 from xceptiontime.runtime import Predictor
-from xceptiontime.runtime.decisions import DeadBand, Decide, Hold, Majority, Reject
+from xceptiontime.runtime.decisions import DeadBand, Decide, Hold, Majority, Reject, Step
 from xceptiontime.runtime.stream import StreamingPredictor
 
 task = Classification(['fist','open','rest'])
@@ -94,6 +96,22 @@ def test_at_the_threshold():
     assert Decide(Reject(.5, 'rest'), task)(probs).tolist()==['fist','open']
     assert Decide(Reject(np.nextafter(.5, 1), 'rest'), task)(probs).tolist()==['rest','rest']
     assert Decide(DeadBand(.5), Regression(0., 1.))([.5,.25,-.5]).tolist()==[.5,0,-.5]
+
+def test_rounding_of_float32_changes_no_decision():
+    "A window of a stream is float32; a recording at once may be either"
+    rng = np.random.default_rng(0)
+    below = [float(b) for b in rng.uniform(.34, .99, 99).round(2)]
+    for b in below:
+        probs = np.array([[b,1-b,0],[1-b,0,b]], np.float32)
+        at_once = [Decide(Reject(b, 'rest'), task)(p).tolist() for p in (probs, probs.astype(np.float64))]
+        steps = Decide(Reject(b, 'rest'), task)
+        assert [steps.step(a, p) for a,p in zip(vocab[probs.argmax(1)], probs)]==at_once[0]==at_once[1]
+        of_value,values = Regression(0., 1.),np.float32([b,-b,3])
+        steps = Decide(DeadBand(b, .1*b), of_value)
+        assert [steps.step(v, v) for v in values]==Decide(DeadBand(b, .1*b), of_value)(values).tolist()
+        steps = Decide(DeadBand(b), of_value) # at the edge
+        wide = Decide(DeadBand(b), of_value)(values.astype(np.float64)).tolist()
+        assert [steps.step(v, v) for v in values]==wide
 
 class Last(nn.Module):
     "Scores are the last sample of each channel, whatever else is in the window"
@@ -238,3 +256,63 @@ def test_facts_and_repr():
 def test_wrong_steps(task, decide, words):
     with pytest.raises((ValueError,TypeError), match=words):
         StreamingPredictor(predictor(task), 2, decide=decide)
+
+def network(task, **kwargs):
+    "A network that a folder can hold"
+    torch.manual_seed(0)
+    preprocess = Preprocess().fit(np.random.default_rng(1).normal(size=(9,2,12)).astype(np.float32))
+    model = XceptionTime(2, task.c_out, nf=2, adaptive_size=4, ks=(5,3,3), head='linear').eval()
+    return Predictor(model, task, preprocess, **kwargs)
+
+def opened(p, folder): return Predictor.from_pretrained(p.save_pretrained(folder))
+def plainly(steps): return [(type(s).__name__, s.settings()) for s in steps]
+
+KEPT = [
+    (task, [Reject(.4, 'rest'), Majority(3), Hold(seconds=.04)]), (task, [Reject(np.float32(.5)), Hold(np.int64(2))]),
+    (Classification([3,7,9]), [Reject(.4, to=7)]), (Classification(np.array([3,7,9])), [Reject(.4, to=np.int64(9))]),
+    (Regression([0.,0.], [1.,1.]), DeadBand([.3,1.], None)), (Regression(0., 1.), DeadBand(np.float32(.03), .05))]
+
+@pytest.mark.parametrize('task,steps', KEPT, ids=str)
+def test_kept_in_a_folder(tmp_path, task, steps):
+    "A stream of the opened folder decides as one that is given the steps, in chunks too; others replace them"
+    p = network(task, decisions=steps)
+    new,signal = opened(p, tmp_path/'m'),np.random.default_rng(0).normal(size=(2,80)).cumsum(1)
+    assert plainly(new.decisions)==plainly(p.decisions) and p.config()['format']==4
+    assert new.config()['decisions']==p.config()['decisions']
+    def labels(p, sizes=(), **kwargs):
+        return [np.asarray(o.label).tolist() for o in
+                pushed(StreamingPredictor(p, .12, .02, rate=100, **kwargs), signal, sizes)]
+    want = labels(network(task), decide=steps)
+    assert labels(new)==labels(new, [1]*80)==want!=labels(network(task))
+    assert [np.asarray(o).tolist() for o in Decide(new.decisions, task, .02)(task.activation(
+        p.scores(np.stack([signal[:,i:i+12] for i in range(0, 69, 2)]))).numpy())]==want
+    assert labels(new, decide=[])==labels(network(task))
+    assert {type(o.label) for o in StreamingPredictor(new, 12, decide=[]).push(signal)} <= {
+        str,int,np.str_,np.int64,np.float32,np.ndarray,float}
+
+def test_folders_without_open_as_before(tmp_path):
+    for folder in (Path(__file__).parent/'fixtures'/'format1').glob('*/config.json'):
+        first = Predictor.from_pretrained(folder.parent)
+        assert first.decisions==[] and StreamingPredictor(first, 40).decide.steps==[]
+    config = network(task).config()
+    assert config['format']==1 and 'decisions' not in config
+
+def test_steps_of_one_model_are_no_memory_of_another():
+    p = network(task, decisions=Majority(3))
+    one,two = StreamingPredictor(p, 12),StreamingPredictor(p, 12)
+    one.push(np.ones((2,36)))
+    assert len(one.decide.steps[0].recent)==3 and two.decide.steps[0].recent==p.decisions[0].recent==()
+
+class Stop(Step):
+    def __call__(self, answer, probs): return 'rest'
+
+def test_a_step_of_ones_own_streams_and_is_not_saved(tmp_path):
+    p = network(task, decisions=Stop())
+    assert {o.label for o in StreamingPredictor(p, 12).push(np.ones((2,36)))}=={'rest'}
+    with pytest.raises(TypeError, match="decisions: expected steps among .* to save, got Stop; a step of your own"):
+        p.save_pretrained(tmp_path/'m')
+    assert not (tmp_path/'m').exists()
+
+def test_an_adapted_model_keeps_them():
+    p = network(task, decisions=Majority(3))
+    assert plainly(p.adapt(np.random.default_rng(0).normal(size=(9,2,12))).decisions)==plainly(p.decisions)

@@ -29,7 +29,7 @@ DATA = dict(classes=dict(), ragged=dict(X=RAGGED), long=dict(X=LONG, epochs=6), 
             resampled=dict(X=RAGGED, resample=40), labels=dict(y=np.stack([y,1-y], 1)), numbers=dict(y=y*2.5),
             inception=dict(X=RAGGED, arch=InceptionTime))
 
-@pytest.mark.parametrize('kind', DATA)
+@pytest.mark.parametrize('kind', [pytest.param(k, marks=[pytest.mark.slow]*(k=='long')) for k in DATA])
 def test_answers(kind):
     X = DATA[kind].get('X', globals()['X'])
     learn = learner(**DATA[kind])
@@ -74,6 +74,7 @@ def test_attribution_of_double():
     learn.model.double()
     assert np.allclose(attribute(learn, X[:2], method='occlusion'), want, atol=1e-4)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['half','double'])
 def test_export(name, tmp_path):
     "A file takes and computes float32, whatever the weights are"

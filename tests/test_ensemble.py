@@ -179,6 +179,7 @@ def test_stream(trained):
     got = [o.probs for o in stream.push(X[:3].transpose(1,0,2).reshape(2,-1))]
     np.testing.assert_allclose(np.stack(got), p.predict_proba(X[:3]), atol=1e-6)
 
+@pytest.mark.slow
 def test_onnx(trained, tmp_path):
     ort = pytest.importorskip('onnxruntime')
     export_onnx(trained, tmp_path/'e.onnx')

@@ -182,7 +182,7 @@ SETTINGS = [
     (dict(task__mean='1'), 'expected'),
     (dict(task__mean=[0.]*10**6, task__std=[1.]*10**6), 'config.json: expected at most'),
     (dict(task__units=5), 'expected arguments that fit'),
-    (dict(format=4), 'expected format 3 or older, got 4'),
+    (dict(format=5), 'expected format 4 or older, got 5'),
     (dict(format=0), 'expected format'),
     (dict(format='1'), "a whole number as 'format'"),
     (dict(format=-10**40), 'expected finite numbers'),

@@ -82,6 +82,7 @@ print(sum(len(b) for b in DataLoader(X, 4, num_workers=2)))
 ''')
     assert fork.startswith(WORDS) and loaded=='8'
 
+@pytest.mark.slow
 def test_a_training_in_a_child(tmp_path):
     first,second = run(tmp_path, '''
 from xceptiontime.data.loaders import TSDataLoaders

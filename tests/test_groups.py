@@ -5,7 +5,10 @@ import pytest
 from scipy import stats
 from sklearn.model_selection import GroupKFold
 from xceptiontime.bench.groups import GroupResults, leave_groups_out
+from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.processing.tasks import Classification
+from xceptiontime.train.learner import ts_learner
+from xceptiontime.train.recipe import get_recipe
 from small import X, classes, ragged, two_labels
 
 groups = np.repeat(np.array(['ann','bob','cleo','dan']), 6)
@@ -85,3 +88,35 @@ def test_names_of_channels_and_order_of_classes():
 def test_other_processes(res):
     again = leave_groups_out(X, classes, groups, n_jobs=2, **HOW)
     np.testing.assert_allclose(again.probs, res.probs, atol=1e-5)
+
+def train(dls):
+    learn = ts_learner(dls, nf=1, seed=0)
+    with learn.no_bar(),learn.no_logging(): learn.fit_one_cycle(1, get_recipe('base')['lr'])
+    return learn
+
+OWN = dict(recipe='base', bs=8, device='cpu')
+
+@pytest.mark.parametrize('make', [train, lambda dls: train(dls).predictor()])
+def test_a_training_of_ones_own(make):
+    seen = []
+    def spy(dls):
+        seen.append((dls.bs, len(dls.train_ds), dls.task.c_out))
+        return make(dls)
+    mine = leave_groups_out(X, classes, groups, train=spy, verbose=False, **OWN)
+    assert seen==[(8,18,3)]*4
+    out = groups=='bob'
+    dls = TSDataLoaders.from_arrays(X, classes, (np.flatnonzero(~out),), vocab=range(3), bs=8, seed=0, device='cpu')
+    np.testing.assert_allclose(mine.probs[out], train(dls).predictor().predict_proba(X[out]), atol=1e-5)
+
+def test_dask(res, capsys, tmp_path):
+    "On the cluster of this process: the same numbers, with a line a fold, for one's own training too"
+    from distributed import Client
+    with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None):
+        how = {**HOW, 'verbose': True}
+        again = leave_groups_out(X, classes, groups, backend='dask', n_jobs=2, folder=tmp_path/'a', **how)
+        lines = capsys.readouterr().err.splitlines()
+        assert [l.split(', about')[0][-6:] for l in lines if ' of 4' in l]==[f'{i} of 4' for i in (1,2,3,4)]
+        mine = leave_groups_out(X, classes, groups, train=train, backend='dask', n_jobs=2, verbose=False, **OWN)
+    np.testing.assert_allclose(again.probs, res.probs, atol=1e-5)
+    alone = leave_groups_out(X, classes, groups, train=train, verbose=False, **OWN)
+    np.testing.assert_allclose(mine.probs, alone.probs, atol=1e-5)

@@ -139,6 +139,7 @@ def test_exported_learner(trained, tmp_path):
     trained.export('a.pkl')
     close(load_learner(tmp_path/'a.pkl').get_X_preds(ragged)[0], trained.get_X_preds(ragged)[0], 1e-6)
 
+@pytest.mark.slow
 def test_onnx(trained, tmp_path):
     ort = pytest.importorskip('onnxruntime')
     from xceptiontime.runtime.export import export_onnx

@@ -75,6 +75,7 @@ def test_series():
     assert answers(lambda: Preprocess(resample=huge, crop=huge))
     assert answers(lambda: Preprocess().fit(np.ones((2,9_999,3), np.float32)))
 
+@pytest.mark.slow
 def test_tasks():
     ask(lambda **kw: infer_task(**{**dict(y=classes), **kw}),
         'y', 'task', 'vocab', 'target_names', 'units')

@@ -303,8 +303,9 @@ def test_one_graph(missing, scale):
 
 GUNPOINT = Path(find_spec('aeon').submodule_search_locations[0])/'datasets'/'data'/'GunPoint'
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('closed')
-@pytest.mark.parametrize('missing', [pytest.param(m, marks=[pytest.mark.slow]*(m!='mask')) for m in fills])
+@pytest.mark.parametrize('missing', [*fills])
 def test_gunpoint_with_a_tenth_missing(missing):
     "Each policy learns from GunPoint with 10 % of its values gone, clearly better than the larger class"
     from xceptiontime.data.formats import read_series

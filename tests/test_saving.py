@@ -110,7 +110,7 @@ def test_always_another(tmp_path, monkeypatch):
     turn.pop()
     with pytest.raises(OSError, match='which others replace again and again'): answer(folder)
 
-@pytest.mark.parametrize('there', [False,True])
+@pytest.mark.parametrize('there', [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_writers(tmp_path, there):
     "One whole model is left, whoever is last, and no error"
     models = [m.save_pretrained(tmp_path/m.task.vocab[1]) for m in (a,b)]

@@ -8,7 +8,7 @@ from .models.layers import (AdaptiveAvgPool1d, Add, BatchNorm1d, BN1d, Concat, C
 from .models.xceptiontime import *
 from .models.inception import *
 from .models.ensemble import Ensemble, networks_of
-from .processing.filters import Filters
+from .processing.filters import Filters, resample_recording
 from .processing.series import check_channels, check_series, crop_series, resample_series
 from .processing.preprocess import *
 from .processing.targets import as_targets
@@ -21,6 +21,7 @@ from .data.recordings import Recordings, read_recordings
 from .data.splits import *
 from .data.sets import *
 from .data.dataset import *
+from .data.pictures import axes_for, draw_series, series_axes
 from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *

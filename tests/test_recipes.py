@@ -1,0 +1,96 @@
+"benchmarks/recipes.py sees training parts alone, goes on where it was stopped, and averages as it says"
+import importlib.util
+from argparse import Namespace
+from pathlib import Path
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fastai.callback.core import Callback
+from torch import nn
+from xceptiontime.data.loaders import TSDataLoaders
+from xceptiontime.data.sets import get_ucr
+from xceptiontime.train.learner import ts_learner
+
+file = Path(__file__).parent.parent/'benchmarks'/'recipes.py'
+spec = importlib.util.spec_from_file_location('recipes', file)
+recipes = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(recipes)
+
+def test_only_the_training_part():
+    X,y = recipes.training_part('ItalyPowerDemand', None)
+    every,labels,(train,_) = get_ucr('ItalyPowerDemand')
+    assert np.array_equal(X, every[train]) and np.array_equal(y, labels[train])
+
+@pytest.mark.parametrize('counts', [(9,6,3), (8,4,2), (9,2,1)])
+def test_folds(counts):
+    y = np.repeat(['a','b','c'], counts)
+    folds = [recipes.fold_of(y, i, 3) for i in range(6)]
+    for train,valid in folds:
+        assert np.array_equal(np.sort(np.concatenate([train, valid])), np.arange(len(y)))
+        assert set(y[train])==set('abc') and len(valid)>=len(y)//3
+        assert set(y[valid])==set('abc'[:sum(n>1 for n in counts)])
+    assert not np.array_equal(np.sort(folds[0][1]), np.sort(folds[3][1]))
+    if min(counts)>=3: # each is held back once
+        assert np.array_equal(np.sort(np.concatenate([v for _,v in folds[:3]])), np.arange(len(y)))
+
+def test_no_class_can_be_held_back():
+    with pytest.raises(ValueError, match='y: expected a class of two series or more, got 4 of one'):
+        recipes.fold_of(np.arange(4), 0, 3)
+
+class Killed(Exception): pass
+
+def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
+    calls = []
+    def trained(candidate, X, y, splits, seed, steps):
+        if len(calls)==3:
+            raise Killed
+        calls.append((candidate, seed))
+        return dict(accuracy=.5, nll=1., seconds=1., steps=steps, n_train=2, n_valid=1)
+    monkeypatch.setattr(recipes, 'trained', trained)
+    args = Namespace(csv=tmp_path/'rows.csv', sets=['ItalyPowerDemand'], seeds=[0], steps=2, path=None,
+                     candidates=['default','narrow','pool10'], folds=3, repeats=1, max_seconds=60)
+    with pytest.raises(Killed): recipes.run(args)
+    assert len(pd.read_csv(args.csv))==3
+    done,calls[:] = list(calls),[]
+    args.max_seconds = -1
+    recipes.run(args)
+    assert not calls # no time
+    args.max_seconds = 60
+    recipes.run(args)
+    assert done+calls==[(c,100*f) for f in range(3) for c in ('default','pool10')] # 67 series are not few
+    calls.clear()
+    recipes.run(args)
+    assert not calls and len(pd.read_csv(args.csv))==6
+
+def test_average_of_the_weights():
+    rng = np.random.default_rng(0)
+    X,y = rng.normal(size=(16,1,12)).astype(np.float32),np.repeat(['a','b'], 8)
+    dls = TSDataLoaders.from_arrays(X, y, (np.arange(16),), bs=16, seed=0, device='cpu')
+    learn = ts_learner(dls, nf=4, seed=0)
+    seen = []
+    class Look(Callback):
+        def after_step(self): seen.append(self.model.head[-2].bias.detach().clone())
+    with learn.no_bar(),learn.no_logging():
+        learn.fit_one_cycle(5, 3e-3, cbs=[Look(),recipes.FreshAverage()])
+    mean = seen[0]
+    for t,new in enumerate(seen[1:], 1): mean = mean + (1-(1+t)/(10+t))*(new-mean)
+    torch.testing.assert_close(learn.model.head[-2].bias, mean)
+    first = learn.model.block.shortcut[0]
+    x = dls.train.one_batch()[0]
+    expected = first[0](x).var((0,2)) # of the only batch there is
+    torch.testing.assert_close(first[1].running_var, expected, atol=1e-6, rtol=1e-4)
+
+def test_channels_are_dropped_in_training_alone():
+    dls = TSDataLoaders.from_arrays(np.eye(4,12)[:,None], list('abab'), (np.arange(4),), device='cpu')
+    learn = ts_learner(dls, nf=4, seed=0)
+    x = torch.randn(2,1,12)
+    with torch.no_grad():
+        before = learn.model.eval()(x)
+        recipes.drop_channels(learn.model)
+        torch.testing.assert_close(learn.model.eval()(x), before)
+    drop = learn.model.head[-2].train()
+    assert isinstance(drop[0], nn.Dropout1d)
+    torch.manual_seed(0)
+    gone = (drop[0](torch.ones(50,40,6))==0)
+    assert (gone.all(2)==gone.any(2)).all() and .15<gone.float().mean()<.25
