@@ -1,4 +1,4 @@
-"""A split of the series as a dataset, and the loader that takes whole batches from it
+"""The series of one split, and a loader that takes whole batches from them
 
 Docs: https://example.github.io/xceptiontime/data.dataset.html.md"""
 
@@ -57,8 +57,8 @@ def split_lengths(
 
 # %% ../../nbs/37_data.dataset.ipynb #b7d1c011
 class Vocab(np.ndarray):
-    "Classes or labels in the order of the scores, as an array that fastai can look a class up in"
-    exclusive = True # has a series one of them alone?
+    "Classes or labels in the order of the scores, an array with fastai's `o2i`"
+    exclusive = True # does each series have exactly one of them?
     def __repr__(self): return repr(np.asarray(self))
 
     @property
@@ -121,7 +121,7 @@ class TSDataset:
     @property
     def c(self) -> int: return self.task.c_out
     @property
-    def vocab(self) -> Vocab: # as in fastai, data of numbers to learn have none
+    def vocab(self) -> Vocab: # as in fastai, a regression has none
         if self.task.vocab is None:
             raise AttributeError(f'vocab: expected data with classes, got {self.task.name}; '
                                  'Interpretation and learn.show_results look at numbers')
@@ -148,7 +148,7 @@ def part(self:TSDataset, i): # positions in this split
 
 @patch
 def new_empty(self:TSDataset):
-    "The same without series: what a Learner that is exported holds"
+    "The same without series, for a Learner that is exported"
     res = self.part(np.arange(0))
     res.X = self.X[:0]
     res.y = None if self.y is None else self.y[:0]
@@ -161,13 +161,13 @@ class _Parts:
     def __getitem__(self, i): return self.ds.part(i)
 
 @patch(as_prop=True)
-def items(self:TSDataset): # fastai's Interpretation asks for some series so
+def items(self:TSDataset): # fastai's Interpretation selects series through it
     return SimpleNamespace(iloc=_Parts(self))
 
 # %% ../../nbs/37_data.dataset.ipynb #88359068
 @patch
 def decode(self:TSDataset, o, full=True):
-    "A sample with its target in words, without its padding"
+    "A sample without its padding, with its target as the user gave it"
     x,n,rest = split_lengths(o) # a batch that is cropped or resampled has no lengths
     words = [TitledStr(self.task.text(y)) for y in rest]
     return (x, *words) if n is None else (x[:,:int(n)], n, *words)
@@ -180,7 +180,7 @@ class PreprocessBatch(ItemTransform):
     def to(self, device): self.preprocess.to(device)
     def decodes(self, b): return (self.preprocess.inverse(b[0]), *b[1:])
 
-    def __call__(self, b, **kwargs): # `encodes` has a dispatch that takes longer than the scaling
+    def __call__(self, b, **kwargs): # the dispatch of `encodes` takes longer than the scaling
         x,lengths,rest = split_lengths(b)
         n = None if lengths is None else lengths.as_subclass(torch.Tensor)
         z = self.preprocess(x.as_subclass(torch.Tensor), n).as_subclass(type(x))
@@ -189,7 +189,7 @@ class PreprocessBatch(ItemTransform):
 
 # %% ../../nbs/37_data.dataset.ipynb #88e18a44
 class _Generator(torch.Generator):
-    "Draws the seed of worker processes, which do not need it and to which its state cannot be sent"
+    "Draws the seed of worker processes; they do not need its state, which cannot be pickled"
     def __reduce__(self): return _Generator, ()
 
 class TSDataLoader(TfmdDL):
@@ -208,10 +208,10 @@ class TSDataLoader(TfmdDL):
             raise TypeError(f'dataset: expected a TSDataset, got {brief(type(dataset).__name__)}; {hint}')
         state = random.getstate()
         super().__init__(dataset, bs=bs, shuffle=shuffle, num_workers=num_workers, **kwargs)
-        random.setstate(state) # fastai draws a seed from it
+        random.setstate(state) # fastai draws a seed from the global state
         self.seed = seed
         if seed is not None: self.reseed(seed)
-        self.fake_l.generator = _Generator() # else torch draws the seed of workers from its global one
+        self.fake_l.generator = _Generator() # else torch draws the seed of workers from its global generator
         self._n_inp = dataset.n_inp
         targets = [] if dataset.y is None else [TARGETS[dataset.task.name]]
         self._types = {tuple: [TSTensor, *[TSLengths]*(dataset.n_inp-1), *targets]}
@@ -237,7 +237,7 @@ class TSDataLoader(TfmdDL):
         if ds.weights is None: order = rng.permutation(self.n)
         else: order = weighted_order(ds.weights, ds.strata, self.cuts(), rng)
         if ds.lengths is None or ds.strata is not None: return order
-        if ds.preprocess.length_channel: return order # in a batch of one length BatchNorm would take it away
+        if ds.preprocess.length_channel: return order # BatchNorm would remove the length in a batch of one length
         return order[similar_lengths(ds.lengths[ds.idxs[order]], self.cuts(), rng)]
 
     def before_iter(self):
@@ -252,19 +252,19 @@ class TSDataLoader(TfmdDL):
         if self.fake_l.num_workers:
             yield from super().__iter__()
             return
-        # the same without torch's machinery for workers, which takes longer than cutting a batch
+        # without torch's code for workers, which takes longer than cutting a batch
         self.randomize()
         self.before_iter()
         for b in self.create_batches(self.get_idxs()): yield self.after_batch(self._sent(b))
         self.after_iter()
 
     def _sent(self, b):
-        "A batch on the device; a GPU fetches it from pinned memory while Python goes on"
+        "A batch on the device; a GPU copies it from pinned memory while Python goes on"
         if self.device is None or self.device.type=='cpu': return b
         pinned = self.device.type=='cuda'
         return to_device(tuple(o.pin_memory() for o in b) if pinned else b, self.device, non_blocking=pinned)
 
-    def sample(self): return self._DataLoader__idxs # whole, as each process cuts it and takes its batches
+    def sample(self): return self._DataLoader__idxs # all, as each process cuts the batches and takes its own
 
     def create_batches(self, samps):
         idxs = samps

@@ -37,7 +37,7 @@ def _captum():
 MOST_STEPS = 1024 # of integrated gradients
 
 def _integrated_gradients(model, x, base, target, bs, n_steps=64):
-    "The way from `base` to `x` (1, channels, length) in so many steps, or in more until it adds up"
+    "Gradients between `base` and `x` (1, channels, length), in `n_steps` steps or more until they add up"
     ig = _captum().IntegratedGradients(model)
     with torch.no_grad(): diff = (model(x)-model(base))[0,target]
     while True:
@@ -52,7 +52,7 @@ def _integrated_gradients(model, x, base, target, bs, n_steps=64):
 
 # %% ../../nbs/60_explain.attribution.ipynb #a4746166
 def _occlusion(model, x, base, target, bs, window=None, step=None):
-    "How much the score falls where a window of one channel is as in `base`"
+    "How much the score falls if a window of one channel is replaced by `base`"
     n = min(x.shape[2], window or max(1, x.shape[2]//10))
     step = min(n, step or max(1, n//2))
     hide = _captum().Occlusion(model)
@@ -63,7 +63,7 @@ def _occlusion(model, x, base, target, bs, window=None, step=None):
 def _shape_of(o): return f'shape {tuple(o.shape)}' if hasattr(o, 'shape') else 'nothing'
 
 def _gradient(model, x, target, layer):
-    "The gradient of a score in the input, if `layer` gives a map over time"
+    "The gradient of a score with respect to the input; raises unless `layer` gives a map over time"
     x,seen = x.detach().clone().requires_grad_(),[]
     with layer.register_forward_hook(lambda m, i, o: seen.append(o)):
         g, = torch.autograd.grad(model(x)[0,target], x) # (1, channels, length)
@@ -74,7 +74,7 @@ def _gradient(model, x, target, layer):
     return g
 
 def _grad_cam(model, x, base, target, bs, layers):
-    "The mean of the maps of `layers` over the steps of `x`, shared out to channels by gradient times input nearby"
+    "The mean of the maps of `layers` over the steps of `x`, divided among channels by gradient times input"
     n,attr = x.shape[2],_captum()
     g = _gradient(model, x, target, layers[0])
     maps = [attr.LayerGradCam(model, l).attribute(x, target).detach() for l in layers] # (1, 1, steps) each
@@ -93,7 +93,7 @@ def _body(model):
     return body
 
 def _layers(model, layer, view):
-    "The module of `view` that stands for one of `model`, itself or its name; what feeds each network's head if None"
+    "The modules of `view` for `layer`, a module of `model` or its name; those before the heads if None"
     if layer is None: return [_body(net) for net in networks_of(view)]
     names = dict(model.named_modules())
     if isinstance(layer, str):
@@ -102,23 +102,23 @@ def _layers(model, layer, view):
                              f'got {brief(layer)}')
         layer = names[layer]
     for name,m in names.items():
-        if m is layer: return [view.get_submodule(name.replace('_orig_mod.', ''))] # which a view does without
+        if m is layer: return [view.get_submodule(name.replace('_orig_mod.', ''))] # a view has no such prefix
     raise ValueError(f'layer: expected a module of the network or its name, got {type(layer).__name__}')
 
 # %% ../../nbs/60_explain.attribution.ipynb #99b6f69a
 def output_labels(
     task # see `processing.tasks`
 ) -> list: # classes or labels as the user has them, names of targets, or numbers of outputs
-    "What each score is of"
+    "The name of each score"
     return task.vocab.tolist() if task.vocab is not None else task.target_names or list(range(task.c_out))
 
 def score_indices(
-    target, # class, label or output, one for all or one a series; None for the largest score
+    target, # class, label or output, one for all or one per series; None for the largest score
     task, # what the scores mean
     n:int, # series
     name:str='target', # of the argument, for errors
-) -> list: # a whole number a series, or None where it is the largest score
-    "The index of the score that is asked for"
+) -> list: # an index per series, or None for the largest score
+    "The index of the score to explain"
     names = output_labels(task)
     if target is None and task.vocab is not None: return [None]*n
     if target is None and task.c_out==1: return [0]*n
@@ -151,7 +151,7 @@ def _check_baseline(baseline, x, pre):
 def _attribute_one(pred, x, explain, target, baseline):
     "The attribution of one raw series (channels, length)"
     pre = pred.preprocess
-    model = _OfOneLength(pre, pred.model) if pre.resample else pred.model # the map is of the steps before that
+    model = _OfOneLength(pre, pred.model) if pre.resample else pred.model # the map is over the steps before resampling
     kept = cropped(torch.arange(x.shape[1])[None,None], pre.crop)[0,0] if pre.crop else slice(None)
     def prepared(x):
         with torch.no_grad(): z = pre.scaled(torch.tensor(x, device=pred.device)[None])[:,:,kept] # (1, c_out, kept)
@@ -167,7 +167,7 @@ def _attribute_one(pred, x, explain, target, baseline):
     a = explain(model, z, base, target)
     if pred.task.vocab is None: a = a*np.atleast_1d(pred.task.std)[target]
     res = np.zeros_like(x)
-    a = a[0,:pre.c_out-pre.length_channel] # the length is that of the baseline too and has no share
+    a = a[0,:pre.c_out-pre.length_channel] # the baseline has the same length, so the length has no share
     res[:,kept] = sum(a.split(pre.c_in)).cpu().numpy() # a value's share and that of its mask, together
     return res
 
@@ -180,23 +180,23 @@ def attribute(
     learn_or_predictor, # a trained `TSLearner`, or a `Predictor`
     X, # raw series, in any form that `check_series` takes
     method:str='integrated_gradients', # one of `METHODS`
-    target=None, # class, label or output, one for all or one a series; the class with the highest score if None
+    target=None, # class, label or output, one for all or one per series; the class with the highest score if None
     *,
-    baseline=None, # a raw series (channels, length) that says nothing; the training mean of each channel if None
-    n_steps:int=64, # gradients on the way from the baseline; doubled where they are too few
+    baseline=None, # a raw series (channels, length) to compare with; the training mean of each channel if None
+    n_steps:int=64, # gradients between baseline and series; doubled if they are too few
     window:int|None=None, # steps to hide at a time; a tenth of the series, or of what `crop` keeps of it, if None
     step:int|None=None, # steps from one window to the next; half a window if None
     layer=None, # module inside the network, or its name; the one before the head if None
     bs:int=64, # series that the network gets at a time
 ): # float32, in the shape of `X`: an array, or a list of (channels, length_i)
-    "How much each value of each series counts for a score: above 0 what raises it, below 0 what lowers it"
+    "The contribution of each value of each series to a score: above 0 if it raises the score, below 0 if it lowers it"
     pred = Predictor.of(learn_or_predictor)
     options = dict(baseline=baseline, n_steps=None if n_steps==64 else n_steps, window=window, step=step, layer=layer)
     options = _options(method, {k: v for k,v in options.items() if v is not None})
     check_whole(bs=bs)
     xs,lengths = model_series(X, pred.preprocess, pred.channels)
     targets,res = score_indices(target, pred.task, len(xs)),[]
-    with (answering(pred.model, always=True) as view, # captum's hooks are then in nobody's way
+    with (answering(pred.model, always=True) as view, # captum's hooks do not touch the network itself
           torch.inference_mode(False), torch.enable_grad()):
         if method=='grad_cam': options = dict(layers=_layers(pred.model, layer, view))
         pred = copy(pred)
@@ -216,7 +216,7 @@ def _like(X, res):
     return np.reshape(res, np.shape(res) if lists else np.shape(X)).astype(np.float32)
 
 def _options(method, given):
-    "The options that were given, if they are such of `method`; without the baseline, which is one of each series"
+    "The options given, without the baseline; raises for an option of another method"
     if method not in METHODS:
         raise ValueError(f'method: expected one of {list(METHODS)}, got {brief(method)}')
     if other := set(given)-METHODS[method]:

@@ -1,4 +1,4 @@
-"""A confusion matrix whose labels and numbers fit, whatever the names and the number of classes
+"""A confusion matrix with labels and numbers that fit, for any names and any number of classes
 
 Docs: https://example.github.io/xceptiontime/explain.confusion.html.md"""
 
@@ -17,11 +17,11 @@ from ..base.checks import one_line
 MOST_LETTERS = 30 # of a name
 
 def _sizes(names):
-    "Inches of a matrix of so many classes, and of its longest name"
+    "The size of a matrix with these class names, and of its longest name, in inches"
     return min(max(2., .5*len(names)), 6.5), .085*max(map(len, names))
 
 def _cell_size(ax, names):
-    "Points of a cell of a matrix of such classes in an axes, about; a layout makes room for the names at its edge"
+    "The approximate size of a cell in points; a layout makes room for the names at the edge"
     fig,spec = ax.figure,ax.get_subplotspec()
     name = _sizes(names)[1]
     w,h = fig.get_size_inches()
@@ -30,11 +30,11 @@ def _cell_size(ax, names):
     return 72*max(min(w, h), .5)/len(names)
 
 def _text_size(cell, chars):
-    "Points of letters of which so many fit into a cell, at most 10"
+    "The letter size in points at which `chars` letters fit into a cell, at most 10"
     return min(10., 1.4*cell/chars)
 
 def _rotation(cell, names, size):
-    "Degrees by which names of letters of `size` points are turned, so that none covers its neighbour"
+    "The angle in degrees at which names with letters of `size` points do not overlap"
     if .65*size*max(map(len, names))<=cell: return 0
     return 45 if 1.5*size<=cell else 90
 
@@ -42,7 +42,7 @@ def _rotation(cell, names, size):
 def confusion_size(
     names, # of the classes
 ) -> tuple: # inches
-    "Width and height of a figure into which a matrix of such classes fits"
+    "Width and height of a figure that fits a matrix with these class names"
     size,name = _sizes([one_line(str(n), MOST_LETTERS) for n in names])
     return 1.1+name+size, 1.1+.7*name+size
 
@@ -50,7 +50,7 @@ def confusion_axes(
     names, # of the classes
     figsize:tuple|None=None, # inches; `confusion_size` if None
 ):
-    "Axes of a new figure for a matrix of such classes"
+    "Axes of a new figure for a matrix with these class names"
     return plt.subplots(figsize=figsize or confusion_size(names), layout='constrained')[1]
 
 # %% ../../nbs/62a_explain.confusion.ipynb #baae3d8c
@@ -58,14 +58,14 @@ def draw_confusion(
     counts, # (classes, classes): true classes down, predicted ones across
     names, # of the classes
     ax, # axes: see `confusion_axes`
-    normalize:bool=False, # shares of each true class rather than counts?
+    normalize:bool=False, # show shares of each true class in place of counts?
     cmap:str='Blues', # matplotlib's colours
     *,
     title:str|None=None, # share of right answers if None
     of:str='series', # what was counted
     **kwargs # of scikit-learn's `plot`: `values_format`, `include_values`, `xticks_rotation`, `colorbar`, `text_kw`
 ):
-    "How often each class was taken for each other; returns the axes"
+    "Draw how often each class was predicted as each other class; returns the axes"
     from sklearn.metrics import ConfusionMatrixDisplay
     counts,names = np.asarray(counts),[one_line(str(n), MOST_LETTERS) for n in names]
     total = max(counts.sum(), 1)

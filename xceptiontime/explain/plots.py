@@ -35,7 +35,7 @@ def plot_confusion_matrix(
     figsize:tuple|None=None, # inches of new axes; such that the names fit if None
     **kwargs # of `draw_confusion`: `title`, and what scikit-learn's `ConfusionMatrixDisplay.plot` takes
 ):
-    "How often each class was taken for each other; returns the axes"
+    "Draw how often each class was predicted as each other class; returns the axes"
     learn.dls.task.check_exclusive('learn')
     from sklearn.metrics import confusion_matrix
     learn.series_of(dl, targets=True)
@@ -47,7 +47,7 @@ def plot_confusion_matrix(
 
 # %% ../../nbs/62_explain.plots.ipynb #0d53481d
 def _draw_losses(samples, answers, losses, ctxs=None, **kwargs):
-    "A picture a series, with its target, the answer and the loss as title"
+    "Draw each series with its target, prediction and loss as title"
     titles = [f'{true_and_predicted(s[-1], a)}\nloss {float(l):.3g}' for s,a,l in zip(samples, answers, losses)]
     return draw_series([s[0] for s in samples], titles, ctxs, **kwargs)
 
@@ -66,7 +66,7 @@ def plot_top_losses(
     ax=None, # axes, or a list of them; a new grid if None
     **kwargs # of `draw_series`: `figsize`, `nrows`, `ncols`, `sharey` of a new grid; others go to matplotlib's `plot`
 ) -> list: # of axes, one a series
-    "Draw the series whose loss is largest, each with its target, what was predicted, and the loss"
+    "Draw the series with the largest loss, each with its target, prediction and loss"
     check_whole(k=k)
     ds = learn.series_of(dl, targets=True)
     answers,losses = _in_order(learn, dl, with_loss=True)[2:]
@@ -82,7 +82,7 @@ _markers = 'osD^vP*X<>hd'
 MOST_IN_LEGEND = 24
 
 def _by_value(ax, points, ds, output, cmap, how):
-    "Points (series, 2) in the colour of one output of their targets"
+    "Draw points (series, 2) coloured by one output of their targets"
     i, = score_indices(output, ds.task, 1, 'output')
     values = ds.y[ds.idxs].reshape(len(ds), -1)[:,i] # (series,)
     drawn = ax.scatter(*points.T, c=values, cmap=cmap, **(dict(s=18) | how))
@@ -90,7 +90,7 @@ def _by_value(ax, points, ds, output, cmap, how):
     ax.figure.colorbar(drawn, ax=ax, label=name if ds.task.target_names or ds.task.units else 'target')
 
 def _by_class(ax, points, ds, cmap, how):
-    "Points (series, 2) in a colour and with a marker of each class, or of each set of labels"
+    "Draw points (series, 2) with a colour and a marker for each class, or each set of labels"
     words = np.array([ds.task.text(y) for y in ds.y[ds.idxs]]) # (series,)
     groups = [w for w in ds.task.output_names() if w in words] if ds.task.exclusive else sorted(set(words))
     colors = plt.get_cmap(cmap)(np.linspace(0, .95, len(groups))) # (groups, 4)
@@ -110,7 +110,7 @@ def plot_embedding(
     figsize:tuple=(5,4), # inches of new axes
     **kwargs # of matplotlib's `scatter`
 ):
-    "A point a series, by the first two principal components of its features, coloured by its target; returns the axes"
+    "Draw each series at the first two principal components of its features, coloured by target; returns the axes"
     from sklearn.decomposition import PCA
     ds,pca = learn.series_of(dl),PCA(2)
     if len(ds)<2:
