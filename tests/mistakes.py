@@ -1,4 +1,4 @@
-"The mistakes that tests/test_mistakes.py makes and the page 'What it tells you' shows: the calls, and the sentences"
+"The mistakes that tests/test_mistakes.py makes and nbs/81_mistakes.ipynb shows: the calls, and the sentences"
 import builtins, json, os, socket, tempfile, warnings
 import numpy as np
 from concurrent.futures import ThreadPoolExecutor
@@ -734,6 +734,25 @@ ValueError: class_weight: expected 0 or a number above 0, got -1
 # weights that are all 0
 XceptionTimeRegressor(epochs=1).fit(X, numbers, sample_weight=np.zeros(40))
 ValueError: Sample weights must contain at least one non-zero number.
+
+# too few series to hold back
+XceptionTimeClassifier(epochs=1, early_stopping=True).fit(X[:10], y[:10])
+ValueError: validation_fraction: expected a share of the 10 series that leaves 2 or more in each part, got 0.1, which
+    is 1
+
+# a class of one series, where a part is held back
+XceptionTimeClassifier(epochs=1, early_stopping=True).fit(X, ['open', *y[1:]])
+ValueError: y: expected 2 or more series of each class with early_stopping=True, one to train on and one to judge by,
+    got 1 of 'open'
+
+# other classes, where training goes on
+XceptionTimeClassifier(epochs=1, nf=2, warm_start=True).fit(X, y).fit(X, np.where(y=='rest', 'open', y))
+ValueError: y: expected the classes that warm_start=True goes on with, ['fist', 'rest'], got ['fist', 'open']
+
+# a wider network, where training goes on
+XceptionTimeClassifier(epochs=1, nf=2, warm_start=True).fit(X, y).set_params(nf=4).fit(X, y)
+ValueError: warm_start: expected the networks of the fit before, n_estimators=1, nf=2, ks=40, got n_estimators=1, nf=4,
+    ks=40
 
 ## Files and recordings
 

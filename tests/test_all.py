@@ -15,7 +15,7 @@ TaskLoss TaskMetric TimeCrop TimeLeft TimeMask TimeShift TimeWarp ToSeries Windo
 XceptionModule XceptionTime XceptionTimeClassifier XceptionTimeEstimator XceptionTimeRegressor
 ablation as_targets attribute axes_for batch_size body_and_head calibration_error check_bias
 check_channels check_mixing check_series check_splits check_weight class_weights conformal_table
-conformal_tables count_parameters crop_series cropped drop_times dtype_of evaluating
+conformal_tables count_parameters crop_series cropped draw_series drop_times dtype_of evaluating
 evaluation_view export_onnx export_program fill_missing fit_temperature from_frame get_layers
 get_myo get_myo_recordings get_recipe get_splits get_ts_dls get_ucr go_on_from infer_task is_bn
 is_conv is_layer is_linear kernel_sizes leave_groups_out make_bumps mean_ranks model_card

@@ -1,5 +1,5 @@
 "What a script needs of the command: results as JSON, no chatter, files that join, exit codes"
-import csv, io, json, re
+import csv, gzip, io, json, os, re, signal, subprocess, sys, time
 import numpy as np
 import pytest
 import torch
@@ -195,3 +195,53 @@ def test_a_stream_of_less_than_a_window_says_so(folder, capsys, monkeypatch):
     assert err=='xceptiontime stream: no window was full: expected 30 samples in a row or more, got 29 in all\n'
     assert code(0)==1 and 'got 0 in all' in capsys.readouterr().err
     assert code(30)==0 and capsys.readouterr().err==''
+
+process = sys.executable, '-c', 'import sys; from xceptiontime.start import main; sys.exit(main())'
+
+def piped(*args, data, cwd):
+    "The command in a process of its own, with `data` on its standard input, and a folder for temporary files"
+    (cwd/'tmp').mkdir(exist_ok=True)
+    res = subprocess.run([*process, *map(str, args)], input=data, cwd=cwd, capture_output=True,
+                         env={**os.environ, 'TMPDIR': str(cwd/'tmp')})
+    assert not [*(cwd/'tmp').glob('xceptiontime-*')]
+    return res.returncode,res.stdout.decode(),res.stderr.decode()
+
+def a_table(folder):
+    "The series of `folder` as a .csv, a series a row and its label last"
+    with np.load(folder/'a.npz') as f: X,y = f['X'],f['y']
+    text = io.StringIO()
+    csv.writer(text).writerows([[*(f't{i}' for i in range(30)),'kind'], *([*x[0],k] for x,k in zip(X, y))])
+    return text.getvalue().encode()
+
+def test_a_table_on_standard_input(folder, tmp_path, capsys):
+    "`-` gives what the file gives, packed too; errors name standard input; nothing is left behind"
+    data = a_table(folder)
+    (tmp_path/'a.csv').write_bytes(data)
+    expected = predicted(capsys, folder/'m', tmp_path/'a.csv', '--label', 'kind')[:2]
+    for given in (data, gzip.compress(data)):
+        code,out,err = piped('predict', folder/'m', '-', '--label', 'kind', data=given, cwd=tmp_path)
+        header,*rows = csv.reader(out.splitlines())
+        assert (code,err)==(0,'') and (header,rows)==expected
+    code,out,_ = piped('evaluate', folder/'m', '-', '--label', 'kind', '--json', data=data, cwd=tmp_path)
+    assert code==0 and json.loads(out)['series']==40
+    args = 'train', '-', '--label', 'kind', '--epochs', 1, '--nf', 1, '--quiet'
+    assert piped(*args, data=data, cwd=tmp_path)==(0,'','')
+    assert (tmp_path/'stdin-model'/'model.safetensors').exists()
+    code,out,err = piped('predict', folder/'m', '-', data=b'a,b\n1,x\n', cwd=tmp_path)
+    assert (code,out)==(2,'') and err.startswith('xceptiontime predict: standard input, line 2: expected a number')
+    for given,words in ((b'','standard input, line 1: expected names'), (b'@relation x','give its name instead of -')):
+        code,_,err = piped('evaluate', folder/'m', '-', '--label', 'kind', data=given, cwd=tmp_path)
+        assert code==2 and words in err and err.count('\n')==1
+
+def test_ctrl_c_while_standard_input_is_read(folder, tmp_path):
+    "One line, code 130, and no copy of what came"
+    p = subprocess.Popen([*process, 'predict', folder/'m', '-'], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
+                         env={**os.environ, 'TMPDIR': str(tmp_path)})
+    p.stdin.write(a_table(folder))
+    p.stdin.flush()
+    while not [*tmp_path.glob('xceptiontime-*/stdin.csv')]: time.sleep(.05)
+    p.send_signal(signal.SIGINT)
+    out,err = p.communicate(timeout=60)
+    assert p.returncode==130 and out==b'' and err.count(b'\n')==1 and b'nothing was written' in err
+    assert not [*tmp_path.iterdir()]

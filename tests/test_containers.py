@@ -1,5 +1,5 @@
 "Recordings from files that other libraries write, from those made to the layout of NinaPro, and from damaged ones"
-import warnings
+import struct, warnings
 import edfio, h5py, numpy as np, pandas as pd, pytest, scipy.io
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.recordings import read_recordings
@@ -146,3 +146,50 @@ def test_arguments_of_other_files(tmp_path):
             read_recordings(path, **{k: 'x'})
     with pytest.raises(ValueError, match='expected no columns= for a file of its kind'):
         read_recordings(write(tmp_path/'s.npz'), columns=['emg'])
+
+def named(path, **about):
+    "A file of each kind that states rate, names and units"
+    x = emg[:60].T # (channels, samples)
+    if path.suffix=='.mat': scipy.io.savemat(path, dict(emg=x, **about))
+    if path.suffix=='.npz': np.savez(path, emg=x, **about)
+    if path.suffix=='.h5':
+        with h5py.File(path, 'w') as f: f.create_dataset('emg', data=x).attrs.update(about)
+    return path
+
+@pytest.mark.parametrize('name', ['s.mat','s.npz','s.h5'])
+def test_names_units_and_rate_of_a_file(tmp_path, name):
+    about = dict(fs=2000., channels=['left','mid','right'], units=['mV','mV','g'])
+    recs = read_recordings(named(tmp_path/name, **about), key='emg')
+    assert (recs.channels,recs.units,recs.rate)==(['left','mid','right'], ['mV','mV','g'], 2000)
+    recs = read_recordings(named(tmp_path/name), key='emg')
+    assert recs.channels is recs.units is recs.rate is None
+
+def test_a_small_file_with_a_large_array(tmp_path):
+    with h5py.File(tmp_path/'s.h5', 'w') as f:
+        f.create_dataset('emg', shape=(2,2_000_000), dtype='f8', chunks=(2,500_000)) # nothing is stored
+    with pytest.raises(ValueError, match="expected as many values in 'emg' as are stored, got"):
+        read_recordings(tmp_path/'s.h5')
+    data = write(tmp_path/'s.mat').read_bytes()
+    assert data.count(struct.pack('<ii', 60, 3))==1 # the shape that it claims
+    (tmp_path/'s.mat').write_bytes(data.replace(struct.pack('<ii', 60, 3), struct.pack('<ii', 60, 10**8)))
+    with pytest.raises(ValueError, match="expected an array as large as the file in 'emg', got"):
+        read_recordings(tmp_path/'s.mat')
+
+def test_links_of_hdf5(tmp_path):
+    np.save(tmp_path/'other.npy', emg)
+    with h5py.File(tmp_path/'s.h5', 'w') as f:
+        f.create_dataset('emg', shape=(3,60), dtype='f8', external=[(str(tmp_path/'other.npy'), 128, 3*60*8)])
+    with pytest.raises(ValueError, match='expected numbers in the file itself, got a link to another'):
+        read_recordings(tmp_path/'s.h5')
+
+def test_edf_with_gaps_or_one_name_twice(tmp_path):
+    path = edf(tmp_path/'a.edf', notes=NOTES)
+    data = path.read_bytes()
+    assert data[192:197]==b'EDF+C'
+    path.write_bytes(data[:192]+b'EDF+D'+data[197:])
+    with pytest.raises(ValueError, match='expected a recording without gaps, got EDF'): read_recordings(path)
+    with pytest.raises(ValueError, match="expected signals with different names, got 'left'"):
+        read_recordings(edf(tmp_path/'b.edf', names=('left','left')))
+    path = edf(tmp_path/'c.edf')
+    path.write_bytes(path.read_bytes()[:-400]) # a second is missing: no recording of two
+    with pytest.raises(ValueError, match='c.edf: expected a file of its kind, whole, got'): read_recordings(path)

@@ -2,18 +2,23 @@
 import inspect, pickle, subprocess, sys
 from importlib.util import find_spec
 from pathlib import Path
+import joblib
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, StratifiedKFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 from xceptiontime.data.formats import read_series
 from xceptiontime.data.loaders import TSDataLoaders
+from xceptiontime.data.splits import get_splits
 from xceptiontime.models.ensemble import Ensemble
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
@@ -238,7 +243,7 @@ def test_weight_two_is_a_row_twice(task, y, n_networks):
     assert (gradients(model, task, x, y)-want).abs().max()>1e-3
 
 def trained(X, y, loss_weights=None):
-    "Weights of a network without BatchNorm, trained on all series in one batch, so that no order plays a part"
+    "Weights of a network without BatchNorm, trained in one batch, so that no order plays a part"
     dls = TSDataLoaders.from_arrays(X, y, (range(len(X)),), scale=None, bs=64, seed=0)
     dls.train_ds.loss_weights = loss_weights
     torch.manual_seed(0)
@@ -259,17 +264,19 @@ def same_weights(a, b):
 
 @pytest.mark.parametrize('kind,n', [(XceptionTimeClassifier,1), (XceptionTimeClassifier,2), (XceptionTimeRegressor,2)])
 def test_weight_zero_is_a_row_less(kind, n):
-    "To the bit, as a series of weight 0 is in no batch and in no statistic; weights that are all alike are none"
+    "To the bit, as it is in no batch and in no statistic; weights that are all alike are none"
     X,y = made_up()
     if kind is XceptionTimeRegressor: y = np.stack([y+X[:,0], X[:,1]], 1)
     w = np.where(np.arange(20)%5==4, 0, np.linspace(1, 3, 20))
     X[w==0] *= 100
-    def fit(X, y, w=None): return kind(epochs=2, random_state=0, n_estimators=n, **small).fit(X, y, sample_weight=w)
+    def fit(X, y, w=None):
+        return kind(epochs=2, random_state=0, n_estimators=n, **small).fit(X, y, sample_weight=w)
     weighted = fit(X, y, w)
     assert same_weights(weighted, fit(X[w>0], y[w>0], w[w>0]))
     assert same_weights(weighted, fit(X, y, 4*w)) and not same_weights(weighted, fit(X[w>0], y[w>0]))
-    assert same_weights(fit(X, y), fit(X, y, np.full(20, .3))) and weighted.predictor_.training['series']==16
-    for heavy in (0,1): # its loss is smaller than with the weight of the others
+    assert same_weights(fit(X, y), fit(X, y, np.full(20, .3)))
+    assert weighted.predictor_.training['series']==16
+    for heavy in (0,1):
         w = np.where(np.arange(20)==heavy, 1e4, 1)
         assert np.isfinite(fit(X, y, w).predict(X)).all()
 
@@ -277,7 +284,8 @@ def test_class_weights():
     "As weights of series, by scikit-learn's formulas; where one counts much, it is what is answered"
     X,_ = made_up(24)
     y = np.array(['a','b','b','c'])[np.arange(24)%4]
-    def fit(class_weight=None, w=None): return classifier(epochs=2, class_weight=class_weight).fit(X, y, w)
+    def fit(class_weight=None, w=None):
+        return classifier(epochs=2, class_weight=class_weight).fit(X, y, w)
     assert same_weights(fit('balanced'), fit(w=np.where(y=='b', .5, 1)))
     w = np.linspace(1, 2, 24)
     by_hand = {c: w.sum()/w[y==c].sum()/3 for c in 'abc'}
@@ -310,3 +318,178 @@ def test_score_with_weights():
     mean = (w*y).sum()/w.sum()
     want = 1-(w*(y-reg.predict(X))**2).sum()/(w*(y-mean)**2).sum()
     assert reg.score(X, y, w)==pytest.approx(want)
+
+stopping = dict(early_stopping=True, validation_fraction=.3)
+
+def parts_of(y, seed, size):
+    "Those that an estimator with `random_state=seed` makes"
+    return get_splits(y, valid_size=size, seed=int(np.random.RandomState(seed).randint(2**31-1)))
+
+@pytest.mark.parametrize('kind', [XceptionTimeClassifier, XceptionTimeRegressor])
+def test_early_stopping(kind):
+    "The weights are those of the epoch with the smallest weighted loss, computed here by hand"
+    X,y = made_up(30)
+    if kind is XceptionTimeRegressor: y = np.stack([y+X[:,0], X[:,1]], 1)
+    w = np.linspace(1, 3, 30)
+    e = kind(random_state=0, n_estimators=2, **{**small, 'epochs':12, 'lr':.1}, **stopping, n_iter_no_change=3)
+    e.fit(X, y, w)
+    train,valid = parts_of(y, 0, 9)
+    best = int(np.argmin(e.validation_loss_curve_))
+    assert e.n_iter_==len(e.loss_curve_)==len(e.validation_loss_curve_)==min(best+4, 12)
+    assert e.predictor_.training['epochs']==best+1 and e.predictor_.training['series']==21
+    if kind is XceptionTimeRegressor:
+        sizes = y[train].std(0)
+        each = (((e.predict(X[valid])-y[valid])/sizes)**2).mean(1)
+    else: each = -np.log(e.predict_proba(X[valid])[np.arange(9),y[valid]])
+    want = (w[valid]*each).sum()/w[valid].sum()
+    assert e.best_validation_loss_==min(e.validation_loss_curve_)==pytest.approx(want, rel=1e-4)
+    same = clone(e).fit(X, y, w)
+    assert same_weights(e, same) and same.validation_loss_curve_==e.validation_loss_curve_
+    assert clone(e).set_params(early_stopping=False).fit(X, y, w).validation_loss_curve_ is None
+
+@pytest.mark.parametrize('kind', [XceptionTimeClassifier, XceptionTimeRegressor])
+def test_the_part_held_back_judges_only(kind):
+    "Its values move neither statistics nor weights, and its series keep the classes in proportion"
+    X,y = made_up(30)
+    train,valid = parts_of(y, 0, 9)
+    assert np.bincount(y[valid]).tolist() in ([4,5],[5,4])
+    if kind is XceptionTimeRegressor: y = y.astype(float)+X[:,0]
+    train,valid = parts_of(y, 0, 9)
+    def fit(X, y, **kwargs):
+        how = dict(epochs=2, n_iter_no_change=99, random_state=0, **small, **stopping, **kwargs)
+        return kind(**how).fit(X, y, np.where(np.isin(np.arange(30), valid), 2, 1))
+    other = X.copy()
+    other[valid] *= 3
+    a,b = fit(X, y),fit(other, y)
+    pairs = zip(a.predictor_.preprocess.buffers(), b.predictor_.preprocess.buffers())
+    assert all(torch.equal(p, q) for p,q in pairs)
+    assert a.loss_curve_==b.loss_curve_ and a.validation_loss_curve_!=b.validation_loss_curve_
+    if kind is XceptionTimeRegressor: assert a.predictor_.task.mean==pytest.approx(y[train].mean())
+    else:
+        odd = np.where(np.isin(np.arange(30), valid), 7, 1.) # weights of that part play no part in 'balanced'
+        clf = classifier(class_weight='balanced', **stopping)
+        assert clone(clf).fit(X, y).loss_curve_==clone(clf).fit(X, y, odd).loss_curve_
+
+def test_early_stopping_says_so():
+    X,y = made_up()
+    for kwargs,said in ((dict(validation_fraction=0), 'validation_fraction: expected a number above 0 and below 1'),
+                        (dict(validation_fraction=.05), 'validation_fraction: expected a share of the 20 series that '
+                                                        'leaves 2 or more in each part, got 0.05, which is 1'),
+                        (dict(n_iter_no_change=0), 'n_iter_no_change: expected a whole number of 1 or more, got 0')):
+        with pytest.raises(ValueError, match=said): classifier(early_stopping=True, **kwargs).fit(X, y)
+    y[0] = 2
+    with pytest.raises(ValueError, match='y: expected 2 or more series of each class .* got 1 of 2'):
+        classifier(early_stopping=True).fit(X, y)
+
+def test_warm_start():
+    "A second fit begins with the weights and the statistics of the first, as its loss tells"
+    X,y = made_up(24)
+    X = X+y[:,None]*np.sin(np.arange(30))*2
+    clf = classifier(epochs=6, warm_start=True, n_estimators=2).fit(X, y)
+    first = [o.clone() for o in clf.predictor_.preprocess.buffers()]
+    weights,mid = clone(clf).fit(X, y),clf.score(X, y)
+    assert same_weights(clf, weights)
+    clf.fit(X*2, y) # in other units
+    assert clf.predictor_.training['epochs']==12 and not same_weights(clf, weights)
+    assert all(torch.equal(a, b) for a,b in zip(first, clf.predictor_.preprocess.buffers()))
+    tiny = clone(weights).set_params(lr=1e-9, epochs=1).fit(X, y)
+    on = weights.set_params(lr=1e-9, epochs=1).fit(X, y) # hardly moves
+    assert on.score(X, y)>=mid-.1 and on.loss_curve_[0]<tiny.loss_curve_[0]-.05
+    anew = clone(clf).set_params(warm_start=False)
+    assert same_weights(anew.fit(X, y), anew.fit(X, y))
+
+def test_warm_start_of_a_regression():
+    X,y = made_up(24)
+    reg = XceptionTimeRegressor(epochs=2, warm_start=True, random_state=0, **small).fit(X, y+X[:,0])
+    mean = reg.predictor_.task.mean
+    assert reg.fit(X[:,:20], y+X[:,0]+5).predictor_.task.mean==mean and reg.n_features_in_==20
+    with pytest.raises(ValueError, match='y: expected as many outputs as .* goes on from, 1, got shape'):
+        reg.fit(X, X[:,:2])
+
+def test_warm_start_fits_or_says_so():
+    "What was there before answers on"
+    X,y = made_up(20, (2,15))
+    clf,names = classifier(warm_start=True),np.array(['a','b'])[y]
+    before = clf.fit(X, names).predict_proba(X)
+    for args,changes,said in (
+            ((X, np.array(['a','c'])[y]), {}, r"y: expected the classes .*, \['a', 'b'\], got \['a', 'c'\]"),
+            ((X[:,:1], names), {}, 'X: expected 2 channels'),
+            ((X, names), dict(nf=2), 'the networks of the fit before, n_estimators=1, nf=1, ks=4, got .* nf=2'),
+            ((X, names), dict(n_estimators=2), 'got n_estimators=2'),
+            ((X, names), dict(scale='sample'), 'expected the preprocessing of the fit before'),
+            ((X, None), {}, 'requires y')):
+        old = clf.get_params()
+        with pytest.raises(ValueError, match=said): clf.set_params(**changes).fit(*args)
+        clf.set_params(**old)
+        np.testing.assert_array_equal(clf.predict_proba(X), before)
+        assert clf.classes_.tolist()==['a','b']
+
+@pytest.mark.parametrize('kind,n', [(XceptionTimeClassifier,1), (XceptionTimeRegressor,2)])
+def test_transform(kind, n):
+    "The numbers before the last layer: with it they give the scores"
+    X,y = made_up(24, (2,20))
+    e = kind(epochs=1, random_state=0, n_estimators=n, **{**small, 'nf':2}).fit(X, y)
+    features = e.transform(X)
+    assert features.shape==(24, 8*2*n) and features.dtype==np.float32
+    np.testing.assert_array_equal(features, e.predictor_.features(X))
+    names = e.get_feature_names_out()
+    assert len(names)==16*n and names[0]==kind.__name__.lower()+'0'
+    with pytest.raises(NotFittedError): clone(e).transform(X)
+    table = e.set_output(transform='pandas').transform(X)
+    assert table.columns.tolist()==names.tolist() and np.array_equal(table.to_numpy(), features)
+    np.testing.assert_array_equal(clone(e).set_output(transform='default').fit_transform(X, y), features)
+
+def test_features_in_a_pipeline():
+    X,y = made_up(24, (1,20))
+    X = X+y[:,None,None]*np.sin(np.arange(20))*3
+    pipe = make_pipeline(classifier(epochs=4, nf=2), LogisticRegression()).fit(X, y)
+    by_hand = LogisticRegression().fit(pipe[0].transform(X), y)
+    np.testing.assert_allclose(pipe.predict_proba(X), by_hand.predict_proba(pipe[0].transform(X)), rtol=1e-6)
+    assert pipe.score(X, y)>.8
+    search = GridSearchCV(pipe, {'xceptiontimeclassifier__nf':[1,2]}, cv=2).fit(X, y)
+    assert len(search.cv_results_['params'])==2
+
+def test_weights_in_searches():
+    "With and without metadata routing: each training gets the weights of its own series"
+    X,y = made_up(16, (1,20))
+    w,cv = np.linspace(1, 5, 16),KFold(2)
+    clf = classifier()
+    plain = [clone(clf).fit(X[a], y[a], w[a]).predict_proba(X[b]) for a,b in cv.split(X)]
+    def probs(estimators):
+        return [e.predict_proba(X[b]) for e,(_,b) in zip(estimators, cv.split(X))]
+    res = cross_validate(clf, X, y, cv=cv, params=dict(sample_weight=w), return_estimator=True)
+    np.testing.assert_allclose(probs(res['estimator']), plain)
+    without = cross_validate(clf, X, y, cv=cv, return_estimator=True)
+    assert np.abs(np.array(probs(without['estimator']))-plain).max()>1e-4
+    with config_context(enable_metadata_routing=True):
+        routed = clone(clf).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        res = cross_validate(routed, X, y, cv=cv, params=dict(sample_weight=w), return_estimator=True)
+        np.testing.assert_allclose(probs(res['estimator']), plain)
+        scores = [e.score(X[b], y[b], w[b]) for e,(_,b) in zip(res['estimator'], cv.split(X))]
+        np.testing.assert_allclose(res['test_score'], scores)
+        search = GridSearchCV(routed, dict(nf=[1]), cv=cv).fit(X, y, sample_weight=w)
+        assert search.cv_results_['mean_test_score'][0]==pytest.approx(np.mean(scores))
+    assert same_weights(search.best_estimator_, clone(clf).fit(X, y, w))
+
+def test_calibrated_classifier():
+    "The mean of a calibrated network a fold, with weights too"
+    X,y = made_up(24, (1,20))
+    X,cv = X+y[:,None,None]*np.sin(np.arange(20)),StratifiedKFold(2)
+    clf,w = classifier(epochs=3),np.linspace(1, 2, 24)
+    res = CalibratedClassifierCV(clf, cv=cv).fit(X, y, sample_weight=w)
+    for (a,_),own in zip(cv.split(X, y), res.calibrated_classifiers_):
+        assert same_weights(own.estimator, clone(clf).fit(X[a], y[a], w[a]))
+    probs = res.predict_proba(X)
+    np.testing.assert_allclose(probs.sum(1), 1)
+    np.testing.assert_allclose(probs, np.mean([o.predict_proba(X) for o in res.calibrated_classifiers_], 0))
+
+@pytest.mark.parametrize('kind', [XceptionTimeClassifier, XceptionTimeRegressor])
+def test_joblib(kind, tmp_path):
+    X,y = made_up()
+    e = kind(epochs=2, random_state=0, **small, **stopping, warm_start=True).fit(X, y)
+    joblib.dump(e, tmp_path/'e.joblib')
+    again = joblib.load(tmp_path/'e.joblib')
+    np.testing.assert_allclose(again.predict(X), e.predict(X), atol=1e-6)
+    assert again.get_params()==e.get_params()
+    assert again.validation_loss_curve_==e.validation_loss_curve_
+    assert same_weights(again.fit(X, y), e.fit(X, y)) # both go on

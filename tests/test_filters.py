@@ -171,3 +171,30 @@ def test_scipy_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, 'scipy.signal', None)
     with pytest.raises(ImportError, match=r"filters: expected scipy to be installed, got none; pip install 'xcept"):
         Filters(notch=50, rate=200)([1.,2.])
+
+@pytest.mark.parametrize('one,sos', [
+    (Filters(band=(None,40), rate=200), signal.butter(4, 40, 'lowpass', fs=200, output='sos')),
+    (Filters(band=(10,None), order=6, rate=200), signal.butter(6, 10, 'highpass', fs=200, output='sos')),
+    (Filters(envelope=6, rate=200), signal.butter(4, 6, 'lowpass', fs=200, output='sos')),
+])
+def test_values_of_one_stage_alone(one, sos):
+    "All second-order sections; an envelope takes the absolute value by itself"
+    x = recordings[1]-1000
+    x = abs(x) if one.envelope else x
+    want = [signal.sosfilt(sos, c, zi=signal.sosfilt_zi(sos)*c[0])[0] for c in x]
+    np.testing.assert_allclose(one(recordings[1]-1000), want, atol=1e-9)
+
+@pytest.mark.parametrize('filters', ALL)
+def test_what_comes_later_changes_nothing_before(filters):
+    x = recordings[0]
+    later = np.concatenate([x[:,:150], -5*x[:,150:]], 1)
+    np.testing.assert_array_equal(filters(later)[:,:150], filters(x)[:,:150])
+    assert abs(filters(later)[:,150:]-filters(x)[:,150:]).max()>1 # the change is heard of
+
+def test_filters_begin_anew_after_a_gap(learn):
+    p,x = learn.predictor(),recordings[2]
+    stream = StreamingPredictor(p, 40, 20)
+    stream.push(x[:,:50])
+    stream.gap(10)
+    want = p.predict_proba(sliding_windows(x[:,60:], 40, 20, filters=filters, lazy=True)[0])
+    np.testing.assert_allclose([w.probs for w in stream.push(x[:,60:])], want, atol=1e-6)

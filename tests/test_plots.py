@@ -48,7 +48,7 @@ def test_pictures_of_one_length(how, task):
     learn = learner(ragged, y, **how)
     order = learn.get_preds(with_loss=True)[2].argsort(descending=True)
     for ax,i in zip(plot_top_losses(learn, 12), splits[1][order], strict=True):
-        assert ax.get_title().split(' → ')[0]==words[i]
+        assert ax.get_title().split('\n')[0]==f'true {words[i]}'
         close(ax.lines[1].get_ydata(), ragged[i][1], 1e-5)
     legend = plot_embedding(learn).get_legend().get_texts()
     assert sorted(t.get_text() for t in legend)==sorted(set(words))

@@ -174,7 +174,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     (['--step',5], '--step: expected with --length, got it alone'),
     (['--window-label','pure'], '--window-label: expected with --length'),
     (['--length',500], 'length: expected windows of 500 samples, got none'),
-    (['--length','.5'], 'length: expected a whole number of samples, got 0.5; give rate='),
+    (['--length','.5'], 'length: expected a whole number of samples, got 0.5; give --rate to state it in seconds'),
 ])
 def test_what_the_command_says(tmp_path, capsys, monkeypatch, args, words):
     monkeypatch.chdir(tmp_path)

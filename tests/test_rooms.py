@@ -16,7 +16,8 @@ WINGS = { # wing: the wings, or single rooms of a wing, that its rooms may impor
     'bench': {'base', 'models', 'processing', 'data', 'runtime', 'train', 'explain'},
 }
 TOP = {'cli', 'arguments', 'console', 'plan', 'report', 'start'} # may import everything
-FASTAI_DATA = {'data.dataset', 'data.loaders', 'data.blocks', 'data.augment'} # the other rooms of `data` do without
+FASTAI_DATA = { # the other rooms of `data` do without
+    'data.pictures', 'data.dataset', 'data.loaders', 'data.blocks', 'data.augment'}
 FASTAI_WINGS = {'train', 'explain', 'bench'}
 CORE = {'torch', 'numpy', 'fastcore', 'safetensors'} # the requirements, and what comes with them
 FASTAI = {'fastai', 'fasttransform', 'matplotlib'} # and what comes with fastai

@@ -21,6 +21,7 @@ from .data.recordings import Recordings, read_recordings
 from .data.splits import *
 from .data.sets import *
 from .data.dataset import *
+from .data.pictures import axes_for, draw_series, series_axes
 from .data.loaders import *
 from .data.blocks import *
 from .data.augment import *

@@ -1,4 +1,4 @@
-"""The arguments of the command line as data: kinds of values, arguments that several commands share, and the parser made of them
+"""The arguments of the command line: types, shared arguments, and the parser
 
 Docs: https://example.github.io/xceptiontime/arguments.html.md"""
 
@@ -40,7 +40,7 @@ def positive(text):
     return x
 
 def span(text):
-    "A number above 0: digits alone are a whole number, of samples; others are not, as of seconds: 0.2, 2s, 250ms"
+    "A number above 0: whole for a number of samples, such as 40; else seconds, such as 0.2, 2s or 250ms"
     for unit,size in (('ms',1e-3), ('s',1.)):
         if text.endswith(unit): return positive(text.removesuffix(unit))*size
     x = positive(text)
@@ -62,7 +62,7 @@ def names(text):
     return [o.strip() for o in text.split(',')]
 
 def words(text):
-    "Words with commas between them, or none"
+    "Words with commas between them; none of an empty text"
     return [o for o in names(text) if o]
 
 def numbers(text):
@@ -70,7 +70,7 @@ def numbers(text):
     return [positive(o) for o in names(text)]
 
 def character(text):
-    "One character; a tab is hard to type, so `tab` and `\\t` stand for it"
+    "One character; `tab` and `\\t` stand for a tab"
     text = {'\\t': '\t', 'tab': '\t'}.get(text, text)
     if len(text)!=1:
         raise ValueError(text)
@@ -80,7 +80,7 @@ character.__name__ = 'single character'
 numbers.__name__ = 'positive numbers'
 
 def device(text):
-    "A device that computes on this machine, as PyTorch names it"
+    "The name of a device that PyTorch can use on this machine"
     import torch
     try: torch.zeros(1, device=text).item()
     except (RuntimeError, AssertionError, NotImplementedError):
@@ -90,8 +90,14 @@ def device(text):
 device.__name__ = 'device of this machine'
 
 # %% ../nbs/82_arguments.ipynb #5bd17328
+class _Wrapped(argparse.HelpFormatter):
+    "Wraps a description, and leaves the example as one line that can be copied"
+    def _fill_text(self, text, width, indent):
+        if text.startswith('example:'): return text
+        return super()._fill_text(text, width, indent)
+
 class Parser(argparse.ArgumentParser):
-    "An argument parser whose errors are one sentence, that points to the help of the command"
+    "An argument parser whose errors are one sentence and name the command's help"
     def parse_args(self, args=None, namespace=None):
         res,unknown = self.parse_known_args(args, namespace)
         if unknown: getattr(res, 'parser', self).error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -106,7 +112,7 @@ class Arg:
     def add_to(self, parser): parser.add_argument(*self.names, **self.settings)
 
 class Group:
-    "Arguments that stand in the help under a title of their own"
+    "Arguments with a title of their own in the help"
     def __init__(self, title, description, *args):
         self.heading = title,description
         self.args = args
@@ -120,9 +126,9 @@ COMMANDS = {} # by name, in the order in which they were defined
 def command(
     example:str, # a call of it, for the help
     *args, # `Arg` and `Group` objects
-    **fixed # what its `args` hold beside them
+    **fixed # further attributes of its `args`
 ):
-    "Makes a function with one parameter, the parsed arguments, a command of its name; its docstring is its help"
+    "Decorates a function of the parsed arguments: it becomes the command of its name, with its docstring as help"
     def made(f):
         f.example = example
         f.args,f.fixed = args,fixed
@@ -138,7 +144,7 @@ def get_parser():
     sub = p.add_subparsers(dest='command', metavar='COMMAND')
     for name,f in COMMANDS.items():
         q = sub.add_parser(name, help=f.__doc__, description=f.__doc__, epilog=f'example:\n  {f.example}',
-                           formatter_class=argparse.RawDescriptionHelpFormatter)
+                           formatter_class=_Wrapped)
         for a in f.args: a.add_to(q)
         q.set_defaults(func=f, parser=q, **f.fixed)
     return p
@@ -148,105 +154,109 @@ MODEL = Arg('model', metavar='DIR', help='model folder')
 
 def series_file(what, name='file', metavar='FILE'):
     "The file that a command reads"
-    return Arg(name, metavar=metavar, help=f'{what}: .ts, .tsv, .csv, .parquet, .arff, .npz')
+    return Arg(name, metavar=metavar,
+        help=f'{what}: .ts, .tsv, .csv, .parquet, .arff, .npz; - reads a table from standard input')
 
 def force(of):
-    "Leave to write over `of`"
+    "The option to replace `of`"
     return Arg('--force', action='store_true', help=f'replace {of}')
 
-QUIET = Arg('--quiet', action='store_true', help='print warnings and errors alone')
+QUIET = Arg('--quiet', action='store_true', help='print only warnings and errors')
 JSON = Arg('--json', action='store_true',
-    help='print the result as one JSON object; all else goes to standard error')
+    help='print the result as one JSON object; other text goes to standard error')
 
 def on_device(default):
-    "Where to compute"
+    "The device for computing"
     return Arg('--device', type=device, metavar='NAME',
-        help=f'where to compute, such as cpu, cuda or cuda:1; {default} if not given')
+        help=f'device for computing, such as cpu, cuda or cuda:1; {default} if not given')
 
 # %% ../nbs/82_arguments.ipynb #df8a7002
 def table(*more):
-    "What the columns of a table are; `more` is beside it"
-    return Group('a table', 'what the columns of a .csv or .parquet file are; '
-                            'with --id it is long, a row a time step, else it has a row a series',
+    "The options for tables, and `more` of a command"
+    return Group('a table', 'the columns of a .csv or .parquet file; '
+                            'with --id a row is a time step, otherwise a whole series',
         Arg('--label', metavar='NAME', help='column of class labels'),
-        Arg('--target', metavar='NAME', help='or of numbers to predict'),
+        Arg('--target', metavar='NAME', help='column of numbers to predict, in place of --label'),
         Arg('--id', metavar='NAMES', type=names,
-            help='column that names the series; several with commas between, as in subject,trial'),
-        Arg('--time', metavar='NAME', help='column to sort the steps of a series by'),
+            help='column that names the series; several columns with commas between, such as subject,trial'),
+        Arg('--time', metavar='NAME', help='column of times; sorts the steps of a series'),
         Arg('--columns', metavar='NAMES', type=names,
             help='columns of values, with commas between; all others if not given'),
         Arg('--sep', type=character, metavar='CHARACTER',
-            help='what separates the fields of a .csv, if not commas; tab for a tab'),
+            help='separator of the fields of a .csv (default: a comma); tab for a tab'),
         Arg('--decimal', type=character, metavar='CHARACTER',
-            help='what stands before the fraction of a number in a .csv, if not a point'),
-        Arg('--encoding', metavar='NAME', help='of a .csv that is neither UTF-8 nor begins with a mark, as cp1252'),
+            help='decimal mark of the numbers of a .csv (default: a point)'),
+        Arg('--encoding', metavar='NAME',
+            help='encoding of a .csv, such as cp1252, if it is not UTF-8 and has no mark'),
         Arg('--dayfirst', action=BooleanOptionalAction,
-            help='does 03/04/2020 begin with the day? (default: as all dates together say)'),
+            help='read 03/04/2020 with the day, or with the month, first (default: the order that fits all dates)'),
         Arg('--na-values', metavar='WORDS', type=words,
-            help='missing values of a .csv, with commas between, beside NA, NULL, None... among numbers'),
-        Arg('--length', type=span, metavar='N', help='the table has a row a time step, with a label in each: '
-            'samples of the windows to cut; seconds with --rate, as 2, 2s or 250ms'),
+            help='words for missing values of a .csv, with commas between; NA, NULL, None ... are known'),
+        Arg('--length', type=span, metavar='N', help='cut a table with a row per time step into windows of N samples; '
+            'of seconds with --rate, such as 2, 2s or 250ms'),
         Arg('--step', type=span, metavar='N',
             help='samples, or seconds, from one window to the next; --length if not given'),
-        Arg('--rate', type=positive, metavar='HZ', help='samples a second of the table'),
+        Arg('--rate', type=positive, metavar='HZ', help='samples per second of the table'),
         Arg('--to-rate', type=positive, metavar='HZ',
-            help='resample recordings to so many samples a second before they are filtered and cut'),
+            help='resample recordings to this rate before they are filtered and cut'),
         Arg('--window-label', choices=('majority','last','pure'),
-            help='label of a window: of most steps, of the last, or only windows of one label '
+            help='label of a window: that of most steps, that of the last step, or only windows with one label '
                  '(default: majority; last with --target)'),
         *more)
 
 # %% ../nbs/82_arguments.ipynb #3258aaaa
 def deciding():
-    "Steps from the answers of a stream to decisions"
-    return Group('decisions', 'a calm decision in place of each answer, by these steps in this order; '
-                              'if none is given, by those that are kept with the model',
-        Arg('--reject', type=share, metavar='P', help='an answer that is less probable is not taken'),
-        Arg('--rest', metavar='CLASS', help='the class that takes its place; the last sure answer if not given'),
+    "The options for decisions of a stream"
+    return Group('decisions', 'steps from single answers to steady decisions, applied in this order; '
+                              'if none is given, those stored with the model',
+        Arg('--reject', type=share, metavar='P', help='reject answers with a lower probability'),
+        Arg('--rest', metavar='CLASS',
+            help='class in place of a rejected answer; the last answer that was not rejected if not given'),
         Arg('--majority', type=count, metavar='N',
-            help='the most frequent of the last N; the newest of those that are level'),
+            help='the most frequent of the last N answers; of equally frequent ones the newest'),
         Arg('--hold', type=span, metavar='N',
-            help='a new decision stays for N windows; seconds with --rate, as 0.3, 0.3s or 300ms'),
+            help='keep a new decision for N windows; seconds with --rate, such as 0.3, 0.3s or 300ms'),
         Arg('--dead-band', type=numbers, metavar='X',
-            help='a value closer to 0 becomes 0; a number, or one for each output with commas between'),
-        Arg('--no-decisions', action='store_true', help='take none of the steps that are kept with the model'))
+            help='values closer to 0 become 0; one number, or one per output with commas between'),
+        Arg('--no-decisions', action='store_true', help='do not use the steps stored with the model'))
 
 # %% ../nbs/82_arguments.ipynb #0b8fef4d
 def learning(
     epochs=None, # default; the recipe's if None
     lr=None # default; the recipe's if None
 ) -> tuple: # of arguments
-    "What a training can be told of the network, and of how it learns"
+    "The options of the network and of its training"
     def default(v): return "(default: the recipe's)" if v is None else '(default: %(default)s)'
     scales = [s or 'none' for s in SCALES]
     return (
         Arg('--epochs', type=count, default=epochs, metavar='N',
-            help=f'times that training sees each series {default(epochs)}'),
+            help=f'number of epochs: passes over the training series {default(epochs)}'),
         Arg('--lr', type=positive, default=lr, metavar='X', help=f'highest learning rate {default(lr)}'),
         Arg('--bs', type=count, metavar='N', help=f'series in a batch {default(None)}'),
         Arg('--arch', choices=ARCHS, default='XceptionTime', help='network (default: %(default)s)'),
         Arg('--nf', type=count, metavar='N', help="width of the network (default: the network's own)"),
         Arg('--networks', type=count, default=1, metavar='N',
-            help='networks that train together and answer by their mean, such as 5 (default: %(default)s)'),
+            help='number of networks; they train together and their mean is the answer (default: %(default)s)'),
         Arg('--missing', choices=MISSING, default='raise',
-            help='missing values: see Preprocess (default: %(default)s)'),
-        Arg('--scale', choices=scales, help=f'scaling: see Preprocess {default(None)}'),
-        Arg('--resample', type=count, metavar='N', help='stretch or squeeze all series to so many steps'),
-        Arg('--crop', type=count, metavar='N', help='or keep so many in the middle of each'),
+            help='treatment of missing values, see the page Preprocess (default: %(default)s)'),
+        Arg('--scale', choices=scales, help=f'scaling, see the page Preprocess {default(None)}'),
+        Arg('--resample', type=count, metavar='N', help='resample all series to N steps'),
+        Arg('--crop', type=count, metavar='N', help='keep the N middle steps of each series'),
         Arg('--length-channel', action=BooleanOptionalAction,
-            help='tell the network the length of each series? (default: where those of training differ by 5 %%)'),
-        Arg('--seed', type=seed, default=0, metavar='N', help='same seed, same numbers (default: %(default)s)'))
+            help='give the network the length of each series (default: if training lengths differ by 5 %% or more)'),
+        Arg('--seed', type=seed, default=0, metavar='N',
+            help='random seed; the same seed gives the same numbers (default: %(default)s)'))
 
 def training(
     out, # the end of the help of `--out`
     epochs=None, # default; the recipe's if None
     lr=None # default; the recipe's if None
 ) -> tuple: # of arguments
-    "What a training that leaves a model can be told"
+    "The options of a training that saves a model"
     return (
         Arg('--out', metavar='DIR', help=f'model folder to write; {out}'),
         *learning(epochs, lr),
         Arg('--resume', action='store_true',
-            help='write the state of training to DIR.checkpoint after each epoch, and go on from there if it exists'),
+            help='save the state of training in DIR.checkpoint after each epoch, and continue from it if it exists'),
         on_device('a GPU, where there is one,'), QUIET, JSON,
         force('what --out holds'))

@@ -1,4 +1,4 @@
-"""The command `xceptiontime`: train on a file, predict, evaluate, look into a model folder, export it, predict a live signal, judge by people, run a benchmark
+"""The command `xceptiontime`: train, predict, evaluate and export from a shell
 
 Docs: https://example.github.io/xceptiontime/cli.html.md"""
 
@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/cli.html.md"""
 __all__ = ['main', 'demo', 'train', 'predict', 'evaluate', 'info', 'export', 'stream', 'bench', 'crossvalidate']
 
 # %% ../nbs/80_cli.ipynb #4eed0a87
-import csv,inspect,io,json,math,os,shutil,sys,tempfile,time,warnings
+import csv,inspect,io,json,math,os,re,shutil,sys,tempfile,time,warnings
 from argparse import BooleanOptionalAction
 from contextlib import nullcontext
 from functools import partial
@@ -24,7 +24,7 @@ from .data.columns import TABLES,Columns,is_table
 from .data.recordings import join_recordings,overlapping,read_recordings
 from .data.tables import column_names,read_table
 from .data.windows import sliding_windows
-from .console import plain_warnings,steady_streams,to_nowhere,turned_away
+from .console import plain_warnings,standard_input,steady_streams,to_nowhere,turned_away
 from .plan import plan
 from .report import figures,picture,report
 from .models.ensemble import networks_of
@@ -43,25 +43,33 @@ def _left_by(args):
     return ', nothing was written'
 
 def _close_output():
-    "Python's last flush of an output that cannot be written goes nowhere"
+    "Drop what Python would still write to an output that is closed"
     try: sys.stdout.flush()
     except OSError: to_nowhere(sys.stdout)
 
-def _say(args, text): print(f'xceptiontime {args.command}: {text}', file=sys.stderr)
+def _with_options(args, text):
+    "An error with options of the command in place of arguments in Python: --rate for rate="
+    def option(m): return f"--{m[1].replace('_', '-')}" if m[1] in vars(args) else m[0]
+    return re.sub(r'\b([a-z_]+)=(?![^\s,;)])', option, text)
+
+def _say(args, text):
+    text = _with_options(args, str(text))
+    if hasattr(args, 'stdin'): text = text.replace(str(args.stdin), 'standard input') # its copy
+    print(f'xceptiontime {args.command}: {text}', file=sys.stderr)
 
 def _finite(o):
-    "A result as JSON can hold it: None where a number is NaN or infinite"
+    "A result in types that JSON has: None in place of NaN and infinity"
     if isinstance(o, dict): return {str(k): _finite(v) for k,v in o.items()}
     if isinstance(o, (list,tuple)): return [_finite(v) for v in o]
     if isinstance(o, (float,np.floating)): return float(o) if math.isfinite(o) else None
     return o.item() if isinstance(o, np.generic) else o
 
 def _run(args):
-    "The exit code of a command, and one line for what went wrong"
+    "Run a command and return its exit code; print an error as one line"
     try:
         as_json = getattr(args, 'json', False)
-        with turned_away(getattr(args, 'quiet', False), as_json),plain_warnings(partial(_say, args)):
-            code = args.func(args)
+        chatter = turned_away(getattr(args, 'quiet', False), as_json)
+        with chatter,plain_warnings(partial(_say, args)),standard_input(args): code = args.func(args)
         if as_json and hasattr(args, 'result'): print(json.dumps(_finite(args.result)))
         sys.stdout.flush()
         return code or 0
@@ -95,11 +103,11 @@ def main(
 
 # %% ../nbs/80_cli.ipynb #46740911
 def _names(path, said):
-    "The names of the columns of a table, by what was `said` of it"
+    "The names of the columns of a table; `said` holds the options for reading it"
     return column_names(path, sep=said.get('sep', ','), encoding=said.get('encoding'))
 
 def _table(args, path, channels=None):
-    "What the options say of a table's columns, for its reader"
+    "The options about a table's columns, as arguments of its reader"
     text = 'sep','decimal','encoding','na_values'
     res = {k: getattr(args, k, None) for k in ('label','target','id','time','columns','dayfirst',*text)}
     res = {k: v for k,v in res.items() if v is not None}
@@ -116,7 +124,7 @@ def _table(args, path, channels=None):
 
 # %% ../nbs/80_cli.ipynb #03151de4
 def _check_learnable(args, path):
-    "Raise unless a table names the column that is learned, and what is told of its windows is whole"
+    "Raise if no column of a table is named as label or target, or if the options of windows do not fit"
     if is_table(path) and args.label is None and args.target is None:
         raise ValueError(f'--label, --target: expected one of them to name a column of {path}, got neither')
     _check_windows(args, path)
@@ -131,7 +139,7 @@ def _check_windows(args, path):
         raise ValueError(f"--length: expected a table, {' or '.join(TABLES)}, with a row a time step, got {path}")
 
 def _cut(args, recs, filters=None):
-    "The windows of `Recordings`: X, y, groups and spans"
+    "Cut `Recordings` into windows: X, y, groups and spans"
     label = args.window_label or ('majority' if args.target is None else 'last')
     return sliding_windows(recs, args.length, args.step, label=label, rate=args.rate, to_rate=args.to_rate,
                            with_spans=True, filters=filters, lazy=filters is not None)
@@ -147,14 +155,14 @@ def _check_rate(args, recs, predictor):
     check_same_rate(_window_rate(args, recs), predictor.rate, 'as in training', remedy)
 
 def _spans(args, recs, spans):
-    "The header and, for each window, the recording that it is from, its start and its stop"
+    "A header and, for each window, the recording it is from, its start and its stop"
     rec,*where = spans
     if args.rate is not None: where = [[f'{o/_window_rate(args):.6f}' for o in w] for w in where]
     names = np.atleast_2d(recs.ids.T).T[rec].tolist() if args.id else [[]]*len(rec)
     return [*(args.id or []),'start','stop'],[[*n,a,b] for n,a,b in zip(names, *where)]
 
 def _warn_of_steps(args, X, predictor):
-    "Warn of a wide table with a column more than training series had steps, most often labels, and of other lengths"
+    "Warn if series have a length that training did not have, or a table has one column too many, often the labels"
     how = predictor.preprocess
     if predictor.lengths is None or how.resample or how.crop: return
     (lo,hi),n = predictor.lengths,[x.shape[-1] for x in X]
@@ -169,7 +177,7 @@ def _warn_of_steps(args, X, predictor):
                    f"such as {counted(odd[0], 'step')}; the model was trained on {trained}")
 
 def _check_channels(path, own, known, asked):
-    "The channels `own` of a table are the `known` of the model, where both have names; `asked` were its columns"
+    "Raise if the channels `own` of a table are not the `known` ones of the model; `asked` are the columns read"
     if known is None: return
     if own is None and asked==known:
         raise ValueError(f'--id: expected the column that names the series, as {path} has a row a step, '
@@ -204,7 +212,7 @@ and their groups; None if there are none. `labels` asks for targets"""
 
 # %% ../nbs/80_cli.ipynb #e12ab945
 def _check_out(out, overwrite, name='--out', folder=False):
-    "Refuse early, before any work, a place that could not be written in the end, and one that is taken"
+    "Raise, before any work, if the output could not be written or exists already"
     if out is None: return
     out = Path(out)
     taken = out.is_file() or out.is_dir() and any(out.iterdir())
@@ -221,7 +229,7 @@ def _check_out(out, overwrite, name='--out', folder=False):
 
 # %% ../nbs/80_cli.ipynb #772c8e93
 def _training():
-    "What training needs; imported only then, as fastai takes some seconds"
+    "Import the parts for training; only when needed, as fastai takes some seconds"
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning) # one that newer releases of torch draw from fastai's import
         from xceptiontime.data.loaders import TSDataLoaders
@@ -229,7 +237,7 @@ def _training():
     return TSDataLoaders,ts_learner
 
 def _recipe(args):
-    "The recipe, with what the arguments say instead"
+    "The recipe, with the settings that the arguments change"
     _training() # before another import brings fastai
     from xceptiontime.train.recipe import get_recipe
     told = {k: getattr(args, k) for k in ('epochs','lr','bs','scale')}
@@ -261,14 +269,14 @@ def _processes(learn, resume):
     return learn.distrib_ctx()
 
 def _save(predictor, out):
-    "The folder that now holds the model, and why it is another than `out`, or None"
-    try: return predictor.save_pretrained(out, force=True),None # who may replace what was asked before
-    except OSError as e: # a full disk, say: what was trained is worth more than its place
+    "Save the model; returns the folder, and the error if it could not be saved in `out`"
+    try: return predictor.save_pretrained(out, force=True),None # `_check_out` has asked already
+    except OSError as e: # such as a full disk: save the model elsewhere
         spare = Path(tempfile.mkdtemp(prefix='xceptiontime-'), Path(out).name)
         return predictor.save_pretrained(spare),e
 
 def _draw(predictor, folder, y, pred):
-    "A picture of how the model did, in its folder"
+    "Save a picture of the results in the model folder"
     print(f'model folder      {folder}')
     if (drawn := picture(predictor.task, y, pred)) is None: return
     name,figure = drawn
@@ -278,7 +286,7 @@ def _draw(predictor, folder, y, pred):
 
 # %% ../nbs/80_cli.ipynb #fa7f4ce5
 def _callbacks(first, state):
-    "What is said of the time left, in the first process, and the state of training in a file"
+    "Callbacks: the time left, in the first process, and the file with the state of training"
     from xceptiontime.train.callbacks import TimeLeft
     from xceptiontime.train.checkpoint import Checkpoint
     told = [TimeLeft(hint='; fewer --epochs take less')]*first
@@ -314,7 +322,7 @@ def _fit(args, data):
     *training('xceptiontime-demo if not given, where a later demo replaces an earlier one', epochs=15, lr=3e-3),
     recipe='base')
 def demo(args):
-    "Recognise five gestures from real forearm sEMG: train on two repetitions, judge by a third"
+    "Recognise five gestures from real forearm sEMG: train on two repetitions, evaluate on a third"
     from xceptiontime.data.sets import get_myo
     from xceptiontime.data.splits import get_splits
     if args.out is None:
@@ -327,7 +335,7 @@ def demo(args):
 
 # %% ../nbs/80_cli.ipynb #5d359246
 def _windows(args):
-    "The windows of a table of recordings, for `TSDataLoaders.from_arrays`, with whole recordings in each split"
+    "Windows of a table of recordings, split by recording, as arguments of `TSDataLoaders.from_arrays`"
     from xceptiontime.data.splits import get_splits
     how = dict(groups=args.groups, **_table(args, args.train))
     recs = read_recordings(args.train, **how)
@@ -343,12 +351,12 @@ def _windows(args):
 
 @command('xceptiontime train GunPoint_TRAIN.ts --valid GunPoint_TEST.ts --out gunpoint',
     series_file('labelled series', 'train', 'TRAIN'),
-    Arg('--valid', metavar='FILE', help='series to judge by; a part of TRAIN if not given'),
+    Arg('--valid', metavar='FILE', help='series for validation; a part of TRAIN if not given'),
     Arg('--valid-size', type=positive, default=.2, metavar='X',
-        help='that part, as a share (default: %(default)s)'),
+        help='share of TRAIN for validation (default: %(default)s)'),
     *training('TRAIN-model if not given'),
     table(Arg('--groups', metavar='NAME', help=
-        'column of the subject, session or recording of each series; none is trained and judged on at once')),
+        'column of the subject, session or recording of each series; validation gets whole groups')),
     recipe=None)
 def train(args):
     "Train on the labelled series of a file and save a model folder"
@@ -365,7 +373,7 @@ def train(args):
 
 # %% ../nbs/80_cli.ipynb #9f6d777b
 def _truths(task, y, n):
-    "What a file says itself of its `n` series: the header of the columns, and a row for each; empty if nothing"
+    "The targets in a file of `n` series: a header and a row per series; empty if there are none"
     if y is None: return [[]]*(n+1)
     y = np.asarray(y)
     if y.ndim==1: return [['truth'], *([o] for o in y.tolist())]
@@ -374,7 +382,7 @@ def _truths(task, y, n):
     return [[f'truth_{o}' for o in names], *y.tolist()]
 
 def _predictions(args, predictor):
-    "The rows of a file of predictions: the header, and one for each series"
+    "The rows of a file of predictions: a header, and one row per series"
     X,y,ids,_ = _read(args, predictor, labels=False)
     task = predictor.task
     probs = task.activation(predictor.scores(X)).numpy() # (series, outputs), or (series,) of a single number each
@@ -385,7 +393,7 @@ def _predictions(args, predictor):
     return [[*i,*row,*truth] for i,row,truth in parts]
 
 def _of_recordings(args, predictor):
-    "The rows of such a file with one for each recording, and when its answer changes"
+    "The same with one row per recording, and the times at which its answer changes"
     if args.length is None:
         raise ValueError('--per-recording: expected with --length, whose windows make an answer, got it alone')
     _check_windows(args, args.file)
@@ -405,13 +413,13 @@ def _of_recordings(args, predictor):
 @command('xceptiontime predict gunpoint new.tsv --out labels.csv',
     MODEL, series_file('series'), table(),
     Arg('--per-recording', choices=('mean','vote'), nargs='?', const='mean',
-        help='a row a recording, by the mean of its windows or their vote, with the times at which the answer changes '
-             '(default: mean)'),
+        help='one row per recording, by the mean or the vote of its windows, '
+             'with the times at which the answer changes (default: mean)'),
     Arg('--out', metavar='CSV', help='file to write; standard output if not given'), force('--out'),
     on_device('the CPU'), QUIET)
 def predict(args):
-    """Write the label and the probability of each class, or the value, for every series of a file, as CSV, \
-with the id of the series, or its row counted from 0, and its label in the file if there is one"""
+    """Write the predictions for the series of a file as CSV: id or row (counted from 0), label, probabilities \
+or value, and the true label if the file has it"""
     if args.quiet and args.out is None:
         raise ValueError('--quiet: expected with --out, got it alone, where predictions are printed')
     _check_out(args.out, args.force)
@@ -425,7 +433,7 @@ with the id of the series, or its row counted from 0, and its label in the file 
 
 # %% ../nbs/80_cli.ipynb #98cd24f4
 def _print_groups(args, predictor, X, y, groups):
-    "The report, and a row for each group"
+    "Print the report and a row per group"
     _training()
     from xceptiontime.bench.groups import GroupResults
     task = predictor.task
@@ -436,10 +444,10 @@ def _print_groups(args, predictor, X, y, groups):
     print(by_group.to_string(float_format='%.4f'))
 
 @command('xceptiontime evaluate gunpoint GunPoint_TEST.ts', MODEL, series_file('labelled series'),
-    table(Arg('--groups', metavar='NAME', help='column of the subject or session of each series, for a row a group')),
+    table(Arg('--groups', metavar='NAME', help='column of the person or session of each series; adds a row per group')),
     on_device('the CPU'), JSON)
 def evaluate(args):
-    "Compare a model's answers with the labels or targets of a file"
+    "Compare predictions with the labels or targets of a file"
     predictor = Predictor.from_pretrained(args.model, args.device)
     X,y,_,groups = _read(args, predictor)
     predictor.task.encode(y, f'{args.file}')
@@ -462,7 +470,7 @@ def _facts(predictor):
 
 @command('xceptiontime info gunpoint', MODEL, JSON)
 def info(args):
-    "Say what a model folder holds"
+    "Show the architecture, task, preprocessing and training of a model"
     folder = model_folder(args.model)
     predictor = Predictor.from_pretrained(folder)
     size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
@@ -475,11 +483,11 @@ def info(args):
     Arg('--onnx', metavar='FILE', required=True, help='file to write'),
     Arg('--channels', metavar='NAMES', type=names,
         help='names of the channels for its metadata, with commas between'),
-    Arg('--lengths', action=BooleanOptionalAction, help='a second input with the lengths of padded series? '
-        '(default: if it was trained on series of unequal length)'),
+    Arg('--lengths', action=BooleanOptionalAction, help='add a second input for the lengths of padded series '
+        '(default: if the model was trained on series of unequal length)'),
     force('--onnx'), QUIET)
 def export(args):
-    "Write a model folder as one ONNX file, from raw series to answers, checked with ONNX Runtime"
+    "Write a model as one ONNX file that takes raw series; ONNX Runtime checks its output"
     from xceptiontime.runtime.export import export_onnx
     _check_out(args.onnx, args.force, '--onnx')
     export_onnx(Predictor.from_pretrained(args.model), args.onnx, args.channels, args.lengths)
@@ -487,7 +495,7 @@ def export(args):
 
 # %% ../nbs/80_cli.ipynb #f6f3d2ba
 def _columns_of(channels, header):
-    "Where in `header` each of `channels` stands"
+    "The position of each of `channels` in `header`"
     header = [h.strip() for h in header]
     if any(header.count(n)!=1 for n in channels):
         raise ValueError(f'line 1: expected a column for each of the channels {brief(channels)}, '
@@ -500,7 +508,7 @@ def _samples(
     c_in, # channels
     channels=None # their names, if these are known
 ): # generator of samples (channels, 1), or of a ValueError in the place of one that cannot be read
-    "Samples from lines of text; names in the first line say where the channels stand, or are passed over"
+    "Samples from lines of text; names in the first line give the order of the columns, or are skipped"
     columns,width = range(c_in),c_in
     begun = False
     for i,line in enumerate(lines, 1):
@@ -523,7 +531,7 @@ def _samples(
         yield error
 
 class _DropOut:
-    "Tells of lost samples on standard error: when some begin to be lost, and how many they were"
+    "Reports lost samples on standard error: when the first is lost, and how many were"
     def __init__(self):
         self.n,self.begun = 0,False
         self.first = None
@@ -542,7 +550,7 @@ class _DropOut:
     def tell(self, text): print(f'xceptiontime stream: {text}', file=sys.stderr)
 
 def _answers(live, samples):
-    "The predictions of a stream; a sample that cannot be read, or that the model cannot take, is a gap"
+    "The predictions of a stream; a sample that cannot be read or used counts as a gap"
     drop_out = _DropOut()
     for x in samples:
         try:
@@ -601,12 +609,11 @@ def _decided(task, p):
         help='samples, or seconds, from one window to the next; --window if not given'),
     Arg('--rate', type=positive, metavar='HZ', help='samples a second'),
     on_device('the CPU'),
-    Arg('--smooth', choices=('majority','mean'), help='smooth over the last answers; not if not given'),
+    Arg('--smooth', choices=('majority','mean'), help='smooth over the last answers; no smoothing if not given'),
     Arg('--last', type=count, default=5, metavar='N', help='answers to smooth over (default: %(default)s)'),
     deciding())
 def stream(args):
-    """Read samples from standard input, a line of CSV each with the channels as columns, \
-and write a line for each window as it fills"""
+    """Predict a live signal: read one sample per line of CSV from standard input, write a line per window"""
     from xceptiontime.runtime.stream import StreamingPredictor
     predictor = Predictor.from_pretrained(args.model, args.device)
     task = predictor.task
@@ -633,20 +640,21 @@ and write a line for each window as it fills"""
 @command('xceptiontime bench --sets GunPoint Coffee --seeds 0 1 2 --out results',
     Arg('--sets', nargs='+', metavar='NAME', required=True, help='data sets of the UCR and UEA archives'),
     Arg('--out', metavar='DIR', required=True,
-        help='folder for results; the same command goes on with what is missing there'),
+        help='folder for results; run the same command again to do what is missing'),
     Arg('--data', metavar='DIR',
         help='folder with the data sets, where missing ones are downloaded to; a cache if not given'),
     Arg('--arch', nargs='+', choices=ARCHS, default=['XceptionTime'], help='networks (default: XceptionTime)'),
     Arg('--recipe', nargs='+', metavar='NAME',
-        help='names in RECIPES; the one that is used when nobody says otherwise if not given'),
-    Arg('--seeds', nargs='+', type=seed, metavar='N', default=[0,1,2], help='of each (default: 0 1 2)'),
-    Arg('--epochs', type=count, metavar='N', help='instead of those of the recipe'),
+        help='names of recipes in RECIPES; the default recipe if not given'),
+    Arg('--seeds', nargs='+', type=seed, metavar='N', default=[0,1,2],
+        help='a training for each seed (default: 0 1 2)'),
+    Arg('--epochs', type=count, metavar='N', help='number of epochs in place of that of the recipe'),
     Arg('--jobs', type=count, metavar='N', default=1, help='trainings at a time (default: %(default)s)'),
     Arg('--backend', choices=('dask','ray'),
-        help='engine that spreads them; processes of this machine if not given'),
-    Arg('--address', metavar='URL', help='of its cluster; one on this machine if not given'), QUIET)
+        help='engine for the trainings; processes of this machine if not given'),
+    Arg('--address', metavar='URL', help='address of its cluster; one on this machine if not given'), QUIET)
 def bench(args):
-    "Train over data sets, networks, recipes and seeds, where that was not done yet; several may share a folder"
+    "Train over data sets, networks, recipes and seeds; several commands may share a folder and its finished results"
     _training()
     from xceptiontime.bench.benchmark import run_benchmark
     from xceptiontime.train.recipe import DEFAULT
@@ -675,16 +683,16 @@ def _grouped(args):
 
 @command('xceptiontime crossvalidate har.csv --label activity --id file --groups person --length 2s --rate 50',
     series_file('labelled series'),
-    Arg('--folds', type=count, metavar='N', help='so many trainings, of which each leaves out several groups; '
-        'one a group if not given'),
+    Arg('--folds', type=count, metavar='N', help='number of trainings, each of which leaves out several groups; '
+        'one per group if not given'),
     Arg('--out', metavar='DIR',
-        help='folder for results; the same command goes on with what is missing there; kept nowhere if not given'),
+        help='folder for results; run the same command again to do what is missing; not saved if not given'),
     Arg('--jobs', type=count, metavar='N', default=1, help='trainings at a time (default: %(default)s)'),
     *learning(), on_device('a GPU, where there is one,'), QUIET, JSON,
     table(Arg('--groups', metavar='NAME', help='column of the person or session of each series')),
     recipe=None)
 def crossvalidate(args):
-    "Train once for each person, or other group, on all the others, and judge by the one left out"
+    "Train once per person, or other group, on all the others, and evaluate on the one left out"
     data,recipe = _grouped(args),_recipe(args)
     from xceptiontime.bench.groups import leave_groups_out
     own = {k: getattr(args, k) for k in ('missing','resample','crop','length_channel','seed','device')}

@@ -1,4 +1,4 @@
-"""What a training is going to do, in two lines before it begins
+"""The two lines that `xceptiontime train` prints before it begins
 
 Docs: https://example.github.io/xceptiontime/plan.html.md"""
 
@@ -15,7 +15,7 @@ from .base.checks import counted,listed
 def channels_of(
     dls # `TSDataLoaders`
 ) -> str:
-    "The names of the channels, or how many there are where they have none"
+    "The names of the channels, or their number if they have no names"
     n = dls.preprocess.c_in
     if dls.channels is None: return counted(n, 'channel')
     return f"channel{'s'*(n>1)} {listed(dls.channels)}"
@@ -25,7 +25,7 @@ def plan(
     recipe:dict, # all settings: see `get_recipe`
     device # where the network computes
 ) -> str:
-    "Series, channels, classes; epochs, batches, learning rate and device"
+    "Series, channels and classes; epochs, batches, learning rate and device"
     from xceptiontime.train.recipe import recipe_epochs
     n,task = len(dls.train),dls.task
     epochs,passes = recipe_epochs(recipe, n)

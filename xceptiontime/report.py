@@ -1,4 +1,4 @@
-"""How good a model's answers are, in words and as a picture: the figures after `xceptiontime train` and `evaluate`
+"""Figures and a picture of how well a model did, as printed by `xceptiontime train` and `evaluate`
 
 Docs: https://example.github.io/xceptiontime/report.html.md"""
 
@@ -42,7 +42,7 @@ def by_output(task, y, pred):
     return zip(task.output_names(), y.T, pred.T)
 
 def figures_of_outputs(task, y, pred):
-    "RMSE, MAE and R2 of each output, and the RMSE of the training targets' mean"
+    "RMSE, MAE and R2 of each output, and the RMSE of predicting the training mean"
     import sklearn.metrics as skm
     res = {}
     for (name,t,p),mean in zip(by_output(task, y, pred), np.atleast_1d(task.mean)):
@@ -61,7 +61,7 @@ def report_classes(task, y, pred):
 
 # %% ../nbs/83_report.ipynb #1a8a5df8
 def report_labels(task, y, pred):
-    "Macro F1, and a table by label where there are several"
+    "Macro F1, and a table by label if there are several labels"
     import sklearn.metrics as skm
     f1 = figures_of_labels(task, y, pred)['f1_macro']
     y,pred = (task.encode(o).astype(int) for o in (y,pred)) # (series, labels)
@@ -72,7 +72,7 @@ def report_labels(task, y, pred):
 
 # %% ../nbs/83_report.ipynb #1a83e5ee
 def report_outputs(task, y, pred):
-    "RMSE, MAE and R2 of each output, and the RMSE of the training targets' mean"
+    "RMSE, MAE and R2 of each output, and the RMSE of predicting the training mean"
     lines = [f"{'':20}{'RMSE':>12}{'MAE':>12}{'R2':>9}{'RMSE of the mean':>19}   on {len(y)} series"]
     for name,o in figures_of_outputs(task, y, pred)['outputs'].items():
         lines.append(f"{name:20}{o['rmse']:12.5g}{o['mae']:12.5g}{o['r2']:9.4f}{o['rmse_of_mean']:19.5g}")
@@ -87,7 +87,7 @@ def figures(
     y, # true labels, or targets, of each series
     pred # the model's, as `Predictor.predict` gives them
 ) -> dict: # of plain numbers, with the task's name and the count of series
-    "How good answers are, for a program"
+    "How well a model did, as plain numbers"
     return dict(task=task.name, series=len(y), **FIGURES[task.name](task, y, pred))
 
 def report(
@@ -95,29 +95,32 @@ def report(
     y, # true labels, or targets, of each series
     pred # the model's, as `Predictor.predict` gives them
 ) -> str:
-    "How good answers are: accuracy and a table by class, F1 and a table by label, or RMSE, MAE and R2 of each output"
+    "How well a model did: accuracy and a table by class, F1 and a table by label, or RMSE, MAE and R2 by output"
     return REPORTS[task.name](task, y, pred)
 
 # %% ../nbs/83_report.ipynb #869c4049
 def picture_classes(task, y, pred):
     "The confusion matrix"
     from matplotlib.figure import Figure
-    from sklearn.metrics import ConfusionMatrixDisplay
-    fig = Figure(figsize=(5,4.5), layout='constrained')
-    ConfusionMatrixDisplay.from_predictions(
-        y, pred, ax=fig.subplots(), cmap='Blues', colorbar=False, xticks_rotation=45)
+    from sklearn.metrics import confusion_matrix
+    from xceptiontime.explain.confusion import confusion_size,draw_confusion
+    names = task.output_names()
+    counts = confusion_matrix(task.encode(y), task.encode(pred), labels=range(task.c_out))
+    fig = Figure(figsize=confusion_size(names), layout='constrained')
+    draw_confusion(counts, names, fig.subplots())
     return 'confusion_matrix',fig
 
 # %% ../nbs/83_report.ipynb #4a7dc3c5
 def picture_outputs(task, y, pred):
-    "Predictions over targets, a picture an output, with the line on which both are the same"
+    "Predictions against targets, one plot per output, with the diagonal"
     from matplotlib.figure import Figure
     fig = Figure(figsize=(5*task.c_out,4.5), layout='constrained')
     axs = fig.subplots(1, task.c_out, squeeze=False)[0]
     for ax,(name,t,p) in zip(axs, by_output(task, y, pred)):
         ax.scatter(t, p, s=8)
         ax.axline((t.min(),t.min()), slope=1, color='grey', lw=1)
-        ax.set(xlabel=f'{name}: target', ylabel='prediction')
+        rmse = np.sqrt(((t-p)**2).mean())
+        ax.set(xlabel=f'{name}: target', ylabel=f'{name}: prediction', title=f'RMSE {rmse:.3g} on {len(t)} series')
     return 'predictions',fig
 
 # %% ../nbs/83_report.ipynb #86d6582d
@@ -128,6 +131,6 @@ def picture(
     y, # true labels, or targets, of each series
     pred # the model's, as `Predictor.predict` gives them
 ) -> tuple|None: # (name for a file, figure); None for several labels
-    "The picture that shows best how good answers are"
+    "The plot for the task: a confusion matrix, or predictions against targets"
     make = PICTURES.get(task.name)
     return make and make(task, y, pred)

@@ -1,4 +1,4 @@
-"""The command `xceptiontime` as a process
+"""The entry point of the command `xceptiontime`
 
 Docs: https://example.github.io/xceptiontime/start.html.md"""
 
@@ -16,10 +16,10 @@ def _stop(*_):
     os._exit(130)
 
 def main() -> int: # exit code
-    "The command `xceptiontime` as a process"
-    before = signal.signal(signal.SIGINT, _stop) # nothing has begun
+    "Run the command `xceptiontime` as a process"
+    before = signal.signal(signal.SIGINT, _stop) # there is nothing to clean up yet
     from xceptiontime.cli import main
     signal.signal(signal.SIGINT, before)
     try: return main()
-    except KeyboardInterrupt: _stop() # in the answer to another
+    except KeyboardInterrupt: _stop() # a second one, while the first is handled
     finally: signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -43,10 +43,10 @@ def unit_name(
 
 # %% ../../nbs/70_bench.benchmark.ipynb #b4ca207f
 class _Unread(Exception):
-    "Files that could not be read: a later run tries again, as they may still be on their way"
+    "Raised if files cannot be read; a later run tries again, as they may be complete then"
 
 def _train(name, path, arch, recipe, seed):
-    "Train on the training part and judge by the test part: results, and the probabilities of the test series"
+    "Train on the training part, evaluate on the test part: results, and probabilities of the test series"
     try: X,y,(train,test) = get_ucr(name, path)
     except Exception as e: raise _Unread(f'{type(e).__name__}: {e}') from e
     learn = recipe_learner(X, y, (train,), arch, recipe, seed)
@@ -77,8 +77,8 @@ def run_unit(
     unit:dict, # see `unit_name`
     path, # folder with the data sets: see `get_ucr`
     out, # folder for results
-) -> str|None: # its name if it was trained here; None if it is done, or another runner is at it
-    "Train one unit, if nobody has, and write its result and the probabilities of the test series"
+) -> str|None: # its name if it was trained here; None if it is done, or another runner works on it
+    "Train one unit and write its result and probabilities, unless it is done or in work"
     def train():
         scores,probs = _scores(unit, path)
         return {**unit, 'arch': unit['arch'].__name__, **scores},probs
@@ -96,7 +96,7 @@ def _read_row(path):
 def read_rows(
     out, # folder with results
 ) -> list: # of dicts
-    "The results that are there, with their settings and versions"
+    "All results in the folder, with their settings and versions"
     if not Path(out).is_dir():
         raise NotADirectoryError(f'out: expected a folder with results, got {short_path(out)}')
     return [_read_row(p) for p in sorted(Path(out).glob('[!.]*.json'))]
@@ -107,14 +107,14 @@ COLUMNS = ['set','arch','recipe','seed', 'accuracy','balanced_accuracy','nll','e
 def table(
     out, # folder with results
 ): # DataFrame
-    "The results that are there as a table; it can be read while a run goes on"
+    "All results in the folder as a table; works during a run, too"
     import pandas as pd
     res = pd.DataFrame(read_rows(out))
     return res.reindex(columns=COLUMNS).sort_values(COLUMNS[:4], ignore_index=True)
 
 # %% ../../nbs/70_bench.benchmark.ipynb #35495353
 def _check_names(sets, archs, recipes, seeds):
-    "Raise unless all can stand in the name of a file, and in a result"
+    "Raise if a name cannot be part of a file name and of a result"
     for k,v in dict(sets=sets, archs=archs, recipes=recipes, seeds=seeds).items():
         if isinstance(v, (str,bytes)) or not hasattr(v, '__len__') or not len(v):
             raise ValueError(f'{k}: expected a list of one or more, got {brief(v)}')
@@ -127,7 +127,7 @@ def _check_names(sets, archs, recipes, seeds):
     for i in seeds: check_whole(0, seeds=i)
 
 def _settings(recipes, recipe, epochs):
-    "The name of a recipe with so many epochs, and all of its settings"
+    "The name of a recipe with this number of epochs, and all its settings"
     changes = {} if epochs is None else dict(epochs=epochs)
     settings = get_recipe(recipes[recipe] if isinstance(recipes, dict) else recipe, **changes)
     try: json.dumps(settings)
@@ -148,13 +148,13 @@ def _units(sets, archs, recipes, seeds, epochs):
     return list(res.values())
 
 def _forget_unread(units, out):
-    "Remove the results of units whose files could not be read, so that they are tried again"
+    "Remove the results of units whose files could not be read; then they are tried again"
     own = {unit_name(u) for u in units}
     for r in read_rows(out):
         if r.get('unread') and unit_name(r) in own: (Path(out)/f'{unit_name(r)}.json').unlink(missing_ok=True)
 
 def _unfinished(units, out):
-    "The units without a result; results of other settings under the name of one of their recipes raise"
+    "The units without a result; raises if a result has the name of a recipe and other settings"
     own,done = {u['recipe']: json.loads(json.dumps(u['settings'])) for u in units},set()
     for r in read_rows(out):
         if r['settings']!=own.get(r['recipe'], r['settings']):
@@ -171,21 +171,21 @@ def run_benchmark(
     path=None, # folder with the data sets: see `get_ucr`
     archs=(XceptionTime,), # networks' classes
     recipes=(DEFAULT,), # names in `RECIPES`; or recipes of your own by their names, a dict of dicts
-    seeds=(0,1,2), # of each
-    epochs:int|None=None, # instead of those of the recipes
+    seeds=(0,1,2), # one training for each
+    epochs:int|None=None, # in place of the number in the recipe
     n_jobs:int=1, # units at a time
-    backend:str|None=None, # of joblib: processes of its own if None, 'dask' or 'ray'
-    address:str|None=None, # of a cluster for `backend`; one of this process, or else on this machine, if None
+    backend:str|None=None, # engine of joblib: 'dask' or 'ray'; processes of this machine if None
+    address:str|None=None, # of a cluster for `backend`; that of this process or of this machine if None
     verbose:bool=True, # show a bar with the time left?
 ): # DataFrame: see `table`; `attrs['failed']` counts the units of this call that have an error
-    "Train each set with each network, recipe and seed, where that was not done yet"
+    "Train each set with each network, recipe and seed; finished trainings are not repeated"
     units = _units(sets, archs, recipes, seeds, epochs)
     prepare_folder(out, backend, address)
     _forget_unread(units, out)
     run_units(partial(_unfinished, units, out), len(units), partial(run_unit, path=path, out=out),
               n_jobs=n_jobs, backend=backend, address=address, verbose=verbose)
     res = table(out)
-    own = {unit_name(u) for u in units} # the folder may hold those of other runs
+    own = {unit_name(u) for u in units} # the folder may hold units of other runs
     failed = [r for r in res[res['error'].notna()].to_dict('records') if unit_name(r) in own]
     res.attrs['failed'] = len(failed)
     if failed:

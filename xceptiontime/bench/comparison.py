@@ -1,4 +1,4 @@
-"""Results beside published ones: wins, ranks, the paired test, and plots
+"""Compare results with published ones: wins, ranks, a paired test, and plots
 
 Docs: https://example.github.io/xceptiontime/bench.comparison.html.md"""
 
@@ -54,10 +54,10 @@ def own_ensembles():
 # %% ../../nbs/71_bench.comparison.ipynb #2e895bd7
 def single_scores(
     rows, # DataFrame: see `table`
-    by=('arch','recipe'), # what tells methods apart
-    score='accuracy', # a column of it
+    by=('arch','recipe'), # columns that define a method
+    score='accuracy', # column of the score
 ): # DataFrame: a data set a row, a method a column
-    "The mean over seeds: what one network can be expected to reach"
+    "The mean over seeds: the expected score of one network"
     by = [by] if isinstance(by, str) else list(by)
     means = rows.groupby(['set', *by])[score].mean()
     return means.unstack(by if len(by)>1 else by[0]) # a set that failed stays, as NaN
@@ -68,7 +68,7 @@ def ensemble_scores(
     path=None, # folder with the data sets: see `get_ucr`
     size:int=5, # networks whose probabilities are averaged: those of the lowest seeds
 ): # DataFrame: a row for each data set, network and recipe with that many results
-    "What several networks of different seeds reach together, from the probabilities that were kept"
+    "Scores of ensembles: the mean of the saved probabilities of several seeds"
     import pandas as pd
     res,of = [],{}
     for r in read_rows(out):
@@ -87,15 +87,15 @@ def ensemble_scores(
 def signed_rank(
     d, # differences
 ) -> float:
-    "How likely such differences are by chance: Wilcoxon's signed-rank test; 1 where there are none"
+    "The p-value of Wilcoxon's signed-rank test; 1 if all differences are 0"
     from scipy.stats import wilcoxon
     d = np.asarray(d)
     return float(wilcoxon(d).pvalue) if d.any() else 1.
 
 def holm(
-    p, # probabilities of several tests
+    p, # p-values of several tests
 ) -> np.ndarray:
-    "The same, corrected for their number (Holm 1979)"
+    "p-values corrected for the number of tests (Holm 1979)"
     from statsmodels.stats.multitest import multipletests # comes with scikit-posthocs
     return multipletests(p, method='holm')[1]
 
@@ -119,7 +119,7 @@ def compare(
     ours, # Series: accuracy by data set
     others, # DataFrame: a data set a row, a method a column, such as `published()`; or a Series of one
 ): # DataFrame: a method a row, with its source if known; `attrs['left_out']` names the sets without a number
-    "Wins, draws and losses against each method, and how likely they are by chance: see `signed_rank`, `holm`"
+    "Wins, draws and losses against each method, with p-values: see `signed_rank`, `holm`"
     import pandas as pd
     if not isinstance(ours, pd.Series):
         raise TypeError(f"ours: expected a Series, one method's accuracy by data set, got a {type(ours).__name__}")
@@ -145,9 +145,9 @@ def compare(
 # %% ../../nbs/71_bench.comparison.ipynb #87e5eb80
 def ablation(
     rows, # DataFrame: see `table`, of one network
-    reference:str, # the recipe that each other is compared with
+    reference:str, # recipe to compare the others with
 ): # DataFrame: a recipe a row
-    "Each recipe beside `reference`, over data sets: the mean over the seeds that both have"
+    "Compare each recipe with `reference` over data sets, by the mean over the seeds that both have"
     import pandas as pd
     archs,names = rows['arch'].unique() if 'arch' in rows else [],rows['recipe'].unique()
     if len(archs)>1:
@@ -172,7 +172,7 @@ def ablation(
 
 # %% ../../nbs/71_bench.comparison.ipynb #e1677fab
 def _complete(scores):
-    "The sets with a number of each method, in digits that can be compared; the methods' names as text"
+    "The sets that have a number for each method, rounded for comparison; names of methods as text"
     if scores.columns.nlevels>1:
         scores = scores.set_axis([' '.join(map(str, o)) for o in scores.columns], axis=1)
     res = _digits(scores.dropna())
@@ -184,14 +184,14 @@ def _complete(scores):
 def mean_ranks(
     scores, # DataFrame: a data set a row, a method a column; sets with a number missing are left out
 ): # Series: by method, the best first
-    "The mean over data sets of each method's rank, 1 for the best; methods that are equal share ranks"
+    "The mean rank of each method over data sets, 1 for the best; equal methods share ranks"
     return _complete(scores).rank(axis=1, ascending=False).mean().sort_values()
 
 # %% ../../nbs/71_bench.comparison.ipynb #dd57cfb6
 def pairwise(
     scores, # DataFrame: a data set a row, a method a column; sets with a number missing are left out
 ): # DataFrame: methods by methods
-    "How likely the difference of each pair is by chance: see `signed_rank`, and `holm` over the pairs"
+    "The p-value of each pair: see `signed_rank`, corrected by `holm`"
     import scikit_posthocs as sp
     wide = _complete(scores)
     name = wide.columns.name or 'variable'
@@ -200,7 +200,7 @@ def pairwise(
 # %% ../../nbs/71_bench.comparison.ipynb #4e790431
 def plot_ranks(
     scores, # DataFrame: a data set a row, a method a column; sets with a number missing are left out
-    alpha:float=.05, # methods whose difference is more likely by chance than this are joined by a bar
+    alpha:float=.05, # a bar joins methods whose p-value is larger
     ax=None, # axes to draw on; new ones if None
 ):
     "Critical-difference diagram (Demsar 2006; tests of Benavoli et al. 2016): mean ranks, the best at the left"
@@ -215,7 +215,7 @@ def plot_scatter(
     other, # Series, the same for another method
     ax=None, # axes to draw on; new ones if None
 ):
-    "A point for each data set that both have a number for; above the line `ours` is more accurate"
+    "A point for each data set that both have; above the line `ours` is more accurate"
     import matplotlib.pyplot as plt
     both = _beside(ours, other, 'other')
     if ax is None: ax = plt.subplots(figsize=(4,4), layout='constrained')[1]

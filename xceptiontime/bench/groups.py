@@ -1,4 +1,4 @@
-"""How good a network is on the next person: trained on the others, judged by the one left out, person by person
+"""How well a network does on a new person: train on the others, evaluate on the one left out
 
 Docs: https://example.github.io/xceptiontime/bench.groups.html.md"""
 
@@ -23,6 +23,7 @@ from .runner import prepare_folder,run_once,run_units
 from ..data.loaders import TSDataLoaders
 from ..data.splits import check_splits,get_splits
 from ..data.windows import Windows
+from ..explain.confusion import confusion_axes,draw_confusion
 from ..models.xceptiontime import XceptionTime
 from ..processing.infer import infer_task
 from ..processing.series import channel_names,raw_series
@@ -44,7 +45,7 @@ def _check_metrics(metrics, task):
     return metrics
 
 class GroupResults:
-    "Answers for each sample from a network that did not see its group, judged group by group"
+    "Out-of-fold answers, evaluated group by group"
     def __init__(self,
         task, # of the model: see `infer_task`
         y, # targets (samples,), or lists of labels
@@ -72,19 +73,19 @@ class GroupResults:
 
 # %% ../../nbs/73_bench.groups.ipynb #f36ec5b1
 def _scores(task, metrics, codes, probs):
-    "Each metric of some samples; NaN where it is not defined for them, as a ROC curve of one class"
+    "Each metric for some samples; NaN if it is not defined, such as the ROC AUC of one class"
     answers = task.indices(torch.as_tensor(probs)).numpy()
     res = {}
     for m in metrics:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore') # told below
+            warnings.simplefilter('ignore') # reported below
             try: res[m] = float(METRICS[task.name][m](codes, probs, answers))
             except ValueError: res[m] = np.nan
     return res
 
 @patch
 def _of_groups(self:GroupResults):
-    "DataFrame: a group a row, with its windows, its recordings and the metrics"
+    "DataFrame: a row per group, with its windows, its recordings and the metrics"
     import pandas as pd
     rows,recs = {},self.recording_table
     for g in np.unique(self.groups).tolist():
@@ -115,7 +116,7 @@ def _first_of_each(values, of, first, name):
 
 @patch
 def _of_recordings(self:GroupResults):
-    "DataFrame: a recording a row, with its group, windows, label and answer"
+    "DataFrame: a row per recording, with its group, windows, label and answer"
     import pandas as pd
     ids,first,of = np.unique(self.recordings, return_index=True, return_inverse=True)
     codes = _first_of_each(self.codes, of, first, 'target')
@@ -130,7 +131,7 @@ def _of_recordings(self:GroupResults):
 # %% ../../nbs/73_bench.groups.ipynb #5ef3bd85
 def t_interval(
     values, # one number for each group; NaN does not count
-    level:float=.95, # how often such intervals hold the true mean
+    level:float=.95, # of the interval
 ) -> tuple: # mean, standard deviation over groups, lower and upper end
     "Mean and spread over groups, with Student's t interval for the mean"
     from scipy.stats import t
@@ -147,8 +148,8 @@ def t_interval(
 @patch
 def summary(self:GroupResults,
     level:float=.95, # of the intervals
-): # DataFrame: a metric a row
-    "Mean and spread over groups of each metric, with an interval that takes the groups as its units"
+): # DataFrame: a row per metric
+    "Mean, spread and interval of each metric; each group counts once"
     import pandas as pd
     names = [c for c in self.table if c not in ('windows','recordings')]
     rows = [(int(self.table[m].notna().sum()), *t_interval(self.table[m], level)) for m in names]
@@ -156,12 +157,26 @@ def summary(self:GroupResults,
 
 @patch(as_prop=True)
 def confusion(self:GroupResults): # DataFrame (classes, classes): labels down, answers across
-    "How often each class got each answer, over all groups"
+    "Counts of answers for each class, over all groups"
     import pandas as pd
     self.task.check_exclusive('confusion')
     n,names = self.task.c_out,self.task.vocab
     counts = np.bincount(self.codes*n+self.probs.argmax(1), minlength=n*n).reshape(n, n)
     return pd.DataFrame(counts, pd.Index(names, name='label'), pd.Index(names, name='answer'))
+
+@patch
+def plot_confusion_matrix(self:GroupResults,
+    ax=None, # axes; new ones if None
+    normalize:bool=False, # shares of each true class rather than counts?
+    cmap:str='Blues', # matplotlib's colours
+    figsize:tuple|None=None, # inches of new axes; such that the names fit if None
+    **kwargs # of `draw_confusion`: `title`, and what scikit-learn's `ConfusionMatrixDisplay.plot` takes
+):
+    "`confusion` as a picture; returns the axes"
+    counts,names = self.confusion,self.task.output_names()
+    if ax is None: ax = confusion_axes(names, figsize)
+    kwargs.setdefault('of', f'windows of {len(self.table)} groups')
+    return draw_confusion(counts, names, ax, normalize, cmap, **kwargs)
 
 @patch
 def __repr__(self:GroupResults):
@@ -177,7 +192,7 @@ def compare(self:GroupResults,
     metric:str|None=None, # a column of `table`; its first metric if None
     level:float=.95, # of the interval
 ): # Series: both means, their difference with its interval, and `p` of `signed_rank`
-    "This beside another, paired over groups"
+    "Compare with the results of another method, paired over groups"
     import pandas as pd
     metric = self.metrics[0] if metric is None else metric
     for name,o in (('metric',self), ('other',other)):
@@ -208,7 +223,7 @@ def _folds(groups, n, n_splits):
     return groups,list(GroupKFold(n_splits).split(groups, groups=groups))
 
 def _warn_of_classes(task, codes, groups):
-    "Say which classes only one group has: none but itself could teach them"
+    "Warn of classes that only one group has: its fold cannot learn them"
     if not task.exclusive: return
     n = np.array([len(np.unique(groups[codes==k])) for k in range(task.c_out)]) # groups of each class
     if not (n<2).any(): return
@@ -217,7 +232,7 @@ def _warn_of_classes(task, codes, groups):
 
 # %% ../../nbs/73_bench.groups.ipynb #adda953d
 class _Job(NamedTuple):
-    "All that a fold needs"
+    "Data and settings of all folds"
     X:object # an array or a list of series, or `Windows`
     y:object # targets
     groups:np.ndarray # (samples,)
@@ -228,12 +243,12 @@ class _Job(NamedTuple):
     valid_size:float # of the training groups
     seed:int
     kwargs:dict # of loaders and learner
-    settings:dict # what a result has to agree with to be used again
+    settings:dict # a saved result is used again if its settings are equal
     threads:int|None # that a worker computes on; as it is if None
     train:object=None # function of the user's own that trains
 
 def _part(X, idx):
-    "The series at `idx`; `Windows` stay that"
+    "The series at `idx`; `Windows` remain `Windows`"
     if isinstance(X, Windows):
         res = copy(X) # with its filters and its rate
         res.rec,res.start = X.rec[idx],X.start[idx]
@@ -241,13 +256,13 @@ def _part(X, idx):
     return X[idx] if hasattr(X, 'ndim') else [X[i] for i in idx]
 
 def _splits(job, train):
-    "The parts of a fold's training groups: one, or one to train on and one to watch"
+    "The parts of a fold's training series: all, or one for training and one for validation"
     if not job.valid_size: return (train,)
     inner = get_splits(job.y[train], job.valid_size, groups=job.groups[train], stratify=False, seed=job.seed)
     return tuple(train[i] for i in inner)
 
 def _train(job, train):
-    "A learner that was trained on such series, without a look at others"
+    "A learner trained on the series of a fold alone"
     task = 'regression' if job.task.vocab is None else copy(job.task)
     with no_random(job.seed):
         data,kwargs = (job.X, job.y, _splits(job, train)),dict(deepcopy(job.kwargs), task=task)
@@ -269,7 +284,7 @@ def _predictor(job, learn):
 def _fold_name(i): return f'fold-{i:03}'
 
 def _work(i, job, out):
-    "Train fold `i`, and write the scores of the samples that it leaves out"
+    "Train fold `i` and write the scores of the samples it leaves out"
     def work():
         threads,start = torch.get_num_threads(),time.perf_counter()
         if job.threads is not None: torch.set_num_threads(job.threads)
@@ -286,7 +301,7 @@ def _work(i, job, out):
 
 # %% ../../nbs/73_bench.groups.ipynb #302d37e5
 def _digest(*arrays):
-    "A few letters that differ where the arrays do"
+    "A short digest of arrays"
     res = hashlib.sha1()
     for a in arrays:
         a = np.asarray(a)
@@ -302,19 +317,19 @@ def _code(f):
     return f"{getattr(f, '__name__', type(f).__name__)} {_digest([text, args])}"
 
 def _stated(v):
-    "A setting as a JSON file can hold it"
+    "A setting in types that JSON has"
     if hasattr(v, 'tolist') and np.size(v)>20: return _digest(v)
     try: return json.loads(json.dumps(v.tolist() if hasattr(v, 'tolist') else v))
     except TypeError: return getattr(v, '__name__', None) or type(v).__name__
 
 def _fingerprint(X, y, groups):
-    "Of targets, groups and up to 64 of the series"
+    "A digest of targets, groups and up to 64 series"
     some = [X[i] for i in np.linspace(0, len(X)-1, min(64, len(X))).astype(int)]
     y = y if isinstance(y, np.ndarray) else [repr(o) for o in y]
     return f'{len(X)} series {_digest(y, groups, *some)}'
 
 def _todo(job, out):
-    "The folds without a result; results of other data or settings raise"
+    "The folds without a result; raises if a result is of other data or settings"
     res = []
     for i in range(len(job.folds)):
         path = Path(out)/f'{_fold_name(i)}.json'
@@ -331,7 +346,7 @@ def _todo(job, out):
     return res
 
 def _job(X, y, groups, n_splits, how, kwargs, threads):
-    "What the folds need, checked; `how` has the network's class, the recipe, `valid_size` and the seed"
+    "Check the arguments; `how` has the network's class, the recipe, `valid_size` and the seed"
     check_number(zero=True, below=1, valid_size=how['valid_size'])
     check_whole(0, seed=how['seed'])
     told = {k: kwargs.pop(k, None) for k in ('task','vocab')}
@@ -362,8 +377,8 @@ def leave_groups_out(
     X, # series, in any form that `check_series` takes; or `Windows`
     y, # targets (samples,) or (samples, outputs): see `infer_task`
     groups, # (samples,) subject, session or day
-    n_splits:int|None=None, # so many trainings, of which each leaves out several groups; one a group if None
-    folder=None, # where results are kept: the same call goes on with what is missing; nowhere if None
+    n_splits:int|None=None, # number of trainings, each of which leaves out several groups; one per group if None
+    folder=None, # folder for results, to continue an interrupted run; not saved if None
     *,
     recordings=None, # (samples,) ids of recordings, for an answer for each
     metrics=None, # names in `METRICS`; those that a learner shows if None
@@ -373,15 +388,15 @@ def leave_groups_out(
     recipe=None, # how to train: see `get_recipe`
     epochs:int|None=None, # the recipe's if None
     lr:float|None=None, # highest learning rate; the recipe's if None
-    valid_size:float=0., # share of the training groups for callbacks that watch, as `EarlyStoppingCallback`; 0 for none
+    valid_size:float=0., # share of the training groups for validation, for `EarlyStoppingCallback`; 0 for none
     seed:int=0, # of each training
     n_jobs:int=1, # trainings at a time
-    backend:str|None=None, # of joblib: processes of its own if None, 'dask' or 'ray'
+    backend:str|None=None, # engine of joblib: 'dask' or 'ray'; processes of this machine if None
     address:str|None=None, # of a cluster for `backend`
     verbose:bool=True, # show a bar with the time left?
     **kwargs # of `TSDataLoaders.from_arrays` and `ts_learner`
 ) -> GroupResults:
-    "Train once for each group, or fold of groups, on all the others, and judge by the one left out"
+    "Train once per group, or fold of groups, on all the others, and evaluate on those left out"
     if 'splits' in kwargs:
         raise TypeError(f"splits: expected none, as groups are left out in their turn, got {brief(kwargs['splits'])}")
     told = {k: v for k,v in dict(epochs=epochs, lr=lr).items() if v is not None}

@@ -1,4 +1,4 @@
-"""Long work in units: with several processes or machines, each unit once, and an interrupted run goes on
+"""Runs many units of work in several processes or machines; an interrupted run can be continued
 
 Docs: https://example.github.io/xceptiontime/bench.runner.html.md"""
 
@@ -22,21 +22,21 @@ from ..base.files import check_writable,whole_file
 _one_at_a_time = threading.Lock() # random states belong to the process: units in threads take turns
 
 def versions() -> dict: # by name
-    "What a result may depend on"
+    "The versions of software that a result may depend on"
     return dict(xceptiontime=__version__, torch=torch.__version__, fastai=fastai_version, numpy=np.__version__,
                 python=platform.python_version())
 
 def run_once(
     name:str, # of the unit, and of its files
     out, # folder for results
-    work, # function without arguments that gives a dict for a JSON file, and an array or None
-) -> str|None: # its name if it was done here; None if it was done before, or another runner is at it
-    "Do the work of a unit, if nobody has, and write its result"
+    work, # function without arguments; returns a dict for the JSON file, and an array or None
+) -> str|None: # its name if it was done here; None if it was done before, or another runner works on it
+    "Do the work of a unit and write its result, unless it is done or in work"
     from filelock import FileLock,Timeout # comes with torch
     out = Path(out)
     result = out/f'{name}.json'
     try:
-        with FileLock(out/'claims'/name, timeout=0), _one_at_a_time: # goes with the process, however that ends
+        with FileLock(out/'claims'/name, timeout=0), _one_at_a_time: # the lock ends with the process
             if result.exists(): return
             row,array = work()
             row = {**row, 'versions': versions(), 'machine': platform.machine()}
@@ -94,7 +94,7 @@ def _engine(backend, n_jobs, address):
 
 # %% ../../nbs/70a_bench.runner.ipynb #005e6292
 def _bar(done, n, name, left):
-    "A line with a bar, which replaces the one before in a terminal"
+    "Print a progress bar; in a terminal it replaces the last one"
     full,live = 20*done//n,sys.stderr.isatty()
     line = f'{"█"*full}{"░"*(20-full)} {done} of {n}, about {left/60:.1f} minutes left: {name}'
     if live: line = f'\r\x1b[K{line}'
@@ -124,7 +124,7 @@ def prepare_folder(
     backend:str|None=None, # see `run_units`
     address:str|None=None, # likewise
 ):
-    "Make the folder for a run; raise before any work where there can be none"
+    "Make the folder for a run, or raise before any work"
     if address is not None and backend is None:
         raise ValueError(f"address: expected backend='dask' or 'ray' with it, got {brief(address)} alone")
     check_writable(out)
@@ -132,15 +132,15 @@ def prepare_folder(
 
 def run_units(
     todo, # function without arguments: the units without a result
-    total:int, # how many units there are
+    total:int, # number of units
     work, # function of a unit, which calls `run_once`; workers import it
     *,
     n_jobs:int=1, # units at a time
-    backend:str|None=None, # of joblib: processes of its own if None, 'dask' or 'ray'
-    address:str|None=None, # of a cluster for `backend`; one of this process, or else on this machine, if None
+    backend:str|None=None, # engine of joblib: 'dask' or 'ray'; processes of this machine if None
+    address:str|None=None, # of a cluster for `backend`; that of this process or of this machine if None
     verbose:bool=True, # show a bar with the time left?
 ):
-    "Work until there is nothing to do"
+    "Do the units that have no result, until all have one"
     from joblib import Parallel,delayed
     from joblib.parallel import get_active_backend
     start,done = time.perf_counter(),0
@@ -156,4 +156,4 @@ def run_units(
                 done,busy = done+1,False
                 left = len(todo())
                 if verbose: _bar(total-left, total, name, (time.perf_counter()-start)/done*left)
-            if busy: time.sleep(1) # others have what is left; should they die, it is free again
+            if busy: time.sleep(1) # other runners work on the rest; if they die, it is free again

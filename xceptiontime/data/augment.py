@@ -25,15 +25,15 @@ def _preprocess(dl):
     return next((t.preprocess for t in dl.after_batch.fs if isinstance(t, PreprocessBatch)), None)
 
 class SeriesTransform(DisplayedTransform):
-    "Base of the random transforms: a subclass gives `change(x, n, rng)`"
+    "Base of the random transforms; a subclass implements `change(x, n, rng)`"
     split_idx,order = 0,10
     def __init__(self,
         p:float=.5 # probability that a series is changed
     ):
         check_number(zero=True, most=1, p=p)
         self.p = p
-        self.channels = None # channels of values; behind them are masks
-        self.told = 0 # 1 where a channel behind all others tells the length
+        self.channels = None # number of channels with values; the masks follow them
+        self.told = 0 # 1 if the last channel holds the length
         self.rng = None
         super().__init__()
 
@@ -62,7 +62,7 @@ class SeriesTransform(DisplayedTransform):
         if self.told: changed = torch.cat([changed, x[:,k:]], 1)
         return torch.where(chosen, changed, x)
 
-    def __call__(self, b, split_idx=None, **kwargs): # by hand: a series goes with its length
+    def __call__(self, b, split_idx=None, **kwargs): # not fastai's, as a series needs its length
         if split_idx!=self.split_idx: return b
         parts = b if isinstance(b, (tuple,list)) else (b,)
         x,lengths,_ = split_lengths(parts)
@@ -74,7 +74,7 @@ def _seed(rng=None): return int(torch.randint(2**62, (), generator=rng))
 
 # %% ../../nbs/39a_data.augment.ipynb #88632838
 class _ValueTransform(SeriesTransform):
-    "Changes values and leaves the channels that say what was missing alone"
+    "Changes values, not the channels that say where values were missing"
     def change(self, x, n, rng):
         c = self.channels or x.shape[1]
         values = self.change_values(x[:,:c], n, rng) # (batch, c, length)
@@ -94,7 +94,7 @@ class _NormalTransform(_ValueTransform):
 
 # %% ../../nbs/39a_data.augment.ipynb #1634b34c
 class Jitter(_NormalTransform):
-    "Adds noise to every value, as a poor amplifier does"
+    "Adds noise to every value, like a poor amplifier"
     def __init__(self,
         std:float=.05, # deviation of the noise, in units of the preprocessed series
         p:float=.5 # probability that a series is changed
@@ -104,7 +104,7 @@ class Jitter(_NormalTransform):
 
 # %% ../../nbs/39a_data.augment.ipynb #86106552
 class Scaling(_NormalTransform):
-    "Multiplies each channel by a number around 1, as another electrode or another grip does"
+    "Multiplies each channel by a number near 1, like another electrode or a firmer grip"
     def __init__(self,
         std:float=.1, # deviation of the factor from 1
         p:float=.5 # probability that a series is changed
@@ -114,7 +114,7 @@ class Scaling(_NormalTransform):
 
 # %% ../../nbs/39a_data.augment.ipynb #b4d62c19
 def _curve(knots, u):
-    "A curve through `knots` (..., k), even over 0 to 1, at `u` (..., length): half cosines between"
+    "A curve through `knots` (..., k), evenly spaced from 0 to 1, at `u` (..., length), with half cosines between them"
     last = knots.shape[-1]-1
     at = (u*last).clamp(0, last)
     left = at.long().clamp(max=last-1) # the knot before
@@ -129,7 +129,7 @@ def _progress(x, n): # (batch, 1, length)
 
 # %% ../../nbs/39a_data.augment.ipynb #fb4698d7
 class MagnitudeWarp(_NormalTransform):
-    "Multiplies each channel by a smooth curve around 1, as drying skin or a drifting sensor does"
+    "Multiplies each channel by a smooth curve around 1, like drying skin or a drifting sensor"
     def __init__(self,
         std:float=.2, # deviation of the curve from 1 at its knots
         knots:int=4, # points over the series that the curve goes through
@@ -144,9 +144,9 @@ class MagnitudeWarp(_NormalTransform):
 
 # %% ../../nbs/39a_data.augment.ipynb #3b36930b
 class ChannelDropout(SeriesTransform):
-    "Sets some channels to 0, as an electrode does that has come off; never all of them"
+    "Sets some channels to 0, never all, like electrodes that came off"
     def __init__(self,
-        share:float=.2, # of the channels; at least one goes and at least one stays
+        share:float=.2, # share of the channels; at least one is set to 0 and at least one stays
         p:float=.5 # probability that a series is changed
     ):
         check_number(most=1, share=share)
@@ -166,8 +166,8 @@ class ChannelDropout(SeriesTransform):
 class TimeShift(SeriesTransform):
     "Moves a series to the left or right by some whole steps"
     def __init__(self,
-        share:float=.1, # of its length: the furthest move; at least one step
-        roll:bool=False, # what moves out at one end comes in at the other; else the value at the edge is repeated
+        share:float=.1, # largest move, as a share of the length; at least one step
+        roll:bool=False, # move values out at one end and in at the other? else the value at the edge is repeated
         p:float=.5 # probability that a series is changed
     ):
         check_number(most=1, share=share)
@@ -184,7 +184,7 @@ class TimeShift(SeriesTransform):
 
 # %% ../../nbs/39a_data.augment.ipynb #13e743f8
 def _values_at(x, at):
-    "`x` at `at` (batch, 1, length), in steps; between two steps on the line that joins them"
+    "`x` at the steps `at` (batch, 1, length), linearly interpolated"
     left = at.floor()
     w = (at-left).to(x.dtype)
     left = left.long().clamp(0, x.shape[2]-1)
@@ -195,7 +195,7 @@ def _values_at(x, at):
 
 # %% ../../nbs/39a_data.augment.ipynb #e5a888c0
 class TimeWarp(SeriesTransform):
-    "Slows a series down here and speeds it up there, from its first step to its last"
+    "Slows parts of a series down and speeds others up; the first and the last step stay"
     def __init__(self,
         std:float=.3, # deviation of the speed from 1 at its knots
         knots:int=4, # points over the series that the curve of the speed goes through
@@ -217,9 +217,9 @@ class TimeWarp(SeriesTransform):
 
 # %% ../../nbs/39a_data.augment.ipynb #074ca47a
 class TimeCrop(SeriesTransform):
-    "Draws a random stretch out to the whole length (window slicing, Le Guennec et al. 2016)"
+    "Stretches a random part to the whole length (window slicing, Le Guennec et al. 2016)"
     def __init__(self,
-        least:float=.8, # of its length: the shortest stretch
+        least:float=.8, # shortest part, as a share of the length
         p:float=.5 # probability that a series is changed
     ):
         check_number(most=1, least=least)
@@ -234,9 +234,9 @@ class TimeCrop(SeriesTransform):
 
 # %% ../../nbs/39a_data.augment.ipynb #62b15508
 class TimeMask(SeriesTransform):
-    "Replaces a random stretch by each channel's mean; `missing='mask'` tells the network so"
+    "Replaces a random stretch by each channel's mean; with `missing='mask'` the masks mark it as missing"
     def __init__(self,
-        share:float=.2, # of its length: the longest stretch; at least one step
+        share:float=.2, # longest stretch, as a share of the length; at least one step
         p:float=.5 # probability that a series is changed
     ):
         check_number(most=1, share=share)
@@ -249,17 +249,17 @@ class TimeMask(SeriesTransform):
         start = (start*(n-size+1)).floor()
         t = torch.arange(x.shape[2], device=x.device)
         mean = torch.where(t<n, x, 0).sum(2, keepdim=True)/n # (batch, channels, 1)
-        if self.channels is not None: # nothing is there: a mask of 0
+        if self.channels is not None: # missing: a mask of 0
             values = torch.arange(x.shape[1], device=x.device) < self.channels
             mean = torch.where(values[:,None], mean, 0)
         return torch.where((t>=start)&(t<start+size), mean, x)
 
 # %% ../../nbs/39a_data.augment.ipynb #cfdd660c
 class TSMix(MixHandler):
-    "Pairs the series of a batch and weighs the losses of both targets; a subclass gives `mix`"
-    told = 0 # 1 where a channel behind all others tells the length
+    "Pairs the series of a batch and weighs the losses of both targets; a subclass implements `mix`"
+    told = 0 # 1 if the last channel holds the length
     def __init__(self,
-        alpha:float # of the Beta distribution of shares: small for mostly one of the two, 1 for any share alike
+        alpha:float # of the Beta distribution of shares: small values keep mostly one series
     ):
         check_number(alpha=alpha)
         super().__init__(alpha)
@@ -277,7 +277,7 @@ class TSMix(MixHandler):
         self.stack_y = False
 
     def lf(self, pred, *yb):
-        "The loss of both targets, by the share `lam` that each has in the series"
+        "The loss for both targets, weighted by the share `lam` of each in the series"
         if not self.training: return self.old_lf(pred, *yb)
         with NoneReduce(self.old_lf) as lf: own,other = lf(pred, *yb),lf(pred, *self.yb1)
         lam = self.lam.repeat_interleave(own.numel()//len(self.lam)).view_as(own)
@@ -300,9 +300,9 @@ class TSMix(MixHandler):
 
 # %% ../../nbs/39a_data.augment.ipynb #694a9aba
 class TSMixUp(TSMix):
-    "Adds another series of the batch to each, over the steps that both have"
+    "Adds to each series another of the batch, over the steps that both have"
     def __init__(self,
-        alpha:float=.4 # of the Beta distribution of shares: small for mostly one of the two, 1 for any share alike
+        alpha:float=.4 # of the Beta distribution of shares: small values keep mostly one series
     ): super().__init__(alpha)
 
     def mix(self,
@@ -318,9 +318,9 @@ class TSMixUp(TSMix):
 
 # %% ../../nbs/39a_data.augment.ipynb #02439b1b
 class TSCutMix(TSMix):
-    "Puts a stretch of another series of the batch in the place of the same steps of each"
+    "Replaces a stretch of each series by the same steps of another series of the batch"
     def __init__(self,
-        alpha:float=1. # of the Beta distribution of shares: small for mostly one of the two, 1 for any share alike
+        alpha:float=1. # of the Beta distribution of shares: small values keep mostly one series
     ): super().__init__(alpha)
 
     def mix(self,

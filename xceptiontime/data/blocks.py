@@ -1,4 +1,4 @@
-"""Series in fastai's `DataBlock`, and `get_ts_dls` for code that was written for tsai
+"""Series in fastai's `DataBlock`, and `get_ts_dls` for code written for tsai
 
 Docs: https://example.github.io/xceptiontime/data.blocks.html.md"""
 
@@ -20,8 +20,9 @@ from fastai.data.transforms import ToTensor
 from fastai.imports import dispatch
 from ..base.checks import brief,listed
 from ..base.tsai_names import knows_tsai,refuse_arguments
-from .dataset import PreprocessBatch,TSTensor,series_axes
+from .dataset import PreprocessBatch,TSTensor
 from .loaders import TSDataLoaders
+from .pictures import label_series,series_axes
 from ..processing.preprocess import Preprocess
 from ..processing.series import as_numbers,check_series,raw_series
 from ..processing.values import check_resolution
@@ -38,7 +39,7 @@ class ToSeries(Transform):
         return res
 
 def _raw(items):
-    "Series as they came, all in double precision if some came so"
+    "The original series, all in double precision if some were"
     if not any(hasattr(x, 'raw') for x in items): return [np.asarray(x) for x in items]
     return [getattr(x, 'raw', np.asarray(x)).astype(np.float64) for x in items]
 
@@ -65,15 +66,16 @@ def TSBlock(
 # %% ../../nbs/39_data.blocks.ipynb #62509f06
 @dispatch
 def show_batch(x:TSTensor, y, samples, ctxs=None, max_n=9, **kwargs):
-    samples = samples[:max_n]
+    samples,ours = samples[:max_n],ctxs is None
     ctxs,kwargs = series_axes(len(samples), ctxs, **kwargs)
     for sample,ctx in zip(samples, ctxs):
         for o in sample: o.show(ctx=ctx, **kwargs)
+    if ours: label_series(ctxs, len(samples[0][0]), ours=True, key=not {'c','color'} & set(kwargs))
     return ctxs
 
 # %% ../../nbs/39_data.blocks.ipynb #40ff1f02
 def _fit_of(dblock):
-    "The `FitPreprocess` of a `DataBlock` of which `from_dblock` can do everything"
+    "The `FitPreprocess` of a `DataBlock`; raises if `from_dblock` cannot do all of it"
     fits = [t for t in dblock.batch_tfms if isinstance(t, PreprocessBatch)]
     blocks = len(dblock.type_tfms)
     if blocks!=2 or len(fits)!=1:
@@ -117,7 +119,7 @@ _tasks = dict( # the task that a transform of targets asks for, by the name of i
     MultiCategorize='multilabel', TSMultiLabelClassification='multilabel')
 
 def _task(tfms):
-    "Task and vocab that tsai's `tfms` ask for; by the names of classes, so that tsai's own will do"
+    "Task and vocab that tsai's `tfms` ask for; compares names of classes, so tsai's own work too"
     tfms = L(tfms)
     x,y = (*tfms, None, None)[:2] if len(tfms)<3 else (tfms,None)
     if L(x):
@@ -160,7 +162,7 @@ def _scale(tfms, channels):
 
 # %% ../../nbs/39_data.blocks.ipynb #720e739e
 def _as_array(X):
-    "Series as they came, (samples, channels, length) or a list: `from_arrays` checks their values"
+    "Series as (samples, channels, length) or a list; `from_arrays` checks their values"
     X = raw_series(X)
     if isinstance(X, list): return X
     if X.ndim not in (1,2,3): check_series(X) # raises
@@ -195,7 +197,7 @@ def get_ts_dls(
     splits=None, # (train, valid) indices
     sel_vars=None, # channels to keep: indices or a slice
     sel_steps=None, # steps to keep: indices or a slice
-    tfms=None, # [None, TSClassification()], as in tsai; or what it knows by other names
+    tfms=None, # [None, TSClassification()], as in tsai, or its other names for them
     path='.', # where a Learner keeps its files
     bs=64, # series in a batch; or [of training, of validation]
     batch_tfms=None, # `TSStandardize` and transforms of batches
@@ -203,7 +205,7 @@ def get_ts_dls(
     drop_last:bool=False, # True is refused: each sample is seen once an epoch
     **kwargs, # of `TSDataLoaders.from_arrays`
 ) -> TSDataLoaders:
-    "Loaders by tsai's call: what can be honoured is, the rest raises"
+    "Loaders from the arguments of tsai's `get_ts_dls`; an argument without an equivalent raises"
     _check_call(y, splits, drop_last, kwargs)
     X = _chosen(_as_array(X), sel_vars, sel_steps)
     splits = tuple(np.asarray(list(s)) for s in splits)

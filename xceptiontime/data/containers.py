@@ -139,7 +139,7 @@ def _texts(held, names, n):
         if isinstance(v, (str,bytes)): v = [v]*n
         if v is None or np.ndim(v)!=1 or len(v)!=n: continue
         v = [o.decode() if isinstance(o, bytes) else o for o in np.asarray(v).tolist()]
-        if all(isinstance(o, str) for o in v): return v
+        if all(isinstance(o, str) for o in v): return [o.strip() for o in v] # MATLAB fills rows of letters up
 
 def _from_arrays(source, held, key, value, target, groups, time_first):
     key = _the_key(source, held.shapes, key, (value,groups))

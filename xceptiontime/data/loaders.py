@@ -1,4 +1,4 @@
-"""From arrays to fastai `DataLoaders`, a whole batch at a time
+"""Make fastai `DataLoaders` from arrays, files, tables and recordings
 
 Docs: https://example.github.io/xceptiontime/data.loaders.html.md"""
 
@@ -73,7 +73,7 @@ def _check_not_steps(y, X, lengths, task, vocab):
 _leave_out = '; splits= of your own can leave it out'
 
 def _to_stratify(y, task):
-    "Targets as whole numbers where they are classes, else not: so `get_splits` tells them apart"
+    "Targets as `get_splits` tells tasks apart: whole numbers for classes, floats for a regression"
     name = getattr(task, 'name', task)
     check_there(y, hint=_leave_out)
     if isinstance(y, list): return as_labels(y) if name=='classification' else y
@@ -107,6 +107,13 @@ def _index_arrays(splits, y, task, groups, seed):
                      f'got {len(splits)} folds, to be taken one by one')
 
 # %% ../../nbs/38_data.loaders.ipynb #5c1e0a21
+def _rate_of(X, rate):
+    "The rate of the series; that of `Windows` if None"
+    rate = check_rate(rate)
+    if not isinstance(X, Windows): return rate
+    check_same_rate(rate, X.rate, 'at which the windows were cut', 'to_rate= of sliding_windows resamples')
+    return X.rate if rate is None else rate
+
 _spread = .05 # of lengths that differ, as the deviation of their logarithm
 
 def _lengths_differ(lengths, train):
@@ -114,7 +121,7 @@ def _lengths_differ(lengths, train):
     return lengths is not None and bool(np.log(lengths[train]).std()>=_spread)
 
 def _fitted(X, lengths, train, length_channel, **how):
-    "`Preprocess` of the training series, with a channel of the length if that is asked for, or would tell something"
+    "`Preprocess` of the training series, with a channel of the length if asked for or useful"
     one_length = how.get('resample') or how.get('crop')
     if length_channel is None: length_channel = not one_length and _lengths_differ(lengths, train)
     return Preprocess(**how, length_channel=length_channel).fit(X, lengths, train)
@@ -183,7 +190,7 @@ class TSDataLoaders(DataLoaders):
         splits:tuple|dict|None=None, # index arrays, train first; or arguments of `get_splits`
         *,
         groups=None, # (samples,) subject, session or recording; none may be in two splits
-        task:str|None=None, # told from `y` if None: see `infer_task`
+        task:str|None=None, # inferred from `y` if None: see `infer_task`
         vocab=None, # classes in the order of the scores; those in training, sorted, if None
         target_names=None, # names of the outputs of a regression
         units=None, # their units, or one for all
@@ -191,11 +198,11 @@ class TSDataLoaders(DataLoaders):
         missing:str='raise', # see `Preprocess`
         scale:str|None='channel', # see `Preprocess`
         mu:float|None=None, # see `Preprocess`
-        resample:int|None=None, # stretch or squeeze each to so many steps: see `Preprocess`
-        crop:int|None=None, # or keep so many in the middle of each
-        length_channel:bool|None=None, # tell the network each length? if None, where those of training differ by 5 %
-        channels=None, # names of the channels, which a saved model keeps
-        rate:float|None=None, # samples a second (Hz), which a saved model keeps
+        resample:int|None=None, # stretch or shrink each to so many steps: see `Preprocess`
+        crop:int|None=None, # or keep so many steps in the middle of each
+        length_channel:bool|None=None, # give the network each length? None: if those of training differ by 5 %
+        channels=None, # names of the channels; saved with the model
+        rate:float|None=None, # samples a second (Hz); saved with the model
         bs:int=64, # series in a training batch
         valid_bs:int|None=None, # series in a validation batch; `bs` if None
         batch_tfms=None, # transforms of a preprocessed batch, on its device
@@ -225,14 +232,10 @@ class TSDataLoaders(DataLoaders):
                              missing=missing, scale=scale, mu=mu, resample=resample, crop=crop)
         for idxs in others: preprocess.check(X, lengths, idxs)
 
-        rate = check_rate(rate)
-        if isinstance(X, Windows):
-            check_same_rate(rate, X.rate, 'at which the windows were cut', 'to_rate= of sliding_windows resamples')
-            rate = X.rate if rate is None else rate
-        dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths, rate=rate,
+        dataset = partial(TSDataset, X, codes, task, preprocess, lengths=lengths, rate=_rate_of(X, rate),
                           channels=check_channels(channels, *X.shape[1:]), filters=getattr(X, 'filters', None))
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
-        other_ds = [dataset(idxs=o) for o in others or [train[:0]]] # fastai wants a validation split, if an empty one
+        other_ds = [dataset(idxs=o) for o in others or [train[:0]]] # fastai needs a second split
         loader = partial(TSDataLoader, seed=seed, num_workers=num_workers,
                          after_batch=[PreprocessBatch(preprocess), *_batch_tfms(batch_tfms)])
         dls = [loader(train_ds, bs=bs, shuffle=True), *[loader(ds, bs=valid_bs or bs) for ds in other_ds]]
@@ -242,7 +245,7 @@ class TSDataLoaders(DataLoaders):
 # %% ../../nbs/38_data.loaders.ipynb #b83fad41
 @patch
 def class_weights(self:TSDataLoaders) -> torch.Tensor: # (classes,) or (labels,)
-    "What makes up for rare classes, for `nn.CrossEntropyLoss(weight=)` or `nn.BCEWithLogitsLoss(pos_weight=)`"
+    "Weights for rare classes, for `nn.CrossEntropyLoss(weight=)` or `nn.BCEWithLogitsLoss(pos_weight=)`"
     return class_weights(self.task, self.train_ds.y[self.train_ds.idxs])
 
 # %% ../../nbs/38_data.loaders.ipynb #0b5f8df4
@@ -309,7 +312,7 @@ def new_dl(self:TSDataLoader,
     bs:int|None=None, # series in a batch; as in this loader if None
     **kwargs # of `TSDataLoader`
 ):
-    "The same as `test_dl`, by the name that tsai has for it"
+    "`test_dl`, by its name in tsai"
     return _new_dl(self, self.dataset, X, y, bs, **kwargs)
 
 
@@ -317,7 +320,7 @@ def new_dl(self:TSDataLoader,
 @patch_to(TSDataLoaders, cls_method=True)
 def from_file(cls,
     train, # file of series with targets, of any format that `read_series` takes
-    valid=None, # file of the series to judge by; if None, `splits` or a part of `train`
+    valid=None, # file of the validation series; if None, `splits` or a part of `train`
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
     length=None, # samples of a window, or seconds with `rate`: `train` is a table with a row a time step, to be cut
     **kwargs, # of `from_arrays` or `from_steps`, and of the reader: `label`, `target`, `id`, `time`, `columns`...
@@ -344,7 +347,7 @@ def from_df(cls,
     columns=None, # columns of values; all others if None
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
     length=None, # samples of a window, or seconds with `rate`: rows are time steps, to be cut; see `from_steps`
-    dayfirst=None, # does 03/04/2020 begin with the day? as all dates together say if None
+    dayfirst=None, # does 03/04/2020 begin with the day? inferred from all dates if None
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the series in a DataFrame"
@@ -370,7 +373,7 @@ def _split_alone(y, task, splits, overlap):
     return _make_splits(y, task, {'gap': overlap, **splits})
 
 def _check_labels(y, n, task):
-    "Raise where each of `n` recordings has a list of one label: classes, or labels?"
+    "Raise if each of `n` recordings has a list of one label: class or label is unclear"
     if task is not None or not isinstance(y, list) or y.sets or any(o is None or len(o)!=1 for o in y): return
     raise ValueError(f'labels: expected one label a recording, or lists of several, got {n} lists of one; '
                      "[o[0] for o in labels] makes classes, task='multilabel' labels")
@@ -384,13 +387,13 @@ def from_recordings(cls,
     splits:tuple|dict|None=None, # index arrays over the windows; or arguments of `get_splits`
     *,
     groups=None, # subject, session or day of each recording; each is a group of its own if None
-    valid_groups=None, # groups to judge by, if `splits` is None; chosen at random if None
+    valid_groups=None, # groups for validation, if `splits` is None; chosen at random if None
     test_groups=None, # groups for a third split, if `splits` is None
     label:str='majority', # how samples label a window: see `window_label`
     pad:float|None=None, # see `window_starts`
     rate:float|None=None, # samples a second (Hz)
-    filters=None, # `Filters` that each recording goes through before it is cut, and later ones in a stream
-    to_rate:float|None=None, # Hz to bring recordings to before that: see `sliding_windows`
+    filters=None, # `Filters` for each recording before it is cut; saved with the model and used in a stream
+    to_rate:float|None=None, # resample recordings to this rate (Hz) before that: see `sliding_windows`
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
@@ -404,6 +407,7 @@ def from_recordings(cls,
     kwargs.setdefault('length_channel', False) # the rest of a recording says nothing by its length
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True, filters=filters, to_rate=to_rate)
+    X.units = getattr(recordings, 'units', None)
     _check_labels(y, len(labels), kwargs.get('task'))
     y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):
@@ -426,7 +430,7 @@ def from_steps(cls,
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
     splits:tuple|dict|None=None, # index arrays over the windows; or arguments of `get_splits`
     *,
-    valid=None, # another such table to judge by
+    valid=None, # another such table, for validation
     groups=None, # column with the subject or session of each recording
     window_label=None, # 'majority', 'last' or 'pure', as in `window_label`; 'majority' of labels, 'last' of targets
     **kwargs, # of `read_recordings`: `label`, `target`, `id`, `time`, `columns`...; and of `from_recordings`

@@ -50,6 +50,7 @@ class Windows:
     "Windows (windows, channels, length) that are cut from recordings when they are asked for, as float32"
     ndim,dtype = 3,np.dtype(np.float32)
     max_open = 256 # files that are open at a time
+    units = None # of the channels, where the files of the recordings say them
     def __init__(self,
         recordings, # list of (channels, time) arrays or `MappedArray`
         rec, # (windows,) the recording of each

@@ -39,7 +39,7 @@ def _targets(y, p, name, exclusive=None):
 
 # %% ../../nbs/63_explain.calibrate.ipynb #8f4a18a3
 def _claims(probs, y):
-    "Claims, and which came true: of classes the most probable one, of labels each by itself"
+    "Claims, and whether each is true: the most probable class, or each label by itself"
     p = _array(probs)
     y = _targets(y, p, 'probabilities')
     p = p.astype(np.float64) # (samples, classes or labels)
@@ -55,7 +55,7 @@ def _claims(probs, y):
     return p.max(1),p.argmax(1)==y
 
 def _binned(probs, y, bins):
-    "Of each bin that is not empty: the number of claims, their mean, and the share that came true"
+    "For each bin that is not empty: the number of claims, their mean, and the share that is true"
     check_whole(bins=bins)
     claim,true = _claims(probs, y)
     i = np.minimum((claim*bins).astype(int), bins-1)
@@ -70,7 +70,7 @@ def calibration_error(
     y, # class indices (samples,), or 0 and 1 (samples, labels), as `get_X_preds` gives them
     bins:int=15, # of equal width between 0 and 1
 ) -> float: # between 0 and 1
-    "Expected calibration error: the distance of claims from what comes true, the mean over bins weighted by number"
+    "Expected calibration error: the mean distance between claimed probability and share of true claims, over bins"
     n,claim,true = _binned(probs, y, bins)
     return float((n*np.abs(claim-true)).sum()/n.sum())
 
@@ -103,7 +103,7 @@ def fit_temperature(
     out, # scores of the network (samples, outputs), a tensor
     y, # targets, as `task.encode` gives them
 ) -> float:
-    "The temperature of the smallest cross entropy on these series; where there is none, the task's own and a warning"
+    "The temperature with the smallest cross entropy; if there is none, the task's own, with a warning"
     task.check_classes('calibrate', 'calibrate_sets gives its values intervals')
     s = torch.as_tensor(out).detach().cpu().double()
     y = _targets(y, s.numpy(), 'scores', task.exclusive).astype(np.int64)
@@ -130,17 +130,17 @@ def fit_temperature(
 def _steps(ds): return np.full(len(ds), ds.X.shape[2]) if ds.lengths is None else ds.lengths[ds.idxs]
 
 def _keys(ds, steps):
-    "Something to know the same series by, whatever is padded to them, of those with so many steps"
+    "A key for each series whose length is in `steps`; equal series have equal keys, whatever their padding"
     return [hash(ds.X[i,:,:n].tobytes()) for i,n in zip(ds.idxs, _steps(ds)) if n in steps]
 
 def _seen(ds, train):
-    "How many series of `ds` are in `train`, by their place or by their values"
+    "The number of series of `ds` that are in `train`, by position or by value"
     if ds.X is train.X: return np.isin(ds.idxs, train.idxs).sum()
     if isinstance(ds.X, Windows) or isinstance(train.X, Windows): return 0
     steps = set(_steps(ds).tolist())
     known = set(_keys(train, steps))
     seen = sum(k in known for k in _keys(ds, steps))
-    return seen if seen>len(ds)/2 else 0 # the same values twice can happen, in silence say
+    return seen if seen>len(ds)/2 else 0 # a few may be equal by chance, as in silence
 
 def _held_back(learn, dl):
     "`dl`, or the validation loader; one with series of the training split is refused"
@@ -161,7 +161,7 @@ def _scores(learn, dl):
 def calibrate(self:TSLearner,
     dl=None, # series with targets that training did not see: `dls.test_dl(X, y)`; the validation split if None
 ) -> float: # the temperature
-    "Find the temperature on held-back series; every prediction uses it from now on, until training goes on"
+    "Find the temperature on held-back series; all predictions use it until the weights change"
     self.task.check_classes('calibrate', 'calibrate_sets gives its values intervals')
     out,y = _scores(self, _held_back(self, dl))
     self.task.temperature = fit_temperature(self.task, out, y)
@@ -188,9 +188,9 @@ def plot_reliability(self:TSLearner,
 @patch
 def calibrate_sets(self:TSLearner,
     dl=None, # series that training did not see, with targets; the validation split if None
-    groups=None, # recording, session or subject of each series of `dl`, where some are of the same one
+    groups=None, # recording, session or subject of each series of `dl`, if several series share one
 ) -> TSLearner:
-    "Keep how badly the network fits each held-back series, for `predict_set`, until training goes on"
+    "Store how badly the network fits each held-back series, for `predict_set`, until the weights change"
     dl = _held_back(self, dl)
     n = len(dl.dataset)
     if groups is not None and len(groups)!=n:
@@ -206,11 +206,11 @@ def predict_set(self:TSLearner, X, alpha:float=.1, **kwargs):
 
 # %% ../../nbs/63_explain.calibrate.ipynb #643b5d92
 class Novelty:
-    "How unlike its training series new series are to a network, from distances between features"
+    "How unlike the training series a new series is, by the distance between features"
     def __init__(self,
-        learn:TSLearner, # a trained learner; training on later leaves this one as it is out of date
-        dl=None, # series that training did not see, to tell what is far; the validation split if None
-        k:int=10, # the nearest training series to measure the distance to
+        learn:TSLearner, # a trained learner; after more training, make a new `Novelty`
+        dl=None, # series that training did not see, to define large distances; the validation split if None
+        k:int=10, # the distance is that to the `k`-th nearest training series
         most:int=10_000, # training series to compare with, at most, spread evenly
     ):
         self.predictor,train = learn.predictor(),learn.dls.train_ds
@@ -226,7 +226,7 @@ class Novelty:
     def _unit(f): return f/f.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
     def _distance(self, f):
-        "Of features (series, features), each to its `k`-th nearest training series"
+        "Distance of features (series, features) to the `k`-th nearest training series"
         parts = [torch.cdist(b, self.known).kthvalue(self.k, 1).values for b in self._unit(f).split(256) if len(b)]
         return torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)
 
@@ -239,6 +239,6 @@ class Novelty:
     def p_value(self,
         X, # series, in any form that `check_series` takes
     ) -> np.ndarray: # (samples,) above 0, 1 at most
-        "Share of held-back series, this one among them, that lie as far or farther; small is strange"
+        "Share of held-back series, with this one counted, at the same or a larger distance; small means unusual"
         n = len(self.held_back)
         return (n-np.searchsorted(self.held_back, self.score(X), side='left')+1)/(n+1)

@@ -22,7 +22,7 @@ from ..train.metrics import DEFAULT_METRICS,task_metrics
 
 # %% ../../nbs/61_explain.importance.ipynb #9824a9a1
 class Importance:
-    "What shuffling each part cost: `drops` (parts, repeats), and their `mean`, `low` and `high`"
+    "How much worse shuffling made the metric: `drops` (parts, repeats), with `mean`, `low` and `high`"
     def __init__(self,
         names, # of the parts
         drops:np.ndarray, # how much worse the metric got (parts, repeats)
@@ -52,7 +52,7 @@ _higher = '''accuracy accuracy_multi balanced_accuracy balanced_accuracy_score f
 HIGHER_IS_BETTER = dict.fromkeys(_lower.split(), False) | dict.fromkeys(_higher.split(), True)
 
 def _metric(learn, metric, higher_is_better):
-    "A function of scores and targets, its name, and the sign that makes it the higher the better"
+    "A function of scores and targets, its name, and the sign that makes higher values better"
     if metric is None: metric = [*learn.metrics, *DEFAULT_METRICS[learn.dls.task.name]][0]
     m = copy.deepcopy(task_metrics([metric], learn.dls)[0])
     if higher_is_better is None: higher_is_better = HIGHER_IS_BETTER.get(m.name)
@@ -69,7 +69,7 @@ def _metric(learn, metric, higher_is_better):
 
 # %% ../../nbs/61_explain.importance.ipynb #f2c49875
 class Part(NamedTuple):
-    "What is shuffled together"
+    "The channels and steps that are shuffled together"
     name:object
     channels:object # their numbers, or a slice
     span:object # a slice of steps; of series of unequal length (start, stop), shares of the length
@@ -82,7 +82,7 @@ def _channel_parts(ds, channels):
         raise ValueError(f'channels: expected a list with some of {listed(known)}, got {brief(channels)}')
     parts = [[c] if np.ndim(c)==0 else list(c) for c in channels]
     for part in parts:
-        for c in part or [part]: # an empty list is none of them
+        for c in part or [part]: # an empty list raises, too
             if c not in known:
                 raise ValueError(f'channels: expected some of {listed(known)}, or lists of them, got {brief(c)}')
     return [Part(', '.join(map(str, p)), [known.index(c) for c in p], slice(None)) for p in parts]
@@ -123,7 +123,7 @@ def _parts(ds, over, channels, spans, names):
 
 # %% ../../nbs/61_explain.importance.ipynb #69b2bb47
 def _shuffled(ds, rows, others, part):
-    "The series `rows` of `ds`, raw, with the channels and span of `part` from the series `others`"
+    "The raw series `rows` of `ds`, with the channels and span of `part` taken from the series `others`"
     x,o = np.array(ds.X[rows]),ds.X[others] # (series, channels, length)
     if ds.lengths is None:
         x[:,part.channels,part.span] = o[:,part.channels,part.span]
@@ -147,9 +147,9 @@ def permutation_importance(
     spans=None, # a number of equal spans, 10 if None; or (start, stop) steps
     n_repeats:int=5, # shuffles of each part, 2 or more
     dl=None, # a loader with targets; that of the validation split if None
-    higher_is_better:bool|None=None, # of `metric`; known for those with a name
-    names=None, # of channels, or of spans; those that the loader knows, or their numbers, if None
-    confidence:float=.95, # of the intervals, which are those of the mean over repeats
+    higher_is_better:bool|None=None, # for `metric`; known for named metrics
+    names=None, # of channels, or of spans; those of the loader, or their numbers, if None
+    confidence:float=.95, # of the intervals of the mean over repeats
     seed:int|None=None, # a number makes the shuffles reproducible
     bs:int=64, # series that are read, and predicted, at a time
 ) -> Importance:

@@ -14,7 +14,9 @@ from fastai.imports import dispatch
 from fastai.interpret import plot_top_losses
 from ..base.checks import check_whole
 from ..data.dataset import TSLengths,TSTensor
-from .attribution import axes_for,output_labels,score_indices
+from ..data.pictures import draw_series,true_and_predicted
+from .attribution import output_labels,score_indices
+from .confusion import confusion_axes,draw_confusion
 from ..train.learner import TSLearner
 
 # %% ../../nbs/62_explain.plots.ipynb #d0ee639e
@@ -30,30 +32,24 @@ def plot_confusion_matrix(
     ax=None, # axes; new ones if None
     normalize:bool=False, # shares of each true class rather than counts?
     cmap:str='Blues', # matplotlib's colours
+    figsize:tuple|None=None, # inches of new axes; such that the names fit if None
+    **kwargs # of `draw_confusion`: `title`, and what scikit-learn's `ConfusionMatrixDisplay.plot` takes
 ):
-    "How often each class was taken for each other; returns the axes"
+    "Draw how often each class was predicted as each other class; returns the axes"
     learn.dls.task.check_exclusive('learn')
-    from sklearn.metrics import ConfusionMatrixDisplay
+    from sklearn.metrics import confusion_matrix
     learn.series_of(dl, targets=True)
     y,answers = _in_order(learn, dl)[1:3]
-    vocab = learn.dls.vocab
-    size = .5*len(vocab)
-    if ax is None: ax = plt.subplots(figsize=(1.8+size, 1.5+size), layout='constrained')[1]
-    how = dict(normalize='true', values_format='.2f') if normalize else dict(values_format='d')
-    ConfusionMatrixDisplay.from_predictions(y, answers, labels=range(len(vocab)), display_labels=vocab,
-                                            cmap=cmap, ax=ax, colorbar=False, **how)
-    return ax
+    names = learn.dls.task.output_names()
+    counts = confusion_matrix(y, answers, labels=range(len(names)))
+    if ax is None: ax = confusion_axes(names, figsize)
+    return draw_confusion(counts, names, ax, normalize, cmap, **kwargs)
 
 # %% ../../nbs/62_explain.plots.ipynb #0d53481d
 def _draw_losses(samples, answers, losses, ctxs=None, **kwargs):
-    "A picture a series, with its target, the answer and the loss as title"
-    ctxs,kwargs = axes_for(len(samples), ctxs, **kwargs)
-    for ctx,s,answer,loss in zip(ctxs, samples, answers, losses):
-        s[0].show(ctx=ctx, **kwargs)
-        colors = plt.get_cmap('viridis')(np.linspace(0, .9, len(ctx.lines))) # channels by lightness too
-        for line,c in zip(ctx.lines, colors): line.set_color(c)
-        ctx.set_title(f'{s[-1]} → {answer}\nloss {float(loss):.3g}', fontsize='medium')
-    return ctxs
+    "Draw each series with its target, prediction and loss as title"
+    titles = [f'{true_and_predicted(s[-1], a)}\nloss {float(l):.3g}' for s,a,l in zip(samples, answers, losses)]
+    return draw_series([s[0] for s in samples], titles, ctxs, **kwargs)
 
 # %% ../../nbs/62_explain.plots.ipynb #902853af
 @dispatch
@@ -68,14 +64,15 @@ def plot_top_losses(
     largest:bool=True, # those with the largest loss, or the smallest?
     dl=None, # a loader with targets; that of the validation split if None
     ax=None, # axes, or a list of them; a new grid if None
-    **kwargs # `nrows`, `ncols` and `figsize` of a new grid; others go to matplotlib's `plot`
+    **kwargs # of `draw_series`: `figsize`, `nrows`, `ncols`, `sharey` of a new grid; others go to matplotlib's `plot`
 ) -> list: # of axes, one a series
-    "Draw the series whose loss is largest, each with its target, what was predicted, and the loss"
+    "Draw the series with the largest loss, each with its target, prediction and loss"
     check_whole(k=k)
     ds = learn.series_of(dl, targets=True)
     answers,losses = _in_order(learn, dl, with_loss=True)[2:]
     losses,idxs = losses.topk(min(k, len(losses)), largest=largest)
     samples = [ds.decode(ds[i]) for i in idxs.tolist()]
+    kwargs = dict(rate=ds.rate, channels=ds.channels, units=getattr(ds.X, 'units', None)) | kwargs
     return _draw_losses(samples, [ds.task.text(a) for a in answers[idxs]], losses, ax, **kwargs)
 
 _all_ = ['plot_top_losses']
@@ -84,14 +81,14 @@ _all_ = ['plot_top_losses']
 _markers = 'osD^vP*X<>hd'
 
 def _by_value(ax, points, ds, output, cmap):
-    "Points (series, 2) in the colour of one output of their targets"
+    "Draw points (series, 2) coloured by one output of their targets"
     i, = score_indices(output, ds.task, 1, 'output')
     values = ds.y[ds.idxs].reshape(len(ds), -1)[:,i] # (series,)
     drawn = ax.scatter(*points.T, c=values, cmap=cmap, s=18)
     ax.figure.colorbar(drawn, ax=ax, label=str(output_labels(ds.task)[i]) if ds.task.target_names else 'target')
 
 def _by_class(ax, points, ds, cmap):
-    "Points (series, 2) in a colour and with a marker of each class, or of each set of labels"
+    "Draw points (series, 2) with a colour and a marker for each class, or each set of labels"
     words = np.array([ds.task.text(y) for y in ds.y[ds.idxs]]) # (series,)
     groups = [w for w in ds.task.output_names() if w in words] if ds.task.exclusive else sorted(set(words))
     colors = plt.get_cmap(cmap)(np.linspace(0, .95, len(groups))) # (groups, 4)
@@ -107,7 +104,7 @@ def plot_embedding(
     output=None, # of a regression with several outputs, the one to colour by
     cmap:str='viridis', # matplotlib's colours
 ):
-    "A point a series, by the first two principal components of its features, coloured by its target; returns the axes"
+    "Draw each series at the first two principal components of its features, coloured by target; returns the axes"
     from sklearn.decomposition import PCA
     ds,pca = learn.series_of(dl),PCA(2)
     if len(ds)<2:

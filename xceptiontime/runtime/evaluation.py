@@ -1,4 +1,4 @@
-"""A network that answers the same, whoever asks: several threads, in the middle of a training, after a fork
+"""Correct predictions from several threads, during a training, and after a fork
 
 Docs: https://example.github.io/xceptiontime/runtime.evaluation.html.md"""
 
@@ -19,7 +19,7 @@ from torch import nn
 
 # %% ../../nbs/40a_runtime.evaluation.ipynb #6a56b911
 def _in_view(o, views):
-    "`o`, an attribute of a module, with views in the place of modules: in it, in a list, or behind a method"
+    "An attribute `o` of a module with each module replaced by its view, also in a list or behind a method"
     if isinstance(o, nn.Module): return views.get(id(o), o)
     if isinstance(o, MethodType): return MethodType(o.__func__, _in_view(o.__self__, views))
     if type(o) not in (list,tuple,dict): return o
@@ -29,14 +29,14 @@ def _in_view(o, views):
     return type(o)(_in_view(p, views) for p in o)
 
 def _is_out_of_reach(module):
-    "Does another function compute in the place of `forward`, of which nobody knows what modules it calls?"
+    "Is `forward` replaced by a function, whose modules are unknown?"
     forward = vars(module).get('forward')
     return isinstance(module, torch.jit.ScriptModule) or not isinstance(forward, (MethodType,type(None)))
 
 def _copied(module, views):
     "A copy of `module` and of those in it, in evaluation mode, with the same weights; `views` holds them by id"
     if module is None or id(module) in views: return views.get(id(module))
-    whole = module._modules.get('_orig_mod', module) # what `torch.compile` was given
+    whole = module._modules.get('_orig_mod', module) # the module before `torch.compile`
     if whole is not module:
         views[id(module)] = _copied(whole, views)
         return views[id(module)]
@@ -55,9 +55,9 @@ HOOKS = [k for k in OF_EACH if '_hooks' in k]
 
 def evaluation_view(
     model:nn.Module, # a network, in any mode
-    always:bool=False, # a view with hooks of its own, even where all modules are in evaluation mode?
+    always:bool=False, # return a view even if all modules are in evaluation mode?
 ) -> nn.Module: # in evaluation mode: `model` itself where all its modules are, else a view with its weights
-    "The network as one asks it; nothing in `model` changes"
+    "The network in evaluation mode, without a change of `model`"
     training = any(m.training for m in model.modules())
     if not training and (not always or any(map(_is_out_of_reach, model.modules()))): return model
     views = {}
@@ -84,19 +84,19 @@ class _Threads(threading.local):
 _threads = _Threads()
 
 def _after_fork():
-    "In the child, in the thread that has forked, the only one"
+    "Runs in the child, in its only thread"
     _threads.lost = _threads.lost or _threads.used
 
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_after_fork)
 
 @lru_cache(1)
 def _is_gnu():
-    "Is the OpenMP that is loaded GNU's? Those of Intel and LLVM begin anew after a fork"
+    "Is GNU's OpenMP loaded? Those of Intel and LLVM start new threads after a fork"
     maps = Path('/proc/self/maps')
     return maps.exists() and 'libgomp' in maps.read_text()
 
 def check_fork():
-    "Note that this thread will compute on several threads; raise where these were lost in a fork"
+    "Remember that this thread computes on several threads; raise if they were lost in a fork"
     if torch.get_num_threads()==1: return
     if _threads.lost and _is_gnu():
         raise RuntimeError('model: expected a process with threads to compute on, got one forked from a thread that '
@@ -127,9 +127,9 @@ def _check_trainer(model):
 # %% ../../nbs/40a_runtime.evaluation.ipynb #05fcc4d4
 @contextmanager
 def asking(
-    model:nn.Module # a network that is asked within this context, and that no other thread trains
+    model:nn.Module # a network that no other thread trains
 ):
-    "While this thread waits for an answer of the network, no other thread begins to train it"
+    "While this thread predicts with the network, no other thread starts to train it"
     check_fork()
     with _use:
         me = id(model),_check_trainer(model)
@@ -146,14 +146,14 @@ def answering(
     model:nn.Module, # a network, in any mode
     always:bool=False, # see `evaluation_view`
 ): # its view in evaluation mode
-    "The network for a prediction: in evaluation mode, and not while another thread trains it"
+    "The network in evaluation mode for a prediction; raises while another thread trains it"
     with asking(model): yield evaluation_view(model, always)
 
 @contextmanager
 def in_training(
-    model:nn.Module # a network that is trained within this context, and by no other thread
+    model:nn.Module # a network that this thread trains
 ):
-    "Nobody but this thread asks or trains the network; who has asked it before gets an answer first"
+    "Only this thread may train the network or predict with it; waits for running predictions of others"
     check_fork()
     def is_asked(): return any(k==id(model) and thread!=me for k,thread in _askers)
     with _use:

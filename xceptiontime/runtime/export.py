@@ -1,4 +1,4 @@
-"""One file with everything in it, from raw series to answers, for ONNX Runtime or torch.export: checked as soon as it is written
+"""Write one ONNX or torch.export file that takes raw series and returns answers
 
 Docs: https://example.github.io/xceptiontime/runtime.export.html.md"""
 
@@ -23,13 +23,13 @@ from .predictor import Predictor,dtype_of
 
 # %% ../../nbs/44_runtime.export.ipynb #cfc3708e
 class Deployed(nn.Module):
-    "From raw series to answers as one module: preprocessing, network and the task's activation"
+    "Preprocessing, network and the task's activation as one module, from raw series to answers"
     def __init__(self,
         predictor:Predictor # copied to the CPU, in evaluation mode
     ):
         super().__init__()
         self.preprocess = copy.deepcopy(predictor.preprocess).cpu()
-        self.model = copy.deepcopy(predictor.model).cpu().float() # ONNX Runtime has no convolution of doubles
+        self.model = copy.deepcopy(predictor.model).cpu().float() # ONNX Runtime cannot convolve doubles
         self.task = predictor.task
         self.eval().requires_grad_(False)
 
@@ -43,7 +43,7 @@ class Deployed(nn.Module):
 
 # %% ../../nbs/44_runtime.export.ipynb #dafb4dc3
 def _is_ragged(learn_or_predictor, predictor):
-    "Was the model trained on series of unequal length, as far as is known?"
+    "Was the model trained on series of unequal length? False if unknown"
     if (known := predictor.lengths) is not None: return known[0]!=known[1]
     if learn_or_predictor is predictor: return False
     return learn_or_predictor.dls.train_ds.lengths is not None # not trained yet
@@ -55,27 +55,27 @@ def _takes_lengths(learn_or_predictor, predictor, lengths):
 INPUTS = ('x','lengths') # of an exported file
 
 def _dims():
-    "The dimensions that stay open"
+    "The dimensions of any size"
     return torch.export.Dim('batch'),torch.export.Dim('length')
 
 def _program(predictor, lengths):
     "The `torch.export` program of a predictor, with any batch size and length"
-    n = torch.tensor([37,20,5])+(predictor.preprocess.crop or 0) # any would do, but for 0 and 1
+    n = torch.tensor([37,20,5])+(predictor.preprocess.crop or 0) # any numbers except 0 and 1
     x = torch.zeros(3, predictor.preprocess.c_in, int(n[0])) # (batch, channels, length)
     batch,length = _dims()
     args = {'x': (x, {0:batch, 2:length}), 'lengths': (n, {0:batch})}
     args = [args[k] for k in INPUTS[:1+lengths]]
     inputs,shapes = (tuple(o) for o in zip(*args))
     res = torch.export.export(Deployed(predictor), inputs, dynamic_shapes=shapes)
-    for node in res.graph.nodes: node.meta.pop('stack_trace', None) # it holds paths of this machine
+    for node in res.graph.nodes: node.meta.pop('stack_trace', None) # it holds file paths
     return res
 
 # %% ../../nbs/44_runtime.export.ipynb #d1b8159f
-LENGTHS = (1,9,40,111,500) # at which a file is checked
+LENGTHS = (1,9,40,111,500) # a file is checked with series of these lengths
 BATCHES = (1,3,16)
 
 def _trial_series(predictor, length, n, rng):
-    "Series as in training, of `n` steps each, and with values missing if the model deals with that"
+    "Random series like those in training, of `n` steps each; with missing values if the model handles them"
     p,batch = predictor.preprocess,len(n)
     z = torch.from_numpy(rng.normal(size=(batch,p.c_in,length)).astype(np.float32))
     valid = torch.ones(batch, p.c_out-p.c_in, length) # where there are values; `inverse` drops a length
@@ -94,7 +94,7 @@ def _alone(predictor, x, n):
     return predictor.task.activation(torch.cat(scores)).numpy() # (batch, classes)
 
 def _in_float32(predictor):
-    "The predictor with weights of float32, as files have them"
+    "The predictor with weights in float32, as in files"
     if dtype_of(predictor.model)==torch.float32: return predictor
     res = copy.copy(predictor)
     res.model = copy.deepcopy(predictor.model).float()
@@ -110,7 +110,7 @@ def check_export(
     "Compare `run` with `predictor` at five lengths and three batch sizes, or raise"
     rng,worst = np.random.default_rng(0),0.
     predictor = copy.copy(_in_float32(predictor))
-    predictor.filters = None # a file takes what they give
+    predictor.filters = None # a file takes filtered windows
     least = predictor.preprocess.crop or 1
     scale = np.asarray(getattr(predictor.task, 'std', 1))
     for length,batch in product(np.add(LENGTHS, least-1), BATCHES):
@@ -128,7 +128,7 @@ def check_export(
 
 # %% ../../nbs/44_runtime.export.ipynb #dfc05004
 def _metadata(predictor, channels, lengths):
-    "Facts for a user of the file, as text"
+    "Facts for users of the file, as text"
     p,task = predictor.preprocess,predictor.task
     channels = check_channels(channels, p.c_in) or predictor.channels
     res = dict(xceptiontime=__version__, task=task.settings(), preprocess=p.settings())
@@ -148,7 +148,7 @@ def _metadata(predictor, channels, lengths):
 OPSET = 18 # of ONNX
 
 def _onnxruntime():
-    "ONNX Runtime, or the line that installs it"
+    "ONNX Runtime; raises with the line that installs it"
     try: return [importlib.import_module(o) for o in ('onnxscript','onnxruntime')][-1]
     except ImportError as e:
         raise ImportError(f'{e.name}: expected it to be installed, to write and check ONNX, got none; '
@@ -163,7 +163,7 @@ def export_onnx(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace
     channels:list=None, # names of the channels; those of the model, or numbers, if None
-    lengths:bool|None=None, # a second input for the steps of padded series? if None, as in training
+    lengths:bool|None=None, # a second input for the steps of padded series? None: if lengths differed in training
 ) -> Path: # `path`
     "Write one ONNX file with preprocessing, network and activation, and check it with ONNX Runtime"
     _onnxruntime()
@@ -191,7 +191,7 @@ def export_program(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace; it ends in .pt2
     channels:list=None, # names of the channels; those of the model, or numbers, if None
-    lengths:bool|None=None, # a second input for the steps of padded series? if None, as in training
+    lengths:bool|None=None, # a second input for the steps of padded series? None: if lengths differed in training
 ) -> Path: # `path`
     "Write a `torch.export` program with preprocessing, network and activation, and check it"
     if Path(path).suffix!='.pt2':

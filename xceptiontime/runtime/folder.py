@@ -1,4 +1,4 @@
-"""The folder that a model is saved in: `config.json` and `model.safetensors`, in which nothing can run
+"""Save and load a model as a folder with `config.json` and `model.safetensors`, from which no code runs
 
 Docs: https://example.github.io/xceptiontime/runtime.folder.html.md"""
 
@@ -47,7 +47,7 @@ def _check_args(name, args):
 
 @patch
 def config(self:Predictor) -> dict: # the content of `config.json`
-    "All that rebuilds this predictor, except its weights; and known facts of its input and training"
+    "Everything that rebuilds this predictor except its weights, and known facts of its input and training"
     networks = networks_of(self.model)
     arch = type(networks[0])
     name = arch.__name__
@@ -62,7 +62,7 @@ def config(self:Predictor) -> dict: # the content of `config.json`
     if self.filters is not None: known['filters'] = self.filters.settings()
     if self.decisions: known['decisions'] = step_settings(self.decisions)
     several = dict(networks=len(networks)) if len(networks)>1 else {}
-    oldest = max((n for k,n in _OLDEST.items() if k in known or k in several), default=1) # that opens it as it is
+    oldest = max((n for k,n in _OLDEST.items() if k in known or k in several), default=1) # that can hold it
     return dict(format=oldest, xceptiontime=__version__,
                 architecture=name, arguments=args, **several,
                 task=self.task.settings(), preprocess=self.preprocess.settings(), **known)
@@ -74,12 +74,12 @@ def _is_plain_number(o): return abs(o)<2**63 if isinstance(o, int) else math.isf
 def _is_plain_text(o): return len(o)<=MAX_TEXT and not any('\ud800'<=c<='\udfff' for c in o)
 
 def _inside(o):
-    "What a dictionary or a list holds, names too"
+    "The items of a dictionary or a list, and the names"
     if isinstance(o, dict): return [*o, *o.values()]
     return o if isinstance(o, list) else []
 
 def _check_plain(config, path):
-    "Refuse what JSON can hold and no model needs; a walk by levels, which no nesting exhausts"
+    "Refuse values that JSON can hold but no model needs; goes level by level, so any depth is safe"
     level = [config]
     for _ in range(16):
         if not level: return
@@ -112,7 +112,7 @@ def _are_steps(o):
 def _is_no_list(o): return not isinstance(o, list)
 
 # %% ../../nbs/41_runtime.folder.ipynb #49df3ca0
-# a place, what is expected there, a function that tells whether it is; a part before what is in it
+# a place, what is expected there, a function that checks it; a part comes before its own parts
 RULES = (
     ('architecture',            'a name',                          _is(str)),
     ('arguments',               'settings by name',                _is(dict)),
@@ -166,7 +166,7 @@ def _check_format(config, path):
         refuse(path, f'format {FORMAT} or older', f'{n}, written by xceptiontime {by}')
 
 def _check_config(config, path):
-    "The settings of a model folder, if each is of its kind and of a size that can be"
+    "The settings of a model folder; raises if one has a wrong type or an impossible size"
     _check_plain(config, path)
     _check_format(config, path)
     for place,want,fits in RULES:
@@ -178,7 +178,7 @@ def _check_config(config, path):
 MAX_CONFIG = 2**22 # bytes of config.json
 
 def _read_text(path):
-    "The bytes of config.json, if they are not too many"
+    "The bytes of config.json; raises if there are too many"
     with open(path, 'rb') as f: text = f.read(MAX_CONFIG+1)
     if len(text)>MAX_CONFIG: refuse(path, f'at most {MAX_CONFIG} bytes', 'more')
     return text
@@ -193,7 +193,7 @@ def _read_config(text, path):
 
 # %% ../../nbs/41_runtime.folder.ipynb #4b1a2f90
 def _known(name, names, place, path, more=''):
-    "What `names` holds under `name`"
+    "The entry of `names` under `name`"
     if isinstance(name, str) and name in names: return names[name]
     refuse(path, f'one of {list(names)} as {place!r}', f'{brief(name)}{more}')
 
@@ -231,7 +231,7 @@ def _parts(predictor):
 
 # %% ../../nbs/41_runtime.folder.ipynb #c3bc0794
 def _config_text(predictor, known):
-    "`config.json` of a predictor that it rebuilds, and of weights with the fingerprint `known`"
+    "The text of `config.json` with the fingerprint `known`; raises if it would not rebuild the predictor"
     config = dict(predictor.config(), fingerprint=known)
     text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)+'\n'
     if (n := len(text.encode()))>MAX_CONFIG: refuse('config.json', f'at most {MAX_CONFIG} bytes', n)
@@ -255,24 +255,24 @@ def _to_files(predictor):
 
 # %% ../../nbs/41_runtime.folder.ipynb #d2a9c6f7
 def _spare(folder, known):
-    "Where weights lie until they take their place"
+    "Path of new weights until they replace the old ones"
     return folder/f'.model-{known[-16:]}.safetensors'
 
 def _tidy(folder):
-    "Remove what writers left that were killed"
+    "Remove the files of saves that were killed"
     for like in ('.model-*.safetensors','..model-*.safetensors','.config-*.json'):
         for left in folder.glob(like): left.unlink(missing_ok=True)
 
 def _check_free(folder, force):
-    "Raise if the folder holds something else than a model"
+    "Raise if the folder holds other files than a model"
     if folder.is_dir() and (force or (folder/'config.json').exists() or not any(folder.iterdir())): return
     raise FileExistsError('folder: expected a new or empty folder or one that holds a model, '
                           f'got {folder}, which holds something else')
 
 def _put(folder, text, data, force=False):
-    "Write the two files into a folder that is there: at each moment it opens as the old model or as the new one"
+    "Write the two files into an existing folder, which loads as the old or the new model at any moment"
     weights,spare = folder/'model.safetensors',_spare(folder, fingerprint(data))
-    with one_writer(folder) as alone: # two that fill an empty one would each find it taken
+    with one_writer(folder) as alone: # two that fill an empty folder would each find it not empty
         _check_free(folder, force)
         first = spare if weights.exists() else weights
         with whole_file(first, told=weights) as tmp: tmp.write_bytes(data)
@@ -284,11 +284,11 @@ def _put(folder, text, data, force=False):
 @patch
 def save_pretrained(self:Predictor,
     folder, # a new or empty folder, or a model folder to replace
-    force:bool=False, # or any other folder, whose files stay?
+    force:bool=False, # write into any other folder too? its files stay
 ) -> Path: # the folder
     "Write `config.json` and `model.safetensors`, both or neither"
     folder = Path(folder)
-    with asking(self.model): text,data = _to_files(self) # whole weights, not those in the middle of a training step
+    with asking(self.model): text,data = _to_files(self) # not in the middle of a training step
     if not folder.exists():
         with suppress(FileExistsError), whole_folder(folder) as tmp: # unless another process is first
             (tmp/'model.safetensors').write_bytes(data)
@@ -320,10 +320,10 @@ def _check_files(folder):
 
 # %% ../../nbs/41_runtime.folder.ipynb #7e5d2b90
 def _read_state(folder, known, expected):
-    "The weights with the fingerprint `known`: beside their place, as long as they have not taken it, or there"
+    "The weights with the fingerprint `known`, from their temporary or their final file"
     if known is not None:
         spare = _spare(folder, known)
-        with suppress(FileNotFoundError): # it has just taken its place
+        with suppress(FileNotFoundError): # it was just renamed
             if spare.is_file() and not spare.is_symlink(): return read_weights(spare, expected, known)
     return read_weights(folder/'model.safetensors', expected, known)
 
@@ -337,7 +337,7 @@ def _opened(folder, text, cls):
 
 TRIES = 20
 def _at_rest(folder, cls):
-    "The Predictor of a folder whose two files are of one model: `config.json` is the same before and after"
+    "The Predictor of a folder; reads again if `config.json` changes meanwhile, so both files are of one model"
     for _ in range(TRIES):
         _check_files(folder)
         text = _read_text(folder/'config.json')
@@ -356,9 +356,9 @@ def from_pretrained(cls,
     device=None, # where to compute; the CPU if None
     revision:str|None=None, # of a model on the Hub: a branch, a tag or a commit
 ) -> Predictor:
-    "Open a model folder; its content is checked, and nothing in it is run"
+    "Load a model folder; its content is checked, and no code in it is run"
     folder = model_folder(folder, revision)
-    with ThreadPoolExecutor(1) as own: # this thread may fork, as it has not computed on several threads
+    with ThreadPoolExecutor(1) as own: # so that the calling thread may still fork
         predictor = own.submit(_at_rest, folder, cls).result()
     _parts(predictor).eval().to(device)
     return predictor
@@ -408,13 +408,13 @@ def _check_arch(cls, name):
 # %% ../../nbs/41_runtime.folder.ipynb #47019b1b
 def register_arch(
     cls:type # a class of networks
-) -> type: # itself, so that it can stand above a class as a decorator
+) -> type: # the same class, so that this works as a decorator
     "Let model folders hold networks of this class, under its name"
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise TypeError(f'cls: expected a class of modules, got {brief(cls)}')
     def place(cls): return f'{cls.__module__}.{cls.__qualname__}'
     name,there = cls.__name__,ARCHS.get(cls.__name__)
-    if there is not None and place(there)!=place(cls): # but a cell may run again
+    if there is not None and place(there)!=place(cls): # a cell may run again
         raise ValueError(f'{name}: expected a name that no other class has, got that of {place(there)}')
     _check_arch(cls, name)
     ARCHS[name] = cls

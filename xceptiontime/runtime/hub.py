@@ -1,4 +1,4 @@
-"""A model folder on the Hugging Face Hub: how it gets there, and what its name stands for
+"""Share a model on the Hugging Face Hub
 
 Docs: https://example.github.io/xceptiontime/runtime.hub.html.md"""
 
@@ -18,7 +18,7 @@ from .predictor import Predictor
 FILES = ('config.json','model.safetensors') # of a model folder
 
 def _hub():
-    "The package that reaches the Hugging Face Hub, or the line that installs it"
+    "The package `huggingface_hub`; raises with the line that installs it"
     try: import huggingface_hub
     except ImportError as e:
         raise ImportError(f'{e.name}: expected it to be installed, for models on the Hugging Face Hub, got none; '
@@ -29,7 +29,7 @@ def model_folder(
     folder, # a folder, or the name of a model on the Hugging Face Hub, 'user/model'
     revision:str|None=None, # of a model on the Hub: a branch, a tag or a commit
 ) -> Path: # a folder on this computer
-    "The folder itself if it is on this computer, else that of the model on the Hub, downloaded where it has to be"
+    "The folder if it is on this computer, else that of the model on the Hub, downloaded if necessary"
     if not isinstance(folder, (str,os.PathLike)):
         raise TypeError('folder: expected one model folder or the name of one model on the Hugging Face Hub, '
                         f'got {brief(folder)}')
@@ -86,13 +86,13 @@ def model_card(
 # %% ../../nbs/42_runtime.hub.ipynb #99b02ece
 @patch
 def push_to_hub(self:Predictor,
-    repo:str, # name on the Hub, 'user/model'; made if there is none
+    repo:str, # name on the Hub, 'user/model'; created if new
     *,
-    private:bool|None=None, # make it private? only where it is made
+    private:bool|None=None, # create it as private?
     token:str|None=None, # of an account that may write there; the one of `hf auth login` if None
     message:str='Model folder of xceptiontime', # of the commit
 ) -> str: # address of the commit
-    "Put the model folder on the Hugging Face Hub, with a card as README.md where there is none yet"
+    "Upload the model folder to the Hugging Face Hub, with a model card if it has no README.md yet"
     api = _hub().HfApi(token=token)
     with tempfile.TemporaryDirectory() as d:
         folder = self.save_pretrained(Path(d)/'model')

@@ -1,4 +1,4 @@
-"""Raw series in, answers out: a trained network with its preprocessing and its task
+"""Predict series with a trained network, its preprocessing and its task
 
 Docs: https://example.github.io/xceptiontime/runtime.predictor.html.md"""
 
@@ -28,7 +28,7 @@ from .evaluation import answering
 
 # %% ../../nbs/40_runtime.predictor.ipynb #81e1ca71
 class Predictor:
-    "A trained network with its preprocessing and its task: raw series in, answers out"
+    "A trained network with its preprocessing and its task, to predict raw series"
     def __init__(self,
         model:nn.Module, # a network, such as an `XceptionTime`
         task, # the meaning of its scores, such as a `Classification`
@@ -84,9 +84,9 @@ class Predictor:
 def check_windows(self:Predictor,
     length:int, # samples of a window
     rate:float|None=None, # samples a second (Hz), where it is known
-    name:str='length', # what to call the length in an error
+    name:str='length', # name of the length in an error
 ):
-    "Raise where such windows do not fit the model; warn where they are far from its training series"
+    "Raise if windows of this length do not fit the model; warn if they are far from its training series"
     if self.rate is not None: check_same_rate(rate, self.rate, *as_trained(self.rate))
     crop,lengths = self.preprocess.crop,self.lengths
     if length<(crop or 1):
@@ -100,7 +100,7 @@ def finite(
     out, # numbers of a network (samples, ...)
     X=None, # the series that they are of
 ): # `out`
-    "Raise if one of them is NaN or infinite; the error knows its `series` and its `value`"
+    "Raise if one of them is NaN or infinite; the error has attributes `series` and `value`"
     if out.isfinite().all(): return out
     out = out.reshape(len(out), -1) # (samples, numbers)
     i = int((~out.isfinite()).any(1).int().argmax())
@@ -114,8 +114,8 @@ def finite(
 # %% ../../nbs/40_runtime.predictor.ipynb #44a81183
 def dtype_of(
     model:nn.Module # a network
-) -> torch.dtype: # of its first weight that is no whole number; float32 if it has none
-    "The kind of number that `model` computes with"
+) -> torch.dtype: # type of its first floating-point weight; float32 if it has none
+    "The floating-point type that `model` computes with"
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 # %% ../../nbs/40_runtime.predictor.ipynb #fefcc0be
@@ -123,7 +123,7 @@ def dtype_of(
 def _inputs(self:Predictor, X, lengths, idx):
     "The series at `idx`, of which the last is the longest, as the network takes them; their lengths, or None"
     longest = X.shape[2] if lengths is None else lengths[idx[-1]]
-    at = next(self.preprocess.buffers()).device # a learner's own may be elsewhere than its network
+    at = next(self.preprocess.buffers()).device # preprocessing of a learner may be on another device than its network
     x = torch.from_numpy(X[idx,:,:longest]).to(at) # (batch, c_in, longest)
     n = None if lengths is None else torch.from_numpy(lengths[idx]).to(at) # (batch,)
     z,n = self.preprocess(x, n).to(self.device, dtype_of(self.model)),self.preprocess.remaining(n)
@@ -131,7 +131,7 @@ def _inputs(self:Predictor, X, lengths, idx):
 
 @patch
 def _run(self:Predictor, f, X, bs):
-    "The outputs of `f(network)`, all of it or a part, for all series: (samples, numbers), on the CPU"
+    "The outputs of `f(network)`, the network or a part of it, for all series: (samples, numbers), on the CPU"
     check_whole(bs=bs)
     check_origin(X, self.filters, self.rate)
     X,lengths = model_series(X, self.preprocess, self.channels) # (samples, c_in, length); (samples,) or None
@@ -164,7 +164,7 @@ def features(self:Predictor,
     X, # series, in any form that `check_series` takes
     bs:int=64, # series at a time
 ) -> torch.Tensor: # (samples, features), float32, on the CPU
-    "The numbers that the network's last layer sees of each series: its `forward_features`"
+    "The input of the network's last layer for each series, its `forward_features`"
     if not hasattr(self.model, 'forward_features'):
         raise TypeError(f'features: expected a network with forward_features, got {type(self.model).__name__}')
     return self._run(attrgetter('forward_features'), X, bs)
@@ -193,10 +193,10 @@ def predict(self:Predictor,
 def predict_set(self:Predictor,
     X, # series, in any form that `check_series` takes
     alpha:float=.1, # share of new series whose truth may be left out, between 0 and 1
-    per_class:bool=False, # keep the promise for each class or label by itself?
+    per_class:bool=False, # hold the share for each class or label separately?
     bs:int=64, # series at a time
 ): # of classes, a list of labels for each series; of labels and values, two arrays: see `predict_sets`
-    "Sets that hold the truth with probability 1 - `alpha` or more; `learn.calibrate_sets()` makes them possible"
+    "Sets that hold the truth with probability 1 - `alpha` or more; needs `learn.calibrate_sets()` before"
     return predict_sets(self.task, self.scores(X, bs), alpha, per_class)
 
 # %% ../../nbs/40_runtime.predictor.ipynb #7f20be94

@@ -1,4 +1,4 @@
-"""One answer for a whole recording, from those of its windows, and where along the recording the answer changes
+"""Predict a whole recording from its windows, and find where the answer changes
 
 Docs: https://example.github.io/xceptiontime/runtime.recordings.html.md"""
 
@@ -22,10 +22,10 @@ from .stream import Prediction
 def pool_windows(
     task, # of the model
     probs, # probabilities, or values, of the windows (windows, outputs) or (windows,)
-    of:np.ndarray, # number of each window's recording (windows,): 0, 1, ..., each of them once or more
+    of:np.ndarray, # index of each window's recording (windows,): 0, 1, ..., each once or more
     how:str='mean', # 'mean' of probabilities or values, or 'vote'
-) -> tuple: # labels, or values, of the recordings; mean probabilities, shares of votes or values (recordings, outputs)
-    "The answer for each recording, from those of its windows"
+) -> tuple: # labels or values (recordings,); probabilities, shares or values (recordings, outputs)
+    "The answer for each recording, combined from its windows"
     if how not in ('mean','vote'):
         raise ValueError(f"how: expected 'mean' or 'vote', got {brief(how)}")
     probs,n = np.asarray(probs, np.float64),np.bincount(of) # n: (recordings,)
@@ -46,11 +46,11 @@ def pool_windows(
 
 # %% ../../nbs/40b_runtime.recordings.ipynb #88010d67
 class RecordingAnswer(NamedTuple):
-    "The answer for one recording, and the windows that it comes from"
-    label:object # as `Predictor.predict` gives it: a label, several, or the values of a regression
-    probs:np.ndarray # mean probabilities, or shares of votes (classes,); of a regression the mean values
+    "The answer for one recording, and its windows"
+    label:object # as of `Predictor.predict`: a label, several, or the values of a regression
+    probs:np.ndarray # mean probabilities or shares of votes (classes,), or mean values
     windows:list # a `Prediction` for each window, in the order of time
-    changes:list # those of them with another answer than the window before; of a regression none
+    changes:list # windows with another answer than the one before; empty for a regression
 
 # %% ../../nbs/40b_runtime.recordings.ipynb #9e3736c9
 def _check_channels(X, c_in):
@@ -77,7 +77,7 @@ def _changes(task, probs):
 
 @patch
 def _check_rate(self:Predictor, *rates):
-    "Raise where the first of `rates` that is known, that of windows to come, is another than that of the training"
+    "Raise if the first known of `rates`, that of the windows, is not the rate of the training"
     rate = next((check_rate(r) for r in rates if r is not None), None)
     if self.rate is not None: check_same_rate(rate, self.rate, *as_trained(self.rate))
 
@@ -87,7 +87,8 @@ def _named(self:Predictor, recordings):
     if not isinstance(recordings, Recordings):
         if not isinstance(recordings, (list,tuple)): return recordings
         return series_list(recordings, 'recordings', self.channels)
-    X,own,known = recordings.X,recordings.channels,self.channels
+    X,own = recordings.X,recordings.channels
+    known = self.channels
     if None not in (own,known) and len(own)>1 and own!=known:
         if sorted(own)!=sorted(known):
             raise ValueError(f'recordings: expected the channels {listed(known, width=70)} as in the model, '
@@ -101,12 +102,12 @@ def predict_recordings(self:Predictor,
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
     how:str='mean', # 'mean' of probabilities or values over windows, or 'vote': see `pool_windows`
-    rate:float|None=None, # samples a second (Hz), to give `length` and `step` and get times in seconds
-    pad:float|None=None, # None drops the rest at the end; a number fills a last window up: see `sliding_windows`
+    rate:float|None=None, # samples a second (Hz), to give `length` and `step` in seconds, as times are then
+    pad:float|None=None, # None drops the rest at the end; a number pads the last window with it: see `sliding_windows`
     bs:int=64, # windows at a time
     to_rate:float|None=None, # Hz to bring recordings to, that of the training: see `sliding_windows`
 ) -> list: # a `RecordingAnswer` for each recording
-    "The answer for each recording, those of its windows, and where they change"
+    "One answer for each recording, with the answers for its windows and where they change"
     if is_frame(recordings): recordings = [recordings]
     known = recordings.rate if isinstance(recordings, Recordings) else None
     self._check_rate(to_rate, rate, known)

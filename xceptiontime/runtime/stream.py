@@ -1,4 +1,4 @@
-"""A prediction every few samples from a signal that has no end, the same as from the whole recording
+"""Predict a continuous signal while it comes in
 
 Docs: https://example.github.io/xceptiontime/runtime.stream.html.md"""
 
@@ -21,9 +21,9 @@ from .predictor import Predictor
 
 # %% ../../nbs/43_runtime.stream.ipynb #4830e96b
 class Prediction(NamedTuple):
-    "One answer of a stream: samples `start` up to `stop` made it, in seconds where the stream knows its rate"
+    "One answer of a stream, for the samples from `start` to `stop`; in seconds if the stream has a rate"
     start:float # of the window, counted from the first sample pushed
-    stop:float # of the window: the answer is known once this much has come in
+    stop:float # of the window; the answer comes once this much has come in
     label:object # the answer as of `Predictor.predict`: a label, several, or values; with `decide` the decision
     probs:np.ndarray # probabilities (classes,); of a regression the values, (outputs,) or a number
 
@@ -34,15 +34,15 @@ def _live(rate):
             f'predict_recordings(.., to_rate={rate:g}) does so for what was recorded')
 
 class StreamingPredictor:
-    "Takes a signal in chunks of any size and predicts each window as it fills; memory stays that of one window"
+    "Takes a signal in chunks of any size and predicts each full window; keeps one window in memory"
     def __init__(self,
         predictor:Predictor, # a trained network
         window, # samples of a window; seconds where `rate` is given
         hop=None, # samples, or seconds, from one window to the next; `window`, so no overlap, if None
         rate=None, # samples a second (Hz), to give `window` and `hop` and get times in seconds
         smooth:str|None=None, # over the last answers: 'majority' of labels, 'mean' of probabilities, or None
-        last:int=5, # answers to smooth over, this one among them
-        bs:int=64, # windows at a time, where one chunk fills several
+        last:int=5, # number of answers to smooth over, including the newest
+        bs:int=64, # windows at a time, if one chunk fills several
         decide=None, # steps from answers to decisions, such as `[Majority(5)]`; those of the model if None
     ):
         check_whole(bs=bs)
@@ -59,17 +59,17 @@ class StreamingPredictor:
         self.reset()
 
     def _decide(self, steps):
-        "The majority of `smooth`, and `steps`, one after another"
+        "The majority of `smooth`, then `steps`"
         vote = [Majority(self.last)] if self.smooth=='majority' else []
         return Decide([*vote, *steps], self.predictor.task, None if self.rate is None else self.hop/self.rate)
 
     def reset(self):
-        "Forget the signal so far: a new recording begins"
+        "Forget the signal so far and start a new recording"
         self.n = self.start = 0 # samples that came in; where the next window begins
         self.tail = np.zeros((self.predictor.preprocess.c_in,0), np.float32) # (channels, steps) for a later window
         self.recent = deque(maxlen=self.last) # probabilities of the last windows, for their mean
         self.decide.reset()
-        self.filtered = None # what the model's filters remember
+        self.filtered = None # state of the model's filters
         return self
 
     def __repr__(self):
@@ -78,7 +78,7 @@ class StreamingPredictor:
                 f'{decide}{self.n} samples so far)')
 
     def facts(self) -> dict: # names and texts
-        "Those of the predictor, and how the stream makes decisions of its answers"
+        "The facts of the predictor, with the windows, smoothing and decisions of the stream"
         unit,scale = ('samples',1) if self.rate is None else ('s',self.rate)
         mean = f'mean of {self.last} probabilities' if self.smooth=='mean' else 'none'
         steps = ', '.join(map(repr, self.decide.steps)) or 'none'
@@ -96,7 +96,7 @@ class StreamingPredictor:
 # %% ../../nbs/43_runtime.stream.ipynb #bb0c4b84
 @patch
 def _as_steps(self:StreamingPredictor, chunk):
-    "`chunk` as (channels, steps) float32 and what filters remember after it, or one sentence about what is wrong"
+    "`chunk` as (channels, steps) float32, and the state of the filters after it; raises if it does not fit"
     chunk, = series_list([chunk], 'chunk', self.predictor.channels) # a DataFrame has a column a channel
     shape,c_in = np.shape(chunk),self.predictor.preprocess.c_in
     if len(shape)==1 and c_in==1: shape = (1,*shape)
@@ -113,7 +113,7 @@ def _as_steps(self:StreamingPredictor, chunk):
 
 @patch
 def _chunk(self:StreamingPredictor, chunk):
-    "`chunk` as (channels, steps) float32, 0 where no window will be, and what filters remember after it"
+    "`chunk` as (channels, steps) float32, 0 outside of windows, and the state of the filters after it"
     x,state = self._as_steps(chunk)
     at = self.n+np.arange(x.shape[1]) # (steps,) in the stream
     x = np.where((at>=self.start) & (at%self.hop<self.window), x, 0)
@@ -126,7 +126,7 @@ def _chunk(self:StreamingPredictor, chunk):
 # %% ../../nbs/43_runtime.stream.ipynb #a8df652e
 @patch
 def _smoothed(self:StreamingPredictor, label, probs, recent):
-    "The answer, given the last probabilities, to which its own are added"
+    "The smoothed answer; appends `probs` to the last probabilities"
     if self.smooth!='mean': return label,probs
     recent.append(probs)
     probs = np.mean(recent, 0)
@@ -139,7 +139,7 @@ def _answers(self:StreamingPredictor, x, starts):
     task = self.predictor.task
     for i in range(0, len(starts), self.bs):
         start = starts[i:i+self.bs] # (windows,)
-        windows = Windows([x], np.zeros_like(start), start, self.window, # what is missing in these is no padding
+        windows = Windows([x], np.zeros_like(start), start, self.window, # NaN here is missing data, not padding
                           filters=self.predictor.filters, rate=self.rate)
         try: scores = self.predictor.scores(windows, self.bs) # (windows, outputs)
         except ValueError as e:
@@ -153,7 +153,7 @@ def _answers(self:StreamingPredictor, x, starts):
 
 @patch
 def push(self:StreamingPredictor,
-    chunk, # the next samples (channels, steps), any number of steps, none too; (steps,) where there is one channel
+    chunk, # the next samples (channels, steps), of any number of steps or none; (steps,) for one channel
 ) -> list: # a `Prediction` for each window that is now full, the oldest first
     "Take the next samples; a push that raises leaves the stream as it was"
     chunk,state = self._chunk(chunk)
@@ -161,7 +161,7 @@ def push(self:StreamingPredictor,
     first = self.n-self.tail.shape[1] # place in the stream of the first sample of `x`
     n = self.n+chunk.shape[1]
     starts = np.arange(self.start, n-self.window+1, self.hop)
-    recent,decide = self.recent.copy(),self.decide.copy() # kept where all goes well
+    recent,decide = self.recent.copy(),self.decide.copy() # kept if no error is raised
     res = []
     for start,(label,probs) in zip(starts.tolist(), self._answers(x, starts-first)):
         span = np.array([start,start+self.window])
@@ -178,9 +178,9 @@ def push(self:StreamingPredictor,
 # %% ../../nbs/43_runtime.stream.ipynb #ba233273
 @patch
 def gap(self:StreamingPredictor,
-    n:int, # samples that were lost, in each channel; none if 0
+    n:int, # number of lost samples in each channel; 0 changes nothing
 ) -> StreamingPredictor: # itself
-    "Samples were lost: times go on by so many, and the next window begins after them"
+    "Skip `n` lost samples; the next window begins after them"
     check_whole(0, n=n)
     if not n: return self
     self.n += int(n)

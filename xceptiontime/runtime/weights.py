@@ -1,4 +1,4 @@
-"""The file `model.safetensors` of a model folder: what it has to hold, and its fingerprint
+"""The file `model.safetensors` of a model folder: how it is checked, and its fingerprint
 
 Docs: https://example.github.io/xceptiontime/runtime.weights.html.md"""
 
@@ -26,9 +26,9 @@ SPREADS = {f'preprocess.{k}' for k in ('std', 'length_std', *(s for _,s in STATS
 def check_numbers(
     state, # tensors by name
     where, # the file or the argument that they are of
-    hint='', # what helps
+    hint='', # advice
 ):
-    "Raise unless a network can compute with them"
+    "Raise if there are numbers that a network cannot compute with"
     def refused(want, got): refuse(where, want, f'{got}{hint}')
     for k,t in state.items():
         if not t.isfinite().all(): refused(f"finite numbers as '{k}'", 'NaN or infinity')
@@ -56,7 +56,7 @@ def fingerprint(data:bytes) -> str:
     return f'sha256:{hashlib.sha256(data).hexdigest()}'
 
 def is_fingerprint(o) -> bool:
-    "Could `fingerprint` give it?"
+    "Has `o` the form of a fingerprint?"
     if not isinstance(o, str): return False
     kind,_,digits = o.partition(':')
     return kind=='sha256' and len(digits)==64 and set(digits)<=set('0123456789abcdef')
@@ -84,10 +84,10 @@ def _read_bytes(path, expected):
 
 def read_weights(
     path, # a safetensors file
-    expected:dict, # tensors by name, which need no memory
-    known:str|None=None, # its fingerprint; any will do if None
+    expected:dict, # tensors by name, on the meta device
+    known:str|None=None, # its fingerprint; not compared if None
 ) -> dict: # tensors by name
-    "The tensors of a file, if they are those that are expected"
+    "The tensors of a file; raises if they are not the expected ones"
     data = _read_bytes(path, expected)
     try: found = dict(deserialize(data))
     except SafetensorError as e: refuse(path, _WHOLE, f'an error: {one_line(e, 160)}')

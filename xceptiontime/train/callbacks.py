@@ -1,4 +1,4 @@
-"""The state of a run, training that stops at a loss that is no number, and one line an epoch where output goes to a file
+"""Callbacks that stop at a loss of NaN, print lines in a log file, and tell the time left
 
 Docs: https://example.github.io/xceptiontime/train.callbacks.html.md"""
 
@@ -25,25 +25,25 @@ from ..models.ensemble import mean_scores
 # %% ../../nbs/52_train.callbacks.ipynb #13d29e2d
 @dataclass
 class Run:
-    "The state of one run through a learner's loop, which callbacks read and set"
-    kind:str='idle' # 'training', 'lr search', 'validation', which predictions are too, or 'idle' where nothing runs
+    "The state of one run of a learner's loop; callbacks read and set it"
+    kind:str='idle' # 'training', 'lr search', 'validation' (also for predictions), or 'idle'
     seed:int|None=None # of the learner
     before:int|None=0 # epochs of earlier trainings of these weights, if known
-    done:int=0 # whole epochs; a `Checkpoint` goes on after those that it holds
-    passes:int=1 # times that one epoch goes over the training series; a recipe may ask for several
+    done:int=0 # whole epochs so far; a `Checkpoint` continues after those that it holds
+    passes:int=1 # passes over the training series in an epoch; a recipe may use several
     interrupted:bool=False # did Ctrl-C end it?
-    error:Exception|None=None # what ended it
+    error:Exception|None=None # the error that ended it
 
     @property
     def trains(self):
-        "Do weights move?"
+        "Do the weights change?"
         return self.kind in ('training','lr search')
 
     def note(self,
         ds, # the training split
-        last=None, # loss and metrics of the last epoch, if it left the weights as they are
+        last=None, # loss and metrics of the last epoch, if the weights are still those
     ) -> dict:
-        "What a model folder tells of a training"
+        "The facts of a training that a model folder keeps"
         steps = [ds.X.shape[2]] if ds.lengths is None else ds.lengths[ds.idxs]
         epochs = {} if self.before is None else dict(epochs=self.before+self.done*self.passes)
         return dict(epochs, series=len(ds), shortest=int(min(steps)), longest=int(max(steps)),
@@ -54,7 +54,7 @@ def check_mixing(
     cbs, # callbacks of a training, or their classes
     ds, # the training split
 ):
-    "Raise unless at most one of them mixes series, and can mix these"
+    "Raise if several of them mix series, or one cannot mix these"
     kinds = [cb if isinstance(cb, type) else type(cb) for cb in cbs]
     mixing = [k for k in kinds if issubclass(k, MixHandler)]
     names = ', '.join(k.__name__ for k in mixing)
@@ -81,16 +81,16 @@ def _put_back(vectors, tensors):
         for t,part in zip(g, v.split([t.numel() for t in g])): t.copy_(part.view_as(t))
 
 class KeepFinite(Callback):
-    "Stops training where the loss is NaN or infinite, with the weights that last gave a finite one"
+    "Stops training if the loss is NaN or infinite, and restores the weights of the last finite loss"
     order = -9
     def __init__(self,
-        every:int|None=None, # batches from one look at their losses to the next; if None 1 on a CPU, 16 elsewhere
+        every:int|None=None, # read the losses every so many batches; if None 1 on a CPU, 16 elsewhere
     ):
         if every is not None: check_whole(every=every)
         self.every = every
 
     def before_fit(self):
-        if self.this_run.trains: self._forget() # else it may be a validation between two epochs
+        if self.this_run.trains: self._forget() # not in a validation between two epochs
 
     def _forget(self):
         self.now,self.good = None,None # numbers before this batch, and before the last whose loss was finite
@@ -113,20 +113,20 @@ class KeepFinite(Callback):
                 self._stop(f'lr: expected a finite number of 0 or more, got {lr}', ValueError)
         loss = self.loss.detach().mean()
         self.seen.append((loss, self.epoch, self.training, self.iter))
-        at_once = loss.is_cpu or self.this_run.kind=='lr search' # which looks at each loss itself
+        at_once = loss.is_cpu or self.this_run.kind=='lr search' # a search reads each loss itself
         if len(self.seen)>=(self.every or (1 if at_once else 16)): self._look()
         if self.training: self._keep(loss)
 
     def _keep(self, loss):
-        "The numbers of now become the good ones, if all losses up to this were finite; without a look at them"
-        if not self.seen: self.good = self.now # all were looked at
+        "Keep the current numbers as good if all losses so far were finite, without reading the losses"
+        if not self.seen: self.good = self.now # all were read
         else:
             self.fine = loss.isfinite() if self.fine is None else self.fine & loss.isfinite()
             pairs = zip(self.now, self.good or self.now)
             self.good = [torch.where(self.fine.to(n.device), n, g) for n,g in pairs]
 
     def _look(self):
-        "Wait for the losses, and stop if one is no finite number"
+        "Read the losses, and stop if one is not finite"
         seen,self.seen = self.seen,[]
         losses = torch.stack([o[0] for o in seen]).tolist() if seen else []
         for loss,(_,epoch,training,i) in zip(losses, seen):
@@ -147,13 +147,13 @@ class KeepFinite(Callback):
 
     def after_fit(self):
         if not self.this_run.trains: return
-        with suppress(CancelFitException): self._look() # of an epoch that was cut short
+        with suppress(CancelFitException): self._look() # of an interrupted epoch
         self._forget()
 
     def _stop(self, what, error=FloatingPointError):
-        if self.this_run.kind=='training': # a search looks for where it goes wrong, and puts the weights back itself
+        if self.this_run.kind=='training': # a search may diverge, and restores the weights itself
             _put_back(self.good or self.now, self._numbers())
-            self.opt.clear_state() # its averages are of gradients that led astray
+            self.opt.clear_state() # its averages are of bad gradients
             self.opt.zero_grad()
             first,last = 'those that training began with','back at those of the last batch whose loss was finite'
             self.this_run.error = error(f'{what}; the weights are {last if self.any_good else first}')
@@ -161,7 +161,7 @@ class KeepFinite(Callback):
 
 # %% ../../nbs/52_train.callbacks.ipynb #b6a0d3c2
 class MeanAfterLoss(Callback):
-    "After the loss of an ensemble's networks, `learn.pred` is the ensemble's answer"
+    "After the loss, replace the scores of an ensemble's networks by those of the ensemble"
     looks_only = True
     def after_loss(self):
         if self.pred.ndim!=3: return
@@ -169,14 +169,14 @@ class MeanAfterLoss(Callback):
 
 # %% ../../nbs/52_train.callbacks.ipynb #8afbaf73
 class _Lines:
-    "Stands in for fastprogress's bars where there is no terminal to draw them in"
+    "Replaces fastprogress's bars if there is no terminal"
     def update(self, *args): pass
     update_graph = on_iter_end = update
     def write(self, line, table=False): # words of a table, or a sentence
         print(line if isinstance(line, str) else '  '.join(f'{o:>10}' for o in line), flush=True)
 
 class ProgressOrLines(ProgressCallback):
-    "Progress bars in a terminal and in a notebook; where output goes to a file or a pipe, one clean line an epoch"
+    "Progress bars in a terminal and in a notebook; one line an epoch if output goes to a file or a pipe"
     name,order = 'progress',60
     @property
     def plain(self): return not (IN_NOTEBOOK or sys.stdout.isatty())
@@ -200,13 +200,13 @@ def _span(seconds):
     return counted(round(seconds/60), 'minute') if seconds<90*60 else f'{seconds/3600:.1f} hours'
 
 class TimeLeft(Callback):
-    "Says how long an epoch takes, and how long training still goes on"
+    "Prints how long an epoch takes, and the time left"
     looks_only,order = True,ProgressOrLines.order+1
     def __init__(self,
-        every:float=600, # seconds until it is said again; of a longer training also as soon as it is known
-        hint:str='', # what makes it shorter, said of a longer training
-        warm:int=3, # batches to pass over before the first estimate
-        least:float=5, # seconds that the first estimate looks at
+        every:float=600, # seconds until it is printed again; a longer training is announced at once
+        hint:str='', # advice for a longer training
+        warm:int=3, # batches to skip before the first estimate
+        least:float=5, # least seconds that the first estimate measures
     ):
         self.every,self.hint = every,hint
         self.warm,self.least = warm,least
@@ -217,7 +217,7 @@ class TimeLeft(Callback):
         self.estimated = False # was the whole time estimated?
 
     def before_epoch(self):
-        if self.first is None: self.first = self.epoch # a `Checkpoint` may go on in the middle
+        if self.first is None: self.first = self.epoch # a `Checkpoint` may continue in the middle
 
     def after_batch(self):
         if self.estimated or not self.training or self.this_run.kind!='training': return

@@ -1,4 +1,4 @@
-"""A training run that survives being killed, and ends with the same weights to the bit
+"""Continue a training that was killed, with bit-identical weights at the end
 
 Docs: https://example.github.io/xceptiontime/train.checkpoint.html.md"""
 
@@ -46,26 +46,26 @@ def _set_random_state(learn, s):
 
 # %% ../../nbs/55_train.checkpoint.ipynb #fc695e94
 def _plain(v):
-    "`v` as Python's own numbers, lists and dicts, which a file can hold without pickle"
+    "`v` as Python's own numbers, lists and dicts, which need no pickle"
     if isinstance(v, np.generic): return v.item()
     if isinstance(v, dict): return {k: _plain(o) for k,o in v.items()}
     if isinstance(v, (list,tuple,L)): return [_plain(o) for o in v]
     return v
 
-_COUNTED = 'best','new_best','wait','hps' # what trackers and schedules remember from epoch to epoch
+_COUNTED = 'best','new_best','wait','hps' # attributes that trackers and schedules change in each epoch
 
 def _counters(cb): return _plain({k: vars(cb)[k] for k in _COUNTED if k in vars(cb)})
 
-_LOOKING = ('ProgressCallback','ShowGraphCallback','Recorder','CSVLogger','KeepFinite', # by name, as most
+_LOOKING = ('ProgressCallback','ShowGraphCallback','Recorder','CSVLogger','KeepFinite', # by name, because most
             'TensorBoardBaseCallback','WandbCallback','NeptuneCallback','CometCallback') # need other packages
 def _taking_part(learn):
-    "The callbacks that may touch the weights: neither known to look only nor with `looks_only = True`"
+    "The callbacks that may change the weights: not known to only look, and without `looks_only = True`"
     def looks(cb):
         return getattr(type(cb), 'looks_only', False) or any(c.__name__ in _LOOKING for c in type(cb).__mro__)
     return [cb for cb in learn.cbs.sorted('order') if not looks(cb)]
 
 def _own_states(learn):
-    "By name, those of them that have a state of their own to keep"
+    "By name, those of them with a state to save"
     cbs = {cb.name: cb for cb in _taking_part(learn)}
     return {name: cb for name,cb in cbs.items() if hasattr(type(cb), 'state_dict')} # else it is the network's
 
@@ -73,7 +73,7 @@ def _figures(rec): # names of its `values`
     return list(rec.metric_names[1:-1] if rec.add_time else rec.metric_names[1:])
 
 def _progress(learn):
-    "What the recorder and the callbacks have counted"
+    "The state of the recorder and of the callbacks"
     rec = learn.recorder
     return dict(lrs=_plain(rec.lrs), iters=_plain(rec.iters), losses=[o.item() for o in rec.losses],
                 figures=_figures(rec), values=_plain(rec.values),
@@ -85,7 +85,7 @@ def _set_progress(learn, s):
     for k in ('lrs','iters'): setattr(rec, k, s[k])
     rec.losses = [torch.tensor(o) for o in s['losses']]
     rows = [dict(zip(s['figures'], v)) for v in s['values']]
-    names = _figures(rec) # another metric touches no weight
+    names = _figures(rec) # another metric changes no weight
     rec.values = [L(row.get(k, float('nan')) for k in names) for row in rows]
     rec.smooth_loss.count,rec.smooth_loss.val = s['smooth']
     learn.train_iter,learn.final_record = s['train_iter'],rec.values[-1]
@@ -93,7 +93,7 @@ def _set_progress(learn, s):
 
 # %% ../../nbs/55_train.checkpoint.ipynb #d1e2f3a5
 def _digest(*parts) -> str: # arrays, tensors or text
-    "A short name for them, which changes with any bit"
+    "A digest that changes with any bit"
     h = blake2b(digest_size=12)
     for o in parts:
         if isinstance(o, torch.Tensor): o = o.detach().cpu().numpy()
@@ -115,7 +115,7 @@ def _series(ds, most=_MOST_READ):
 
 # %% ../../nbs/55_train.checkpoint.ipynb #d1e2f3a7
 def _told(o, depth=4):
-    "Settings in words that another process would use too"
+    "Settings as text that is the same in another process"
     if isinstance(o, np.generic): o = o.item()
     if o is None or isinstance(o, (bool,int,float,complex,str,bytes)): return repr(o)
     if depth==0: return type(o).__qualname__
@@ -128,7 +128,7 @@ def _told(o, depth=4):
     if isinstance(o, Distribution):
         return more({k: getattr(o, k) for k in o.arg_constraints})
     if hasattr(o, '__name__'): return o.__name__ # a class, or a function that is not Python's
-    if isinstance(o, Path): return 'Path' # where something lies touches no weight
+    if isinstance(o, Path): return 'Path' # a path changes no weight
     own = {k: v for k,v in getattr(o, '__dict__', {}).items() if not k.startswith('_')}
     if isinstance(o, nn.Module): own.update(o.state_dict(), **dict(o.named_children()), training=None)
     return type(o).__qualname__ + more(own)
@@ -139,7 +139,7 @@ def _of_function(f):
     return [f.__defaults__, code.co_code, code.co_names, constants, [c.cell_contents for c in f.__closure__ or ()]]
 
 def _settings(o):
-    "The arguments that a callback or a transform was made with, where it keeps them"
+    "The arguments of a callback or a transform, if it keeps them"
     kept = {k: v for k,v in vars(o).items() if k in signature(type(o).__init__).parameters}
     kept.update({k: v for k,v in vars(o).items() if isinstance(v, Distribution)})
     return _told(kept)
@@ -148,7 +148,7 @@ def _settings(o):
 def _numbers(tensors): return [float(o) for t in tensors for o in t.detach().double().cpu().reshape(-1)]
 
 def _of_data(dls):
-    "What a run is told by of its data"
+    "The part of the fingerprint about the data"
     ds,sets = dls.train_ds,[dl.dataset for dl in dls.loaders]
     tfms = [t for t in dls.train.after_batch.fs if not isinstance(t, PreprocessBatch)]
     same = all(o.X is ds.X for o in sets)
@@ -161,20 +161,20 @@ def _of_data(dls):
                 batch_tfms=[f'{type(t).__name__}{_settings(t)}' for t in tfms])
 
 def _start(learn):
-    "What a run begins with"
+    "The part of the fingerprint about the start"
     state = learn.model.state_dict().values()
     known = [] if learn.seed is None else [o for t in state for o in (t.double().mean(), t.double().abs().mean())]
     return {'earlier epochs': learn.this_run.before, 'weights at the start': _numbers(known)}
 
 # %% ../../nbs/55_train.checkpoint.ipynb #d1e2f3ab
 def _schedules(learn):
-    "How each scheduled setting of the optimizer goes, at 33 points (33, groups)"
+    "The values of each scheduled setting of the optimizer at 33 points (33, groups)"
     cbs = [cb for cb in learn.cbs if isinstance(cb, ParamScheduler)]
     points = np.linspace(0, 1, 33)
     return {k: np.array([np.ravel(f(p)) for p in points], float) for cb in cbs for k,f in cb.scheds.items()}
 
 def _of_optimizer(learn):
-    "Kind and settings of the optimizer; of a scheduled one the largest value, and apart from it how it goes"
+    "Kind and settings of the optimizer; for a scheduled setting its largest value and the shape of its schedule"
     scheds,opt = _schedules(learn),learn.opt
     steps = getattr(opt, 'cbs', None) or [type(getattr(opt, 'opt', opt))]
     res = dict(optimizer=[_told(getattr(f, 'func', f)).split('[')[0] for f in steps])
@@ -186,14 +186,14 @@ def _of_optimizer(learn):
     return dict(res, scheduled=[*shapes], schedule=[o for v in shapes.values() for o in v])
 
 def _of_network(learn):
-    "Its printed form, what its weights are, and which of them train"
+    "The printed network, the shapes and types of its weights, and which of them train"
     shapes = [f'{k}{tuple(v.shape)}{v.dtype}' for k,v in learn.model.state_dict().items()]
     text = re.sub(' at 0x[0-9a-f]+', '', repr(learn.model))
     frozen = [k for k,p in learn.model.named_parameters() if not p.requires_grad]
     return dict(network=_digest(text, *shapes), frozen=_digest(*frozen))
 
 def _fingerprint(learn):
-    "What must be the same for a run to go on, by the names under which a difference is told"
+    "Everything that must be equal to continue a run, by the names used in errors"
     cbs = _taking_part(learn)
     seed = getattr(learn.dls.train, 'seed', None) if learn.seed is None else learn.seed
     return dict(seed=seed, epochs=learn.n_epoch, **_of_optimizer(learn), **_of_data(learn.dls),
@@ -208,11 +208,11 @@ def _same(a, b):
     if not all(isinstance(o, float) for o in a+b): return a==b
     return np.allclose(a, b, rtol=1e-4, atol=1e-7, equal_nan=True)
 
-def _shown(v): # in a sentence: neither a digest nor a long list
+def _shown(v): # in an error: no digest and no long list
     return '' if v is None or len(str(v))>24 or '#' in str(v) else str(v)
 
 def _differences(saved, now):
-    "What differs between the runs of two fingerprints, in words"
+    "The differences of two fingerprints, as text"
     names = [k for k in {**now, **saved} if not _same(saved.get(k), now.get(k))]
     def told(k):
         old,new = saved.get(k),now.get(k)
@@ -231,20 +231,20 @@ def _set_optimizer(learn, s): learn.opt.load_state_dict(dict(state=s['state'], h
 
 # %% ../../nbs/55_train.checkpoint.ipynb #123f4173
 class Checkpoint(Callback):
-    "Writes the state of a run at the end of each epoch, and goes on from there if the run was cut short"
-    order,run_valid = 200,False # after all that changes in an epoch
+    "Saves the state of a run after each epoch, and continues from it if the run was interrupted"
+    order,run_valid = 200,False # after all other callbacks
     looks_only = True
     def __init__(self,
-        folder, # where `checkpoint.pt` is or will be; each run has a folder of its own
+        folder, # folder of `checkpoint.pt`; each run needs its own
     ): self.file = Path(folder)/'checkpoint.pt'
 
     @property
     def idle(self):
-        "Only a training has a checkpoint: a search for a learning rate, a validation and a prediction have none"
+        "Is the run not a training? A search, a validation and a prediction have no checkpoint"
         return self.this_run.kind!='training'
 
     def _next(self):
-        "The file of the first run in this folder that the learner has not ended yet"
+        "The file of the first run in this folder that the learner has not completed"
         n,path = 1,self.file.with_name('checkpoint.pt')
         while self.learn.checkpoints.get(str(path.absolute()), {}).get('ended'):
             n += 1
@@ -253,7 +253,7 @@ class Checkpoint(Callback):
 
     @contextmanager
     def _in_own_words(self):
-        "An error as it is, without what fastai puts before it"
+        "Raise an error without the text that fastai puts before it"
         try: yield
         except (ValueError,OSError) as e:
             self.this_run.error = type(e)(*e.args)
@@ -267,7 +267,7 @@ class Checkpoint(Callback):
         self.file = self._next()
         saved = self.load() if self.file.exists() else None
         begun = self.learn.checkpoints.setdefault(str(self.file.absolute()), {})
-        if saved is None or not begun: begun.update(_start(self.learn)) # else a run goes on that this learner began
+        if saved is None or not begun: begun.update(_start(self.learn)) # else this learner continues its own run
         self.run_is = {**_fingerprint(self.learn), **begun}
         if saved is not None: self._go_on(saved)
 
@@ -293,7 +293,7 @@ class Checkpoint(Callback):
         if not (self.idle or cut): self.learn.checkpoints[str(self.file.absolute())]['ended'] = True
 
     def save(self):
-        "Write the state of the run; the one of the epoch before stays until this is whole"
+        "Write the state of the run; the previous file stays until the new one is complete"
         learn = self.learn
         state = dict(fingerprint=self.run_is, epoch=self.epoch, model=self.model.state_dict(),
                      known=learn.known()._asdict(), optimizer=_optimizer(learn), progress=_progress(learn),
@@ -304,7 +304,7 @@ class Checkpoint(Callback):
             except RuntimeError as e: raise OSError(one_line(e, 100)) from e # as it says of a full disk
 
     def load(self) -> dict: # the state that `save` wrote
-        "Read the state of a run: numbers and tensors only, no code is run"
+        "Read the state of a run, numbers and tensors only; runs no code"
         try: state = torch.load(self.file, map_location='cpu', weights_only=True)
         except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as e:
             raise ValueError(f'{self.file}: expected a checkpoint, got a file that is none ({one_line(e, 100)})') from e

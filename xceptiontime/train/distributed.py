@@ -1,4 +1,4 @@
-"""One training over several processes or GPUs, with Accelerate and fastai's `distrib_ctx`
+"""Train on several GPUs or in several processes, with Accelerate and fastai's `distrib_ctx`
 
 Docs: https://example.github.io/xceptiontime/train.distributed.html.md"""
 
@@ -23,7 +23,7 @@ from .learner import TSLearner
 
 # %% ../../nbs/56_train.distributed.ipynb #0a5d2782
 class TSDistributedDL(DistributedDL):
-    "fastai's, which agrees on the order of series on a GPU, on a CPU too; a share is cut as `TSDataLoader` cuts"
+    "fastai's loader for several processes; also works on a CPU, and cuts batches as `TSDataLoader` does"
     sample = TSDataLoader.sample
     def __len__(self): return len(self.dl.cuts(-(-self.dl.n//self.world_size)))-1
 
@@ -45,7 +45,7 @@ class TSDistributedTrainer(DistributedTrainer):
 # %% ../../nbs/56_train.distributed.ipynb #9e25a1b0
 @patch
 def to_distributed(self:TSLearner,
-    sync_bn:bool=True, # BatchNorm's statistics over all processes, where that can be: on GPUs, series of equal length
+    sync_bn:bool=True, # BatchNorm's statistics over all processes? only on GPUs and for series of equal length
     **kwargs # of accelerate's `Accelerator`
 ):
     "Add the callback that trains in several processes"

@@ -9,18 +9,26 @@ __all__ = ['XceptionTimeEstimator', 'XceptionTimeClassifier', 'XceptionTimeRegre
 
 # %% ../../nbs/57_train.estimator.ipynb #c810fd71
 import inspect,tempfile
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 import numpy as np
+from fastai.callback.core import Callback,CancelFitException
+from fastai.callback.tracker import TrackerCallback
 from fastai.torch_core import no_random
 from fastcore.basics import patch
-from sklearn.base import BaseEstimator,ClassifierMixin,RegressorMixin
+from sklearn.base import (BaseEstimator,ClassifierMixin,ClassNamePrefixFeaturesOutMixin,RegressorMixin,
+                          TransformerMixin)
 from sklearn.utils import assert_all_finite,check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (_check_sample_weight,check_array,check_consistent_length,check_is_fitted,
                                       column_or_1d,validate_data)
-from ..base.checks import brief,check_number,check_whole
+from ..base.checks import brief,check_number,check_whole,counted,listed,one_line
 from ..data.loaders import TSDataLoaders
+from ..data.splits import get_splits
+from ..models.ensemble import networks_of
 from .learner import ts_learner
 from ..processing.series import as_numbers,channel_names,check_series,series_list
 from .recipe import batch_size,get_recipe
@@ -45,7 +53,7 @@ def _from_bytes(files):
         return Predictor.from_pretrained(d)
 
 # %% ../../nbs/57_train.estimator.ipynb #bc959ff2
-class XceptionTimeEstimator(BaseEstimator):
+class XceptionTimeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     "What the classifier and the regressor have in common"
     def __init__(self,
         epochs:int|None=None, # times that training sees each series; the recipe's if None
@@ -62,6 +70,10 @@ class XceptionTimeEstimator(BaseEstimator):
         n_estimators:int=1, # networks, whose answers are averaged; 5 is usual
         random_state=None, # a number, a `RandomState`, or None for numpy's global one; torch's own is left alone
         verbose:int=0, # 0 is silent, 1 prints a line an epoch
+        early_stopping:bool=False, # hold a part back, stop where its loss stays, and keep the best epoch's weights?
+        validation_fraction:float=.1, # share of the series that is held back for it
+        n_iter_no_change:int=10, # epochs without a smaller loss of that part, after which training stops
+        warm_start:bool=False, # does `fit` go on from the weights of the fit before?
     ):
         self.epochs,self.lr = epochs,lr
         self.bs = bs
@@ -72,10 +84,24 @@ class XceptionTimeEstimator(BaseEstimator):
         self.length_channel = length_channel
         self.n_estimators,self.random_state = n_estimators,random_state
         self.verbose = verbose
+        self.early_stopping,self.validation_fraction = early_stopping,validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+
+    def transform(self,
+        X, # series, as in `fit`
+    ) -> np.ndarray: # (samples, 8 x `nf` x `n_estimators`), float32
+        "The features of each series: what the last layer of each network sees"
+        check_is_fitted(self)
+        return self.predictor_.features(self._series(X)).numpy()
+
+    @property
+    def _n_features_out(self): return sum(8*net.init_args['nf'] for net in networks_of(self.predictor_.model))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ['float32']
         tags.input_tags.allow_nan = self.missing!='raise'
         return tags
 
@@ -91,8 +117,20 @@ class XceptionTimeEstimator(BaseEstimator):
 # %% ../../nbs/57_train.estimator.ipynb #71386d08
 @patch
 def _forget(self:XceptionTimeEstimator):
-    "Drop what an earlier `fit` left, so that a new one that ends early leaves nothing that answers"
-    for a in ('predictor_','channels_','n_features_in_','feature_names_in_'): self.__dict__.pop(a, None)
+    "Drop what an earlier `fit` left; returns it"
+    return {k: self.__dict__.pop(k) for k in list(vars(self)) if k.endswith('_') and not k.startswith('_')}
+
+@patch
+@contextmanager
+def _anew(self:XceptionTimeEstimator):
+    "A `fit` that ends early leaves nothing that answers; with `warm_start`, what was there before, which is given"
+    before = self._forget()
+    if not self.warm_start: before = {}
+    try: yield before
+    except BaseException:
+        self._forget()
+        vars(self).update(before)
+        raise
 
 def _without_padding(X, finite_for):
     "A table (samples, steps), or a list of its rows where these end in NaN, which is padding; other NaN raises"
@@ -126,51 +164,131 @@ def _targets(self:XceptionTimeEstimator, y):
     return y
 
 # %% ../../nbs/57_train.estimator.ipynb #5c1a0e01
-def _class_weights(class_weight, y, w):
-    "What the class of each series counts (samples,); 'balanced' is told by series that count"
+def _class_weights(class_weight, y, w, train):
+    "What the class of each series counts (samples,); 'balanced' is told by those of training"
     by_label = isinstance(class_weight, dict)
     for v in class_weight.values() if by_label else (): check_number(zero=True, class_weight=v)
-    classes,told = np.unique(y if by_label else y[w>0]),w>0
-    of = compute_class_weight(class_weight, classes=classes, y=y[told], sample_weight=w[told])
+    classes = np.unique(y if by_label else y[train])
+    of = compute_class_weight(class_weight, classes=classes, y=y[train], sample_weight=w[train])
     of = dict(zip(classes.tolist(), of))
     return np.array([of.get(o, 0.) for o in y.tolist()])
 
-def _weights(X, sample_weight, class_weight=None, y=None):
-    "What each series counts (samples,), from 0, which leaves it out, up to 1"
-    w = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if class_weight is not None: w = w*_class_weights(class_weight, y, w)
-    if y is not None and len(classes := np.unique(y[w>0]))<2:
+@patch
+def _parts(self:XceptionTimeEstimator, y, w, seed):
+    "Positions of the series to train on, and of those that are held back, if any; without those of weight 0"
+    rows = np.flatnonzero(w)
+    if not self.early_stopping: return rows,
+    check_whole(n_iter_no_change=self.n_iter_no_change)
+    check_number(below=1, validation_fraction=self.validation_fraction)
+    n,size = len(rows),max(1, round(self.validation_fraction*len(rows)))
+    classes,times = np.unique(y[rows], return_counts=True) if y.dtype.kind!='f' else ([None],[n])
+    if min(times)<2:
+        raise ValueError('y: expected 2 or more series of each class with early_stopping=True, one to train on and one '
+                         f'to judge by, got 1 of {brief(classes.item(times.argmin()))}')
+    if not len(classes)<=size<=n-len(classes):
+        raise ValueError(f'validation_fraction: expected a share of the {n} series that leaves {len(classes)} or more '
+                         f'in each part, got {brief(self.validation_fraction)}, which is {size}')
+    return tuple(rows[i] for i in get_splits(y[rows], valid_size=size, seed=seed))
+
+def _check_classes(y, w):
+    "Raise unless there are series of weight above 0 in two classes"
+    classes = np.unique(y[w>0])
+    if len(classes)<2:
         got = f'one class, {brief(classes.item(0))}' if len(classes) else 'none'
         raise ValueError(f'sample_weight, class_weight: expected 2 or more classes of a weight above 0, got {got}')
-    return w/w.max()
+
+# %% ../../nbs/57_train.estimator.ipynb #5c1a0e05
+class _TakeWeights(Callback):
+    "Takes the weights out of a batch once the loss has seen them, as metrics expect none"
+    def after_loss(self): self.learn.yb = self.yb[:1]
+
+class _BestEpoch(TrackerCallback):
+    "Stops where the loss of the part held back stays, and puts the weights of the best epoch back"
+    def __init__(self, patience):
+        super().__init__()
+        self.patience = patience
+
+    def after_epoch(self):
+        super().after_epoch()
+        if self.new_best: self.at,self.weights = self.epoch,deepcopy(self.model.state_dict())
+        elif self.epoch-self.at>=self.patience:
+            raise CancelFitException
+
+    def after_fit(self):
+        super().after_fit()
+        if self.this_run.error is not None or self.this_run.interrupted: return
+        self.model.load_state_dict(self.weights)
+        self.this_run.done = self.at+1 # epochs of these weights
 
 # %% ../../nbs/57_train.estimator.ipynb #197f93be
 @patch
-def _loaders(self:XceptionTimeEstimator, X, y, task, weights, bs, seed):
-    "Loaders of the series that count"
-    train = np.flatnonzero(weights)
+def _loaders(self:XceptionTimeEstimator, X, y, weights, of_classes, old, bs, **kwargs):
+    "Loaders of the series that count, in one part or two, with their weights; `of_classes` gives those of classes"
+    parts = self._parts(y, weights, kwargs['seed'])
+    if of_classes is not None:
+        weights = weights*of_classes(weights, parts[0])
+        parts = tuple(part[weights[part]>0] for part in parts)
+        _check_classes(y[parts[0]], weights[parts[0]])
+    told = self.length_channel
+    if told is None and old is not None: told = old.preprocess.length_channel
     dls = TSDataLoaders.from_arrays(
-        X, y, (train,), task=task, scale=self.scale, missing=self.missing, mu=self.mu,
-        resample=self.resample, crop=self.crop, length_channel=self.length_channel,
-        bs=batch_size(bs, len(train)), seed=seed, channels=getattr(self, 'channels_', None))
-    if (weights[train]!=1).any(): dls.train_ds.loss_weights = weights[train]
+        X, y, parts, scale=self.scale, missing=self.missing, mu=self.mu,
+        resample=self.resample, crop=self.crop, length_channel=told,
+        bs=batch_size(bs, len(parts[0])), channels=getattr(self, 'channels_', None), **kwargs)
+    top = weights.max()
+    if (weights[np.concatenate(parts)]!=top).any():
+        for part,dl in zip(parts, dls.loaders): dl.dataset.loss_weights = weights[part]/top
     return dls
 
+def _networks(model): # the arguments of each
+    return [(type(net).__name__, net.init_args) for net in networks_of(model)]
+
+def _go_on(learn, old):
+    "Put weights and statistics of the predictor `old` into a new learner for series and networks like its own"
+    own,new = old.preprocess,learn.dls.preprocess
+    if own.c_in!=new.c_in:
+        raise ValueError(f'X: expected {counted(own.c_in, "channel")}, as in the fit that warm_start=True goes on '
+                         f'from, got {new.c_in}')
+    if own.settings()!=new.settings():
+        raise ValueError('warm_start: expected the preprocessing of the fit before, '
+                         f'{one_line(own.extra_repr(), 80)}, got {one_line(new.extra_repr(), 80)}')
+    nets = _networks(old.model),_networks(learn.model)
+    if nets[0]!=nets[1]:
+        a,b = (f"n_estimators={len(n)}, nf={n[0][1]['nf']}, ks={n[0][1]['ks']}" for n in nets)
+        raise ValueError(f'warm_start: expected the networks of the fit before, {a}, got {b}')
+    learn.model.load_state_dict(old.model.state_dict())
+    new.load_state_dict(own.state_dict())
+    learn.trained = old.training
+
 @patch
-def _fit(self:XceptionTimeEstimator, X, y, task, weights):
-    "Train on series, targets and weights that were checked"
+def _fit(self:XceptionTimeEstimator, X, y, task, sample_weight, old, of_classes=None):
+    "Train on series, targets and weights that were checked; `old` is a predictor to go on from, or None"
     check_whole(n_estimators=self.n_estimators)
     seed = int(check_random_state(self.random_state).randint(2**31-1))
     recipe = get_recipe(**{k: getattr(self, k) for k in ('epochs','lr','bs') if getattr(self, k) is not None})
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if isinstance(task, Classification): _check_classes(y, weights)
+    best = _BestEpoch(self.n_iter_no_change) if self.early_stopping else None
     with no_random(seed):
-        dls = self._loaders(X, y, task, weights, recipe['bs'], seed)
-        learn = ts_learner(dls, n_networks=self.n_estimators, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed)
-        if self.verbose: learn.fit_recipe(recipe)
+        dls = self._loaders(X, y, weights, of_classes, old, recipe['bs'], task=task, seed=seed)
+        learn = ts_learner(dls, n_networks=self.n_estimators, nf=self.nf, ks=self.ks, head=recipe['head'], seed=seed,
+                           cbs=_TakeWeights())
+        if old is not None: _go_on(learn, old)
+        if self.verbose: learn.fit_recipe(recipe, cbs=best)
         else:
-            with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe)
+            with learn.no_bar(),learn.no_logging(): learn.fit_recipe(recipe, cbs=best)
     learn.model.eval()
     self.predictor_ = learn.predictor()
+    self._record(learn.recorder)
     return self
+
+@patch
+def _record(self:XceptionTimeEstimator, recorder):
+    "Losses of each epoch as attributes"
+    train,*valid = zip(*recorder.values)
+    self.n_iter_,self.loss_curve_ = len(train),list(train)
+    self.validation_loss_curve_ = list(valid[0]) if self.early_stopping else None
+    self.best_validation_loss_ = min(valid[0]) if self.early_stopping else None
 
 # %% ../../nbs/57_train.estimator.ipynb #5c1a0e03
 def _like_base(init):
@@ -198,19 +316,23 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
         sample_weight=None, # what each series counts in the loss (samples,), 0 to leave it out; all alike if None
     ):
         "Train on all of `X`; `classes_` are the labels in the order of the probabilities"
-        self._forget()
-        X = self._series(X, reset=True)
-        y = column_or_1d(self._targets(y), warn=True)
-        check_classification_targets(y)
-        check_consistent_length(X, y)
-        self.classes_,codes = np.unique(y, return_inverse=True) # in the order that scikit-learn's metrics expect
-        if len(self.classes_)<2:
-            raise ValueError(f'y: expected 2 or more classes, got one class, {brief(self.classes_.item(0))}')
-        weights = _weights(X, sample_weight, self.class_weight, y)
-        try: task = Classification(self.classes_)
-        except (TypeError, ValueError): # labels that a model folder cannot hold, such as fractions
-            task = Classification(range(len(self.classes_)))
-        return self._fit(X, task.vocab[codes], task, weights)
+        with self._anew() as before:
+            old = before.get('predictor_')
+            X = self._series(X, reset=True)
+            y = column_or_1d(self._targets(y), warn=True)
+            check_classification_targets(y)
+            check_consistent_length(X, y)
+            self.classes_,codes = np.unique(y, return_inverse=True) # in the order that scikit-learn's metrics expect
+            if len(self.classes_)<2:
+                raise ValueError(f'y: expected 2 or more classes, got one class, {brief(self.classes_.item(0))}')
+            if old is not None and before['classes_'].tolist()!=self.classes_.tolist():
+                a,b = (listed(o, width=80) for o in (before['classes_'], self.classes_))
+                raise ValueError(f'y: expected the classes that warm_start=True goes on with, [{a}], got [{b}]')
+            try: task = Classification(self.classes_)
+            except (TypeError, ValueError): # labels that a model folder cannot hold, such as fractions
+                task = Classification(range(len(self.classes_)))
+            of_classes = None if self.class_weight is None else partial(_class_weights, self.class_weight, y)
+            return self._fit(X, task.vocab[codes], task, sample_weight, old, of_classes)
 
     def predict_proba(self,
         X, # series, as in `fit`
@@ -237,12 +359,17 @@ class XceptionTimeRegressor(RegressorMixin, XceptionTimeEstimator):
         sample_weight=None, # what each series counts in the loss (samples,), 0 to leave it out; all alike if None
     ):
         "Train on all of `X`, on targets of mean 0 and deviation 1; answers are in the units of `y`"
-        self._forget()
-        X = self._series(X, reset=True)
-        y = check_array(self._targets(y), ensure_2d=False, dtype=np.float64, input_name='y')
-        if y.ndim==2 and y.shape[1]==1: y = column_or_1d(y, warn=True)
-        check_consistent_length(X, y)
-        return self._fit(X, y, Regression.name, _weights(X, sample_weight))
+        with self._anew() as before:
+            old = before.get('predictor_')
+            X = self._series(X, reset=True)
+            y = check_array(self._targets(y), ensure_2d=False, dtype=np.float64, input_name='y')
+            if y.ndim==2 and y.shape[1]==1: y = column_or_1d(y, warn=True)
+            check_consistent_length(X, y)
+            if old is None: return self._fit(X, y, Regression.name, sample_weight, None)
+            if y.shape[1:]!=old.task.mean.shape:
+                raise ValueError('y: expected as many outputs as in the fit that warm_start=True goes on from, '
+                                 f'{old.task.c_out}, got shape {y.shape}')
+            return self._fit(X, y, deepcopy(old.task), sample_weight, old)
 
     def predict(self,
         X, # series, as in `fit`

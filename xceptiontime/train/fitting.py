@@ -1,4 +1,4 @@
-"""`TSLearner`: a fastai `Learner` that knows its task and its runs, and ends a training in order
+"""`TSLearner`: how it differs from fastai's `Learner` during training
 
 Docs: https://example.github.io/xceptiontime/train.fitting.html.md"""
 
@@ -44,9 +44,9 @@ class TSLearner(Learner):
     "A fastai `Learner` for series: it predicts raw series and saves a model folder"
     def __init__(self,
         dls:TSDataLoaders, # the data
-        model:nn.Module, # gets a batch, and the lengths of its series where they are unequal
+        model:nn.Module, # takes a batch, and the lengths of its series if they are unequal
         loss_func=None, # a loss that fits the task; the task's own if None
-        default_cbs:bool=True, # add fastai's callbacks, lines where there is no terminal, and `KeepFinite`?
+        default_cbs:bool=True, # add fastai's callbacks, `ProgressOrLines` and `KeepFinite`?
         task=None, # what the scores mean; a copy of the task of `dls` if None
         **kwargs
     ):
@@ -75,7 +75,7 @@ class TSLearner(Learner):
         self.xb,self.yb = (x,) if lengths is None else (x,lengths),tuple(y)
 
     def known(self) -> Known:
-        "What is known of the weights as they are now; of others than it was found for, only what a training tells"
+        "The facts known about the current weights; during a training those of the run"
         now,run = weights_digest(get_model(self.model)),self.this_run
         if self._known.weights!=now:
             self._known = Known(now, run.note(self.dls.train_ds) if run.kind=='training' else {})
@@ -86,7 +86,7 @@ class TSLearner(Learner):
 
     @property
     def task(self):
-        "What the scores mean: a copy of the data's task, as two learners may each have a temperature"
+        "The meaning of the scores: a copy of the data's task, so that each learner has its own temperature"
         own,new = self._task,self.dls.task
         if not own.same_as(new):
             raise ValueError('dls: expected data for the task that this learner was made for, '
@@ -96,7 +96,7 @@ class TSLearner(Learner):
 
     @property
     def trained(self) -> dict|None:
-        "Facts of the training of the weights as they are; {} where none are known, None before any training"
+        "Facts of the training of the current weights; {} if unknown, None before any training"
         return self.known().training
     @trained.setter
     def trained(self, v): self._known = Known(weights_digest(get_model(self.model)), v)
@@ -109,7 +109,7 @@ class TSLearner(Learner):
     @property
     def loss_func(self): return self._loss_func
     @loss_func.setter
-    def loss_func(self, v): # functions that callbacks such as MixUp put here for a while stay as they are
+    def loss_func(self, v): # a function that a callback such as MixUp sets for a while stays as it is
         fits = not isinstance(v, (nn.Module,BaseLoss))
         self._loss_func = v if fits else task_loss(v, self.dls, self.task)
 
@@ -117,9 +117,9 @@ class TSLearner(Learner):
 @patch
 @contextmanager
 def running(self:TSLearner,
-    run:Run # what begins
+    run:Run # the run that starts
 ):
-    "`learn.this_run` is `run` for a while; whatever ends it, the one before comes back"
+    "Set `learn.this_run` to `run`; at the end, by an error too, the previous run comes back"
     before,self.this_run = self.this_run,run
     try: yield run
     finally: self.this_run = before
@@ -127,7 +127,7 @@ def running(self:TSLearner,
 @patch
 @delegates(Learner.validation_context)
 def validation_context(self:TSLearner, **kwargs):
-    "fastai's, in which the run is a validation, once that of another thread is over"
+    "fastai's validation context as a run of its own; waits for one of another thread"
     res = super(TSLearner, self).validation_context(**kwargs)
     res.remove(self.lock)
     first = asking(self.model),self.lock,self.running(Run('validation', self.seed))
@@ -137,9 +137,9 @@ def validation_context(self:TSLearner, **kwargs):
 # %% ../../nbs/50a_train.fitting.ipynb #7ba442eb
 @patch
 def take_known(self:TSLearner,
-    known:Known # of weights that were put in
+    known:Known # facts of weights that were loaded
 ):
-    "Make `known` what is known, if it is of the weights as they are"
+    "Use the facts in `known` if they are of the current weights"
     if known.weights!=weights_digest(get_model(self.model)): return
     self._known = known
     self._task.recalibrate(known.task)
@@ -149,7 +149,7 @@ def take_known(self:TSLearner,
 # %% ../../nbs/50a_train.fitting.ipynb #78eec3db
 @patch
 def _last_values(self:TSLearner) -> dict:
-    "Loss and metrics of the last epoch, those that are finite numbers"
+    "Loss and metrics of the last epoch that are finite numbers"
     rec = getattr(self, 'recorder', None)
     log = getattr(rec, 'log', ())[1:] # without epoch
     if rec is None or len(log)<len(rec.metric_names)-1-rec.add_time: return {} # a part was left out
@@ -167,19 +167,19 @@ def _do_epoch(self:TSLearner):
 @patch
 def _do_fit(self:TSLearner):
     run = self.this_run
-    if run.kind=='training': self._task.uncalibrate() # it was found for other weights
+    if run.kind=='training': self._task.uncalibrate() # its temperature was found for other weights
     try:
         for self.epoch in range(run.done, self.n_epoch):
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
     except KeyboardInterrupt:
         run.interrupted = True
-        self.opt.zero_grad() # of the batch that it fell into
+        self.opt.zero_grad() # of the interrupted batch
         raise CancelFitException from None
 
 @patch
 @contextmanager
 def _restored_after_error(self:TSLearner):
-    "What a training that an error ends has put in place for a while goes: a mix's loss, gradients, a bar"
+    "After an error in training, remove what it had set: the loss of a mix, gradients, a progress bar"
     loss_func,logger = self._loss_func,self.logger
     try: yield
     except BaseException:
@@ -193,7 +193,7 @@ def _restored_after_error(self:TSLearner):
 def _weights_of_search(self:TSLearner,
     cbs # callbacks of a run
 ):
-    "If an error ends a search for a learning rate, the weights from before it come back"
+    "After an error in a search for a learning rate, restore the weights from before it"
     search = next((c for c in cbs if isinstance(c, LRFinder)), None)
     try: yield search
     except BaseException:
@@ -206,7 +206,7 @@ def _weights_of_search(self:TSLearner,
 @patch
 @contextmanager
 def _same_again(self:TSLearner):
-    "What is known of the weights stays if they are the same in the end"
+    "Keep the facts known about the weights if these are the same at the end"
     before = self.known()
     try: yield before
     finally:
@@ -226,7 +226,7 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
         with in_training(self.model),self.running(run),self._same_again(), \
             self._weights_of_search(cbs),self._restored_after_error():
             super(TSLearner, self).fit(n_epoch, lr, cbs=given, **kwargs)
-    finally: # a later error, such as of loading a best model that was never saved, comes from this one
+    finally: # hides later errors that follow from it, such as of loading a best model that was never saved
         if run.error is not None:
             raise run.error from None
         if run.interrupted:
@@ -236,7 +236,7 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
 @patch
 @contextmanager
 def no_bar(self:TSLearner):
-    "Neither progress bars nor lines for a while"
+    "Show neither progress bars nor lines"
     bar = getattr(self, 'progress', None)
     if bar is not None: self.remove_cb(bar)
     try: yield self
@@ -247,13 +247,13 @@ def no_bar(self:TSLearner):
 @patch
 @delegates(save_model)
 def save(self:TSLearner, file, **kwargs):
-    "fastai's; the file also tells what is known of the weights"
+    "Save the weights as fastai does, with the facts known about them"
     with telling(get_model(self.model), self.known()): return super(TSLearner, self).save(file, **kwargs)
 
 @patch
 @delegates(load_model)
 def load(self:TSLearner, file, device=None, **kwargs):
-    "fastai's; what the file tells of the weights is known from now on, and nothing else"
+    "Load weights as fastai does, with the facts in the file about them"
     with hearing(get_model(self.model)) as heard: super(TSLearner, self).load(file, device, **kwargs)
     for known in heard: self.take_known(known)
     self.known()

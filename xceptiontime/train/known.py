@@ -1,4 +1,4 @@
-"""Figures of a training and a calibration, which hold for the weights that they were found for and for no others
+"""Facts of a training and a temperature stay with the weights that they belong to
 
 Docs: https://example.github.io/xceptiontime/train.known.html.md"""
 
@@ -19,21 +19,21 @@ from torch.nn.parameter import is_lazy
 def weights_digest(
     model:nn.Module, # a network
 ) -> str:
-    "A short name for weights and statistics of `model`, which changes with any of them that half precision tells apart"
+    "A short text that changes with any change of weights or statistics that half precision can show"
     state = [t.detach() for t in model.state_dict().values() if isinstance(t, torch.Tensor) and not is_lazy(t)]
     h = sha1(usedforsecurity=False)
-    for kind in (True,False): # numbers, then counts, each in one piece, as a copy from a GPU takes its time
+    for kind in (True,False): # numbers, then counts; each in one piece, because copies from a GPU are slow
         parts = [t.half() if kind else t.long() for t in state if t.is_floating_point()==kind]
         if parts: h.update(torch.cat([t.reshape(-1) for t in parts]).cpu().numpy())
     return h.hexdigest()
 
 # %% ../../nbs/52a_train.known.ipynb #4b3f820b
 class Known(NamedTuple):
-    "What is known of the weights with a digest"
+    "The facts known about weights"
     weights:str='' # their digest
-    training:dict|None=None # facts for a model folder; {} where nothing is known, None of a fresh network
-    task:dict|None=None # settings of the task, with the temperature and the tables that were found for the weights
-    order:tuple|None=None # seed of the training loader, and where its order goes on
+    training:dict|None=None # facts for a model folder; {} if unknown, None of a new network
+    task:dict|None=None # settings of the task, with the temperature and tables of these weights
+    order:tuple|None=None # seed of the training loader, and the state of its order
 
     @property
     def epochs(self) -> int|None:
@@ -48,7 +48,7 @@ def telling(
     model:nn.Module, # a network
     known:Known, # of its weights
 ):
-    "For a while, each state dict of `model` takes `known` along"
+    "Within this context each state dict of `model` holds `known`"
     def add(module, state, prefix, metadata): metadata[_PLACE] = known._asdict()
     hook = model.register_state_dict_post_hook(add)
     try: yield
@@ -58,7 +58,7 @@ def telling(
 def hearing(
     model:nn.Module, # a network
 ):
-    "For a while, a list is filled with the `Known` of each state dict that is loaded into `model`, if it has one"
+    "Within this context a list collects the `Known` of each state dict loaded into `model`"
     heard = []
     def read(module, state, prefix, metadata, *_):
         told = metadata.get(_PLACE)

@@ -1,4 +1,4 @@
-"""A fastai `Learner` around XceptionTime: train, look, predict, save
+"""Train a network on your series with fastai, predict, and save the result
 
 Docs: https://example.github.io/xceptiontime/train.learner.html.md"""
 
@@ -39,7 +39,7 @@ _all_ = ['TSLearner']
 def body_and_head(
     model:nn.Module # has a `head`
 ) -> L: # two parameter groups
-    "Splits a model into its body and its head, so that `freeze` leaves the head to train"
+    "The parameters of the body and those of the head; after `freeze` only the head trains"
     if not hasattr(model, 'head'):
         raise TypeError('arch: expected a network with a head, the part that freeze leaves to train, '
                         f'got {type(model).__name__} without')
@@ -48,10 +48,10 @@ def body_and_head(
     return L([p for p in params(model) if id(p) not in ids], head)
 
 # %% ../../nbs/50_train.learner.ipynb #da5d6b57
-ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # where an architecture's default is the published one
+ARCH_DEFAULTS = {XceptionTime: dict(head='linear')} # for an architecture whose own default is the published network
 
 def _split_kwargs(kwargs, arch):
-    "Arguments of `arch`, and those of `Learner`; one that neither knows raises"
+    "The arguments of `arch` and those of `Learner`; any other raises"
     if 'model' in kwargs:
         raise TypeError('model: expected none, as ts_learner builds the network from arch, '
                         f"got {brief(kwargs['model'])}; "
@@ -90,13 +90,13 @@ def ts_learner(
     opt_func=ForeachAdam, # fastai's Adam with decoupled decay (AdamW), in fewer operations: see page Optimizer
     lr=defaults.lr, # learning rate when `fit` is given none
     cbs=None, # callbacks
-    seed:int|None=None, # of initial weights, order and augmentation; the random state stays as it is if None
-    n_networks:int|None=None, # networks that train and answer together, such as 5: see page Ensemble
-    splitter=body_and_head, # a function from the network to its parameter groups; `freeze` leaves the last to train
-    pretrained=None, # a model folder, or the name of a model on the Hugging Face Hub, to go on from: see `go_on_from`
+    seed:int|None=None, # seed of initial weights, order and augmentation; the random state is not set if None
+    n_networks:int|None=None, # number of networks that train and predict together, such as 5: see page Ensemble
+    splitter=body_and_head, # function that divides the network into parameter groups; `freeze` leaves the last to train
+    pretrained=None, # model folder, or name of a model on the Hugging Face Hub, to start from: see `go_on_from`
     **kwargs # arguments of `arch` and of `Learner`
 ) -> TSLearner:
-    "A `TSLearner` with a new network that fits `dls`, or with that of a model folder"
+    "A `TSLearner` for `dls`, with a new network or the one of a model folder"
     check_dls(dls)
     if not callable(arch) or isinstance(arch, nn.Module):
         known = isinstance(arch, str) and name_error('all', arch)
@@ -123,9 +123,9 @@ def ts_learner(
 # %% ../../nbs/50_train.learner.ipynb #ed32614d
 @patch
 def predictor(self:TSLearner) -> Predictor:
-    "The network with its preprocessing and task, as it stands: training on changes it too"
+    "A `Predictor` with the preprocessing and the task; it shares the network, so further training changes it too"
     dls = self.dls
-    task = self.task # only then is what is known of the weights up to date
+    task = self.task # this also updates what is known of the weights
     return Predictor(self.model, task, dls.preprocess, channels=dls.channels, rate=dls.rate,
                      filters=dls.filters, training=self._known.training or None)
 
@@ -144,7 +144,7 @@ def get_X_preds(self:TSLearner,
     with_decoded:bool=True, # return the answers in the user's labels?
     with_loss:bool=False, # return each series' loss? needs `y`
 ) -> tuple: # ([inputs], probabilities or values, encoded targets or None, [answers], [losses])
-    "Predictions for new series, through the `Predictor`"
+    "Predictions for new series"
     pred = self.predictor()
     targets = None if y is None else torch.from_numpy(pred.task.encode(y))
     if with_loss and targets is None:
@@ -181,7 +181,7 @@ def predict(self:TSLearner,
 @patch
 @delegates(Learner.get_preds)
 def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
-    "fastai's, without random transforms; a loader without series has an empty answer"
+    "Predictions for a loader, without random transforms; an empty loader has empty predictions"
     self.known() # a temperature of other weights goes
     if dl is None: dl = self.dls[ds_idx].in_order()
     ds = getattr(dl, 'dataset', None)
@@ -200,9 +200,9 @@ def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
 def tta(self:TSLearner,
     ds_idx=1, # split to predict if `dl` is None
     dl=None, # a loader, such as `dls.test_dl(X)`
-    n:int=4, # times that the series are changed
-    beta:float|None=.25, # weight of the plain predictions; both apart, the changed first, if None
-    use_max:bool=False, # the largest of all instead of the mean?
+    n:int=4, # number of changed versions of each series
+    beta:float|None=.25, # weight of the plain predictions; None returns both, the changed first
+    use_max:bool=False, # take the largest probability instead of the mean?
 ) -> tuple: # probabilities or values, a tensor; encoded targets or None
     "Predictions with the random transforms of training (test-time augmentation), in order"
     check_whole(n=n)
@@ -225,7 +225,7 @@ def _outputs(self:TSLearner,
     f, # of the network: all of it, or a part
     dl # a loader of this learner's, or None for that of the validation split
 ) -> tuple: # outputs for each series (samples, numbers), in order, on the CPU; targets, an array, or None
-    "Outputs of `f(network)` for the series of a loader, which are preprocessed already"
+    "Outputs of `f(network)` for the series of a loader, which preprocesses them"
     dl = self.dls.valid if dl is None else dl
     outs,ys = [],[]
     with answering(self.model) as network,torch.inference_mode():
@@ -259,7 +259,7 @@ def series_of(self:TSLearner,
     dl=None, # a loader; that of the validation split if None
     targets:bool=False, # must they have targets?
 ) -> TSDataset: # of one series or more
-    "The series of a loader; if the learner was not made for such, an error, as what came of them would look right"
+    "The series of a loader; raises if their preprocessing or task is not that of the learner"
     ds = getattr(self.dls.valid if dl is None else dl, 'dataset', None)
     if not isinstance(ds, TSDataset):
         raise TypeError(f'dl: expected a loader such as dls.test_dl(X, y), got {type(dl).__name__}')
@@ -290,7 +290,7 @@ def adapt(self:TSLearner, X, y=None, **kwargs):
 @patch
 def save_pretrained(self:TSLearner,
     folder, # a new or empty folder, or a model folder to replace
-    force:bool=False, # or any other folder, whose files stay?
+    force:bool=False, # write into any other folder too? its files stay
 ):
     "Write a model folder, `config.json` and `model.safetensors`, for `Predictor.from_pretrained`"
     return self.predictor().save_pretrained(folder, force)
@@ -299,8 +299,8 @@ def save_pretrained(self:TSLearner,
 @patch
 @delegates(Predictor.push_to_hub)
 def push_to_hub(self:TSLearner,
-    repo:str, # name on the Hub, 'user/model'; made if there is none
+    repo:str, # name on the Hub, 'user/model'; created if new
     **kwargs
 ) -> str: # address of the commit
-    "Put the model folder on the Hugging Face Hub, with a card as README.md where there is none yet"
+    "Upload the model folder to the Hugging Face Hub, with a model card if it has no README.md yet"
     return self.predictor().push_to_hub(repo, **kwargs)

@@ -1,4 +1,4 @@
-"""Metrics by name, fastai's metrics in the user's units, and a loss that fits the task
+"""Metrics by name, fastai's metrics in your units, and losses that fit the task
 
 Docs: https://example.github.io/xceptiontime/train.metrics.html.md"""
 
@@ -25,7 +25,7 @@ def balanced_accuracy(
     y, # classes (samples,)
     answers, # the answers of a classifier (samples,)
 ) -> float:
-    "The mean recall of the classes that are there"
+    "The mean recall of the classes in `y`"
     return float(np.mean([(answers[y==k]==k).mean() for k in np.unique(y)]))
 
 # %% ../../nbs/51_train.metrics.ipynb #b6247fcd
@@ -39,7 +39,7 @@ def _roc_auc(y, probs, answers):
     return roc_auc_score(y, probs, multi_class='ovr', labels=np.arange(probs.shape[1]))
 
 def _sklearn(name, **kwargs):
-    "scikit-learn's metric `name` of targets and answers; scikit-learn is imported when it is needed"
+    "scikit-learn's metric `name` of targets and answers; imports scikit-learn on the first use"
     def f(y, probs, answers):
         import sklearn.metrics
         return getattr(sklearn.metrics, name)(y, answers, **kwargs)
@@ -76,10 +76,10 @@ class TaskMetric(Metric):
 
 # %% ../../nbs/51_train.metrics.ipynb #f140e5a4
 class InUnits(Metric):
-    "A metric of a regression, which gets values in the user's units"
+    "A metric of a regression on values in the user's units"
     def __init__(self,
         metric:Metric, # one of fastai's
-        task # the regression, which knows mean and deviation of its targets
+        task # the regression, with the mean and deviation of its targets
     ): self.metric,self.task = metric,task
     @property
     def name(self): return self.metric.name
@@ -100,7 +100,7 @@ _OF_LOSSES = { # a part of a loss's name: the task that it is for
 def _loss_name(loss): return getattr(loss, '__name__', type(loss).__name__)
 
 def _loss_task(loss):
-    "The task that a loss is for, as far as its name says it"
+    "The task that a loss is for, by its name; None if unknown"
     names = _loss_name(loss),type(getattr(loss, 'func', None)).__name__ # fastai's losses hold one of torch
     return next((task for part,task in _OF_LOSSES.items() if any(part in n for n in names)), None)
 
@@ -111,7 +111,7 @@ _OF_METRICS = dict( # a name of one of fastai's metrics: the task that it is for
     **dict.fromkeys(['pearsonr','spearmanr'], 'regression'))
 
 def _metric_task(m):
-    "The task that one of fastai's metrics is for, as far as it can be known"
+    "The task that one of fastai's metrics is for; None if unknown"
     if isinstance(m, AccumMetric):
         if m.activation==ActivationType.Sigmoid: return 'multilabel'
         if m.dim_argmax or m.activation!=ActivationType.No: return 'classification'
@@ -119,10 +119,10 @@ def _metric_task(m):
 
 # %% ../../nbs/51_train.metrics.ipynb #3511b5c0
 def _trial(what, task, f):
-    "What `f` gives; where it raises, the argument is told"
+    "The result of `f`; an error in it becomes one that names the argument"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore') # made-up scores draw some
+            warnings.simplefilter('ignore') # made-up scores cause some
             return f()
     except Exception as e:
         raise ValueError(f'{what} that fits {task.name}, got an error when tried: '
@@ -140,11 +140,11 @@ def task_loss(
     dls:TSDataLoaders, # the data that it is for
     task=None, # what the scores mean; that of `dls` if None
 ) -> TaskLoss:
-    "The loss with what the task does to scores and targets; one that does not fit raises"
+    "The loss for scores and targets of the task; raises if it does not fit"
     task = dls.task if task is None else task
     if isinstance(loss, TaskLoss):
         if loss.task is task: return loss
-        loss = loss.loss # of another learner, say
+        loss = loss.loss # such as that of another learner
     if not callable(loss) or isinstance(loss, type):
         raise TypeError(f'loss_func: expected a loss such as nn.CrossEntropyLoss(), got {brief(loss)}')
     own = _loss_task(loss)
@@ -196,7 +196,7 @@ def task_metrics(
     dls:TSDataLoaders, # the data that they are for
     task=None, # what the scores mean; that of `dls` if None
 ) -> L: # of fastai's `Metric`s
-    "Metrics that fit the task; one that does not raises"
+    "Metrics for the task; raises if one does not fit"
     task = dls.task if task is None else task
     y = _targets(dls, 1) if len(dls.loaders)>1 else None
 

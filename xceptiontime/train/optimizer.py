@@ -1,4 +1,4 @@
-"""fastai's Adam in a few operations over all weights, with the same numbers
+"""fastai's Adam with the same numbers in fewer operations
 
 Docs: https://example.github.io/xceptiontime/train.optimizer.html.md"""
 
@@ -16,11 +16,11 @@ from ..base.checks import brief
 
 # %% ../../nbs/50b_train.optimizer.ipynb #af1ec611
 def _same(p, state, hyper):
-    "What weights have in common that one operation can step"
+    "Key of the weights that one operation can update together"
     return id(hyper),state.get('step', 0),state.get('do_wd', True),p.device,p.dtype
 
 class ForeachAdam(Optimizer):
-    "fastai's `Adam` with decoupled weight decay, each operation over all weights at once"
+    "fastai's `Adam` with decoupled weight decay; each operation takes all weights at once"
     def __init__(self,
         params, # weights, or lists of them, one for each parameter group
         lr:float, # learning rate

@@ -1,4 +1,4 @@
-"""Training that goes on from a model folder: with the same classes, or with new ones on the same body
+"""Continue the training of a saved model, with the same classes or new ones
 
 Docs: https://example.github.io/xceptiontime/train.pretrained.html.md"""
 
@@ -22,7 +22,7 @@ from ..runtime.predictor import Predictor
 
 # %% ../../nbs/53_train.pretrained.ipynb #76126a82
 def _check_channels(predictor, dls, folder):
-    "Refuse a network for other channels, and warn of another sampling rate or other filters"
+    "Raise if the network is for other channels; warn of another sampling rate or other filters"
     own,new = predictor.preprocess,dls.preprocess
     if own.c_in!=new.c_in:
         raise ValueError(f'pretrained: expected a model for {counted(new.c_in, "channel")}, as the data has, '
@@ -48,7 +48,7 @@ def _centre_and_spread(preprocess):
     return [getattr(preprocess, o).cpu().numpy() for o in STATS.get(preprocess.scale, ('mean','std'))]
 
 def _take_statistics(own, new):
-    "Put the statistics `own` of a folder in the place of the data's, `new`"
+    "Replace the statistics `new` of the data by `own` of the folder"
     if own.settings()!=new.settings():
         raise ValueError(f'pretrained: expected data preprocessed as for the model, {own.extra_repr()}, '
                          f'got {new.extra_repr()}; missing=, scale= and mu= of the loaders say how')
@@ -62,11 +62,11 @@ def _take_statistics(own, new):
 
 # %% ../../nbs/53_train.pretrained.ipynb #cada5a5b
 class Pretrained(NamedTuple):
-    "What a Learner begins with"
+    "The start of a Learner"
     model:nn.Module # the network
     task:object=None # what its scores mean; that of the data if None
     training:dict|None=None # what is known of its training
-    said:str|None=None # a line that says what was done
+    said:str|None=None # a line to print
 
 def _check_networks(n_networks, own):
     if n_networks not in (None,len(own)):
@@ -74,7 +74,7 @@ def _check_networks(n_networks, own):
         raise ValueError(f'n_networks: expected {expected}, got {brief(n_networks)}')
 
 def _with_new_heads(model, task, head, n_networks):
-    "The network or networks of a folder with fresh heads for `task`; or copies of its one network"
+    "The networks of a folder, or copies of its one network, with new heads for `task`"
     networks = networks_of(model)
     if n_networks is not None: check_whole(n_networks=n_networks)
     if len(networks)==1: networks = [model, *(deepcopy(model) for _ in range((n_networks or 1)-1))]
@@ -85,10 +85,10 @@ def _with_new_heads(model, task, head, n_networks):
 def go_on_from(
     folder, # a model folder, or the name of a model on the Hugging Face Hub
     dls:TSDataLoaders, # the data to train on; with the same classes it gets the folder's statistics
-    head=None, # kind of a fresh head: see `XceptionTime.reset_head`; as it was if None
-    n_networks:int|None=None, # with new classes, copies of one network with heads of their own
+    head=None, # kind of a new head: see `XceptionTime.reset_head`; the same kind if None
+    n_networks:int|None=None, # with new classes, copies of one network, each with a new head
 ) -> Pretrained:
-    "What a Learner needs to train the network of a model folder on `dls`"
+    "The network of a model folder, and what else a Learner needs to train it on `dls`"
     p,new = Predictor.from_pretrained(folder),copy(dls.task)
     _check_channels(p, dls, folder)
     name = Path(folder).name if Path(folder).exists() else folder

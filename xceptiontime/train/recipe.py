@@ -1,4 +1,4 @@
-"""How long, in what batches and with which settings to train, as plain data
+"""Train with settings that are the same for every data set
 
 Docs: https://example.github.io/xceptiontime/train.recipe.html.md"""
 
@@ -27,16 +27,16 @@ from ..processing.tasks import TaskLoss
 
 # %% ../../nbs/54_train.recipe.ipynb #117ab849
 BASE = dict(
-    epochs=100,         # times that training sees each series
-    min_steps=0,        # batches to train on at the least: a small set gets more epochs
+    epochs=100,         # passes over the training series
+    min_steps=0,        # least number of training steps: a small set gets more epochs
     bs=64,              # series in a batch, or a share of the training series: see `batch_size`
     lr=1e-3,            # highest learning rate
     wd=.01,             # weight decay
     schedule='one_cycle', # or 'flat_cos': the highest rate for three quarters of the time, then down along a cosine
-    smoothing=0.,       # of labels, of a classification
+    smoothing=0.,       # label smoothing, for a classification
     mixup=0.,           # `alpha` of `TSMixUp`; 0 for none
     bn_momentum=.1,     # weight of a batch in BatchNorm's running statistics
-    average=0.,         # decay of a running average of the weights, which takes their place in the end; 0 for none
+    average=0.,         # decay of a running average that replaces the weights at the end; 0 for none
     scale='channel',    # see `Preprocess`
     missing='interpolate', # see `Preprocess`
     head='linear',      # see `XceptionTime`
@@ -74,7 +74,7 @@ _beside_lr3e3 = dict( # and beside a higher learning rate
     base100=dict(bs=64, epochs=100),
     final=dict(bs='tenth16', min_steps=1000, smoothing=.1),
     final_ks41=dict(bs='tenth16', min_steps=1000, smoothing=.1, ks=(41,21,11)))
-RECIPES = dict( # by name: what differs from `BASE`
+RECIPES = dict( # by name: the settings that differ from `BASE`
     base={}, # candidates, one change at a time
     relu=dict(head='relu'),
     bn=dict(head='bn'),
@@ -83,7 +83,7 @@ RECIPES = dict( # by name: what differs from `BASE`
     tenth50=_tenth50,
     **{f'tenth50_{k}': {**_tenth50, **v} for k,v in _beside_tenth50.items()},
     **{f'lr3e3_{k}': {**_tenth50, 'lr':3e-3, **v} for k,v in _beside_lr3e3.items()})
-DEFAULT = 'lr3e3_fortieth_steps1500' # the one that is used when nobody says otherwise
+DEFAULT = 'lr3e3_fortieth_steps1500' # used if no recipe is given
 
 # %% ../../nbs/54_train.recipe.ipynb #4d0cb70d
 _SHARES = dict( # one in so many of the training series, at least, at most
@@ -102,7 +102,7 @@ def batch_size(
 
 # %% ../../nbs/54_train.recipe.ipynb #c0bba407
 def _check_recipe(r):
-    "All settings are there, and each is one that training can do"
+    "Raise if a setting is unknown or wrong"
     unknown = [k for k in r if k not in BASE]
     if unknown:
         raise ValueError(f'recipe: expected some of {list(BASE)}, got {brief(unknown[0])}')
@@ -120,8 +120,8 @@ def _check_recipe(r):
 
 # %% ../../nbs/54_train.recipe.ipynb #7a8ea3df
 def get_recipe(
-    recipe=None, # a name in `RECIPES`, or a dict of what differs from `BASE`; `DEFAULT` if None
-    **changes # further settings; `epochs` given here are exact, whatever `min_steps` of the recipe
+    recipe=None, # a name in `RECIPES`, or a dict of the settings that differ from `BASE`; `DEFAULT` if None
+    **changes # further settings; if they include `epochs`, `min_steps` is ignored
 ) -> dict: # all settings
     "A recipe with all its settings"
     if recipe is None: recipe = DEFAULT
@@ -155,7 +155,7 @@ def recipe_learner(
     arch, # a network's class, such as `XceptionTime`
     recipe:dict, # all settings: see `get_recipe`
     seed:int, # for the initial weights, the order of batches and augmentation
-    **kwargs # of `TSDataLoaders.from_arrays` and `ts_learner`, instead of what the recipe says
+    **kwargs # of `TSDataLoaders.from_arrays` and `ts_learner`, in place of those of the recipe
 ) -> TSLearner:
     "A learner with the batches and the network of a recipe"
     known = inspect.signature(TSDataLoaders.from_arrays).parameters
@@ -166,10 +166,10 @@ def recipe_learner(
 
 # %% ../../nbs/54_train.recipe.ipynb #8ad85a60
 class AverageWeights(Callback):
-    "Averages weights and statistics over the steps of training, and puts the average in their place in the end"
+    "Averages weights and statistics over the training steps, and replaces them by the average at the end"
     run_valid = False
     def __init__(self,
-        decay:float=.99 # how much of the average stays at each step
+        decay:float=.99 # weight of the old average at each step
     ): self.decay = decay
     @property
     def averages(self): # a training, not a validation between two epochs or a search for a learning rate
@@ -181,7 +181,7 @@ class AverageWeights(Callback):
     def after_step(self):
         if self.averages: self.mean.update_parameters(self.model)
     def after_fit(self):
-        if self.averages and self.this_run.error is None: # else the weights are those that a message tells
+        if self.averages and self.this_run.error is None: # after an error the weights stay as its message says
             self.model.load_state_dict(self.mean.module.state_dict())
 
     def state_dict(self): return self.mean.state_dict() # a `Checkpoint` keeps it
@@ -190,7 +190,7 @@ class AverageWeights(Callback):
 # %% ../../nbs/54_train.recipe.ipynb #153f7c5f
 @contextmanager
 def _smoothing(learn, amount):
-    "Cross entropy with label smoothing for a while, if the learner has the plain one"
+    "Smooth labels for a while, if the loss of the learner is the plain cross entropy"
     loss = learn.loss_func
     plain = isinstance(loss, TaskLoss) and type(loss.loss) is nn.CrossEntropyLoss and learn.dls.task.exclusive
     if amount and plain:
@@ -214,14 +214,14 @@ class _Passes(Callback):
     def before_train(self): self.learn.dl = _Repeated(self.dl, self.n)
 
 def _passes(n):
-    "Passes in an epoch of `n` passes in all: a divisor, so that at least 40 epochs are left"
+    "Passes in an epoch for `n` passes in all: a divisor of `n` that leaves 40 epochs or more"
     return max(d for d in range(1, max(1, n//40)+1) if n%d==0)
 
 def recipe_epochs(
     recipe:dict, # all settings: see `get_recipe`
     batches:int, # in a pass over the training series
 ) -> tuple: # epochs, and passes over the training series in each
-    "How long a recipe trains; where a small set needs more passes than the recipe's epochs, an epoch has several"
+    "Number of epochs; an epoch has several passes if a small set needs more passes than the recipe has epochs"
     n = max(recipe['epochs'], math.ceil(recipe['min_steps']/max(1, batches)))
     passes = _passes(n) if n>recipe['epochs'] else 1
     return n//passes,passes
@@ -229,11 +229,11 @@ def recipe_epochs(
 # %% ../../nbs/54_train.recipe.ipynb #75374dbc
 @patch
 def fit_recipe(self:TSLearner,
-    recipe=None, # a name in `RECIPES`, or a dict of what differs from `BASE`; `DEFAULT` if None
+    recipe=None, # a name in `RECIPES`, or a dict of the settings that differ from `BASE`; `DEFAULT` if None
     cbs=None, # further callbacks
     **changes # further settings, such as `epochs`
 ):
-    "Train as a recipe says; what it says of loaders and network is theirs already"
+    "Train with the settings of a recipe; those of loaders and network are ignored here"
     r = get_recipe(recipe, **changes)
     epochs,passes = recipe_epochs(r, len(self.dls.train))
     for m in self.model.modules():
