@@ -52,7 +52,8 @@ LEARNERS = {
 DATA = {
     'get_UCR_data get_classification_data get_UCR_multivariate_data get_UCR_univariate_data':
         '`get_ucr("BasicMotions")`; or `read_ts`, which reads a file of the archive',
-    'get_regression_data get_Monash_regression_data':
+    'get_regression_data get_Monash_regression_data get_Monash_regression_list '
+    'Monash_regression_list regression_list regression_datasets TSR_datasets':
         '`read_ts`, which reads a file of the archive; numbers are not downloaded',
     'UCR_list UCR_univariate_list UCR_multivariate_list get_UCR_univariate_list '
     'get_UCR_multivariate_list UTSC_datasets MTSC_datasets TSC_datasets classification_list '
@@ -71,8 +72,9 @@ DATA = {
     'TrainValidTestSplitter TSSplitter': '`get_splits(y, valid_size=.2, test_size=.2)`',
     'get_predefined_splits combine_split_data':
         '`read_pair`, which reads a file of training and one of test',
+    'get_splits_len': '`[len(s) for s in splits]`',
     'check_overlap check_splits_overlap leakage_finder': '`check_splits(splits, len(y))`',
-    'balance_idx StratifiedSampler':
+    'balance_idx StratifiedSampler SamplerWithReplacement':
         "`TSDataLoaders.from_arrays(X, y, splits, weights='balanced')`",
     'get_subset_dl': '`TSDataLoaders.from_arrays(X, y, (splits[0][:8], splits[1]))`',
     'get_ts_dl NumpyDataLoader NumpyDataLoaders NumpyDataset NumpyDatasets TSDatasets '
@@ -100,6 +102,13 @@ DATA = {
     'TSClip TSClipOutliers TSClipByVar TSDiff TSLog TSLogReturn TSAdd TSDropVars TSRollingMean '
     'TSPosition TSLinearPosition TSCyclicalPosition TSOneHotEncode TSCatEncode':
         'not here, because the same has to be done to new series; change X before, there too',
+    'add_missing_timestamps add_missing_value_cols add_delta_timestamp_cols time_encoding '
+    'get_gaps forward_gaps backward_gaps nearest_gaps TSCategoricalEncoder TSOneHotEncoder '
+    'TSTargetEncoder TSDateTimeEncoder TSStandardScaler TSShrinkDataFrame TSApplyFunction '
+    'TSSelectColumns TSSortByColumns TSDropDuplicates TSAddMissingTimestamps '
+    'TSMissingnessEncoder TSStepsSinceStart TSDropIfTrueCols':
+        'not here, because a table is prepared with pandas before it is read; '
+        '`TSDataLoaders.from_df(df, label="label", id="id", time="time")` reads it',
     'StandardScaler RobustScaler Normalizer BoxCox YeoJohnshon Quantile Preprocessor ReLabeler':
         'not here, because numbers to predict are scaled in any case, and answers are in your '
         'units',
@@ -143,7 +152,7 @@ TRAINING = {
     'wrap_optimizer': '`ts_learner(dls, opt_func=partial(OptimWrapper, opt=torch.optim.SGD))`',
     'ShowGraph ShowGraphCallback2': '`ShowGraphCallback()`',
     'SaveModel': '`SaveModelCallback()`',
-    'WeightedPerSampleLoss':
+    'WeightedPerSampleLoss prepare_LDS_weights get_lds_kernel_window':
         '`TSDataLoaders.from_arrays(X, y, splits, weights=np.ones(len(y)))`, which draws by '
         'weight',
     'BatchSubsampler': '`TSDataLoaders.from_arrays(X, y, splits, bs=8)`',
