@@ -247,3 +247,35 @@ def test_adapting_to_the_training_people_changes_little():
     assert right(p, held)>.9
     for new in (p.adapt(X[known]), p.adapt(X[known], preprocess=True), p.adapt(X[known][::10], y[known][::10])):
         for i in (known,held): assert abs(right(new, i)-right(p, i))<.01
+
+@pytest.mark.parametrize('scale', ['channel','robust','minmax'])
+@pytest.mark.parametrize('missing', ['raise','mean','mask'])
+def test_gain_and_offset_from_rest(scale, missing):
+    "What is gain * x + offset now is answered as x was, whatever was done in the reference"
+    pre = Preprocess(missing, scale).fit(X)
+    p = Predictor(seasoned(XceptionTime, pre.c_out, 3, nf=2, head='linear').eval(), vocab, pre)
+    gain,offset = np.float32([[3],[.2]]),np.float32([[1],[-2]])
+    rest = np.random.default_rng(5).normal(.5, .1, size=(2,90)).astype(np.float32)
+    old,series = state(p),X.copy()
+    if missing!='raise': series[3,1,5:9] = np.nan
+    for reference in ([rest], list(X[:4])): # movements do as well
+        now = [gain*x+offset for x in reference]
+        new = p.adapt(now, reference=reference)
+        close(new.scores(gain*series+offset), p.scores(series), 1e-3)
+        assert same(old, state(new)) and new.training['adapted']==len(reference)
+    close(p.adapt(rest[None], reference=[rest]).scores(series), p.scores(series), 1e-4) # nothing has changed
+    assert (p.scores(gain*series+offset)-p.scores(series)).abs().max()>.01
+
+def test_reference_and_labels():
+    "Gains follow first, then the head learns; no BatchNorm changes"
+    p,names = predictor(),vocab.vocab[classes]
+    new = p.adapt(new_X, names, reference=X, steps=5)
+    close(new.preprocess.std, p.preprocess.std*torch.tensor([3,.2]), 1e-4)
+    changed = {k.split('.')[0] for k,t in state(new).items() if not t.equal(state(p)[k])}
+    assert changed=={'head'}
+    for kind in ('sample',None):
+        other = Predictor(p.model, vocab, Preprocess(scale=kind).fit(X))
+        with pytest.raises(TypeError, match='reference: expected a model that scales channels by statistics'):
+            other.adapt(new_X, reference=X)
+    with pytest.raises(ValueError, match=r'reference: expected values that vary .* none in channels \[0, 1\]'):
+        p.adapt(new_X, reference=X*0)

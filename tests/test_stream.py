@@ -198,3 +198,76 @@ def test_a_window_shorter_than_the_crop():
     words = 'window: expected 20 samples or more, of which the model keeps so many, got 19'
     with pytest.raises(ValueError, match=words): StreamingPredictor(p, 19)
     StreamingPredictor(p, 20)
+
+def moved(predictor, period, reference):
+    "The predictor with the statistics that numpy finds for the gains and offsets of a period"
+    p = predictor.adapt([period], reference=[reference]) # a copy, whose numbers are replaced
+    period,reference = (np.float32(o).astype(np.float64) for o in (period,reference))
+    gain = period.std(1)/reference.std(1)
+    offset = period.mean(1)-gain*reference.mean(1)
+    mean,std = (getattr(predictor.preprocess, k).double().numpy() for k in ('mean','std'))
+    p.preprocess.mean.copy_(torch.from_numpy(gain*mean+offset))
+    p.preprocess.std.copy_(torch.from_numpy(gain*std))
+    return p
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0,99), st.integers(12,40), st.integers(1,20), st.lists(st.integers(0,25), max_size=12),
+       st.booleans())
+def test_adapting(seed, n, hop, sizes, at_rest):
+    "No answer in the period, then those of the adapted predictor, in chunks of any size"
+    predictor,rng = predictors['channel'],np.random.default_rng(seed)
+    signal,rest = rng.normal(size=(2,sum(sizes)+n)).cumsum(1)*[[3],[.2]],rng.normal(1, 2, size=(2,50))
+    stream = StreamingPredictor(predictor, 12, hop, adapt=n, reference=[rest] if at_rest else None)
+    ps = [p for chunk in np.split(signal, np.cumsum(sizes), axis=1) for p in stream.push(chunk)]
+    first = -(-n//hop)*hop
+    if at_rest: new = moved(predictor, signal[:,:n], rest)
+    else: new = predictor.adapt(sliding_windows(signal[:,:n], 12, hop)[0])
+    if signal.shape[1]<first+12: assert ps==[]
+    else:
+        ps = [p._replace(start=p.start-first, stop=p.stop-first) for p in ps]
+        assert compare(ps, new, signal[:,first:], 12, hop)
+    assert stream.tail.shape[1]<12+hop and stream.period is None and stream.trained is predictor
+
+def test_adapting_looks_at_nothing_later():
+    "Whatever comes after the period and after a window, its answer is the same"
+    predictor,rng = predictors['channel'],np.random.default_rng(0)
+    signal,rest = rng.normal(size=(2,90)),rng.normal(size=(2,50))
+    for reference in (None,[rest]):
+        def answers(signal): return StreamingPredictor(predictor, 12, 4, adapt=40, reference=reference).push(signal)
+        want = answers(signal)
+        for end in range(52, 90, 4):
+            other = np.concatenate([signal[:,:end], 9*rng.normal(size=(2,90-end))], 1)
+            for a,b in zip(want[:(end-52)//4+1], answers(other)):
+                np.testing.assert_allclose(a.probs, b.probs, atol=2e-6)
+            cut = answers(signal[:,:end])
+            assert len(cut)==(end-52)//4+1 and cut[-1].stop<=end
+
+def test_adapting_begins_anew():
+    predictor,rng = predictors['channel'],np.random.default_rng(0)
+    signal,rest = rng.normal(size=(2,90)),rng.normal(size=(2,50))
+    def new(): return StreamingPredictor(predictor, 12, 4, adapt=40, reference=[rest])
+    want = new().push(signal)
+    stream = new()
+    stream.push(9*signal[:,:39])
+    later = stream.gap(1).push(signal)
+    assert [p.start for p in later]==[p.start+40 for p in want] and [p.stop for p in later]==[p.stop+40 for p in want]
+    np.testing.assert_array_equal([p.probs for p in later], [p.probs for p in want])
+    adapted = stream.predictor
+    assert stream.gap(8).predictor is adapted and stream.push(signal)[0].start==140 # a gap later changes nothing
+    again = stream.reset().push(signal)
+    np.testing.assert_array_equal([p.probs for p in again], [p.probs for p in want])
+
+def test_adapting_and_a_refused_chunk():
+    "What raises in the period, or in its end, leaves the stream as it was"
+    predictor,rng = predictors['channel'],np.random.default_rng(0)
+    signal,rest = rng.normal(size=(2,90)),rng.normal(size=(2,50))
+    stream = StreamingPredictor(predictor, 12, 4, adapt=40, reference=[rest])
+    bad = signal[:,:20].copy()
+    bad[1,3] = np.nan
+    with pytest.raises(ValueError, match='the first is nan in channel 1 at sample 3'): stream.push(bad)
+    flat = np.concatenate([signal[:1], 0*signal[1:]])
+    with pytest.raises(ValueError, match=r'vary in every channel, got none in channels \[1\]'): stream.push(flat)
+    assert stream.n==0 and stream.period.shape==(2,0) and stream.predictor is predictor
+    got = [p for i in range(90) for p in stream.push(signal[:,i:i+1])]
+    want = StreamingPredictor(predictor, 12, 4, adapt=40, reference=[rest]).push(signal)
+    np.testing.assert_allclose([p.probs for p in got], [p.probs for p in want], atol=2e-6)

@@ -104,7 +104,8 @@ def _bar(done, n, name, left):
 @contextmanager
 def _watched(todo, total, verbose):
     "A bar with what is done, for an engine that returns all results at once: it looks at the folder"
-    start,over,first = time.perf_counter(),threading.Event(),len(todo())
+    start,over = time.perf_counter(),threading.Event()
+    first = len(todo())
     def watch():
         known = first
         while not over.wait(1):

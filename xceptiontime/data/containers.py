@@ -139,7 +139,7 @@ def _texts(held, names, n):
         if isinstance(v, (str,bytes)): v = [v]*n
         if v is None or np.ndim(v)!=1 or len(v)!=n: continue
         v = [o.decode() if isinstance(o, bytes) else o for o in np.asarray(v).tolist()]
-        if all(isinstance(o, str) for o in v): return [o.strip() for o in v] # MATLAB fills rows of letters up
+        if all(isinstance(o, str) for o in v): return [o.strip() for o in v] # MATLAB fills them up
 
 def _from_arrays(source, held, key, value, target, groups, time_first):
     key = _the_key(source, held.shapes, key, (value,groups))
@@ -164,9 +164,11 @@ def _from_arrays(source, held, key, value, target, groups, time_first):
 ANNOTATIONS = 'annotations' # the label that stands for those of an EDF or BDF file
 
 def _annotated(source, notes, n, rate):
-    "The text of the annotation at each of `n` samples, or None; a warning about those that last no time"
+    "The text of the annotation at each of `n` samples, or None where there is none"
     lasting = [o for o in notes if o.duration and o.text.strip()]
-    if not lasting: source.fail('annotations with a duration as labels', f'{len(notes)} without' if notes else 'none')
+    if not lasting:
+        got = f'{len(notes)} without' if notes else 'none'
+        source.fail('annotations with a duration as labels', got)
     short = [o for o in notes if not o.duration]
     if short:
         warnings.warn(f'annotations: expected a duration, got none in {len(short)} of {len(notes)}, as in '
@@ -176,7 +178,8 @@ def _annotated(source, notes, n, rate):
         a,b = (min(max(round(t*rate), 0), n) for t in (o.onset, o.onset+o.duration))
         text = o.text.strip()
         if a<last-1 and res[a]!=text:
-            source.fail('one annotation at a time', f'{brief(res[a], 40)} and {brief(text, 40)} at {o.onset:g} s')
+            both = f'{brief(res[a], 40)} and {brief(text, 40)}'
+            source.fail('one annotation at a time', f'{both} at {o.onset:g} s')
         res[a:b],last = [text]*(b-a),max(b, last)
     return res
 

@@ -23,11 +23,12 @@ from .windows import to_samples
 
 # %% ../../nbs/33a_data.recordings.ipynb #b16872bb
 def _check_alike(a, b, name, first=None):
-    "Raise unless recordings `b` have the channels, in the same order, the units and the rate of `a`"
+    "Raise unless recordings `b` have the channels, in order, the units and the rate of `a`"
     like = '' if first is None else f' as in {first}'
     for what,x,y in (('channels',a.channels,b.channels), ('units',a.units,b.units)):
         if x!=y and (what=='channels' or None not in (x,y)):
-            raise ValueError(f'{name}: expected {what} {listed(x or (), 10, 80)}{like}, got {listed(y or (), 10, 80)}')
+            want,got = (listed(o or (), 10, 80) for o in (x,y))
+            raise ValueError(f'{name}: expected {what} {want}{like}, got {got}')
     if len(a.X[0])!=len(b.X[0]):
         raise ValueError(f'{name}: expected {counted(len(a.X[0]), "channel")}{like}, got {len(b.X[0])}')
     remedy = f'resample_recording(x, rate, {a.rate or 0:g}) resamples the recordings of {name}'
@@ -126,7 +127,7 @@ def _from_container(path, columns=None, **kwargs):
 
 # %% ../../nbs/33a_data.recordings.ipynb #c41a7e91
 def _groups_of(parts):
-    "Groups of recordings in several files, where nobody named any: pieces of a recording stay together"
+    "Groups of recordings in several files, where nobody named any: pieces stay together"
     if all(o.groups is None for o in parts): return
     res,n = [],0
     for o in parts:
@@ -135,7 +136,7 @@ def _groups_of(parts):
     return np.concatenate(res)
 
 def _in_one(parts, groups):
-    "The recordings of several files as one set; `groups` is a name in each file, one for each of them, or None"
+    "The recordings of several files as one set"
     a,names = parts[0],[short_path(o.files[0], 60) for o in parts]
     for o,name in zip(parts[1:], names[1:]): _check_alike(a, o, name, names[0])
     def joined(field): return [v for o in parts for v in getattr(o, field)]

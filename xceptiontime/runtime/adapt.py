@@ -19,8 +19,10 @@ from ..base.checks import check_number,check_whole,listed
 from ..data.given import check_origin,model_series
 from ..models.ensemble import networks_of
 from ..models.masks import current_mask
+from ..processing.preprocess import STATS
 from ..processing.statistics import Moments
 from ..processing.targets import as_targets
+from ..processing.values import series_blocks
 from .evaluation import answering
 from .predictor import Predictor,dtype_of
 from .weights import check_numbers
@@ -120,6 +122,38 @@ def _encoded(task, y, n):
                       f'[{listed(task.vocab[~there])}]: the new model may forget them', stacklevel=4)
     return codes
 
+# %% ../../nbs/40b_runtime.adapt.ipynb #24fd3c3a
+@patch
+def channel_statistics(self:Predictor,
+    X, # series, in any form that `check_series` takes; a recording as `[recording]`
+    name:str='X', # what to call it in an error
+) -> tuple: # (mean, standard deviation), (channels,) float64 each
+    "Mean and deviation of each channel over all values of series, as they are before scaling"
+    check_origin(X, self.filters, self.rate)
+    X,lengths = model_series(X, self.preprocess, self.channels) # (samples, c_in, length); (samples,) or None
+    res = Moments()
+    for _,x,valid in series_blocks(X, lengths):
+        seen = np.isfinite(x) if valid is None else np.isfinite(x)&valid # (n, channels, length)
+        res.add(x.astype(np.float64), seen)
+    mean,std = res.mean,np.sqrt(res.m2/np.maximum(res.n, 1))
+    flat = np.broadcast_to(std<=np.finfo(np.float32).eps*np.abs(mean), len(mean)) if len(X) else np.ones(1, bool)
+    if flat.any():
+        raise ValueError(f'{name}: expected values that vary in every channel, got none in '
+                         f'channels [{listed(np.flatnonzero(flat))}]')
+    return mean,std
+
+def _move(preprocess, now, then):
+    "Statistics of preprocessing for channels with the mean and deviation `now` where they had those of `then`"
+    if preprocess.scale in (None,'sample') or preprocess.mu is not None:
+        raise TypeError('reference: expected a model that scales channels by statistics of its training and has no mu, '
+                        f'got {preprocess}')
+    gain = now[1]/then[1] # (channels,)
+    offset,(center,spread) = now[0]-gain*then[0],STATS[preprocess.scale]
+    for name in (center,spread,'fill'):
+        if (b := getattr(preprocess, name, None)) is None: continue
+        v = b.cpu().double().numpy()*gain + (0 if name==spread else offset)
+        b.copy_(torch.from_numpy(v))
+
 # %% ../../nbs/40b_runtime.adapt.ipynb #7cc0b236
 def _warn_dropped(task):
     "Tell what was found for the weights as they were"
@@ -151,6 +185,7 @@ def adapt(self:Predictor,
     y=None, # their targets, a few of each class; without them only statistics change
     *,
     preprocess:bool=False, # first take the statistics of preprocessing from `X`, too?
+    reference=None, # series of the training that show what `X` does, such as rest: gain and offset change
     steps:int=50, # of the fine-tuning, if `y` is given
     lr:float=1e-3, # its learning rate: how far a weight of the head moves in a step, about
     seed:int=0, # its batches, if there are more series than `bs`
@@ -164,15 +199,19 @@ def adapt(self:Predictor,
     series = model_series(X, self.preprocess, self.channels) # (samples, c_in, length); (samples,) or None
     if not (n := len(series[0])):
         raise ValueError('X: expected 1 or more series to adapt to, got none')
+    if preprocess and reference is not None:
+        raise ValueError('preprocess: expected False where reference is given, got True')
+    then = None if reference is None else self.channel_statistics(reference, 'reference')
     codes = None if y is None else _encoded(self.task, y, n)
     with torch.inference_mode(False),torch.enable_grad():
         new,dtype = _copied(self, n),dtype_of(self.model)
         if dtype.itemsize<4: new.model.float()
-        if preprocess: new.preprocess.fit(*series)
+        if then is not None: _move(new.preprocess, self.channel_statistics(X), then)
+        elif preprocess: new.preprocess.fit(*series)
         for net in networks_of(new.model):
             one = _with(new, model=net)
-            if y is None: _adapt_norms(one, X, bs)
-            else: _fine_tune(one, X, codes, _batches(n, bs, steps, seed), lr)
+            if y is None and then is None: _adapt_norms(one, X, bs)
+            elif y is not None: _fine_tune(one, X, codes, _batches(n, bs, steps, seed), lr)
         if dtype.itemsize<4: new.model.to(dtype)
     check_numbers(new.model.state_dict(), 'adapt')
     _warn_dropped(self.task)

@@ -43,7 +43,9 @@ class StreamingPredictor:
         smooth:str|None=None, # over the last answers: 'majority' of labels, 'mean' of probabilities, or None
         last:int=5, # number of answers to smooth over, including the newest
         bs:int=64, # windows at a time, if one chunk fills several
-        decide=None, # steps from answers to decisions, such as `[Majority(5)]`; those of the model if None
+        decide=None, # steps to decisions, such as `[Majority(5)]`; those of the model if None
+        adapt=None, # so many samples, or seconds, for `predictor.adapt`; answers follow
+        reference=None, # for `adapt`: series of the training of what is done in them, such as rest
     ):
         check_whole(bs=bs)
         self.predictor = predictor
@@ -54,9 +56,28 @@ class StreamingPredictor:
         self.hop = self.window if hop is None else to_samples(hop, rate, 'hop')
         if predictor.rate is not None: check_same_rate(rate, predictor.rate, 'as in training', _live(predictor.rate))
         predictor.check_windows(self.window, name='window')
-        self.own = decide is None and bool(predictor.decisions) # are they those kept with the model?
+        self.own = decide is None and bool(predictor.decisions) # kept with the model?
         self.decide = self._decide(predictor.decisions if decide is None else as_steps(decide))
+        self.trained,self.reference = predictor,reference
+        self.adapt = self._check_adapt(adapt)
         self.reset()
+
+    def _check_adapt(self, adapt):
+        "Samples of the period of adapting; 0 if there is none"
+        if self.reference is not None:
+            if adapt is None:
+                raise ValueError('reference: expected with adapt, which says for how long, got it alone')
+            self.predictor.channel_statistics(self.reference, 'reference') # which raises now, not in the end
+        n = 0 if adapt is None else to_samples(adapt, self.rate, 'adapt')
+        if n and self.reference is None and n<self.window:
+            want = f'{counted(self.window, "sample")} or more, as of a window'
+            raise ValueError(f'adapt: expected {want}, got {n}')
+        return n
+
+    def _begin(self):
+        "The period of adapting begins, and the first window after it"
+        self.period = self.tail[:,:0] if self.adapt else None # (channels, steps) of it so far; None: no more
+        self.start = -(-(self.n+self.adapt)//self.hop)*self.hop # windows begin at multiples of `hop`
 
     def _decide(self, steps):
         "The majority of `smooth`, then `steps`"
@@ -65,25 +86,29 @@ class StreamingPredictor:
 
     def reset(self):
         "Forget the signal so far and start a new recording"
-        self.n = self.start = 0 # samples that came in; where the next window begins
+        self.predictor = self.trained
+        self.n = 0 # samples that came in; `start` is where the next window begins
         self.tail = np.zeros((self.predictor.preprocess.c_in,0), np.float32) # (channels, steps) for a later window
         self.recent = deque(maxlen=self.last) # probabilities of the last windows, for their mean
         self.decide.reset()
         self.filtered = None # state of the model's filters
+        self._begin()
         return self
 
     def __repr__(self):
         decide = f'decide={self.decide}, ' if self.decide.steps else ''
+        adapting = '' if self.period is None else f'adapting for {self.adapt} samples, '
         return (f'StreamingPredictor(window={self.window}, hop={self.hop}, smooth={self.smooth!r}, '
-                f'{decide}{self.n} samples so far)')
+                f'{decide}{adapting}{self.n} samples so far)')
 
     def facts(self) -> dict: # names and texts
         "The facts of the predictor, with the windows, smoothing and decisions of the stream"
         unit,scale = ('samples',1) if self.rate is None else ('s',self.rate)
         mean = f'mean of {self.last} probabilities' if self.smooth=='mean' else 'none'
         steps = ', '.join(map(repr, self.decide.steps)) or 'none'
+        told = 'no' if not self.adapt else f"{'over' if self.period is None else 'now'}, {self.adapt} samples"
         return dict(self.predictor.facts(), window=f'{self.window/scale:g} {unit}', hop=f'{self.hop/scale:g} {unit}',
-                    smoothing=mean, decisions=f'{steps}; kept with the model' if self.own else steps)
+                    smoothing=mean, decisions=f'{steps}; kept with the model' if self.own else steps, adapting=told)
 
     def _check_smooth(self, smooth):
         task = self.predictor.task
@@ -116,7 +141,9 @@ def _chunk(self:StreamingPredictor, chunk):
     "`chunk` as (channels, steps) float32, 0 outside of windows, and the state of the filters after it"
     x,state = self._as_steps(chunk)
     at = self.n+np.arange(x.shape[1]) # (steps,) in the stream
-    x = np.where((at>=self.start) & (at%self.hop<self.window), x, 0)
+    asked = (at>=self.start) & (at%self.hop<self.window) # (steps,)
+    if self.period is not None: asked |= at<self.n+self.adapt-self.period.shape[1]
+    x = np.where(asked, x, 0)
     bad = np.isinf(x)|(np.isnan(x) & (self.predictor.preprocess.missing=='raise')) # (channels, steps)
     if not bad.any(): return x,state
     step,c = np.argwhere(bad.T)[0]
@@ -134,14 +161,27 @@ def _smoothed(self:StreamingPredictor, label, probs, recent):
 
 # %% ../../nbs/43_runtime.stream.ipynb #652c33d2
 @patch
-def _answers(self:StreamingPredictor, x, starts):
+def _adapting(self:StreamingPredictor, chunk):
+    "The period of adapting with `chunk`, None once it is over, and the predictor that answers from then on"
+    p = self.predictor
+    if self.period is None: return None,p
+    x = np.concatenate([self.period, chunk], 1)[:,:self.adapt] # (channels, steps)
+    if x.shape[1]<self.adapt: return x,p
+    length = self.window if self.reference is None else self.adapt
+    start = np.arange(0, self.adapt-length+1, self.hop) # (windows,), one of all samples with a reference
+    windows = Windows([x], np.zeros_like(start), start, length,
+                      filters=p.filters, rate=self.rate)
+    return None,p.adapt(windows, reference=self.reference, bs=self.bs)
+
+@patch
+def _answers(self:StreamingPredictor, x, starts, predictor):
     "(label, probabilities) of each window of `x` (channels, steps), one after another"
-    task = self.predictor.task
+    task = predictor.task
     for i in range(0, len(starts), self.bs):
         start = starts[i:i+self.bs] # (windows,)
         windows = Windows([x], np.zeros_like(start), start, self.window, # NaN here is missing data, not padding
-                          filters=self.predictor.filters, rate=self.rate)
-        try: scores = self.predictor.scores(windows, self.bs) # (windows, outputs)
+                          filters=predictor.filters, rate=self.rate)
+        try: scores = predictor.scores(windows, self.bs) # (windows, outputs)
         except ValueError as e:
             if not hasattr(e, 'series'):
                 raise
@@ -161,9 +201,10 @@ def push(self:StreamingPredictor,
     first = self.n-self.tail.shape[1] # place in the stream of the first sample of `x`
     n = self.n+chunk.shape[1]
     starts = np.arange(self.start, n-self.window+1, self.hop)
+    period,predictor = self._adapting(chunk)
     recent,decide = self.recent.copy(),self.decide.copy() # kept if no error is raised
     res = []
-    for start,(label,probs) in zip(starts.tolist(), self._answers(x, starts-first)):
+    for start,(label,probs) in zip(starts.tolist(), self._answers(x, starts-first, predictor)):
         span = np.array([start,start+self.window])
         span = (span if self.rate is None else span/self.rate).tolist()
         label,probs = self._smoothed(label, probs, recent)
@@ -171,6 +212,7 @@ def push(self:StreamingPredictor,
     self.start += len(starts)*self.hop
     self.n,self.recent = n,recent
     self.decide = decide
+    self.period,self.predictor = period,predictor
     self.filtered = state
     self.tail = x[:,max(0, self.start-first):].copy() # a view would keep the whole chunk
     return res
@@ -184,8 +226,9 @@ def gap(self:StreamingPredictor,
     check_whole(0, n=n)
     if not n: return self
     self.n += int(n)
-    self.start = max(self.start, -(-self.n//self.hop)*self.hop) # windows begin at multiples of `hop`
     self.tail = self.tail[:,:0]
+    if self.period is not None: self._begin() # the period was interrupted
+    self.start = max(self.start, -(-self.n//self.hop)*self.hop) # windows begin at multiples of `hop`
     self.filtered = FilterState(self.n, None) # filters begin anew
     self.recent.clear()
     self.decide.reset()
