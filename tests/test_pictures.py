@@ -8,9 +8,11 @@ from xceptiontime.data.pictures import channel_colors, draw_series
 from xceptiontime.data.recordings import Recordings
 from xceptiontime.explain.attribution import attribute, plot_attribution
 from xceptiontime.explain.confusion import confusion_axes, draw_confusion
-from xceptiontime.explain.plots import plot_confusion_matrix, plot_top_losses
+from xceptiontime.explain.importance import permutation_importance, plot_importance
+from xceptiontime.explain.plots import plot_confusion_matrix, plot_embedding, plot_top_losses
 from xceptiontime.processing.tasks import Classification
 from xceptiontime.report import picture
+from xceptiontime.train.learner import ts_learner
 
 pytestmark = pytest.mark.usefixtures('closed')
 words = np.array(['rest','fist','pinch'])[classes]
@@ -157,3 +159,27 @@ def test_names_do_not_overlap(names):
     else: assert not any(a.overlaps(b) for a,b in zip(boxes[:-1], boxes[1:]))
     cell = ax.get_window_extent().width/len(names)
     for t in ax.texts: assert t.get_window_extent().width<cell
+
+def test_importance_of_times_in_seconds(named):
+    imp = permutation_importance(named, 'time', spans=4, n_repeats=2)
+    assert imp.names==['0-0.5','0.5-1','1-1.5','1.5-2']
+    ax = plot_importance(imp, figsize=(3,2), color='r')
+    assert (ax.get_ylabel(),ax.lines[0].get_color())==('time [s]','r')
+    assert ax.get_title()==f'accuracy {imp.base:.3g} with nothing shuffled'
+    assert plot_importance(permutation_importance(named, n_repeats=2)).get_ylabel()=='channel'
+
+def test_reliability(named):
+    ax = named.plot_reliability(figsize=(3,3), ls=':', bins=5)
+    assert (ax.get_title(),ax.get_xlabel())==('reliability of 12 claims','claimed probability')
+    assert ax.lines[1].get_linestyle()==':' and ax.figure.get_size_inches().tolist()==[3,3]
+
+def test_embedding_of_many_classes():
+    y = np.repeat(np.arange(28), 4)
+    data = np.random.default_rng(0).normal(size=(112,2,40)).astype(np.float32) + y[:,None,None]
+    at = np.arange(112)
+    dls = TSDataLoaders.from_arrays(data, y, (at[::2],at[1::2]), device='cpu')
+    ax = plot_embedding(ts_learner(dls, nf=1, seed=0), s=5, figsize=(3,2))
+    assert ax.get_legend() is None and ax.get_title()=='features of 56 series'
+    bar = ax.figure.axes[1]
+    assert bar.get_ylabel()=='class' and legend_like(bar)==['0','4','8','12','15','19','23','27']
+    assert ax.collections[0].get_sizes()==[5]

@@ -12,7 +12,7 @@ __all__ = ['published', 'own_results', 'own_ensembles', 'single_scores', 'ensemb
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
-from ..base.checks import brief,listed
+from ..base.checks import brief,counted,listed
 from .benchmark import read_rows,scores_of,unit_name
 from ..data.sets import get_ucr
 from ..processing.infer import infer_task
@@ -202,11 +202,15 @@ def plot_ranks(
     scores, # DataFrame: a data set a row, a method a column; sets with a number missing are left out
     alpha:float=.05, # a bar joins methods whose p-value is larger
     ax=None, # axes to draw on; new ones if None
+    figsize:tuple=(8,2.2), # inches of new axes
+    **kwargs # of `scikit_posthocs.critical_difference_diagram`, such as `label_props`
 ):
     "Critical-difference diagram (Demsar 2006; tests of Benavoli et al. 2016): mean ranks, the best at the left"
     import matplotlib.pyplot as plt,scikit_posthocs as sp
-    if ax is None: ax = plt.subplots(figsize=(8,2.2), layout='constrained')[1]
-    sp.critical_difference_diagram(mean_ranks(scores), pairwise(scores), ax=ax, alpha=alpha)
+    ranks,p = mean_ranks(scores),pairwise(scores)
+    if ax is None: ax = plt.subplots(figsize=figsize, layout='constrained')[1]
+    sp.critical_difference_diagram(ranks, p, ax=ax, alpha=alpha, **kwargs)
+    ax.set_title(f'mean ranks on {counted(len(_complete(scores)), "data set")}', fontsize='medium')
     return ax
 
 # %% ../../nbs/71_bench.comparison.ipynb #4fdf735b
@@ -214,13 +218,19 @@ def plot_scatter(
     ours, # Series: accuracy by data set
     other, # Series, the same for another method
     ax=None, # axes to draw on; new ones if None
+    figsize:tuple=(4,4), # inches of new axes
+    **kwargs # of matplotlib's `scatter`
 ):
     "A point for each data set that both have; above the line `ours` is more accurate"
     import matplotlib.pyplot as plt
     both = _beside(ours, other, 'other')
-    if ax is None: ax = plt.subplots(figsize=(4,4), layout='constrained')[1]
+    if ax is None: ax = plt.subplots(figsize=figsize, layout='constrained')[1]
     lo = both.min().min()-.02
     ax.axline((lo,lo), slope=1, color='grey', lw=1)
-    ax.scatter(both['other'], both['ours'], s=20)
-    ax.set(xlim=(lo,1.02), ylim=(lo,1.02), xlabel=other.name, ylabel=ours.name, aspect='equal')
+    ax.scatter(both['other'], both['ours'], **(dict(s=20) | kwargs))
+    ax.set(xlim=(lo,1.02), ylim=(lo,1.02), aspect='equal',
+           xlabel=f'accuracy of {other.name}', ylabel=f'accuracy of {ours.name}')
+    n = _counts(_digits(both['ours']-both['other']))
+    said = 'better on {wins}, equal on {draws}, worse on {losses} data sets'
+    ax.set_title(said.format(**n), fontsize='small')
     return ax

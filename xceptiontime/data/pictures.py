@@ -92,19 +92,19 @@ def draw_lines(
 # %% ../../nbs/36a_data.pictures.ipynb #f210a798
 MOST_IN_LEGEND = 10
 
-def _bar(axs, names):
-    "A colour bar with a colour a channel, at most eight of which have their name"
+def name_bar(axs, names, colors, label):
+    "A colour bar with a colour a name, at most eight of which are written"
     n = len(names)
-    at = np.linspace(0, n-1, 8).round().astype(int) # (8,)
-    colors = ScalarMappable(BoundaryNorm(np.arange(n+1)-.5, n), ListedColormap(channel_colors(n)))
-    bar = axs[0].figure.colorbar(colors, ax=axs, label='channel', ticks=at)
+    at = np.unique(np.linspace(0, n-1, 8).round().astype(int)) # (8,)
+    drawn = ScalarMappable(BoundaryNorm(np.arange(n+1)-.5, n), ListedColormap(colors))
+    bar = axs[0].figure.colorbar(drawn, ax=axs, label=label, ticks=at)
     bar.ax.set_yticklabels([names[i] for i in at])
     bar.minorticks_off()
     bar.ax.invert_yaxis() # the first on top
 
 def _channel_key(axs, names, ours):
     "A legend of `names`, or a colour bar where they are many; beside the axes if there is room for it"
-    if len(names)>MOST_IN_LEGEND: return _bar(axs, names)
+    if len(names)>MOST_IN_LEGEND: return name_bar(axs, names, channel_colors(len(names)), 'channel')
     lines = [Line2D([], [], color=c, lw=1.5) for c in channel_colors(len(names))]
     fig = axs[0].figure
     if ours: to,how = fig,dict(loc='outside right upper')

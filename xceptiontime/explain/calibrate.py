@@ -83,17 +83,22 @@ def plot_reliability(
     label:str|None=None, # for the legend
     color:str='#0072B2', # blue, which everyone can tell from the default orange of 'before'
     marker:str='o', # of the bins
+    figsize:tuple=(4,4), # inches of new axes
+    **kwargs # of matplotlib's `errorbar`
 ): # the axes
     "Share that came true against the claim, a mark a bin, with the 95 % (Wilson) interval of the share"
     n,claim,true = _binned(probs, y, bins)
-    if ax is None: ax = plt.subplots(figsize=(4,4), layout='constrained')[1]
+    if ax is None: ax = plt.subplots(figsize=figsize, layout='constrained')[1]
     if not ax.lines: ax.plot([0,1], [0,1], color='0.6', lw=1, ls='--')
     z2 = 1.96**2
     mid = (true+z2/2/n)/(1+z2/n) # (bins,)
     half = np.sqrt(z2*(true*(1-true)/n+z2/4/n**2))/(1+z2/n)
     reach = np.maximum([true-mid+half, mid+half-true], 0) # (2, bins): down and up
-    ax.errorbar(claim, true, reach, fmt=f'{marker}-', color=color, label=label, lw=1, capsize=2, ms=5)
-    ax.set(xlabel='claimed', ylabel='came true', xlim=(-.03,1.03), ylim=(-.03,1.03), aspect='equal')
+    own = dict(marker=marker, lw=1, capsize=2, ms=5)
+    ax.errorbar(claim, true, reach, color=color, label=label, **(own | kwargs))
+    ax.set_title(f'reliability of {n.sum()} claims', fontsize='medium')
+    ax.set(xlabel='claimed probability', ylabel='share that came true',
+           xlim=(-.03,1.03), ylim=(-.03,1.03), aspect='equal')
     if label is not None: ax.legend(fontsize=8)
     return ax
 
@@ -173,13 +178,14 @@ def plot_reliability(self:TSLearner,
     dl=None, # series that training did not see, with targets; the validation split if None
     bins:int=10, # of equal width between 0 and 1
     ax=None, # axes to draw on; new ones if None
+    **kwargs # `figsize`, and arguments of matplotlib's `errorbar`
 ): # the axes
     "Reliability with a temperature of 1 and, where it is another, with that"
     self.task.check_classes('plot_reliability')
     out,y = _scores(self, _held_back(self, dl))
-    def draw(task, name, ax, **kwargs):
+    def draw(task, name, ax, **own):
         probs = task.activation(out)
-        return plot_reliability(probs, y, bins, ax, f'{name}error {calibration_error(probs, y):.3f}', **kwargs)
+        return plot_reliability(probs, y, bins, ax, f'{name}error {calibration_error(probs, y):.3f}', **own, **kwargs)
     orange = dict(color='#D55E00', marker='s')
     if self.task.temperature==1: return draw(self.task, '', ax, **orange)
     return draw(self.task, 'after: ', draw(self.task.plain(), 'before: ', ax, **orange))

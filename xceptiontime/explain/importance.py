@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from fastai.learner import AvgLoss
 from ..base.checks import brief,check_whole,listed
+from ..data.pictures import time_label
 from ..train.learner import TSLearner
 from ..train.metrics import DEFAULT_METRICS,task_metrics
 
@@ -29,9 +30,11 @@ class Importance:
         base:float, # the metric with nothing shuffled
         metric:str, # its name
         confidence:float=.95, # of the intervals
+        of:str='', # what the names say, for the axis of a plot
     ):
         from scipy.stats import t
         self.names,self.drops = list(names),drops
+        self.of = of
         self.base,self.metric = base,metric
         self.confidence = confidence
         self.mean,n = drops.mean(1),drops.shape[1] # mean (parts,)
@@ -106,7 +109,12 @@ def _span_parts(ds, spans):
     def fits(s): return np.shape(s)==(2,) and all(isinstance(o, Integral) for o in s) and 0<=s[0]<s[1]<=n
     if not np.iterable(spans) or not len(spans) or not all(map(fits, spans)):
         raise ValueError(f'spans: expected a number, or a list of (start, stop) within 0 to {n}, got {brief(spans)}')
-    return [Part(f'{a}-{b-1}' if b-a>1 else f'{a}', everywhere, slice(a, b)) for a,b in spans]
+    return [Part(_span_name(a, b, getattr(ds, 'rate', None)), everywhere, slice(a, b)) for a,b in spans]
+
+def _span_name(a, b, rate):
+    "The steps `a` to `b`, `b` not among them; from where to where in seconds if the rate is known"
+    if rate: return f'{a/rate:.4g}-{b/rate:.4g}'
+    return f'{a}-{b-1}' if b-a>1 else f'{a}'
 
 def _parts(ds, over, channels, spans, names):
     "Name, channels and span of each part to shuffle"
@@ -120,6 +128,12 @@ def _parts(ds, over, channels, spans, names):
     if len(names)!=len(parts):
         raise ValueError(f'names: expected one for each of {len(parts)} parts, got {len(names)}')
     return [p._replace(name=n) for n,p in zip(names, parts)]
+
+def _named_by(ds, over, names):
+    "What the names of parts say: channels, times, steps, or shares of a series"
+    if over=='channel' or names is not None: return over
+    if ds.lengths is not None: return 'share of the series'
+    return time_label(getattr(ds, 'rate', None))
 
 # %% ../../nbs/61_explain.importance.ipynb #69b2bb47
 def _shuffled(ds, rows, others, part):
@@ -171,21 +185,24 @@ def permutation_importance(
         return f(torch.cat(scores), y)
     base = value(np.arange(len(ds)), Part('all', slice(None), slice(None)))
     drops = [[sign*(base-value(rng.permutation(len(ds)), p)) for _ in range(n_repeats)] for p in parts]
-    return Importance([p.name for p in parts], np.array(drops), base, name, confidence)
+    return Importance([p.name for p in parts], np.array(drops), base, name, confidence, _named_by(ds, over, names))
 
 # %% ../../nbs/61_explain.importance.ipynb #5e642119
 def plot_importance(
     imp:Importance, # see `permutation_importance`
     ax=None, # axes; new ones if None
     sort:bool=False, # the most important on top?
+    figsize:tuple|None=None, # inches of new axes
+    **kwargs # of matplotlib's `plot`, for the points
 ):
     "Mean and interval of each part, from top to bottom; returns the axes"
-    if ax is None: ax = plt.subplots(figsize=(5, .8+.28*len(imp.names)), layout='constrained')[1]
+    if ax is None: ax = plt.subplots(figsize=figsize or (5, 1+.28*len(imp.names)), layout='constrained')[1]
     order = np.argsort(-imp.mean, kind='stable') if sort else np.arange(len(imp.mean))
     at = np.arange(len(order))
     ax.hlines(at, imp.low[order], imp.high[order], color='k', lw=2)
-    ax.plot(imp.mean[order], at, 'o', color='k', mfc='w')
+    ax.plot(imp.mean[order], at, 'o', **(dict(color='k', mfc='w') | kwargs))
     ax.axvline(0, color='.5', lw=1, ls=':')
     ax.set(yticks=at, yticklabels=[imp.names[i] for i in order], ylim=(len(at)-.5, -.5),
-           xlabel=f'how much worse {imp.metric} gets')
+           xlabel=f'how much worse {imp.metric} gets', ylabel=imp.of)
+    ax.set_title(f'{imp.metric} {imp.base:.3g} with nothing shuffled', fontsize='medium')
     return ax

@@ -14,8 +14,8 @@ from fastai.imports import dispatch
 from fastai.interpret import plot_top_losses
 from ..base.checks import check_whole
 from ..data.dataset import TSLengths,TSTensor
-from ..data.pictures import draw_series,true_and_predicted
-from .attribution import output_labels,score_indices
+from ..data.pictures import draw_series,name_bar,true_and_predicted
+from .attribution import score_indices
 from .confusion import confusion_axes,draw_confusion
 from ..train.learner import TSLearner
 
@@ -79,21 +79,25 @@ _all_ = ['plot_top_losses']
 
 # %% ../../nbs/62_explain.plots.ipynb #6a1ee1e3
 _markers = 'osD^vP*X<>hd'
+MOST_IN_LEGEND = 24
 
-def _by_value(ax, points, ds, output, cmap):
+def _by_value(ax, points, ds, output, cmap, how):
     "Draw points (series, 2) coloured by one output of their targets"
     i, = score_indices(output, ds.task, 1, 'output')
     values = ds.y[ds.idxs].reshape(len(ds), -1)[:,i] # (series,)
-    drawn = ax.scatter(*points.T, c=values, cmap=cmap, s=18)
-    ax.figure.colorbar(drawn, ax=ax, label=str(output_labels(ds.task)[i]) if ds.task.target_names else 'target')
+    drawn = ax.scatter(*points.T, c=values, cmap=cmap, **(dict(s=18) | how))
+    name = ds.task.output_names()[i] # with its unit
+    ax.figure.colorbar(drawn, ax=ax, label=name if ds.task.target_names or ds.task.units else 'target')
 
-def _by_class(ax, points, ds, cmap):
+def _by_class(ax, points, ds, cmap, how):
     "Draw points (series, 2) with a colour and a marker for each class, or each set of labels"
     words = np.array([ds.task.text(y) for y in ds.y[ds.idxs]]) # (series,)
     groups = [w for w in ds.task.output_names() if w in words] if ds.task.exclusive else sorted(set(words))
     colors = plt.get_cmap(cmap)(np.linspace(0, .95, len(groups))) # (groups, 4)
     for j,(w,c) in enumerate(zip(groups, colors)):
-        ax.scatter(*points[words==w].T, color=c, marker=_markers[j%len(_markers)], s=22, lw=.4, ec='k', label=w)
+        own = dict(marker=_markers[j%len(_markers)], s=22, lw=.4, ec='k')
+        ax.scatter(*points[words==w].T, color=c, label=w, **(own | how))
+    if len(groups)>MOST_IN_LEGEND: return name_bar([ax], groups, colors, 'class' if ds.task.exclusive else 'labels')
     ax.legend(ncols=-(-len(groups)//12), fontsize='small')
 
 # %% ../../nbs/62_explain.plots.ipynb #6ec6aea0
@@ -103,6 +107,8 @@ def plot_embedding(
     ax=None, # axes; new ones if None
     output=None, # of a regression with several outputs, the one to colour by
     cmap:str='viridis', # matplotlib's colours
+    figsize:tuple=(5,4), # inches of new axes
+    **kwargs # of matplotlib's `scatter`
 ):
     "Draw each series at the first two principal components of its features, coloured by target; returns the axes"
     from sklearn.decomposition import PCA
@@ -110,10 +116,11 @@ def plot_embedding(
     if len(ds)<2:
         raise ValueError(f'dl: expected 2 or more series, got {len(ds)}')
     points = pca.fit_transform(learn.features(dl).double().numpy()) # (series, 2)
-    if ax is None: ax = plt.subplots(figsize=(5,4), layout='constrained')[1]
-    if ds.y is None: ax.scatter(*points.T, color='k', s=18)
-    elif ds.task.vocab is None: _by_value(ax, points, ds, output, cmap)
-    else: _by_class(ax, points, ds, cmap)
+    if ax is None: ax = plt.subplots(figsize=figsize, layout='constrained')[1]
+    if ds.y is None: ax.scatter(*points.T, **(dict(color='k', s=18) | kwargs))
+    elif ds.task.vocab is None: _by_value(ax, points, ds, output, cmap, kwargs)
+    else: _by_class(ax, points, ds, cmap, kwargs)
     one,two = (f'component {i} ({v:.0%} of the variance)' for i,v in enumerate(pca.explained_variance_ratio_, 1))
     ax.set(xlabel=one, ylabel=two)
+    ax.set_title(f'features of {len(ds)} series', fontsize='medium')
     return ax

@@ -70,9 +70,9 @@ class XceptionTimeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         n_estimators:int=1, # networks, whose answers are averaged; 5 is usual
         random_state=None, # a number, a `RandomState`, or None for numpy's global one; torch's own is left alone
         verbose:int=0, # 0 is silent, 1 prints a line an epoch
-        early_stopping:bool=False, # hold a part back, stop where its loss stays, and keep the best epoch's weights?
+        early_stopping:bool=False, # hold a part back, and keep the weights of its best epoch?
         validation_fraction:float=.1, # share of the series that is held back for it
-        n_iter_no_change:int=10, # epochs without a smaller loss of that part, after which training stops
+        n_iter_no_change:int=10, # epochs without a smaller loss on it before training stops
         warm_start:bool=False, # does `fit` go on from the weights of the fit before?
     ):
         self.epochs,self.lr = epochs,lr
@@ -123,7 +123,7 @@ def _forget(self:XceptionTimeEstimator):
 @patch
 @contextmanager
 def _anew(self:XceptionTimeEstimator):
-    "A `fit` that ends early leaves nothing that answers; with `warm_start`, what was there before, which is given"
+    "A `fit` that ends early leaves nothing that answers; with `warm_start`, what was before"
     before = self._forget()
     if not self.warm_start: before = {}
     try: yield before
@@ -175,7 +175,7 @@ def _class_weights(class_weight, y, w, train):
 
 @patch
 def _parts(self:XceptionTimeEstimator, y, w, seed):
-    "Positions of the series to train on, and of those that are held back, if any; without those of weight 0"
+    "Positions of the series to train on, and of those held back; weight 0 leaves out"
     rows = np.flatnonzero(w)
     if not self.early_stopping: return rows,
     check_whole(n_iter_no_change=self.n_iter_no_change)
@@ -223,7 +223,7 @@ class _BestEpoch(TrackerCallback):
 # %% ../../nbs/57_train.estimator.ipynb #197f93be
 @patch
 def _loaders(self:XceptionTimeEstimator, X, y, weights, of_classes, old, bs, **kwargs):
-    "Loaders of the series that count, in one part or two, with their weights; `of_classes` gives those of classes"
+    "Loaders of the series that count, in one part or two, with their weights"
     parts = self._parts(y, weights, kwargs['seed'])
     if of_classes is not None:
         weights = weights*of_classes(weights, parts[0])
@@ -244,7 +244,7 @@ def _networks(model): # the arguments of each
     return [(type(net).__name__, net.init_args) for net in networks_of(model)]
 
 def _go_on(learn, old):
-    "Put weights and statistics of the predictor `old` into a new learner for series and networks like its own"
+    "Put the weights and statistics of the predictor `old` into a new learner like its own"
     own,new = old.preprocess,learn.dls.preprocess
     if own.c_in!=new.c_in:
         raise ValueError(f'X: expected {counted(own.c_in, "channel")}, as in the fit that warm_start=True goes on '
@@ -262,7 +262,7 @@ def _go_on(learn, old):
 
 @patch
 def _fit(self:XceptionTimeEstimator, X, y, task, sample_weight, old, of_classes=None):
-    "Train on series, targets and weights that were checked; `old` is a predictor to go on from, or None"
+    "Train on series and targets that were checked, from the start or on from `old`"
     check_whole(n_estimators=self.n_estimators)
     seed = int(check_random_state(self.random_state).randint(2**31-1))
     recipe = get_recipe(**{k: getattr(self, k) for k in ('epochs','lr','bs') if getattr(self, k) is not None})
@@ -292,7 +292,7 @@ def _record(self:XceptionTimeEstimator, recorder):
 
 # %% ../../nbs/57_train.estimator.ipynb #5c1a0e03
 def _like_base(init):
-    "`init` of a class with further arguments; its signature, which scikit-learn reads, has those of all estimators too"
+    "`init` of a class with further arguments; its signature has those of all estimators too"
     base,own = (inspect.signature(f).parameters.values() for f in (XceptionTimeEstimator.__init__, init))
     own = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in own if p.kind is p.KEYWORD_ONLY]
     init.__signature__ = inspect.Signature([*base, *own])
@@ -304,7 +304,7 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
     "A classifier with scikit-learn's interface: one network, or several whose probabilities are averaged"
     @_like_base
     def __init__(self, *args,
-        class_weight=None, # what the classes count: a dict by label, 1 where it has none, or 'balanced'
+        class_weight=None, # a dict by label, 1 where it has none, or 'balanced'
         **kwargs
     ):
         super().__init__(*args, **kwargs)
@@ -313,7 +313,7 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
     def fit(self,
         X, # series: (samples, steps), (samples, channels, steps), or a list of (channels, steps)
         y, # labels (samples,)
-        sample_weight=None, # what each series counts in the loss (samples,), 0 to leave it out; all alike if None
+        sample_weight=None, # how much each series counts in the loss (samples,)
     ):
         "Train on all of `X`; `classes_` are the labels in the order of the probabilities"
         with self._anew() as before:
@@ -356,7 +356,7 @@ class XceptionTimeRegressor(RegressorMixin, XceptionTimeEstimator):
     def fit(self,
         X, # series: (samples, steps), (samples, channels, steps), or a list of (channels, steps)
         y, # numbers (samples,) or (samples, outputs)
-        sample_weight=None, # what each series counts in the loss (samples,), 0 to leave it out; all alike if None
+        sample_weight=None, # how much each series counts in the loss (samples,)
     ):
         "Train on all of `X`, on targets of mean 0 and deviation 1; answers are in the units of `y`"
         with self._anew() as before:
