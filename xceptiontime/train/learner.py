@@ -39,7 +39,7 @@ _all_ = ['TSLearner']
 def body_and_head(
     model:nn.Module # has a `head`
 ) -> L: # two parameter groups
-    "The parameters of the body and those of the head; after `freeze` only the head trains"
+    "The parameters of the body and those of the head; after `freeze` the head and BatchNorm layers train"
     if not hasattr(model, 'head'):
         raise TypeError('arch: expected a network with a head, the part that freeze leaves to train, '
                         f'got {type(model).__name__} without')
@@ -85,15 +85,15 @@ def ts_learner(
     dls:TSDataLoaders, # the data
     arch=XceptionTime, # a class that takes channels and outputs, and has a `head`
     *,
-    loss_func=None, # cross entropy for classes, binary cross entropy for labels, squared error for numbers if None
-    metrics=None, # names, or metrics of fastai: see page Metrics and losses
+    loss_func=None, # None: cross entropy for classes, binary cross entropy for labels, squared error for numbers
+    metrics=None, # names, or metrics of fastai, see page Metrics and losses; None: those of the task
     opt_func=ForeachAdam, # fastai's Adam with decoupled decay (AdamW), in fewer operations: see page Optimizer
-    lr=defaults.lr, # learning rate when `fit` is given none
+    lr=defaults.lr, # learning rate of `fit` if that gets none
     cbs=None, # callbacks
-    seed:int|None=None, # seed of initial weights, order and augmentation; the random state is not set if None
+    seed:int|None=None, # seed of initial weights, order and augmentation; None: the random state is not set
     n_networks:int|None=None, # number of networks that train and predict together, such as 5: see page Ensemble
     splitter=body_and_head, # function that divides the network into parameter groups; `freeze` leaves the last to train
-    pretrained=None, # model folder, or name of a model on the Hugging Face Hub, to start from: see `go_on_from`
+    pretrained=None, # model folder, or name of a model on the Hugging Face Hub, to start from: see page Pretrained
     **kwargs # arguments of `arch` and of `Learner`
 ) -> TSLearner:
     "A `TSLearner` for `dls`, with a new network or the one of a model folder"
@@ -131,14 +131,14 @@ def predictor(self:TSLearner) -> Predictor:
 
 # %% ../../nbs/50_train.learner.ipynb #fe5cc5cc
 def _inputs(X, lengths):
-    "The series as a tensor (samples, channels, length), 0 in padding"
+    "The series as a tensor (series, channels, steps), 0 in padding"
     X = torch.tensor(np.asarray(X))
     return X if lengths is None else torch.where(length_mask(torch.tensor(lengths), X.shape[2])[:,None], X, 0)
 
 @patch
 def get_X_preds(self:TSLearner,
-    X, # series, in any form that `check_series` takes
-    y=None, # targets (samples,), if known
+    X, # array (series, channels, steps), or a list of arrays (channels, steps)
+    y=None, # targets (series,), if known
     bs:int=64, # series at a time
     with_input:bool=False, # return the series too?
     with_decoded:bool=True, # return the answers in the user's labels?
@@ -149,12 +149,12 @@ def get_X_preds(self:TSLearner,
     targets = None if y is None else torch.from_numpy(pred.task.encode(y))
     if with_loss and targets is None:
         raise ValueError('y: expected targets for with_loss=True, got None')
-    series = model_series(X, pred.preprocess, pred.channels) # (samples, channels, length); (samples,) or None
+    series = model_series(X, pred.preprocess, pred.channels) # (series, channels, steps); (series,) or None
     n = len(series[0])
     if targets is not None and len(targets)!=n:
         raise ValueError(f'y: expected {n} targets for as many series, got {len(targets)}')
-    scores = pred.scores(X, bs) # (samples, outputs)
-    probs = pred.task.activation(scores) # (samples, outputs)
+    scores = pred.scores(X, bs) # (series, outputs)
+    probs = pred.task.activation(scores) # (series, outputs)
     res = [probs,targets]
     if with_input: res.insert(0, _inputs(*series))
     if with_decoded: res.append(pred.task.decode(probs))
@@ -168,7 +168,7 @@ def predict(self:TSLearner,
     item, # one series (channels, length), or (length,) with one channel
     rm_type_tfms=None, # not used; fastai's `Learner.predict` has it
     with_input:bool=False, # return the series too?
-) -> tuple: # ([input], answer, index of the class, probabilities); of a regression, the value thrice
+) -> tuple: # ([input], answer, index of the class, probabilities); for a regression, three times the value
     "The answer for one series"
     if np.ndim(item) not in (1,2):
         raise ValueError(f'item: expected one series, (channels, length) or (length,), got shape {np.shape(item)}')
@@ -201,22 +201,22 @@ def tta(self:TSLearner,
     ds_idx=1, # split to predict if `dl` is None
     dl=None, # a loader, such as `dls.test_dl(X)`
     n:int=4, # number of changed versions of each series
-    beta:float|None=.25, # weight of the plain predictions; None returns both, the changed first
+    beta:float|None=.25, # weight of the plain predictions; None: return (mean of changed, plain)
     use_max:bool=False, # take the largest probability instead of the mean?
 ) -> tuple: # probabilities or values, a tensor; encoded targets or None
     "Predictions with the random transforms of training (test-time augmentation), in order"
     check_whole(n=n)
     dl = (self.dls[ds_idx] if dl is None else dl).in_order()
     with self.no_bar():
-        plain,targets = self.get_preds(dl=dl) # (samples, outputs)
+        plain,targets = self.get_preds(dl=dl) # (series, outputs)
         dl.dataset.split_idx = 0 # of a copy
         changed = []
         for i in range(n):
             dl.rng.seed(i) # other draws in each pass, the same when asked again
             changed.append(self.get_preds(dl=dl, reorder=False)[0])
-    changed = torch.stack(changed) # (n, samples, outputs)
+    changed = torch.stack(changed) # (n, series, outputs)
     if use_max: return torch.maximum(changed.amax(0), plain),targets
-    changed = changed.mean(0) # (samples, outputs)
+    changed = changed.mean(0) # (series, outputs)
     return (changed,plain) if beta is None else torch.lerp(changed, plain, beta),targets
 
 # %% ../../nbs/50_train.learner.ipynb #ae91bb97
@@ -224,7 +224,7 @@ def tta(self:TSLearner,
 def _outputs(self:TSLearner,
     f, # of the network: all of it, or a part
     dl # a loader of this learner's, or None for that of the validation split
-) -> tuple: # outputs for each series (samples, numbers), in order, on the CPU; targets, an array, or None
+) -> tuple: # outputs for each series (series, numbers), in order, on the CPU; targets, an array, or None
     "Outputs of `f(network)` for the series of a loader, which preprocesses them"
     dl = self.dls.valid if dl is None else dl
     outs,ys = [],[]
@@ -240,14 +240,14 @@ def _outputs(self:TSLearner,
 @patch
 def scores(self:TSLearner,
     dl=None, # a loader of this learner's; that of the validation split if None
-) -> tuple: # scores (samples, outputs), a tensor; targets as `task.encode` gives them, an array, or None
+) -> tuple: # scores (series, outputs), a tensor; targets as `task.encode` gives them, an array, or None
     "Scores for each series of a loader, before the task's activation, and the series' targets"
     return self._outputs(noop, dl)
 
 @patch
 def features(self:TSLearner,
     dl=None, # a loader of this learner's; that of the validation split if None
-) -> torch.Tensor: # (samples, features)
+) -> torch.Tensor: # (series, features)
     "Outputs of the network before its last layer for each series of a loader"
     if not hasattr(self.model, 'forward_features'):
         raise TypeError(f'learn: expected a network with forward_features, got {type(self.model).__name__}')
@@ -283,14 +283,14 @@ def series_of(self:TSLearner,
 @patch
 @delegates(Predictor.adapt)
 def adapt(self:TSLearner, X, y=None, **kwargs):
-    "`Predictor.adapt` of this network: a new `Predictor` for a new wearer; the learner stays as it is"
+    "`Predictor.adapt` of this network: a new `Predictor` for a new person; the learner stays as it is"
     return self.predictor().adapt(X, y, **kwargs)
 
 # %% ../../nbs/50_train.learner.ipynb #024dd06d
 @patch
 def save_pretrained(self:TSLearner,
     folder, # a new or empty folder, or a model folder to replace
-    force:bool=False, # write into any other folder too? its files stay
+    force:bool=False, # write into a folder that holds other files? they stay
 ):
     "Write a model folder, `config.json` and `model.safetensors`, for `Predictor.from_pretrained`"
     return self.predictor().save_pretrained(folder, force)
