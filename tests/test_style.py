@@ -34,6 +34,11 @@ NAMES = {'.'.join(name.split('.')[-n:]) for room in d['syms'].values() for name 
 of_each = pytest.mark.parametrize('path', NOTEBOOKS+FILES, ids=lambda p: p.stem)
 of_notebooks = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 
+@pytest.mark.parametrize('path', sorted((root/'nbs').rglob('*.ipynb')), ids=lambda p: p.stem)
+def test_outputs_hold_no_path_of_a_machine(path):
+    outputs = [o for c in json.loads(path.read_text())['cells'] for o in c.get('outputs', [])]
+    assert not re.findall(r'/tmp/ipykernel\w*|/(?:home|root|work|Users)/\w+', json.dumps(outputs))
+
 @of_each
 def test_nine_lines_in_ten_are_short(path):
     lines = [l for s in sources(path) for l in s.splitlines() if l.strip()]
