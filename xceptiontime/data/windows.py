@@ -23,11 +23,11 @@ from .mapped import MappedArray, Recordings, Windows
 
 # %% ../../nbs/33_data.windows.ipynb #23ea5da6
 def to_samples(
-    value, # a number of samples; of seconds where `rate` is given
-    rate=None, # samples a second (Hz)
+    value, # a number of time steps; of seconds if `rate` is given
+    rate=None, # time steps a second (Hz)
     name='length' # what the value is called in an error
 ): # int, at least 1
-    "`value` as a whole number of samples"
+    "`value` as a whole number of time steps"
     rate = check_rate(rate)
     if rate is None:
         if not isinstance(value, Integral) or isinstance(value, bool):
@@ -47,12 +47,12 @@ def to_samples(
 
 # %% ../../nbs/33_data.windows.ipynb #c9802a10
 def window_starts(
-    n, # samples of the recording
-    length, # samples of a window
-    step=None, # samples from one start to the next; `length`, so no overlap, if None
-    pad=None # None drops the rest at the end; a number keeps it, as one window filled up with that number
+    n, # time steps of the recording
+    length, # time steps of a window
+    step=None, # time steps from one start to the next; None: same as `length`, so no overlap
+    pad=None # None: drop an incomplete last window; a number: fill it with that number
 ): # (windows,) int64
-    "The first sample of each window of a recording of `n` samples"
+    "The first time step of each window of a recording of `n` time steps"
     length = to_samples(length)
     step = to_samples(length if step is None else step, name='step')
     if pad is None: return np.arange(0, n-length+1, step, dtype=np.int64)
@@ -91,12 +91,12 @@ def _most_frequent(codes, starts, stops, n):
     return best,count
 
 def window_label(
-    labels, # (time,) a label for each sample of one recording
+    labels, # (time,) a label for each time step of one recording
     starts, # (windows,) where windows begin, as from `window_starts`
-    length, # samples of a window
+    length, # time steps of a window
     label='majority' # 'majority', 'last' or 'pure'
-): # (windows,) labels; (windows,) bool, False where a window has to go
-    "The label of each window of a recording that has a label for each sample"
+): # (windows,) labels; (windows,) bool: with 'pure' False for windows with mixed labels, else True
+    "The label of each window of a recording that has a label for each time step"
     _check_label(label)
     labels,starts = np.asarray(labels),np.atleast_1d(np.asarray(starts, dtype=np.int64))
     stops = np.minimum(starts+to_samples(length), len(labels)) # padding has no label
@@ -154,21 +154,21 @@ def _check_labelled(labels):
         raise ValueError(f'labels: expected one for each recording, got {got}')
 
 def _are_several(labels, recs):
-    "Whether `labels` are several numbers, or a list of labels, for each recording rather than one for each sample"
+    "Whether `labels` are several numbers, or a list of labels, for each recording rather than one for each time step"
     lens = [len(l) for l in labels]
     if 2*max(lens)>min(r.shape[1] for r in recs): return False
     numbers = all(np.asarray(l).dtype.kind in 'fiub' for l in labels)
     return numbers and len(set(lens))==1 or all(len(set(l))==len(l) for l in labels)
 
 def _warn_label_per_sample(labels):
-    "Say that labels are taken for one a sample where no sample has the label of another"
+    "Say that labels are taken for one a time step if no two time steps share a label"
     if len(labels)<2 or any(l.dtype.kind=='f' or len(l)<2 or len(np.unique(l))<len(l) for l in labels): return
     said = f'{len(labels)} lists as long as their recordings are taken for a label a sample'
     hint = 'sets, one for each recording, are taken for several labels of it'
     warnings.warn(f'labels: {said}; {hint}', stacklevel=4)
 
 def _by_sample(labels, recs, ends):
-    "`labels` as arrays with one a sample up to the end of each recording"
+    "`labels` as arrays with one a time step up to the end of each recording"
     for i,(l,r) in enumerate(zip(labels, recs)):
         if len(l)!=r.shape[1]:
             hint = '; if the recording is (time, channels), x.T turns it' if len(l)==r.shape[0] else ''
@@ -181,7 +181,7 @@ def _by_sample(labels, recs, ends):
     return labels
 
 def _recording_labels(labels, recs, ends):
-    "`labels` as one or several for each recording, and None; or None, and a list of arrays with one a sample"
+    "`labels` as one or several for each recording, and None; or None, and a list of arrays with one a time step"
     if hasattr(labels, 'to_numpy'): labels = labels.to_numpy() # a table is a list of its columns' names
     labels = list(labels)
     if len(labels)!=len(recs):
@@ -225,7 +225,7 @@ def _cut(rec, starts, step, res, pad):
 
 # %% ../../nbs/33_data.windows.ipynb #c41a7e61
 class _Rates(NamedTuple):
-    "Samples a second (Hz), None where nobody knows"
+    "Time steps a second (Hz), None if not known"
     unit:float|None # of `length` and `step`, where these are seconds
     recordings:float|None # as they come
     windows:float|None # as they are cut
@@ -248,7 +248,7 @@ def _rates(rate, known, to_rate):
     return _Rates(None if rate is None else to_rate, of, to_rate, to_rate!=of)
 
 def _labels_at(labels, recs, rates):
-    "`labels` as `_recording_labels` gives them, those of samples for resampled `recs`: of the nearest sample each"
+    "`labels` as `_recording_labels` gives them; one a time step: for resampled `recs`, of the nearest step"
     if labels is None or labels[1] is None: return labels
     scale,res = rates.recordings/rates.windows,[]
     for l,r in zip(labels[1], recs):
@@ -281,7 +281,7 @@ def _check_not_empty(n, recs, length, label):
                      f'the longest of shape (channels, time) {longest}{mixed}{hint}')
 
 def _without_padding(recs):
-    "Recordings up to their last values, and how many samples those are"
+    "Recordings up to their last values, and how many time steps those are"
     ends = [series_end(_opened(r)) for r in recs]
     if 0 in ends and recs[i := ends.index(0)].shape[1]:
         raise ValueError(f'recordings[{i}]: expected a value at some sample, got NaN alone')
@@ -320,18 +320,18 @@ def _window_labels(labels, starts, length, label):
     return _label_array([l[keep] for l,keep in pairs]),[s[keep] for s,(_,keep) in zip(starts, pairs)]
 
 def sliding_windows(
-    recordings, # (channels, time) or (time,) array, path of a `.npy` file, or a list of any lengths; or `Recordings`
-    length, # samples of a window; seconds where `rate` is given
-    step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
-    labels=None, # one for each recording, or several (numbers, or labels); or an array with one a sample
-    groups=None, # an id for each recording; its place in the list if None
-    label='majority', # how samples label a window: 'majority', 'last' or 'pure'
-    pad=None, # None drops the rest at the end; a number keeps it, as one window filled up with that number
-    rate=None, # samples a second (Hz), to give `length` and `step` in seconds
+    recordings, # array (channels, time) or (time,), path of a `.npy` file, or a list of these; or `Recordings`
+    length, # time steps of a window; seconds if `rate` is given
+    step=None, # time steps, or seconds, from one start to the next; None: same as `length`, so no overlap
+    labels=None, # for each recording a label, several targets, or an array with a label per time step
+    groups=None, # an id for each recording; None: its place in the list
+    label='majority', # which label of its time steps a window gets: 'majority', 'last' or 'pure'
+    pad=None, # None: drop an incomplete last window; a number: fill it with that number
+    rate=None, # time steps a second (Hz), to give `length` and `step` in seconds
     with_spans=False, # also return where each window lies: (recording, start, stop)
-    lazy=False, # return `X` as `Windows`, which cuts them when they are asked for, instead of an array
-    filters=None, # `Filters` that each recording goes through before it is cut
-    to_rate=None, # Hz to bring recordings to before that: see `resample_recording`; `length` and `step` are at it
+    lazy=False, # return `X` as `Windows`, which are cut when they are asked for, instead of an array
+    filters=None, # `Filters` to run over each recording before it is cut
+    to_rate=None, # rate (Hz) to resample recordings to before filters and windows; `length` and `step` are at it
 ): # X (windows, channels, length) float32; y for each window, or None; groups (windows,)
     "Cut `recordings` into windows, each with its label and the group it belongs to"
     recordings,labels,groups,known = _unpacked(recordings, labels, groups)
