@@ -31,14 +31,14 @@ class Predictor:
     "A trained network with its preprocessing and its task, to predict raw series"
     def __init__(self,
         model:nn.Module, # a network, such as an `XceptionTime`
-        task, # the meaning of its scores, such as a `Classification`
+        task, # turns its outputs into labels or values, such as a `Classification`
         preprocess:Preprocess, # fitted on the training series
         *,
         channels=None, # names of the channels
-        rate:float|None=None, # samples a second (Hz) of the training series
-        filters=None, # `Filters` that its recordings went through before they were cut
-        training:dict|None=None, # facts of the training, for a reader of the model folder
-        decisions=None, # steps from the answers of a stream to decisions, such as `[Reject(.8), Majority(5)]`
+        rate:float|None=None, # time steps a second (Hz) of the training series
+        filters=None, # `Filters` that ran over the recordings before they were cut into windows
+        training:dict|None=None, # facts of the training, such as epochs and accuracy; see `facts`
+        decisions=None, # rules that smooth the answers of a stream, such as `[Reject(.8), Majority(5)]`
     ):
         self.model,self.task = model,task
         self.preprocess = preprocess
@@ -67,11 +67,11 @@ class Predictor:
 
     @property
     def decisions(self) -> list:
-        "The steps that a stream of this model takes from answers to decisions; others can be set"
+        "The rules that smooth the answers of a stream of this model; you can set others"
         return self._decisions
     @decisions.setter
     def decisions(self, steps):
-        Decide(steps, self.task, hop=1.) # which steps for another task refuse
+        Decide(steps, self.task, hop=1.) # raises if a rule is for another task
         self._decisions = as_steps(steps)
 
     @property
@@ -82,8 +82,8 @@ class Predictor:
 # %% ../../nbs/40_runtime.predictor.ipynb #e40451e0
 @patch
 def check_windows(self:Predictor,
-    length:int, # samples of a window
-    rate:float|None=None, # samples a second (Hz), where it is known
+    length:int, # time steps of a window
+    rate:float|None=None, # time steps a second (Hz), if known
     name:str='length', # name of the length in an error
 ):
     "Raise if windows of this length do not fit the model; warn if they are far from its training series"
@@ -97,12 +97,12 @@ def check_windows(self:Predictor,
 
 # %% ../../nbs/40_runtime.predictor.ipynb #3c70e9b4
 def finite(
-    out, # numbers of a network (samples, ...)
+    out, # numbers of a network (series, ...)
     X=None, # the series that they are of
 ): # `out`
     "Raise if one of them is NaN or infinite; the error has attributes `series` and `value`"
     if out.isfinite().all(): return out
-    out = out.reshape(len(out), -1) # (samples, numbers)
+    out = out.reshape(len(out), -1) # (series, numbers)
     i = int((~out.isfinite()).any(1).int().argmax())
     value = out[i][~out[i].isfinite()][0].item()
     said = f'X: expected series that the network has finite numbers for, got {value} for series {i}'
@@ -131,10 +131,10 @@ def _inputs(self:Predictor, X, lengths, idx):
 
 @patch
 def _run(self:Predictor, f, X, bs):
-    "The outputs of `f(network)`, the network or a part of it, for all series: (samples, numbers), on the CPU"
+    "The outputs of `f(network)`, the network or a part of it, for all series: (series, numbers), on the CPU"
     check_whole(bs=bs)
     check_origin(X, self.filters, self.rate)
-    X,lengths = model_series(X, self.preprocess, self.channels) # (samples, c_in, length); (samples,) or None
+    X,lengths = model_series(X, self.preprocess, self.channels) # (series, c_in, steps); (series,) or None
     order = np.arange(len(X)) if lengths is None else np.argsort(lengths, kind='stable')
     out = torch.empty(0, self.task.c_out)
     with answering(self.model) as network, torch.inference_mode():
@@ -150,9 +150,9 @@ def _run(self:Predictor, f, X, bs):
 # %% ../../nbs/40_runtime.predictor.ipynb #e4eef36f
 @patch
 def scores(self:Predictor,
-    X, # series, in any form that `check_series` takes
+    X, # array (series, channels, steps), or a list of arrays (channels, steps)
     bs:int=64, # series at a time
-) -> torch.Tensor: # raw scores of the network (samples, outputs), float32, on the CPU
+) -> torch.Tensor: # raw scores of the network (series, outputs), float32, on the CPU
     "The output of the network for each series, before the task's activation"
     out = self._run(noop, X, bs)
     finite(self.task.activation(out)) # a temperature may be far too small for them
@@ -161,9 +161,9 @@ def scores(self:Predictor,
 # %% ../../nbs/40_runtime.predictor.ipynb #717c0410
 @patch
 def features(self:Predictor,
-    X, # series, in any form that `check_series` takes
+    X, # array (series, channels, steps), or a list of arrays (channels, steps)
     bs:int=64, # series at a time
-) -> torch.Tensor: # (samples, features), float32, on the CPU
+) -> torch.Tensor: # (series, features), float32, on the CPU
     "The input of the network's last layer for each series, its `forward_features`"
     if not hasattr(self.model, 'forward_features'):
         raise TypeError(f'features: expected a network with forward_features, got {type(self.model).__name__}')
@@ -172,9 +172,9 @@ def features(self:Predictor,
 # %% ../../nbs/40_runtime.predictor.ipynb #17c2d23c
 @patch
 def predict_proba(self:Predictor,
-    X, # series, in any form that `check_series` takes
+    X, # array (series, channels, steps), or a list of arrays (channels, steps)
     bs:int=64, # series at a time
-) -> np.ndarray: # (samples, classes), float32: of classes, each row sums to one; of labels, each is by itself
+) -> np.ndarray: # (series, classes), float32; a row sums to 1, but with several labels each is by itself
     "The probability of each class or label, in the order of `task.vocab`"
     self.task.check_classes('predict_proba', 'predict gives its values')
     return self.task.activation(self.scores(X, bs)).numpy()
@@ -182,34 +182,34 @@ def predict_proba(self:Predictor,
 # %% ../../nbs/40_runtime.predictor.ipynb #926abcc7
 @patch
 def predict(self:Predictor,
-    X, # series, in any form that `check_series` takes
+    X, # array (series, channels, steps), or a list of arrays (channels, steps)
     bs:int=64, # series at a time
-): # labels (samples,), or lists of labels; of a regression, values (samples,) or (samples, outputs)
+): # labels (series,), or lists of labels; for a regression, values (series,) or (series, outputs)
     "The answer for each series, in the user's own labels or units"
     return self.task.decode(self.task.activation(self.scores(X, bs)))
 
 # %% ../../nbs/40_runtime.predictor.ipynb #33522d16
 @patch
 def predict_set(self:Predictor,
-    X, # series, in any form that `check_series` takes
-    alpha:float=.1, # share of new series whose truth may be left out, between 0 and 1
+    X, # array (series, channels, steps), or a list of arrays (channels, steps)
+    alpha:float=.1, # share of new series for which the set may miss the truth, between 0 and 1
     per_class:bool=False, # hold the share for each class or label separately?
     bs:int=64, # series at a time
-): # of classes, a list of labels for each series; of labels and values, two arrays: see `predict_sets`
-    "Sets that hold the truth with probability 1 - `alpha` or more; needs `learn.calibrate_sets()` before"
+): # a list of labels for each series; for several labels and for values, two arrays: see `predict_sets`
+    "All classes that could be true; the true one is missing for at most a share `alpha` of new series"
     return predict_sets(self.task, self.scores(X, bs), alpha, per_class)
 
 # %% ../../nbs/40_runtime.predictor.ipynb #7f20be94
 @patch
 def disagreement(self:Predictor,
-    X, # series, in any form that `check_series` takes
+    X, # array (series, channels, steps), or a list of arrays (channels, steps)
     bs:int=64, # series at a time
-) -> np.ndarray: # (samples,), in nats; of a regression as its values, in their units
+) -> np.ndarray: # (series,), in nats; for a regression shaped as its values, in the units of the target
     "How far the networks of an ensemble are apart: see `disagreement`"
     if not isinstance(self.model, Ensemble):
         raise TypeError('disagreement: expected an Ensemble, as ts_learner makes with n_networks=5, '
                         f'got one {type(self.model).__name__}')
-    scores,task = self._run(attrgetter('member_scores'), X, bs),self.task # (samples, networks, outputs)
+    scores,task = self._run(attrgetter('member_scores'), X, bs),self.task # (series, networks, outputs)
     res = disagreement(scores, task.activation_name).numpy()
     return res if task.vocab is not None else (res*np.atleast_1d(task.std)).reshape(-1, *task.std.shape)
 
