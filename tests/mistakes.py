@@ -632,7 +632,7 @@ RuntimeError: model: expected a network that no other thread is training, got on
 
 # a folder that is not there
 Predictor.from_pretrained('nowhere')
-FileNotFoundError: folder: expected a model folder, got nowhere, which is none
+FileNotFoundError: folder: expected a model folder, got nowhere, which is not one
 
 # two folders
 Predictor.from_pretrained(['m1','m1'])
@@ -742,7 +742,7 @@ ValueError: validation_fraction: expected a share of the 10 series that leaves 2
 
 # a class of one series, where a part is held back
 XceptionTimeClassifier(epochs=1, early_stopping=True).fit(X, ['open', *y[1:]])
-ValueError: y: expected 2 or more series of each class with early_stopping=True, one to train on and one to judge by,
+ValueError: y: expected 2 or more series of each class with early_stopping=True, one to train on and one to validate on,
     got 1 of 'open'
 
 # other classes, where training goes on
@@ -822,7 +822,7 @@ UserWarning: columns: expected measurements, got another whole number in each of
 from_frame(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity')
 UserWarning: X: expected a series in each row, got 50 rows of 3 steps, in which a label stays for 25 rows on end
 
-# the same, cut into windows, with nothing to judge by
+# the same, cut into windows, with nothing to validate on
 load_df = TSDataLoaders.from_df
 load_df(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity', length=10)
 ValueError: splits: expected index arrays where all windows are of one recording or group, got None;

@@ -270,7 +270,7 @@ def test_ids_of_several_columns(tmp_path, capsys, monkeypatch):
     ids = '--id','subject,trial'
     assert call('train', 'trials.csv', *ids, '--label', 'how', '--out', 'm', '--epochs', 1)==0
     out = capsys.readouterr().out
-    assert "10 series to train on, 2 to judge by; channels 'left', 'right', 2 classes" in out
+    assert "10 series to train on, 2 to validate on; channels 'left', 'right', 2 classes" in out
     assert call('predict', 'm', 'trials.csv', *ids)==0
     out = list(csv.reader(capsys.readouterr().out.splitlines()))
     assert out[0][:2]==['subject','trial']

@@ -126,7 +126,7 @@ def test_the_first_lines_tell_the_plan(tmp_path, capsys):
     args = 'train', tmp_path/'a.csv', '--id', 'nr', '--label', 'how', '--nf', 1, '--device', 'cpu'
     assert call(*args, '--epochs', 3, '--bs', 8, '--lr', .01, '--out', tmp_path/'m')==0
     out = capsys.readouterr().out.splitlines()
-    assert out[0]=="16 series to train on, 4 to judge by; channels 'left', 'right', 2 classes: 'fist', 'rest'"
+    assert out[0]=="16 series to train on, 4 to validate on; channels 'left', 'right', 2 classes: 'fist', 'rest'"
     assert out[1]=='3 epochs; 2 batches of 8 series a pass; learning rate 0.01; on cpu'
     assert out[2].split()[0]=='epoch' and out[3].split()[0]=='0'
     assert re.fullmatch(r'\S+ seconds an epoch, about \d+ seconds? left', out[4])

@@ -174,7 +174,7 @@ def test_names_of_nothing(where, online, offline):
     assert len(said)==4
     assert said[0].startswith(f'{words}/none, which is no folder here')
     assert said[1].startswith(f'{words}/model')
-    assert said[2]=='FileNotFoundError folder: expected a model folder, got no_such_folder, which is none'
+    assert said[2]=='FileNotFoundError folder: expected a model folder, got no_such_folder, which is not one'
     assert said[3].startswith('ValueError revision: expected one with the name of a model on the Hugging Face Hub')
     assert all(len(o)<330 for o in said)
 

@@ -157,7 +157,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     cut = '--id','file','--length',20,'--step',10
     assert call('train', 'har.csv', '--label','activity','--groups','person', *cut, '--epochs',2, '--scale','none')==0
     out = capsys.readouterr().out
-    assert "114 series to train on, 38 to judge by; channels 'ax', 'ay', 'az', 4 classes" in out
+    assert "114 series to train on, 38 to validate on; channels 'ax', 'ay', 'az', 4 classes" in out
     assert call('evaluate', 'har-model', 'har.csv', '--label','activity', *cut)==0
     assert 'accuracy' in capsys.readouterr().out
     df[['file','az','ay','ax']].to_csv('new.csv', index=False) # channels go by their names
@@ -188,7 +188,8 @@ def test_the_command_with_one_recording(tmp_path, capsys, monkeypatch):
     df.to_csv('one.csv', index=False)
     assert call('train', 'one.csv', '--label','activity', '--length',20, '--step',10, '--epochs',1)==0
     out = capsys.readouterr().out
-    assert 'one recording, the last 20% of it to judge by' in out and '30 series to train on, 8 to judge by' in out
+    assert 'one recording, the last 20% of it to validate on' in out
+    assert '30 series to train on, 8 to validate on' in out
 
 def test_a_model_of_windows(tmp_path, capsys, monkeypatch):
     "Trained in Python, used on a table at the command: the same windows"

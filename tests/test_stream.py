@@ -184,10 +184,10 @@ def test_missing_values(missing):
 def test_a_window_unlike_training():
     p = make()
     p.training = dict(shortest=20, longest=30)
-    words = 'window: 61 samples are far from the series that the model was trained on, of 20 to 30 steps'
+    words = 'window: 61 steps are far from the series that the model was trained on, of 20 to 30 steps'
     with pytest.warns(UserWarning, match=words) as told: StreamingPredictor(p, 61)
     assert told[0].filename==__file__ # the line that asked for it
-    with pytest.warns(UserWarning, match='window: 9 samples'): StreamingPredictor(p, .09, rate=100)
+    with pytest.warns(UserWarning, match='window: 9 steps'): StreamingPredictor(p, .09, rate=100)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         for window in 10,60: StreamingPredictor(p, window)
@@ -195,7 +195,7 @@ def test_a_window_unlike_training():
 def test_a_window_shorter_than_the_crop():
     p = make()
     p.preprocess.crop = 20
-    words = 'window: expected 20 samples or more, of which the model keeps so many, got 19'
+    words = 'window: expected 20 steps or more, of which the model keeps so many, got 19'
     with pytest.raises(ValueError, match=words): StreamingPredictor(p, 19)
     StreamingPredictor(p, 20)
 

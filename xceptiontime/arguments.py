@@ -192,11 +192,11 @@ def table(*more):
             help='read 03/04/2020 with the day, or with the month, first (default: the order that fits all dates)'),
         Arg('--na-values', metavar='WORDS', type=words,
             help='words for missing values of a .csv, with commas between; NA, NULL, None ... are known'),
-        Arg('--length', type=span, metavar='N', help='cut a table with a row per time step into windows of N samples; '
+        Arg('--length', type=span, metavar='N', help='cut a table with a row per time step into windows of N steps; '
             'of seconds with --rate, such as 2, 2s or 250ms'),
         Arg('--step', type=span, metavar='N',
-            help='samples, or seconds, from one window to the next; --length if not given'),
-        Arg('--rate', type=positive, metavar='HZ', help='samples per second of the table'),
+            help='time steps, or seconds, from one window to the next; --length if not given'),
+        Arg('--rate', type=positive, metavar='HZ', help='time steps a second of the table'),
         Arg('--to-rate', type=positive, metavar='HZ',
             help='resample recordings to this rate before they are filtered and cut'),
         Arg('--window-label', choices=('majority','last','pure'),

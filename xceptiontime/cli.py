@@ -86,7 +86,7 @@ def _run(args):
 
 def main(
     argv:list|None=None # arguments; those of the process if None
-) -> int: # exit code: 0 done, 2 could not be done, 130 interrupted
+) -> int: # exit code: 0 done, 1 a training failed or a stream was too short, 2 not carried out, 130 interrupted
     "The command `xceptiontime`"
     parser = get_parser()
     args = parser.parse_args(argv)
@@ -344,7 +344,7 @@ def _windows(args):
     if args.valid is not None: splits = np.flatnonzero(groups=='train'),np.flatnonzero(groups=='valid')
     elif len(set(groups.tolist()))>1: splits = get_splits(y, args.valid_size, groups=groups, seed=args.seed)
     else:
-        print(f'one recording, the last {args.valid_size:.0%} of it to judge by')
+        print(f'one recording, the last {args.valid_size:.0%} of it to validate on')
         groups,gap = None,overlapping(args.length, args.step, args.rate and _window_rate(args))
         splits = get_splits(y, args.valid_size, ordered=True, gap=gap)
     return dict(X=X, y=y, splits=splits, groups=groups, channels=recs.channels, rate=_window_rate(args, recs))
@@ -393,7 +393,7 @@ def _predictions(args, predictor):
     return [[*i,*row,*truth] for i,row,truth in parts]
 
 def _of_recordings(args, predictor):
-    "The same with one row per recording, and the times at which its answer changes"
+    "The same with one row per recording, and the times at which its label changes"
     if args.length is None:
         raise ValueError('--per-recording: expected with --length, whose windows make an answer, got it alone')
     _check_windows(args, args.file)
@@ -504,11 +504,11 @@ def _columns_of(channels, header):
     return [header.index(n) for n in channels]
 
 def _samples(
-    lines, # of CSV, one a sample
+    lines, # of CSV, one a time step
     c_in, # channels
     channels=None # their names, if these are known
-): # generator of samples (channels, 1), or of a ValueError in the place of one that cannot be read
-    "Samples from lines of text; names in the first line give the order of the columns, or are skipped"
+): # generator of time steps (channels, 1), or of a ValueError in the place of one that cannot be read
+    "Time steps from lines of text; names in the first line give the order of the columns, or are skipped"
     columns,width = range(c_in),c_in
     begun = False
     for i,line in enumerate(lines, 1):
@@ -531,7 +531,7 @@ def _samples(
         yield error
 
 class _DropOut:
-    "Reports lost samples on standard error: when the first is lost, and how many were"
+    "Reports lost time steps on standard error: when the first is lost, and how many were"
     def __init__(self):
         self.n,self.begun = 0,False
         self.first = None
@@ -550,7 +550,7 @@ class _DropOut:
     def tell(self, text): print(f'xceptiontime stream: {text}', file=sys.stderr)
 
 def _answers(live, samples):
-    "The predictions of a stream; a sample that cannot be read or used counts as a gap"
+    "The predictions of a stream; a time step that cannot be read or used counts as a gap"
     drop_out = _DropOut()
     for x in samples:
         try:
@@ -582,7 +582,7 @@ def _hold(args):
     return Hold(args.hold)
 
 def _steps(args, task):
-    "The steps from answers to decisions that the options name; None, as of the model, if none"
+    "The rules for decisions that the options name; None, which stands for those of the model, if none"
     if args.rest is not None and args.reject is None:
         raise ValueError('--rest: expected with --reject, got it alone')
     res = []
@@ -604,16 +604,16 @@ def _decided(task, p):
 @command('armband | xceptiontime stream gestures --window 0.2 --hop 0.05 --rate 200 '
          '--reject .8 --rest rest --majority 5 --hold 0.3s',
     MODEL,
-    Arg('--window', type=span, required=True, metavar='N', help='samples of a window; seconds with --rate'),
+    Arg('--window', type=span, required=True, metavar='N', help='time steps of a window; seconds with --rate'),
     Arg('--hop', type=span, metavar='N',
-        help='samples, or seconds, from one window to the next; --window if not given'),
-    Arg('--rate', type=positive, metavar='HZ', help='samples a second'),
+        help='time steps, or seconds, from one window to the next; --window if not given'),
+    Arg('--rate', type=positive, metavar='HZ', help='time steps a second'),
     on_device('the CPU'),
     Arg('--smooth', choices=('majority','mean'), help='smooth over the last answers; no smoothing if not given'),
     Arg('--last', type=count, default=5, metavar='N', help='answers to smooth over (default: %(default)s)'),
     deciding())
 def stream(args):
-    """Predict a live signal: read one sample per line of CSV from standard input, write a line per window"""
+    """Predict a live signal: read one time step per line of CSV from standard input, write a line per window"""
     from xceptiontime.runtime.stream import StreamingPredictor
     predictor = Predictor.from_pretrained(args.model, args.device)
     task = predictor.task

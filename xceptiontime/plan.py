@@ -30,7 +30,7 @@ def plan(
     n,task = len(dls.train),dls.task
     epochs,passes = recipe_epochs(recipe, n)
     over = f' of {passes} passes over the series' if passes>1 else ''
-    return (f'{len(dls.train_ds)} series to train on, {len(dls.valid_ds)} to judge by; {channels_of(dls)}, '
+    return (f'{len(dls.train_ds)} series to train on, {len(dls.valid_ds)} to validate on; {channels_of(dls)}, '
             f'{task.count()}: {listed(task.output_names(), width=70)}\n'
             f"{counted(epochs, 'epoch')}{over}; {counted(n, 'batch', 'batches')} of "
             f"{np.diff(dls.train.cuts()).max()} series a pass; learning rate {recipe['lr']:g}; on {device}")

@@ -36,7 +36,7 @@ def _check_alike(a, b, name, first=None):
 
 def join_recordings(
     a:Recordings, # to train on
-    b:Recordings, # to judge by
+    b:Recordings, # to validate on
 ) -> Recordings: # whose groups are 'train' and 'valid'
     "Recordings of two files as one set"
     _check_alike(a, b, 'valid')

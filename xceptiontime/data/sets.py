@@ -138,7 +138,7 @@ def _check_names(train, a, valid, b):
 
 def read_files(
     train, # file of series with targets, of any format that `read_series` takes
-    valid=None, # file of the series to judge by
+    valid=None, # file of the series to validate on
     groups=None, # column of a .csv or .parquet: subject, session or recording of each series; or an array (samples,)
     **kwargs, # of the format's reader: `label`, `target`, `id`, `time`, `columns`...
 ) -> dict: # `X`, `y`, `splits`, `groups` and `channels` for `TSDataLoaders.from_arrays`; None if there are none

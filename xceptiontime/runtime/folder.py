@@ -304,7 +304,7 @@ PROGRAMS = ('.dll','.dylib','.py','.pyc','.pyd','.sh','.so')
 def _check_files(folder):
     "Raise unless a model's two files lie in the folder, and nothing beside them that could run"
     if not folder.is_dir():
-        raise FileNotFoundError(f'folder: expected a model folder, got {folder}, which is none')
+        raise FileNotFoundError(f'folder: expected a model folder, got {folder}, which is not one')
     home = folder.resolve()
     homes = [home, home.parent.parent/'blobs'] if home.parent.name=='snapshots' else [home]
     for f in FILES:

@@ -90,9 +90,9 @@ def check_windows(self:Predictor,
     if self.rate is not None: check_same_rate(rate, self.rate, *as_trained(self.rate))
     crop,lengths = self.preprocess.crop,self.lengths
     if length<(crop or 1):
-        raise ValueError(f'{name}: expected {crop} samples or more, of which the model keeps so many, got {length}')
+        raise ValueError(f'{name}: expected {crop} steps or more, of which the model keeps so many, got {length}')
     if lengths is None or lengths[0]/2<=length<=lengths[1]*2: return
-    warnings.warn(f'{name}: {length} samples are far from the series that the model was trained on, '
+    warnings.warn(f'{name}: {length} steps are far from the series that the model was trained on, '
                   f'of {lengths[0]} to {lengths[1]} steps', stacklevel=3)
 
 # %% ../../nbs/40_runtime.predictor.ipynb #3c70e9b4

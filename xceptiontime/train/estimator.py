@@ -184,7 +184,7 @@ def _parts(self:XceptionTimeEstimator, y, w, seed):
     classes,times = np.unique(y[rows], return_counts=True) if y.dtype.kind!='f' else ([None],[n])
     if min(times)<2:
         raise ValueError('y: expected 2 or more series of each class with early_stopping=True, one to train on and one '
-                         f'to judge by, got 1 of {brief(classes.item(times.argmin()))}')
+                         f'to validate on, got 1 of {brief(classes.item(times.argmin()))}')
     if not len(classes)<=size<=n-len(classes):
         raise ValueError(f'validation_fraction: expected a share of the {n} series that leaves {len(classes)} or more '
                          f'in each part, got {brief(self.validation_fraction)}, which is {size}')
