@@ -645,7 +645,7 @@ FileNotFoundError: ... expected config.json in the model folder
 
 # a file
 Predictor.from_pretrained(folder/'config.json')
-FileNotFoundError: ... which is none
+FileNotFoundError: ... which is not one
 
 # weights missing
 Predictor.from_pretrained(without(folder, 'model.safetensors'))
