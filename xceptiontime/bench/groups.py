@@ -374,7 +374,7 @@ def _check_train(train, arch, kwargs):
                         f'got {brief(kwargs.get(odd[0], arch))}')
 
 def leave_groups_out(
-    X, # series, in any form that `check_series` takes; or `Windows`
+    X, # array (series, channels, steps), or list of arrays (channels, steps); or `Windows`
     y, # targets (samples,) or (samples, outputs): see `infer_task`
     groups, # (samples,) subject, session or day
     n_splits:int|None=None, # number of trainings, each of which leaves out several groups; one per group if None

@@ -15,7 +15,7 @@ from ..processing.series import check_series, raw_series
 
 # %% ../../nbs/33c_data.given.ipynb #2a740623
 def series_or_windows(
-    X, # series, in any form that `check_series` takes; or `Windows`
+    X, # array (series, channels, steps), or list of arrays (channels, steps); or `Windows`
     c_in=None, # channels that a model expects; any number if None
 ): # series (samples, channels, length), and their lengths or None
     "What `check_series` gives; `Windows` as they are, in which NaN is never padding"
@@ -48,7 +48,7 @@ def check_origin(
                   'lazy=True) cuts such', stacklevel=4)
 
 def model_series(
-    X, # new series, in any form that `check_series` takes; or `Windows`
+    X, # new series, an array (series, channels, steps), or list of arrays (channels, steps); or `Windows`
     preprocess, # a `Preprocess`, fitted on those of the training
     channels=None, # names of the model's channels, which named columns are brought into the order of
 ): # series (samples, channels, length), and their lengths or None

@@ -185,7 +185,7 @@ class TSDataLoaders(DataLoaders):
     @classmethod
     @knows_tsai('from_arrays')
     def from_arrays(cls,
-        X, # series, in any form that `check_series` takes; or `Windows`
+        X, # array (series, channels, steps), or list of arrays (channels, steps); or `Windows`
         y, # targets (samples,) or (samples, outputs): see `infer_task`
         splits:tuple|dict|None=None, # index arrays, train first; or arguments of `get_splits`
         *,
@@ -297,7 +297,7 @@ def _new_dl(dl, own, X, y, bs, **kwargs):
 
 @patch
 def test_dl(self:TSDataLoaders,
-    X, # series, in any form that `check_series` takes
+    X, # array (series, channels, steps), or list of arrays (channels, steps)
     y=None, # targets (samples,), if known
     bs:int|None=None, # series in a batch; as in validation if None
     **kwargs # of `TSDataLoader`
@@ -307,7 +307,7 @@ def test_dl(self:TSDataLoaders,
 
 @patch
 def new_dl(self:TSDataLoader,
-    X, # series, in any form that `check_series` takes
+    X, # array (series, channels, steps), or list of arrays (channels, steps)
     y=None, # targets (samples,), if known
     bs:int|None=None, # series in a batch; as in this loader if None
     **kwargs # of `TSDataLoader`

@@ -178,7 +178,7 @@ _of_methods = dict(integrated_gradients=_integrated_gradients, occlusion=_occlus
 
 def attribute(
     learn_or_predictor, # a trained `TSLearner`, or a `Predictor`
-    X, # raw series, in any form that `check_series` takes
+    X, # raw series, an array (series, channels, steps), or list of arrays (channels, steps)
     method:str='integrated_gradients', # one of `METHODS`
     target=None, # class, label or output, one for all or one per series; the class with the highest score if None
     *,
@@ -283,7 +283,7 @@ def _score_titles(pred, series, targets, n):
 
 # %% ../../nbs/60_explain.attribution.ipynb #98cd19a1
 def plot_attribution(
-    X, # series, in any form that `check_series` takes
+    X, # array (series, channels, steps), or list of arrays (channels, steps)
     attribution, # of the same shape: see `attribute`
     ax=None, # axes, or a list of axes, one a series; a new grid if None
     names=None, # of the channels; those of the model, else their numbers, if None

@@ -237,13 +237,13 @@ class Novelty:
         return torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)
 
     def score(self,
-        X, # series, in any form that `check_series` takes
+        X, # array (series, channels, steps), or list of arrays (channels, steps)
     ) -> np.ndarray: # (samples,) between 0 and 2
         "Distance to the `k`-th nearest training series"
         return self._distance(self.predictor.features(X))
 
     def p_value(self,
-        X, # series, in any form that `check_series` takes
+        X, # array (series, channels, steps), or list of arrays (channels, steps)
     ) -> np.ndarray: # (samples,) above 0, 1 at most
         "Share of held-back series, with this one counted, at the same or a larger distance; small means unusual"
         n = len(self.held_back)

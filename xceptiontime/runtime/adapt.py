@@ -125,7 +125,7 @@ def _encoded(task, y, n):
 # %% ../../nbs/40b_runtime.adapt.ipynb #24fd3c3a
 @patch
 def channel_statistics(self:Predictor,
-    X, # series, in any form that `check_series` takes; a recording as `[recording]`
+    X, # array (series, channels, steps), or list of arrays (channels, steps); a recording as `[recording]`
     name:str='X', # what to call it in an error
 ) -> tuple: # (mean, standard deviation), (channels,) float64 each
     "Mean and deviation of each channel over all values of series, as they are before scaling"
@@ -181,7 +181,7 @@ def _copied(p, n):
 # %% ../../nbs/40b_runtime.adapt.ipynb #58e4ec7e
 @patch
 def adapt(self:Predictor,
-    X, # series of the new wearer, in any form that `check_series` takes
+    X, # of the new person: array (series, channels, steps), or list of arrays (channels, steps)
     y=None, # their targets, a few of each class; without them only statistics change
     *,
     preprocess:bool=False, # first take the statistics of preprocessing from `X`, too?
@@ -230,7 +230,7 @@ def _parts(X, lengths, rows):
 # %% ../../nbs/40b_runtime.adapt.ipynb #95b7622a
 @patch
 def adapt_report(self:Predictor,
-    X, # series of the new wearer, in any form that `check_series` takes
+    X, # of the new person: array (series, channels, steps), or list of arrays (channels, steps)
     y, # their targets
     groups, # repetition or recording of each series (samples,), two or more
     labels:bool=True, # adapt with the targets, or without?

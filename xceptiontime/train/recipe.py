@@ -137,7 +137,7 @@ def get_recipe(
 
 # %% ../../nbs/54_train.recipe.ipynb #4a2fdd33
 def recipe_loaders(
-    X, # series, in any form that `check_series` takes
+    X, # array (series, channels, steps), or list of arrays (channels, steps)
     y, # targets
     splits, # index arrays, train first; the second may be left out
     recipe:dict, # all settings: see `get_recipe`
@@ -149,7 +149,7 @@ def recipe_loaders(
     return TSDataLoaders.from_arrays(X, y, splits, seed=seed, **{**said, **kwargs})
 
 def recipe_learner(
-    X, # series, in any form that `check_series` takes
+    X, # array (series, channels, steps), or list of arrays (channels, steps)
     y, # targets
     splits, # index arrays, train first; the second may be left out
     arch, # a network's class, such as `XceptionTime`
