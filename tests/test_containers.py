@@ -14,14 +14,17 @@ ninapro = dict(emg=emg, acc=rng.normal(size=(400,6)), stimulus=move, restimulus=
 
 def write(path):
     "A small file of each kind"
-    if path.suffix=='.mat': scipy.io.savemat(path, dict(emg=emg[:60]), do_compression='z' in path.stem)
+    if path.suffix=='.mat':
+        scipy.io.savemat(path, dict(emg=emg[:60]), do_compression='z' in path.stem)
     if path.suffix=='.h5':
         with h5py.File(path, 'w') as f: f['emg'] = emg[:60].T
     if path.suffix=='.npy': np.save(path, emg[:60].T)
     if path.suffix=='.npz': np.savez(path, emg=emg[:60].T)
     signals = [(emg[:60,i]/8, f's{i}') for i in range(3)]
-    if path.suffix=='.edf': edfio.Edf([edfio.EdfSignal(x, 20, label=k) for x,k in signals]).write(path)
-    if path.suffix=='.bdf': edfio.Bdf([edfio.BdfSignal(x, 20, label=k) for x,k in signals]).write(path)
+    if path.suffix=='.edf':
+        edfio.Edf([edfio.EdfSignal(x, 20, label=k) for x,k in signals]).write(path)
+    if path.suffix=='.bdf':
+        edfio.Bdf([edfio.BdfSignal(x, 20, label=k) for x,k in signals]).write(path)
     return path
 
 NAMES = ['s.mat','z.mat','s.h5','s.npy','s.npz','s.edf','s.bdf']
@@ -58,7 +61,8 @@ def test_ninapro(tmp_path):
         assert dls.vocab.tolist()==['0','1','2'] and dls.filters.rate==200
 
 def test_matlab_of_version_73(tmp_path):
-    with h5py.File(tmp_path/'new.mat', 'w', userblock_size=512) as f: f['emg'] = emg.T # axes in reverse
+    with h5py.File(tmp_path/'new.mat', 'w', userblock_size=512) as f:
+        f['emg'] = emg.T # axes in reverse
     data = (tmp_path/'new.mat').read_bytes()
     (tmp_path/'new.mat').write_bytes(b'MATLAB 7.3 MAT-file'.ljust(512)+data[512:])
     with pytest.warns(UserWarning, match=r'got shape \(400, 3\), taken for samples first'):
@@ -69,7 +73,8 @@ def edf(path, names=('left','right'), rate=200, notes=(), unit='mV', seconds=3):
     "A file of sines, of which the signals have `names`"
     t = np.arange(seconds*rate)/rate
     kind,signal = (edfio.Bdf,edfio.BdfSignal) if path.suffix=='.bdf' else (edfio.Edf,edfio.EdfSignal)
-    signals = [signal(np.sin(t*(i+1)), rate, label=k, physical_dimension=unit) for i,k in enumerate(names)]
+    signals = [signal(np.sin(t*(i+1)), rate, label=k, physical_dimension=unit)
+               for i,k in enumerate(names)]
     kind(signals, annotations=[edfio.EdfAnnotation(*o) for o in notes]).write(path)
     return path
 
@@ -84,18 +89,22 @@ def test_annotations_are_labels(tmp_path, end):
     t = np.arange(600)/200
     for x,(a,b) in zip(recs.X, ((0,301), (450,600))):
         np.testing.assert_allclose(x, [np.sin(t[a:b]), np.sin(2*t[a:b])], atol=1e-3)
-    assert recs.groups.tolist()==[0,0] and (recs.rate,recs.channels,recs.units)==(200,['left','right'],['mV']*2)
-    dls = TSDataLoaders.from_recordings(recs, None, .2, .1, rate=200, splits=dict(ordered=True), device='cpu')
+    assert recs.groups.tolist()==[0,0]
+    assert (recs.rate,recs.channels,recs.units)==(200,['left','right'],['mV']*2)
+    dls = TSDataLoaders.from_recordings(recs, None, .2, .1, rate=200, splits=dict(ordered=True),
+                                        device='cpu')
     assert dls.vocab.tolist()==['fist','rest']
     assert read_recordings(path).labels is None
 
 @pytest.mark.parametrize('notes,words', [
     ([], 'expected annotations with a duration as labels, got none'),
     ([(1,None,'button')], 'expected annotations with a duration as labels, got 1 without'),
-    ([(0,2,'rest'), (1.5,1,'fist')], "expected one annotation at a time, got 'rest' and 'fist' at 1.5 s"),
+    ([(0,2,'rest'), (1.5,1,'fist')],
+     "expected one annotation at a time, got 'rest' and 'fist' at 1.5 s"),
 ])
 def test_annotations_that_are_no_labels(tmp_path, notes, words):
-    with pytest.raises(ValueError) as e: read_recordings(edf(tmp_path/'a.edf', notes=notes), label='annotations')
+    with pytest.raises(ValueError) as e:
+        read_recordings(edf(tmp_path/'a.edf', notes=notes), label='annotations')
     assert words in str(e.value) and len(str(e.value))<300
 
 def test_annotations_without_a_duration(tmp_path):
@@ -107,10 +116,13 @@ def test_annotations_without_a_duration(tmp_path):
 def test_several_files(tmp_path):
     a,b = (edf(tmp_path/f'{k}.edf', notes=NOTES[:2]+[(1.505,2,'rest')]) for k in ('ann','bob'))
     recs = read_recordings([a,b], label='annotations', groups=['ann','bob'])
-    assert recs.files==[a,b] and recs.ids.tolist()==recs.groups.tolist()==['ann','bob'] and recs.rate==200
+    assert recs.files==[a,b]
+    assert recs.ids.tolist()==recs.groups.tolist()==['ann','bob']
+    assert recs.rate==200
     for x,p in zip(recs.X, (a,b)): np.testing.assert_array_equal(x, read_recordings(p).X[0])
     assert recs.labels[1].tolist()==['rest']*200+['fist']*101+['rest']*299
-    dls = TSDataLoaders.from_file([a,b], label='annotations', groups=['ann','bob'], length=40, device='cpu')
+    dls = TSDataLoaders.from_file([a,b], label='annotations', groups=['ann','bob'], length=40,
+                                  device='cpu')
     assert dls.channels==['left','right'] and dls.rate==200
     assert [*map(len, (dls.train_ds, dls.valid_ds))]==[15,15] # a person each
 
@@ -126,23 +138,28 @@ def test_files_that_do_not_agree(tmp_path, other, words):
     assert words in str(e.value) and len(str(e.value))<300 and '\n' not in str(e.value)
 
 def test_several_tables(tmp_path):
-    parts = [pd.DataFrame(dict(ax=np.arange(8.)**2+i, y=list('aabbaabb'), id=[1]*4+[2]*4)) for i in (0,1)]
+    parts = [pd.DataFrame(dict(ax=np.arange(8.)**2+i, y=list('aabbaabb'),
+                               id=[1]*4+[2]*4)) for i in (0,1)]
     paths = [tmp_path/f'{i}.csv' for i in (0,1)]
     for p,df in zip(paths, parts): df.to_csv(p, index=False)
     recs = read_recordings(paths, label='y', id='id')
-    assert recs.files==[paths[0]]*2+[paths[1]]*2 and recs.ids.tolist()==['1','2']*2 and recs.groups is None
+    assert recs.files==[paths[0]]*2+[paths[1]]*2
+    assert recs.ids.tolist()==['1','2']*2
+    assert recs.groups is None
     np.testing.assert_array_equal(recs.X[3][0], np.arange(4,8)**2+1)
     gaps = [df.assign(y=['a','a',None,'b','b',None,'a','a']) for df in parts]
     for p,df in zip(paths, gaps): df.to_csv(p, index=False)
     with pytest.warns(UserWarning, match='label: expected one in each row'):
         recs = read_recordings(paths, label='y', id='id')
-    assert recs.files==[paths[0]]*4+[paths[1]]*4 and [len(set(recs.groups[[i,i+1]])) for i in (0,2,4,6)]==[1]*4
+    assert recs.files==[paths[0]]*4+[paths[1]]*4
+    assert [len(set(recs.groups[[i,i+1]])) for i in (0,2,4,6)]==[1]*4
     assert len(set(recs.groups))==4 # pieces of a recording stay together, those of two files do not
 
 def test_arguments_of_other_files(tmp_path):
     path = edf(tmp_path/'a.edf')
     for k in ('groups','key'):
-        with pytest.raises(ValueError, match=f"a.edf: expected no {k}= for a file of its kind, got 'x'"):
+        with pytest.raises(ValueError,
+                           match=f"a.edf: expected no {k}= for a file of its kind, got 'x'"):
             read_recordings(path, **{k: 'x'})
     with pytest.raises(ValueError, match='expected no columns= for a file of its kind'):
         read_recordings(write(tmp_path/'s.npz'), columns=['emg'])
@@ -166,20 +183,24 @@ def test_names_units_and_rate_of_a_file(tmp_path, name):
 
 def test_a_small_file_with_a_large_array(tmp_path):
     with h5py.File(tmp_path/'s.h5', 'w') as f:
-        f.create_dataset('emg', shape=(2,2_000_000), dtype='f8', chunks=(2,500_000)) # nothing is stored
+        f.create_dataset('emg', shape=(2,2_000_000), dtype='f8',
+                         chunks=(2,500_000)) # nothing is stored
     with pytest.raises(ValueError, match="expected as many values in 'emg' as are stored, got"):
         read_recordings(tmp_path/'s.h5')
     data = write(tmp_path/'s.mat').read_bytes()
     assert data.count(struct.pack('<ii', 60, 3))==1 # the shape that it claims
-    (tmp_path/'s.mat').write_bytes(data.replace(struct.pack('<ii', 60, 3), struct.pack('<ii', 60, 10**8)))
+    (tmp_path/'s.mat').write_bytes(data.replace(struct.pack('<ii', 60, 3),
+                                                struct.pack('<ii', 60, 10**8)))
     with pytest.raises(ValueError, match="expected an array as large as the file in 'emg', got"):
         read_recordings(tmp_path/'s.mat')
 
 def test_links_of_hdf5(tmp_path):
     np.save(tmp_path/'other.npy', emg)
     with h5py.File(tmp_path/'s.h5', 'w') as f:
-        f.create_dataset('emg', shape=(3,60), dtype='f8', external=[(str(tmp_path/'other.npy'), 128, 3*60*8)])
-    with pytest.raises(ValueError, match='expected numbers in the file itself, got a link to another'):
+        f.create_dataset('emg', shape=(3,60), dtype='f8',
+                         external=[(str(tmp_path/'other.npy'), 128, 3*60*8)])
+    with pytest.raises(ValueError,
+                       match='expected numbers in the file itself, got a link to another'):
         read_recordings(tmp_path/'s.h5')
 
 def test_edf_with_gaps_or_one_name_twice(tmp_path):
@@ -187,7 +208,8 @@ def test_edf_with_gaps_or_one_name_twice(tmp_path):
     data = path.read_bytes()
     assert data[192:197]==b'EDF+C'
     path.write_bytes(data[:192]+b'EDF+D'+data[197:])
-    with pytest.raises(ValueError, match='expected a recording without gaps, got EDF'): read_recordings(path)
+    with pytest.raises(ValueError, match='expected a recording without gaps, got EDF'):
+        read_recordings(path)
     with pytest.raises(ValueError, match="expected signals with different names, got 'left'"):
         read_recordings(edf(tmp_path/'b.edf', names=('left','left')))
     path = edf(tmp_path/'c.edf')

@@ -19,7 +19,8 @@ def res(): return leave_groups_out(X, classes, groups, **HOW)
 
 def made(seed):
     "Results of made-up probabilities"
-    return GroupResults(Classification([0,1,2]), classes, np.random.default_rng(seed).dirichlet([1,1,1], 24), groups)
+    return GroupResults(Classification([0,1,2]), classes,
+                        np.random.default_rng(seed).dirichlet([1,1,1], 24), groups)
 
 def test_means_by_hand():
     res = made(1)
@@ -27,7 +28,8 @@ def test_means_by_hand():
     assert res.table['accuracy'].tolist()==accuracy
     s = res.summary(level=.9).loc['accuracy']
     low,high = stats.t.interval(.9, 3, np.mean(accuracy), stats.sem(accuracy))
-    np.testing.assert_allclose(s[['mean','low','high']].astype(float), [np.mean(accuracy), low, high])
+    np.testing.assert_allclose(s[['mean','low','high']].astype(float),
+                               [np.mean(accuracy), low, high])
     assert res.confusion.to_numpy().trace()==(res.answers==classes).sum()
 
 def test_compare_by_hand():
@@ -40,7 +42,8 @@ def test_compare_by_hand():
 def test_folds_of_groups():
     res = leave_groups_out(X, classes, groups, 2, **HOW)
     for train,out in GroupKFold(2).split(X, groups=groups):
-        one = leave_groups_out(X, classes, np.isin(np.arange(24), out), **HOW) # the same two, named otherwise
+        one = leave_groups_out(X, classes, np.isin(np.arange(24), out),
+                               **HOW) # the same two, named otherwise
         np.testing.assert_allclose(one.probs[out], res.probs[out], atol=1e-6)
     assert len(res.table)==4
 
@@ -48,12 +51,14 @@ def test_ragged_labels_and_numbers():
     several = leave_groups_out(ragged, two_labels, groups, metrics=['f1_macro','accuracy'], **HOW)
     assert several.probs.shape==(24,2) and list(several.table)==['windows','f1_macro','accuracy']
     y = X[:,0,0].astype(float)
-    numbers = leave_groups_out(ragged, y, groups, target_names=['x'], units='V', recordings=np.arange(24), **HOW)
+    numbers = leave_groups_out(ragged, y, groups, target_names=['x'], units='V',
+                               recordings=np.arange(24), **HOW)
     assert numbers.probs.shape==(24,)
     for g in np.unique(groups):
         own = groups==g
         rmse = np.sqrt(np.mean((numbers.probs[own]-y[own])**2))
-        np.testing.assert_allclose(numbers.table.loc[g,['rmse','recording_rmse']].astype(float), rmse, rtol=1e-5)
+        np.testing.assert_allclose(numbers.table.loc[g,['rmse','recording_rmse']].astype(float),
+                                   rmse, rtol=1e-5)
     lists = leave_groups_out(X, [['a'] if c else ['a','b'] for c in classes], groups, **HOW)
     assert lists.task.vocab.tolist()==['a','b'] and isinstance(lists.answers, list)
 
@@ -105,18 +110,22 @@ def test_a_training_of_ones_own(make):
     mine = leave_groups_out(X, classes, groups, train=spy, verbose=False, **OWN)
     assert seen==[(8,18,3)]*4
     out = groups=='bob'
-    dls = TSDataLoaders.from_arrays(X, classes, (np.flatnonzero(~out),), vocab=range(3), bs=8, seed=0, device='cpu')
-    np.testing.assert_allclose(mine.probs[out], train(dls).predictor().predict_proba(X[out]), atol=1e-5)
+    dls = TSDataLoaders.from_arrays(X, classes, (np.flatnonzero(~out),), vocab=range(3), bs=8,
+                                    seed=0, device='cpu')
+    np.testing.assert_allclose(mine.probs[out], train(dls).predictor().predict_proba(X[out]),
+                               atol=1e-5)
 
 def test_dask(res, capsys, tmp_path):
     "On the cluster of this process: the same numbers, with a line a fold, for one's own training too"
     from distributed import Client
     with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None):
         how = {**HOW, 'verbose': True}
-        again = leave_groups_out(X, classes, groups, backend='dask', n_jobs=2, folder=tmp_path/'a', **how)
+        again = leave_groups_out(X, classes, groups, backend='dask', n_jobs=2,
+                                 folder=tmp_path/'a', **how)
         lines = capsys.readouterr().err.splitlines()
         assert [l.split(', about')[0][-6:] for l in lines if ' of 4' in l]==[f'{i} of 4' for i in (1,2,3,4)]
-        mine = leave_groups_out(X, classes, groups, train=train, backend='dask', n_jobs=2, verbose=False, **OWN)
+        mine = leave_groups_out(X, classes, groups, train=train, backend='dask', n_jobs=2,
+                                verbose=False, **OWN)
     np.testing.assert_allclose(again.probs, res.probs, atol=1e-5)
     alone = leave_groups_out(X, classes, groups, train=train, verbose=False, **OWN)
     np.testing.assert_allclose(mine.probs, alone.probs, atol=1e-5)

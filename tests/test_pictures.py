@@ -43,7 +43,8 @@ def test_grids_of_series(named, i):
     assert [ax.get_xlabel() for ax in axs]==['','','time [s]','time [s]'] and legends==[NAMES]
     assert {ax.get_xlim() for ax in axs}=={(0,39/20)}
     line = axs[0].lines[1]
-    assert (line.get_lw(),line.get_alpha())==(2,.5) and tuple(line.get_color())==tuple(channel_colors(2)[1])
+    assert (line.get_lw(),line.get_alpha())==(2,.5)
+    assert tuple(line.get_color())==tuple(channel_colors(2)[1])
     assert axs[0].figure.get_size_inches().tolist()==[7,4]
     for ax in axs:
         title = ax.get_title().split('\n')
@@ -57,7 +58,9 @@ def test_axes_of_ones_own(named, i):
     other,_ = plt.subplots()
     draws(named)[i](**{'ax' if i==2 else 'ctxs': own.ravel()}, color='k')
     assert not plt.gcf().axes[0].lines and plt.gcf() is other and not other.legends
-    assert all(len(ax.lines)==2 for ax in own.ravel()) and not fig.legends and own[0,0].get_legend() is None
+    assert all(len(ax.lines)==2 for ax in own.ravel())
+    assert not fig.legends
+    assert own[0,0].get_legend() is None
     assert own[0,0].get_xlabel()=='time [s]'
 
 def test_steps_and_numbers_where_nothing_is_known():
@@ -76,8 +79,10 @@ def test_rate_of_resampled_series():
 @pytest.mark.parametrize('units,names,left', [(['mV','mV'],NAMES,'mV'), (['mV','g'],['flexor [mV]','extensor [g]'],''),
                                               (None,NAMES,'')])
 def test_units_of_recordings(units, names, left):
-    recs = Recordings([x.repeat(3, 1) for x in X[:6]], list('abcabc'), None, NAMES, list('uvwxyz'), 20., units)
-    dls = TSDataLoaders.from_recordings(recs, length=20, splits=dict(valid_size=.5, seed=0), device='cpu')
+    recs = Recordings([x.repeat(3, 1) for x in X[:6]], list('abcabc'), None, NAMES,
+                      list('uvwxyz'), 20., units)
+    dls = TSDataLoaders.from_recordings(recs, length=20, splits=dict(valid_size=.5, seed=0),
+                                        device='cpu')
     dls.show_batch(max_n=4)
     axs,legends = grid()
     assert legends==[names] and axs[0].get_ylabel()==left and axs[0].get_xlim()==(0,.95)
@@ -95,7 +100,8 @@ def legend_like(ax): return [t.get_text() for t in ax.get_yticklabels()]
 
 def test_attribution(named):
     a = attribute(named, X[:3], 'occlusion', target=['fist','rest','rest'])
-    axs = plot_attribution(X[:3], a, model=named, target=['fist','rest','rest'], ncols=3, figsize=(9,3), alpha=.5)
+    axs = plot_attribution(X[:3], a, model=named, target=['fist','rest','rest'], ncols=3,
+                           figsize=(9,3), alpha=.5)
     probs = named.predictor().predict_proba(X[:3])
     vocab = named.dls.vocab.tolist()
     want = [f'attribution for {w}\nprobability {p[vocab.index(w)]:.3g}' for w,p in zip(('fist','rest','rest'), probs)]
@@ -105,7 +111,8 @@ def test_attribution(named):
     bar, = axs[0].figure.axes[3:]
     assert bar.get_ylabel().startswith('size of the attribution') and bar.get_ylim()==(0,1)
     assert axs[0].collections[0].get_alpha()==.5 and axs[0].figure.get_size_inches().tolist()==[9,3]
-    plain = plot_attribution(X[:1], a[:1], colorbar=False, titles=['mine'], names=list('ab'), rate=10, cmap='gray')
+    plain = plot_attribution(X[:1], a[:1], colorbar=False, titles=['mine'], names=list('ab'),
+                             rate=10, cmap='gray')
     assert (plain[0].get_title(),plain[0].get_xlim(),len(plain[0].figure.axes))==('mine',(0,3.9),1)
     assert plain[0].collections[0].get_cmap().name=='gray' and legend_like(plain[0])==['a','b']
     bare, = plot_attribution(X[:1], a[:1])
@@ -120,19 +127,24 @@ def test_attribution_of_its_answer(named):
     assert ax.get_title()==f'attribution for angle [°]\npredicted {angle.predictor().predict(X[:1])[0]:.3g}'
 
 def test_confusion_of_a_learner(named):
-    ax = plot_confusion_matrix(named, figsize=(4,4), normalize=True, values_format='.0%', colorbar=True, cmap='gray')
+    ax = plot_confusion_matrix(named, figsize=(4,4), normalize=True, values_format='.0%',
+                               colorbar=True, cmap='gray')
     right = (named.predictor().predict(X[splits[1]])==words[splits[1]]).mean()
     assert ' '.join(ax.get_title().split())==f'accuracy {right:.3f} on 12 series'
     assert ax.texts[0].get_text().endswith('%') and ax.images[0].get_cmap().name=='gray'
-    assert ax.figure.axes[1].get_ylabel()=='share of the true class' and ax.figure.get_size_inches().tolist()==[4,4]
+    assert ax.figure.axes[1].get_ylabel()=='share of the true class'
+    assert ax.figure.get_size_inches().tolist()==[4,4]
     assert [t.get_text() for t in ax.get_xticklabels()]==['fist','pinch','rest']
     own = plt.subplots()[1]
     plt.figure()
-    assert plot_confusion_matrix(named, ax=own, title='mine') is own and own.get_title()=='mine' and not plt.gcf().axes
+    assert plot_confusion_matrix(named, ax=own, title='mine') is own
+    assert own.get_title()=='mine'
+    assert not plt.gcf().axes
 
 def test_confusion_of_groups():
     probs = np.eye(3)[np.roll(classes, 1)]
-    res = GroupResults(Classification(['x','y','z']), np.array(['x','y','z'])[classes], probs, np.arange(24)%4)
+    res = GroupResults(Classification(['x','y','z']), np.array(['x','y','z'])[classes], probs,
+                       np.arange(24)%4)
     ax = res.plot_confusion_matrix()
     assert [int(t.get_text()) for t in ax.texts]==res.confusion.to_numpy().ravel().tolist()
     assert ' '.join(ax.get_title().split())=='accuracy 0.000 on 24 windows of 4 groups'

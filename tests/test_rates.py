@@ -16,7 +16,8 @@ from xceptiontime.train.learner import ts_learner
 
 rng = np.random.default_rng(0)
 fast = [500+rng.normal(size=(2,1500+300*i)).cumsum(1) for i in range(4)] # (channels, time) of 1,000 Hz
-slow = [signal.resample_poly(x, 1, 5, axis=1, padtype='edge').astype(np.float32) for x in fast] # of 200 Hz, by hand
+slow = [signal.resample_poly(x, 1, 5, axis=1,
+                             padtype='edge').astype(np.float32) for x in fast] # of 200 Hz, by hand
 labels = ['sit','walk']*2
 filters = Filters(notch=50, band=(5,80), rate=200)
 said = ('rate: expected 200 Hz, as in training, got 1000; to_rate=200 of predict_recordings and sliding_windows '
@@ -34,7 +35,8 @@ def learn(request):
 
 @pytest.mark.parametrize('filters', [None,filters])
 def test_loaders(filters):
-    want,dls = (load(x, rate=r, to_rate=t, filters=filters) for x,r,t in ((slow,200,None), (fast,1000,200)))
+    want,dls = (load(x, rate=r, to_rate=t, filters=filters) for x,r,t in ((slow,200,None),
+                                                                          (fast,1000,200)))
     assert dls.rate==200 and dls.train_ds.X.shape==want.train_ds.X.shape
     np.testing.assert_allclose(dls.train_ds.X[:], want.train_ds.X[:], atol=2e-3)
     known = load(Recordings(fast, rate=1000), to_rate=200, rate=1000, filters=filters)
@@ -49,19 +51,23 @@ def test_any_ratio(rate, to_rate):
     tone = np.sin(2*np.pi*t*min(rate, to_rate)/20)
     got = resample_recording(tone[None], rate, to_rate)[0]
     middle = slice(n//5, -n//5)
-    np.testing.assert_allclose(got[middle], np.sin(2*np.pi*new*min(rate, to_rate)/20)[middle], atol=.02)
+    np.testing.assert_allclose(got[middle], np.sin(2*np.pi*new*min(rate, to_rate)/20)[middle],
+                               atol=.02)
 
 def test_labels_of_samples_go_along():
     rest = [np.array(['rest']*1000+['fist']*(x.shape[1]-1000)) for x in fast]
-    _,y,_,(_,start,stop) = sliding_windows(fast, .2, .1, rest, rate=1000, to_rate=200, with_spans=True, label='last')
+    _,y,_,(_,start,stop) = sliding_windows(fast, .2, .1, rest, rate=1000, to_rate=200,
+                                           with_spans=True, label='last')
     np.testing.assert_array_equal(y, np.where(stop>200, 'fist', 'rest'))
     angle = [np.arange(x.shape[1])/1000 for x in fast]
-    _,y,_,(_,_,stop) = sliding_windows(fast, .2, .1, angle, rate=1000, to_rate=200, with_spans=True, label='last')
+    _,y,_,(_,_,stop) = sliding_windows(fast, .2, .1, angle, rate=1000, to_rate=200,
+                                       with_spans=True, label='last')
     np.testing.assert_allclose(y, (stop-1)/200)
 
 def test_padding_is_cut_off_before():
     padded = np.pad(fast[0], ((0,0),(0,77)), constant_values=np.nan)
-    a,b = (sliding_windows(Recordings([x], rate=1000), 40, to_rate=200)[0] for x in (fast[0], padded))
+    a,b = (sliding_windows(Recordings([x], rate=1000), 40, to_rate=200)[0] for x in (fast[0],
+                                                                                     padded))
     np.testing.assert_array_equal(a, b)
 
 def test_predict_recordings(learn):
@@ -71,7 +77,8 @@ def test_predict_recordings(learn):
     for a,b in zip(want, got):
         np.testing.assert_allclose(a.probs, b.probs, atol=1e-3)
         assert [w[:2] for w in a.windows]==[w[:2] for w in b.windows]
-    for ask in (dict(recordings=fast, length=.2, rate=1000), dict(recordings=Recordings(fast, rate=1000), length=40)):
+    for ask in (dict(recordings=fast, length=.2, rate=1000),
+                dict(recordings=Recordings(fast, rate=1000), length=40)):
         with pytest.raises(ValueError) as e: p.predict_recordings(**ask)
         assert str(e.value)==said
     with pytest.raises(ValueError, match='rate: expected 1000 Hz, as the recordings know, got 200; to_rate=200 resam'):
@@ -82,7 +89,8 @@ def test_predict_recordings(learn):
 def test_windows_of_another_rate(learn):
     X = sliding_windows(fast, .2, rate=1000, lazy=True)[0]
     p = learn.predictor()
-    for ask in (p.predict, p.predict_proba, p.scores, p.adapt, learn.get_X_preds, learn.dls.test_dl, learn.adapt):
+    for ask in (p.predict, p.predict_proba, p.scores, p.adapt, learn.get_X_preds,
+                learn.dls.test_dl, learn.adapt):
         with pytest.raises(ValueError) as e: ask(X)
         assert str(e.value)==said
     X = sliding_windows(fast, .2, rate=1000, to_rate=200, filters=p.filters, lazy=True)[0]
@@ -102,7 +110,8 @@ def test_stream(learn):
 def test_rates_as_clocks_have_them(learn):
     "A hundredth off is the same rate, by the model and by the file"
     p = learn.predictor()
-    a,b = (p.predict_recordings(Recordings(slow, rate=r), .2, rate=200)[0].probs for r in (200,199.2))
+    a,b = (p.predict_recordings(Recordings(slow, rate=r), .2,
+                                rate=200)[0].probs for r in (200,199.2))
     np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match='rate: expected 197 Hz, as the recordings know, got 200'):
         p.predict_recordings(Recordings(slow, rate=197), .2, rate=200)
@@ -111,7 +120,8 @@ def test_leave_groups_out():
     kwargs = dict(epochs=1, nf=2, verbose=False, device='cpu')
     res = []
     for x,rate,to in ((slow,200,None), (fast,1000,200)):
-        X,y,g = sliding_windows(x, .2, .1, labels, ['ann','ann','bob','bob'], rate=rate, to_rate=to, lazy=True)
+        X,y,g = sliding_windows(x, .2, .1, labels, ['ann','ann','bob','bob'], rate=rate,
+                                to_rate=to, lazy=True)
         res.append(leave_groups_out(X, y, g, **kwargs).probs)
     np.testing.assert_allclose(*res, atol=1e-2)
 
@@ -141,7 +151,8 @@ def test_command(learn, tmp_path, capsys):
     for args in ((new, *cut), (timed, '--time','t', *cut)):
         got = rows(*args, '--to-rate',200)
         assert [(float(r['start']),float(r['stop'])) for r in got]==[w[:2] for w in want.windows]
-        np.testing.assert_allclose([float(r['prob_walk']) for r in got], [w.probs[1] for w in want.windows], atol=1e-3)
+        np.testing.assert_allclose([float(r['prob_walk']) for r in got],
+                                   [w.probs[1] for w in want.windows], atol=1e-3)
     got, = rows(new, *cut, '--to-rate',200, '--per-recording')
     np.testing.assert_allclose(float(got['prob_walk']), want.probs[1], atol=1e-3)
     assert call('predict', folder, new, '--to-rate',200)==2

@@ -54,7 +54,8 @@ def _with_options(args, text):
 
 def _say(args, text):
     text = _with_options(args, str(text))
-    if hasattr(args, 'stdin'): text = text.replace(str(args.stdin), 'standard input') # its copy
+    if hasattr(args, 'stdin'): # its copy, whose path a sentence may shorten
+        text = re.sub(rf'\S*{re.escape("/".join(args.stdin.parts[-2:]))}', 'standard input', text)
     print(f'xceptiontime {args.command}: {text}', file=sys.stderr)
 
 def _finite(o):
