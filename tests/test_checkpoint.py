@@ -65,6 +65,7 @@ def timed_run(folder):
     assert p.exitcode==0
     return time.perf_counter()-start
 
+@pytest.mark.slow
 def test_killed_once(tmp_path):
     "A kill right after the second epoch's checkpoint; random moments are in the slow part"
     whole = whole_run(tmp_path/'whole', epochs=4)

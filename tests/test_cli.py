@@ -166,6 +166,7 @@ def test_wrong_use(trained, tmp_path, monkeypatch, capsys, args, words):
     assert len(err.splitlines())==1 and words in err
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')}==before
 
+@pytest.mark.slow
 def test_one_length(tmp_path, capsys):
     "Series of unequal length, 29 steps at most, brought to one; both ways at once are refused"
     args = 'train', ts('JapaneseVowels','TRAIN'), '--valid', ts('JapaneseVowels','TEST'), '--epochs', 1

@@ -213,6 +213,7 @@ def a_table(folder):
     csv.writer(text).writerows([[*(f't{i}' for i in range(30)),'kind'], *([*x[0],k] for x,k in zip(X, y))])
     return text.getvalue().encode()
 
+@pytest.mark.slow
 def test_a_table_on_standard_input(folder, tmp_path, capsys):
     "`-` gives what the file gives, packed too; errors name standard input; nothing is left behind"
     data = a_table(folder)

@@ -51,11 +51,13 @@ def run(tmp_path, code):
 
 WORDS = 'RuntimeError: model: expected a process with threads to compute on, got one forked from a thread that had used'
 
+@pytest.mark.slow
 def test_opened_before_a_fork(tmp_path):
     "As a server with --preload does"
     first,again,here = run(tmp_path, 'print(child(ask)); print(child(ask)); print(ask())')
     assert first==again==here
 
+@pytest.mark.slow
 def test_asked_before_a_fork(tmp_path):
     here,*sentences,alone,thread,from_thread,fresh = run(tmp_path, '''
 print(ask())

@@ -28,6 +28,7 @@ def doors(learn):
     yield lambda X: learn.get_X_preds(X, with_input=True)[0].numpy()
     yield lambda X: attribute(p, X, 'occlusion')
 
+@pytest.mark.slow
 def test_columns_by_name(learn):
     assert learn.dls.channels==['emg','acc']
     for door in doors(learn):

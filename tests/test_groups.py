@@ -115,6 +115,7 @@ def test_a_training_of_ones_own(make):
     np.testing.assert_allclose(mine.probs[out], train(dls).predictor().predict_proba(X[out]),
                                atol=1e-5)
 
+@pytest.mark.slow
 def test_dask(res, capsys, tmp_path):
     "On the cluster of this process: the same numbers, with a line a fold, for one's own training too"
     from distributed import Client

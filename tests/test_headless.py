@@ -38,7 +38,8 @@ def in_a_terminal(folder):
     except OSError: pass # the way in which a terminal says that its other end is closed
     return subprocess.CompletedProcess(p.args, p.wait(120), out)
 
-@pytest.mark.parametrize('run', [through_a_pipe, pytest.param(in_a_terminal, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('run', [through_a_pipe,in_a_terminal])
 def test_training_is_drawn_or_not_but_never_crashes(tmp_path, run):
     p = run(tmp_path)
     assert p.returncode==0, p.stdout.decode()[-2000:]

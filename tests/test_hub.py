@@ -139,6 +139,7 @@ def offline(online, home):
     assert len(hub.asked)==asked
     return said
 
+@pytest.mark.slow
 def test_push(online):
     hub,said = online
     addresses,heavy = said['push']

@@ -148,6 +148,7 @@ def test_onnx_at_any_length(learn, tmp_path):
     got,want = session.run(None, {'x':x, 'lengths':n})[0], learn.get_X_preds(learn.X[:20])[0]
     np.testing.assert_allclose(got, want, atol=1e-5)
 
+@pytest.mark.slow
 def test_onnx_without_lengths(tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
     pre = Preprocess().fit(np.random.default_rng(0).normal(size=(9,2,30)))

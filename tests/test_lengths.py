@@ -151,6 +151,7 @@ def test_onnx(trained, tmp_path):
     close(session.run(None, dict(x=one[None], lengths=n[4:5]))[0], want[4:5], 1e-5)
     assert session.get_inputs()[0].shape[1]==2 # a user's channels
 
+@pytest.mark.slow
 def test_program_without_lengths(trained, tmp_path):
     "The length is then that of the array"
     from xceptiontime.runtime.export import export_program

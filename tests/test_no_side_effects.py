@@ -1,5 +1,6 @@
 "Importing the package and making a learner without a seed leave the process as it was"
 import json, subprocess, sys
+import pytest
 
 code = '''
 import inspect, json, random, sys, warnings
@@ -66,6 +67,7 @@ def run():
     assert out.returncode==0, out.stderr
     return json.loads(out.stdout.splitlines()[-1])
 
+@pytest.mark.slow
 def test_nothing_moves():
     res = run()
     assert res['imported']==[] # filters, random states, default callbacks, settings

@@ -61,6 +61,7 @@ def opened_while_replaced(tmp_path, n):
     assert sorted(files(folder))==['config.json','model.safetensors']
     return counts
 
+@pytest.mark.slow
 def test_opened_while_replaced(tmp_path): opened_while_replaced(tmp_path, 20)
 
 @pytest.mark.slow
@@ -110,7 +111,8 @@ def test_always_another(tmp_path, monkeypatch):
     turn.pop()
     with pytest.raises(OSError, match='which others replace again and again'): answer(folder)
 
-@pytest.mark.parametrize('there', [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('there', [False,True])
 def test_two_writers(tmp_path, there):
     "One whole model is left, whoever is last, and no error"
     models = [m.save_pretrained(tmp_path/m.task.vocab[1]) for m in (a,b)]

@@ -102,6 +102,7 @@ def constant_memory(pushes):
         return go(pushes)-first
     finally: tracemalloc.stop()
 
+@pytest.mark.slow
 def test_chunks_of_one_sample_take_no_memory(): assert constant_memory(1000)<20_000
 
 @pytest.mark.slow
