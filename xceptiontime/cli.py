@@ -39,7 +39,8 @@ def _left_by(args):
     "What an interrupted command leaves, as the end of a sentence"
     if args.command=='stream': return ''
     if saved := getattr(args, 'saved', None): return f', the model is in {saved}'
-    if args.command=='bench' or getattr(args, 'resume', False): return ', the same command goes on'
+    goes_on = args.command=='bench' or (args.command=='crossvalidate' and args.out is not None)
+    if goes_on or getattr(args, 'resume', False): return ', the same command goes on'
     return ', nothing was written'
 
 def _close_output():
