@@ -1,4 +1,4 @@
-"""From a probability every few samples to a decision that does not twitch: reject, majority, hold, dead band
+"""Stable decisions from the probabilities of a stream: reject, majority, hold, dead band
 
 Docs: https://example.github.io/xceptiontime/runtime.decisions.html.md"""
 
