@@ -7,6 +7,7 @@ import polars
 import pyarrow
 import pytest
 from small import call
+from xceptiontime import cli
 from xceptiontime.data.formats import read_series
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.recordings import read_recordings
@@ -181,6 +182,28 @@ def test_what_the_command_says(tmp_path, capsys, monkeypatch, args, words):
     har(2, 2, 40).drop(columns='t').to_csv('har.csv', index=False)
     assert call('train', 'har.csv', '--label','activity', '--id','file', '--groups','person', *args)==2
     assert words in capsys.readouterr().err
+
+def test_groups_for_validation_are_named(tmp_path, capsys, monkeypatch):
+    "Windows and whole series: the groups that are named are validated on, and no others"
+    monkeypatch.chdir(tmp_path)
+    df = har(8, 4, 80)
+    df.drop(columns='t').to_csv('har.csv', index=False)
+    people = sorted(df.person.unique())
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(16,9))).add_prefix('s')
+    wide.assign(person=people*4, activity=list('ab')*8).to_csv('wide.csv', index=False)
+    asked = '--label','activity', '--groups','person'
+    seen = []
+    monkeypatch.setattr(cli, '_fit', lambda args, data: seen.append(data))
+    for table in (['wide.csv'], ['har.csv', '--id','file', '--length',20]):
+        assert call('train', *table, *asked, '--valid-groups', ','.join(people[1:3]))==0
+        for part,there in zip(seen[-1]['splits'], ([people[0],people[3]], people[1:3])):
+            assert sorted(set(np.asarray(seen[-1]['groups'])[part]))==there
+    capsys.readouterr()
+    for args,words in (([*asked, '--valid-groups','nobody'], 'valid_groups: expected some of the groups'),
+                       ([*asked[:2], '--valid-groups','p'], 'of the column --groups of TRAIN, got no --groups'),
+                       ([*asked, '--valid-groups','p', '--valid','wide.csv'], 'got --valid, which holds')):
+        assert call('train', 'wide.csv', *args)==2
+        assert words in capsys.readouterr().err
 
 def test_the_command_with_one_recording(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -336,6 +336,12 @@ def demo(args):
     _fit(args, dict(X=X, y=y, splits=splits, groups=groups, rate=200))
 
 # %% ../nbs/80_cli.ipynb #5d359246
+def _split(args, y, groups):
+    "Training and validation series, by the groups that are named or by chance"
+    from xceptiontime.data.splits import get_splits
+    if args.valid_groups is None: return get_splits(y, args.valid_size, groups=groups, seed=args.seed)
+    return get_splits(y, groups=groups, valid_groups=args.valid_groups)
+
 def _windows(args):
     "Windows of a table of recordings, split by recording, as arguments of `TSDataLoaders.from_arrays`"
     from xceptiontime.data.splits import get_splits
@@ -344,7 +350,7 @@ def _windows(args):
     if args.valid is not None: recs = join_recordings(recs, read_recordings(args.valid, **how))
     X,y,groups,_ = _cut(args, recs)
     if args.valid is not None: splits = np.flatnonzero(groups=='train'),np.flatnonzero(groups=='valid')
-    elif len(set(groups.tolist()))>1: splits = get_splits(y, args.valid_size, groups=groups, seed=args.seed)
+    elif args.valid_groups or len(set(groups.tolist()))>1: splits = _split(args, y, groups)
     else:
         print(f'one recording, the last {args.valid_size:.0%} of it to validate on')
         groups,gap = None,overlapping(args.length, args.step, args.rate and _window_rate(args))
@@ -358,19 +364,22 @@ def _windows(args):
         help='share of TRAIN for validation (default: %(default)s)'),
     *training('TRAIN-model if not given'),
     table(Arg('--groups', metavar='NAME', help=
-        'column of the subject, session or recording of each series; validation gets whole groups')),
+        'column of the subject, session or recording of each series; validation gets whole groups'),
+        Arg('--valid-groups', metavar='NAMES', type=names,
+            help='groups for validation, with commas between, such as ann,bob; some by chance if not given')),
     recipe=None)
 def train(args):
     "Train on the labelled series of a file and save a model folder"
     from xceptiontime.data.sets import read_files
-    from xceptiontime.data.splits import get_splits
+    if args.valid_groups is not None and (args.groups is None or args.valid is not None):
+        got = 'no --groups' if args.groups is None else '--valid, which holds the series for validation'
+        raise ValueError(f'--valid-groups: expected groups of the column --groups of TRAIN, got {got}')
     if args.out is None: args.out = f"{Path(args.train.removesuffix('.gz')).stem}-model"
     _check_out(args.out, args.force, folder=True)
     _check_learnable(args, args.train)
     if args.length is not None: data = _windows(args)
     else: data = read_files(args.train, args.valid, args.groups, **_table(args, args.train))
-    if data['splits'] is None:
-        data['splits'] = get_splits(data['y'], args.valid_size, groups=data['groups'], seed=args.seed)
+    if data['splits'] is None: data['splits'] = _split(args, data['y'], data['groups'])
     _fit(args, data)
 
 # %% ../nbs/80_cli.ipynb #9f6d777b
