@@ -235,7 +235,7 @@ def test_mixes_leave_it(mix):
 # ---------------------------------------------------------------- other doors
 
 def test_estimator():
-    def c_out(on): return XceptionTimeClassifier(1, nf=1, random_state=0, length_channel=on).fit(
+    def c_out(on): return XceptionTimeClassifier(epochs=1, nf=1, random_state=0, length_channel=on).fit(
         ragged, classes).predictor_.preprocess.c_out
     assert [c_out(o) for o in (True,False)]==[3,2]
 

@@ -6,6 +6,7 @@ from xceptiontime.bench.groups import GroupResults
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.pictures import channel_colors, draw_series
 from xceptiontime.data.recordings import Recordings
+from xceptiontime.data.windows import sliding_windows
 from xceptiontime.explain.attribution import attribute, plot_attribution
 from xceptiontime.explain.confusion import confusion_axes, draw_confusion
 from xceptiontime.explain.importance import permutation_importance, plot_importance
@@ -81,6 +82,7 @@ def test_rate_of_resampled_series():
 def test_units_of_recordings(units, names, left):
     recs = Recordings([x.repeat(3, 1) for x in X[:6]], list('abcabc'), None, NAMES,
                       list('uvwxyz'), 20., units)
+    assert sliding_windows(recs, 20, lazy=True)[0].units==units
     dls = TSDataLoaders.from_recordings(recs, length=20, splits=dict(valid_size=.5, seed=0),
                                         device='cpu')
     dls.show_batch(max_n=4)

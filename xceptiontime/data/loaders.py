@@ -407,7 +407,6 @@ def from_recordings(cls,
     kwargs.setdefault('length_channel', False) # the rest of a recording says nothing by its length
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True, filters=filters, to_rate=to_rate)
-    X.units = getattr(recordings, 'units', None)
     _check_labels(y, len(labels), kwargs.get('task'))
     y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):

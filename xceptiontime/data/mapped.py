@@ -50,7 +50,6 @@ class Windows:
     "Windows (windows, channels, length) that are cut from recordings when they are asked for, as float32"
     ndim,dtype = 3,np.dtype(np.float32)
     max_open = 256 # files that are open at a time
-    units = None # of the channels, where the files of the recordings say them
     def __init__(self,
         recordings, # list of (channels, time) arrays or `MappedArray`
         rec, # (windows,) the recording of each
@@ -59,9 +58,10 @@ class Windows:
         pad=None, # what fills windows that reach beyond the end
         filters=None, # `Filters` that the recordings went through
         rate=None, # samples a second (Hz), where it is known
+        units=None, # of the channels, where the recordings know them
     ):
         self.recordings = recordings
-        self.filters = filters
+        self.filters,self.units = filters,units
         self.rate = getattr(filters, 'rate', None) if rate is None else rate
         self.rec,self.start = rec,start
         self.length,self.pad = length,pad

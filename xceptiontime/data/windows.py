@@ -229,7 +229,7 @@ class _Rates(NamedTuple):
     unit:float|None # of `length` and `step`, where these are seconds
     recordings:float|None # as they come
     windows:float|None # as they are cut
-    resample:bool # are these two to be made the same?
+    resample = property(lambda self: self.windows!=self.recordings)
 
 def _rates(rate, known, to_rate):
     "Of a rate that was given, the one that `Recordings` know of themselves, and the one to bring them to"
@@ -238,14 +238,14 @@ def _rates(rate, known, to_rate):
         remedy = f'to_rate={rate:g} resamples them, recordings._replace(rate={rate:g}) corrects it'
         check_same_rate(rate, known, 'as the recordings know', remedy)
     of = known if rate is None else rate
-    if to_rate is None: return _Rates(rate, of, of, False)
+    if to_rate is None: return _Rates(rate, of, of)
     if of is None:
         raise ValueError('rate: expected the samples a second of the recordings, to make '
                          f'{to_rate:g} of them, got None')
     if to_rate>1.01*of:
         warnings.warn(f'to_rate: expected at most the {of:g} Hz of the recordings, got {to_rate:g}; what is above '
                       f'{of/2:g} Hz, half of it, is in no recording', stacklevel=3)
-    return _Rates(None if rate is None else to_rate, of, to_rate, to_rate!=of)
+    return _Rates(None if rate is None else to_rate, of, to_rate)
 
 def _labels_at(labels, recs, rates):
     "`labels` as `_recording_labels` gives them; one a time step: for resampled `recs`, of the nearest step"
@@ -334,6 +334,7 @@ def sliding_windows(
     to_rate=None, # rate (Hz) to resample recordings to before filters and windows; `length` and `step` are at it
 ): # X (windows, channels, length) float32; y for each window, or None; groups (windows,)
     "Cut `recordings` into windows, each with its label and the group it belongs to"
+    units = getattr(recordings, 'units', None)
     recordings,labels,groups,known = _unpacked(recordings, labels, groups)
     rates = _rates(rate, known, to_rate)
     length = to_samples(length, rates.unit)
@@ -354,7 +355,7 @@ def sliding_windows(
     ns = np.array([len(s) for s in starts]) # windows of each recording
     _check_not_empty(ns.sum(), recs, length, label)
     rec,start = np.repeat(np.arange(len(recs)), ns),np.concatenate(starts) # (windows,)
-    if lazy: X = Windows(recs, rec, start, length, pad, filters, rates.windows)
+    if lazy: X = Windows(recs, rec, start, length, pad, filters, rates.windows, units)
     else:
         X = np.empty((ns.sum(), len(recs[0]), length), np.float32) # (windows, channels, length)
         for r,s,end in zip(recs, starts, np.cumsum(ns)):

@@ -123,14 +123,8 @@ def _encoded(task, y, n):
     return codes
 
 # %% ../../nbs/40b_runtime.adapt.ipynb #24fd3c3a
-@patch
-def channel_statistics(self:Predictor,
-    X, # array (series, channels, steps), or list of arrays (channels, steps); a recording as `[recording]`
-    name:str='X', # what to call it in an error
-) -> tuple: # (mean, standard deviation), (channels,) float64 each
-    "Mean and deviation of each channel over all values of series, as they are before scaling"
-    check_origin(X, self.filters, self.rate)
-    X,lengths = model_series(X, self.preprocess, self.channels) # (samples, c_in, length); (samples,) or None
+def _statistics(X, lengths, name):
+    "Mean and deviation of each channel of `series` that are checked, (channels,) float64 each"
     res = Moments()
     for _,x,valid in series_blocks(X, lengths):
         seen = np.isfinite(x) if valid is None else np.isfinite(x)&valid # (n, channels, length)
@@ -141,6 +135,15 @@ def channel_statistics(self:Predictor,
         raise ValueError(f'{name}: expected values that vary in every channel, got none in '
                          f'channels [{listed(np.flatnonzero(flat))}]')
     return mean,std
+
+@patch
+def channel_statistics(self:Predictor,
+    X, # array (series, channels, steps), or list of arrays (channels, steps); a recording as `[recording]`
+    name:str='X', # what to call it in an error
+) -> tuple: # (mean, standard deviation), (channels,) float64 each
+    "Mean and deviation of each channel over all values of series, as they are before scaling"
+    check_origin(X, self.filters, self.rate)
+    return _statistics(*model_series(X, self.preprocess, self.channels), name)
 
 def _move(preprocess, now, then):
     "Statistics of preprocessing for channels with the mean and deviation `now` where they had those of `then`"
@@ -206,7 +209,7 @@ def adapt(self:Predictor,
     with torch.inference_mode(False),torch.enable_grad():
         new,dtype = _copied(self, n),dtype_of(self.model)
         if dtype.itemsize<4: new.model.float()
-        if then is not None: _move(new.preprocess, self.channel_statistics(X), then)
+        if then is not None: _move(new.preprocess, _statistics(*series, 'X'), then)
         elif preprocess: new.preprocess.fit(*series)
         for net in networks_of(new.model):
             one = _with(new, model=net)

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/train.estimator.html.md"""
 __all__ = ['XceptionTimeEstimator', 'XceptionTimeClassifier', 'XceptionTimeRegressor']
 
 # %% ../../nbs/57_train.estimator.ipynb #c810fd71
-import inspect,tempfile
+import tempfile
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -18,6 +18,7 @@ from fastai.callback.core import Callback,CancelFitException
 from fastai.callback.tracker import TrackerCallback
 from fastai.torch_core import no_random
 from fastcore.basics import patch
+from fastcore.meta import delegates
 from sklearn.base import (BaseEstimator,ClassifierMixin,ClassNamePrefixFeaturesOutMixin,RegressorMixin,
                           TransformerMixin)
 from sklearn.utils import assert_all_finite,check_random_state
@@ -290,24 +291,15 @@ def _record(self:XceptionTimeEstimator, recorder):
     self.validation_loss_curve_ = list(valid[0]) if self.early_stopping else None
     self.best_validation_loss_ = min(valid[0]) if self.early_stopping else None
 
-# %% ../../nbs/57_train.estimator.ipynb #5c1a0e03
-def _like_base(init):
-    "`init` of a class with further arguments; its signature has those of all estimators too"
-    base,own = (inspect.signature(f).parameters.values() for f in (XceptionTimeEstimator.__init__, init))
-    own = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in own if p.kind is p.KEYWORD_ONLY]
-    init.__signature__ = inspect.Signature([*base, *own])
-    init.__delwrap__ = XceptionTimeEstimator.__init__ # where fastcore finds what the others mean
-    return init
-
 # %% ../../nbs/57_train.estimator.ipynb #6a706887
 class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
     "A classifier with scikit-learn's interface: one network, or several whose probabilities are averaged"
-    @_like_base
-    def __init__(self, *args,
+    @delegates(XceptionTimeEstimator.__init__)
+    def __init__(self, *,
         class_weight=None, # a dict by label, 1 where it has none, or 'balanced'
         **kwargs
     ):
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
         self.class_weight = class_weight
 
     def fit(self,
