@@ -100,7 +100,8 @@ def test_killed_at_random_moments(tmp_path, request):
     timed_run(cut)
     assert same(weights(tmp_path/'whole'), weights(cut))
 
-@pytest.mark.parametrize('num_workers', [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('num_workers', [0,2])
 def test_two_processes_same_seed(tmp_path, num_workers):
     a,b = (whole_run(tmp_path/name, epochs=2, num_workers=num_workers) for name in 'ab')
     assert same(a, b)
@@ -159,6 +160,7 @@ def test_interrupt_ends_cleanly(tmp_path):
     with quiet(learn): learn.fit(1)
     assert len(learn.recorder.values)==1
 
+@pytest.mark.slow
 def test_another_number_of_passes(tmp_path):
     "A run of as many epochs, each of more passes over the series, is another run"
     def fit(steps):

@@ -157,7 +157,7 @@ def test_exported_file(learn, tmp_path):
     want = learn.predictor().predict_proba(X)
     np.testing.assert_allclose(program(torch.from_numpy(X[:])), want, atol=1e-5)
 
-@pytest.mark.parametrize('filters,has', [(filters,True), (None,False)])
+@pytest.mark.parametrize('filters,has', [(filters,True), pytest.param(None, False, marks=pytest.mark.slow)])
 def test_runtime_imports_scipy_only_where_there_are_filters(tmp_path, filters, has):
     folder = ts_learner(load(filters=filters), nf=2).save_pretrained(tmp_path/'m')
     code = ('import sys,numpy as np\nfrom xceptiontime.runtime import Predictor\n'

@@ -324,6 +324,7 @@ def test_benchmark_without_a_gpu():
     assert run.returncode==1 and run.stdout==''
     assert run.stderr=='gpu: expected a machine with a GPU that PyTorch can use (CUDA), got none\n'
 
+@pytest.mark.slow
 def test_benchmark_prints_its_tables(monkeypatch, capsys):
     "All of it, on a CPU and for the smallest series"
     monkeypatch.syspath_prepend(str(bench))
