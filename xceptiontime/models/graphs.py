@@ -15,8 +15,7 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 from ..base.checks import counted, one_line
-from .fast.door import is_seen
-from .fast.pieces import internals
+from .fast.door import internals, is_seen
 from .masks import is_traced
 
 # %% ../../nbs/19a_models.graphs.ipynb #4933b2d7
