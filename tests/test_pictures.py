@@ -2,7 +2,7 @@
 import matplotlib, numpy as np, pytest
 import matplotlib.pyplot as plt
 from small import X, classes, learner, ragged, splits
-from xceptiontime.bench.groups import GroupResults
+from xceptiontime.bench.group_results import GroupResults
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.pictures import channel_colors, draw_series
 from xceptiontime.data.recordings import Recordings

@@ -87,7 +87,7 @@ or value, and the true label if the file has it"""
 def _print_groups(args, predictor, X, y, groups):
     "Print the report and a row per group"
     import_training()
-    from xceptiontime.bench.groups import GroupResults
+    from xceptiontime.bench.group_results import GroupResults
     task = predictor.task
     probs = task.activation(predictor.scores(X)).numpy() # (series, outputs)
     pred,by_group = task.decode(probs),GroupResults(task, y, probs, groups).table
