@@ -1,117 +1,164 @@
 """Time and memory of XceptionTime on this machine's GPU, beside tsai's where it is installed
 
-    python benchmarks/gpu.py
+    python benchmarks/gpu.py                  # all parts, within four minutes
+    python benchmarks/gpu.py --quick          # about one minute: fewer repetitions, less data
+    python benchmarks/gpu.py steps epochs     # some parts: see PARTS below
+    python benchmarks/gpu.py --json FILE      # keeps the figures too; page Speed reads benchmarks/gpu.json
 
-It takes about four minutes. A time is the median over repetitions, each until the GPU has nothing
-left to do. A step is forward, loss, backward and PyTorch's fused AdamW; an epoch goes through each
-library's own loaders and Learner, without bars.
+A time is a median over repetitions in which ours and tsai's take turns, each until the GPU has nothing left to do.
+A step is forward, loss, backward and PyTorch's fused AdamW. An epoch goes through each library's own loaders and
+Learner, without bars. Memory is what PyTorch holds on the GPU during a step, with what it keeps for CUDA graphs.
 """
-import argparse, copy, hashlib, importlib.util, os, platform, subprocess, sys, time
-import statistics as st
+import argparse, copy, gc, hashlib, json, os, platform, shutil, statistics as st, subprocess, sys, tempfile, time
+import traceback, warnings
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
 import numpy as np
 import torch
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore', FutureWarning)
+    from fastai.callback.core import Callback, CancelTrainException
 from torch.nn import functional as F
-from network import data, evaluator, head, line, network # beside this file
+from network import data, head, line, network # beside this file
 
-SHAPES = [(16,1,150), (64,3,256), (16,12,512), (256,12,512), (1024,8,40), (64,6,5000)] # series, channels, steps
-PRECISIONS = ['fp32','tf32','bf16']
+CASES = [ # series, channels, steps; precisions
+    ((16,1,150), ('fp32','tf32')),
+    ((64,3,256), ('fp32','tf32')),
+    ((256,12,512), ('tf32','bf16')),
+    ((64,6,5000), ('tf32','bf16'))]
+MINUTES = 4 # for all parts
+begun = time.perf_counter()
+
+try: from xceptiontime.models.graphs import graphed # a network through CUDA graphs, as `learn.fit` runs it by itself
+except ImportError: graphed = None # a version without
+
+def through_graphs(m): return m if graphed is None else graphed(m)
+
+class Report:
+    "Tables that are printed as they grow, and kept"
+    def __init__(self, path=None, **facts):
+        self.path,self.kept = path,{**facts, 'tables': {}}
+    def add(self, table, **cells):
+        "Print a row of a table and keep it; cells that are None are left out of the file"
+        rows = self.kept['tables'].setdefault(table, [])
+        if not rows:
+            print(f'\n{table} ({time.perf_counter()-begun:.0f} s)\n')
+            head(*cells, left=sum(isinstance(o, str) for o in cells.values()))
+        rows.append({k: o for k,o in cells.items() if o is not None})
+        line(*('' if o is None else f'{o:,}' if isinstance(o, (int,float)) else o for o in cells.values()))
+        if self.path: Path(self.path).write_text(json.dumps(self.kept, indent=1)+'\n') # so far
 
 def wait(device):
     if device.type=='cuda': torch.cuda.synchronize()
 
-def milliseconds(f, device, n, warm=5):
-    for _ in range(warm): f()
-    times = []
-    for _ in range(n):
-        wait(device)
-        start = time.perf_counter()
-        f()
-        wait(device)
-        times.append((time.perf_counter()-start)*1e3)
-    return st.median(times)
+def milliseconds(f, device):
+    wait(device)
+    start = time.perf_counter()
+    f()
+    wait(device)
+    return (time.perf_counter()-start)*1e3
+
+def turns(fs, device, n, warm=0):
+    "Median milliseconds of each of `fs` in `n` turns; None stays None"
+    some = [(i,f) for i,f in enumerate(fs) if f is not None]
+    for _,f in some:
+        for _ in range(warm): f()
+    times = [[] for _ in fs]
+    for turn in range(n):
+        for i,f in some[::-1] if turn%2 else some: times[i].append(milliseconds(f, device))
+    return [round(st.median(t), 2) if t else None for t in times]
+
+def ratio(a, b): return None if a is None or b is None else round(a/b, 2)
 
 def set_precision(name):
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = name!='fp32'
 
-def stepper(m, x, y, device, precision='fp32', lengths=()):
+def autocast(device, precision):
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision=='bf16')
+
+def stepper(m, x, y, device, precision='tf32', lengths=(), graphs=True):
+    "A training step, which returns the loss"
     opt = torch.optim.AdamW(m.parameters(), fused=True)
+    run = through_graphs(m) if graphs else m
     def step():
         opt.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision=='bf16'): out = m(x, *lengths)
-        F.cross_entropy(out.float(), y).backward()
+        with autocast(device, precision): out = run(x, *lengths)
+        loss = F.cross_entropy(out.float(), y)
+        loss.backward()
         opt.step()
+        return loss.detach()
     return step
 
-def peak(f, device):
-    "MB that are held at most in a call of `f`"
-    if device.type!='cuda': return 0
+def evaluator(m, x, device, precision):
+    run = through_graphs(copy.deepcopy(m).eval())
+    def evaluate():
+        with torch.no_grad(), autocast(device, precision): return run(x)
+    return evaluate
+
+def with_memory(make, device, warm=8):
+    "What `make` gives after a few calls, and the MB that PyTorch holds for it at most in the next call"
+    if device.type!='cuda': return make(),0
+    gc.collect()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    f = make()
+    for _ in range(warm): f()
+    wait(device)
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     f()
-    return torch.cuda.max_memory_allocated()/2**20
+    wait(device)
+    return f,round((torch.cuda.max_memory_reserved()-before)/2**20)
 
-def compared(times, digits=2):
-    "Cells of a table: ours, tsai's, and the ratio, as far as they are there"
-    cells = [f'{t:.{digits}f}' for t in times]
-    return [*cells, f'{times[0]/times[1]:.2f}'] if len(times)==2 else [*cells, '', '']
-
-def steps(names, device, shapes, n):
-    "Training steps and evaluation, by precision"
-    head('series x channels x steps', 'precision', 'step: ours, ms', 'tsai, ms', 'ratio', 'ours, MB',
-         'evaluation: ours, ms', 'tsai, ms', 'ratio', left=2)
-    for shape in shapes:
+def shape_and_precision(cases, device):
+    "Each case with its series and targets, while its precision is set"
+    for shape,precisions in cases:
         x,y = (o.to(device) for o in data(*shape))
-        for precision in PRECISIONS:
+        for precision in precisions:
             set_precision(precision)
-            ms = [network(name, shape[1]).to(device) for name in names]
-            fs = [stepper(m, x, y, device, precision) for m in ms]
-            trained = compared([milliseconds(f, device, n) for f in fs])
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision=='bf16'):
-                asked = compared([milliseconds(evaluator(m, x), device, n) for m in ms])
-            line(' x '.join(map(str, shape)), precision, *trained, f'{peak(fs[0], device):.0f}', *asked)
+            yield shape,precision,x,y
     set_precision('tf32')
 
-def lengths(device, shapes, n):
+def words(shape): return ' x '.join(map(str, shape))
+
+def steps(report, names, device, cases=CASES, n=20, **_):
+    "Training steps: ours with CUDA graphs and without, and tsai's"
+    for shape,precision,x,y in shape_and_precision(cases, device):
+        ways = [(name,True) for name in names]
+        if graphed: ways.insert(1, ('ours',False))
+        fs,mb = {},{}
+        for name,graphs in ways:
+            m = network(name, shape[1]).to(device)
+            def make(): return stepper(m, x, y, device, precision, graphs=graphs and name=='ours')
+            fs[name,graphs],mb[name,graphs] = with_memory(make, device)
+        places = ('ours',True),('ours',False),('tsai',True)
+        ours,bare,theirs = turns([fs.get(o) for o in places], device, n, warm=2)
+        report.add('Training step', **{'series x channels x steps': words(shape), 'precision': precision,
+            'ours, ms': ours, 'without graphs, ms': bare, 'tsai, ms': theirs, 'ratio': ratio(ours, theirs),
+            'ours, MB': mb['ours',True], 'tsai, MB': mb.get(('tsai',True))})
+
+def evaluation(report, names, device, cases=CASES, n=20, **_):
+    for shape,precision,x,_ in shape_and_precision(cases, device):
+        fs = [evaluator(network(name, shape[1]).to(device), x, device, precision) for name in names]
+        ours,theirs = turns([*fs, None][:2], device, n, warm=8)
+        report.add('Evaluation', **{'series x channels x steps': words(shape), 'precision': precision,
+                                    'ours, ms': ours, 'tsai, ms': theirs, 'ratio': ratio(ours, theirs)})
+
+def lengths(report, names, device, shapes=((64,3,256),(64,12,512)), n=20, **_):
     "A step of series of unequal length, beside one of series of one length"
-    print()
-    head('series x channels x steps', 'step, ms', 'with lengths, ms', 'ratio')
-    for bs,c_in,L in shapes:
-        x,y = (o.to(device) for o in data(bs, c_in, L))
-        own = torch.randint(L//2, L, (bs,)).to(device) # (series,)
-        plain,masked = (milliseconds(stepper(network('ours', c_in).to(device), x, y, device, lengths=o), device, n)
-                        for o in ((),(own,)))
-        line(f'{bs} x {c_in} x {L}', f'{plain:.2f}', f'{masked:.2f}', f'{masked/plain:.2f}')
+    for shape in shapes:
+        x,y = (o.to(device) for o in data(*shape))
+        own = torch.randint(shape[2]//2, shape[2], shape[:1]).to(device) # (series,)
+        for graphs in ([True,False] if graphed else [False]):
+            fs = [stepper(network('ours', shape[1]).to(device), x, y, device, lengths=o, graphs=graphs)
+                  for o in ((),(own,))]
+            plain,masked = turns(fs, device, n, warm=8)
+            report.add('Lengths', **{'series x channels x steps': words(shape), 'graphs': 'yes' if graphs else 'no',
+                'of one length, ms': plain, 'with lengths, ms': masked, 'ratio': ratio(masked, plain)})
 
-def made_up(n, c_in, L):
-    rng = np.random.default_rng(0)
-    return rng.normal(size=(n,c_in,L)).astype('float32'),(np.arange(n)%6).astype(str)
-
-def learner(name, X, y, splits, bs, device):
-    if name=='ours':
-        from xceptiontime.all import TSDataLoaders, ts_learner
-        learn = ts_learner(TSDataLoaders.from_arrays(X, y, splits=splits, bs=bs, device=device), seed=0)
-    else:
-        from tsai.basics import TSClassification, get_ts_dls
-        from tsai.basics import ts_learner as tsai_learner
-        from tsai.models.XceptionTime import XceptionTime
-        learn = tsai_learner(get_ts_dls(X, y, splits=splits, tfms=[None,TSClassification()], bs=[bs,bs]), XceptionTime)
-    learn.remove_cbs([cb for cb in learn.cbs if cb.name=='progress'])
-    learn.logger = lambda *args, **kwargs: None
-    return learn
-
-def epochs(names, device, train=16000, valid=4000, L=128, sizes=(64,512)):
-    "Whole epochs with their validation, the faster of two"
-    print()
-    head(f'an epoch of {train} series, {valid} to validate', 'ours, s', 'tsai, s', 'ratio')
-    X,y = made_up(train+valid, 3, L)
-    splits = list(range(train)),list(range(train, train+valid))
-    for bs in sizes:
-        best = []
-        for name in names:
-            learn = learner(name, X, y, splits, bs, device)
-            best.append(min(milliseconds(lambda: learn.fit(1, 1e-3), device, 1, warm=0) for _ in range(2))/1e3)
-        line(f'batches of {bs}', *compared(best))
-
-def difference(device):
+def difference(report, names, device, **_):
     "Length of the difference to float64 on the CPU, of scores and of gradients, over their own length"
     set_precision('fp32')
     m = network('ours', 3)
@@ -122,7 +169,60 @@ def difference(device):
     for out,k in zip(outs, (y,y.to(device))): F.cross_entropy(out, k).backward()
     grads = [torch.cat([p.grad.flatten().double().cpu() for p in o.parameters()]) for o in (m,there)]
     set_precision('tf32')
-    return [((a-b.double().cpu()).norm()/a.norm()).item() for a,b in (outs,grads)]
+    scores,grads = (((a-b.double().cpu()).norm()/a.norm()).item() for a,b in (outs,grads))
+    report.add('Difference to float64 on the CPU', scores=float(f'{scores:.1e}'), gradients=float(f'{grads:.1e}'))
+
+def losses(device, graphs, n=10, shape=(64,3,128)):
+    "Losses of the first steps, each on a batch of its own"
+    torch.manual_seed(1)
+    x,y = (o.to(device) for o in data(shape[0]*n, *shape[1:])) # (n*series, channels, steps)
+    m = network('ours', shape[1]).to(device)
+    here = [torch.empty_like(o[:shape[0]]) for o in (x,y)] # one place for the batches
+    step,res = stepper(m, *here, device, graphs=graphs),[]
+    for batch in zip(x.split(shape[0]), y.split(shape[0])):
+        for place,o in zip(here, batch): place.copy_(o)
+        res.append(step())
+    return torch.stack(res).double().cpu() # (n,)
+
+def curve(report, names, device, n_steps=10, shape=(64,3,128), **_):
+    "Are the losses of training the same with CUDA graphs and without? Two runs without differ too"
+    set_precision('fp32')
+    with_graphs,one,other = (losses(device, o, n_steps, shape) for o in (True,False,False))
+    set_precision('tf32')
+    def apart(a, b): return float(f'{((a-b).abs()/b).max().item():.1e}')
+    report.add('Largest relative difference of the loss', **{'steps': n_steps,
+        'with graphs to without': apart(with_graphs, one) if graphed else None,
+        'two runs without': apart(other, one)})
+
+def made_up(n, c_in, L):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n,c_in,L)).astype('float32'),(np.arange(n)%6).astype(str)
+
+def without_bars(learn):
+    learn.remove_cbs([cb for cb in learn.cbs if cb.name=='progress'])
+    learn.logger = lambda *args, **kwargs: None
+    return learn
+
+def learner(name, X, y, splits, bs, device):
+    if name=='ours':
+        from xceptiontime.all import TSDataLoaders, ts_learner
+        return without_bars(ts_learner(TSDataLoaders.from_arrays(X, y, splits=splits, bs=bs, device=device), seed=0))
+    from tsai.data.core import TSClassification, get_ts_dls # tsai.basics needs more packages
+    from tsai.learner import ts_learner as tsai_learner
+    from tsai.models.XceptionTime import XceptionTime
+    dls = get_ts_dls(X, y, splits=splits, tfms=[None,TSClassification()], bs=[bs,bs])
+    return without_bars(tsai_learner(dls, XceptionTime))
+
+def epochs(report, names, device, train=16000, valid=4000, L=128, sizes=(64,512), rounds=3, **_):
+    "Whole epochs with their validation, after a first one that is not counted"
+    X,y = made_up(train+valid, 3, L)
+    splits = list(range(train)),list(range(train, train+valid))
+    for bs in sizes:
+        learns = [learner(name, X, y, splits, bs, device) for name in names]
+        fs = [lambda o=o: o.fit(1, 1e-3) for o in learns]
+        ours,theirs = (o and round(o/1e3, 3) for o in turns([*fs, None][:2], device, rounds, warm=1))
+        report.add('Epoch', **{'series': f'{train:,} x 3 x {L}, {valid:,} to validate', 'batches of': bs,
+                               'ours, s': ours, 'tsai, s': theirs, 'ratio': ratio(ours, theirs)})
 
 def digest(device):
     "A short name for the weights of a small training under `torch.use_deterministic_algorithms(True)`"
@@ -132,28 +232,129 @@ def digest(device):
     learn.fit(2, 1e-3)
     return hashlib.sha1(b''.join(p.detach().cpu().numpy().tobytes() for p in learn.model.parameters())).hexdigest()[:12]
 
-def in_new_process():
-    run = subprocess.run([sys.executable, __file__, '--digest'], capture_output=True, text=True,
-                         env={**os.environ, 'CUBLAS_WORKSPACE_CONFIG':':4096:8'})
-    return run.stdout.strip() if run.returncode==0 else run.stderr.strip().splitlines()[-1][:200]
+def determinism(report, names, device, **_):
+    "The weights of two new processes, which run at the same time"
+    env = {**os.environ, 'CUBLAS_WORKSPACE_CONFIG':':4096:8'}
+    runs = [subprocess.Popen([sys.executable, __file__, '--digest'], env=env, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    said = [(*run.communicate(),run.returncode) for run in runs]
+    one,other = (err.strip().splitlines()[-1][:200] if rc else out.split()[-1] for out,err,rc in said)
+    report.add('Weights of two processes with one seed, by deterministic algorithms', first=one, second=other)
 
-def main():
+class Pace(Callback):
+    "Seconds a batch takes in training, without the first `warm`; ends the epoch after `most` seconds"
+    looks_only,order = True,70
+    def __init__(self, device, most, warm): self.device,self.most,self.warm = device,most,warm
+    def before_train(self): self.batches = 0
+    def after_batch(self):
+        if not self.training: return
+        self.batches += 1
+        if self.batches<=self.warm: self._start()
+        elif time.perf_counter()-self.start>self.most:
+            raise CancelTrainException
+    def _start(self):
+        if self.batches==self.warm: wait(self.device)
+        self.start = time.perf_counter()
+    def after_train(self):
+        wait(self.device)
+        self.each = (time.perf_counter()-self.start)/(self.batches-self.warm)
+
+def write_series(folder, gb, c_in=3, L=512):
+    "A `.npy` file of float32 series of noise that repeats, mapped"
+    n = int(gb*2**30)//(4*c_in*L)
+    X = np.lib.format.open_memmap(f'{folder}/X.npy', 'w+', np.float32, (n,c_in,L))
+    block = np.random.default_rng(0).standard_normal((4096,c_in,L), dtype=np.float32)
+    for i in range(0, n, len(block)): X[i:i+len(block)] = block[:n-i]
+    X.flush()
+    return np.load(f'{folder}/X.npy', mmap_mode='r')
+
+def alone(dl, device, n):
+    "Milliseconds of a step among `n` in a row on a batch that is on the device, and of a batch among `n` of the loader"
+    batch = [o.as_subclass(torch.Tensor) for o in dl.one_batch()]
+    step = stepper(network('ours', batch[0].shape[1]).to(device), *batch, device)
+    def in_a_row():
+        for _ in range(n): step()
+    own, = turns([in_a_row], device, 1, warm=1)
+    batches = islice(dl, n)
+    next(batches) # worker processes have started
+    loader = milliseconds(lambda: [None for _ in batches], device)
+    return own/n,loader/(min(n, len(dl))-1)
+
+def paced_epoch(report, dls, where, device, most, warm):
+    "An epoch, or as much of it as `most` seconds allow, beside the network's own time"
+    from xceptiontime.all import ts_learner
+    dl = dls.train
+    own,loader = alone(dl, device, warm or 2)
+    learn,pace = without_bars(ts_learner(dls, seed=0)),Pace(device, most, warm)
+    learn.fit(1, 1e-3, cbs=pace)
+    ms = pace.each*1e3
+    report.add('Epoch from a file', **{'series in': where, 'batches of': dl.bs, 'processes': dl.fake_l.num_workers,
+        'loader alone, ms a batch': round(loader, 2), 'network alone, ms a batch': round(own, 2),
+        'epoch, ms a batch': round(ms, 2), 'ratio': round(ms/own, 2),
+        'batches measured': pace.batches-warm, 'whole epoch, s': round(pace.each*len(dl), 1)})
+
+def loaders(X, device):
+    from xceptiontime.all import TSDataLoaders
+    n = len(X)-max(len(X)//200, 1) # to train
+    at,y = np.arange(len(X)),np.arange(len(X))%6
+    return TSDataLoaders.from_arrays(X, y, splits=(at[:n],at[n:]), device=device)
+
+def changed(dls, device, **kwargs):
+    return type(dls)(*(dl.new(**kwargs) for dl in dls.loaders), device=device)
+
+def from_file(report, names, device, gb=4, sizes=(64,512), processes=4, most=20, warm=50, **_):
+    "Epochs over a memory-mapped file, as large as there is room for, and over a part of it in memory"
+    folder = tempfile.mkdtemp()
+    try:
+        X = write_series(folder, min(gb, shutil.disk_usage(folder).free/2**30*.8))
+        mapped,held = loaders(X, device),loaders(X[:len(X)//8+16].copy(), device)
+        size = f'{X.nbytes/2**30:.1f} GB file'
+        runs = [('memory',held,sizes[0],0), *((size,mapped,bs,0) for bs in sizes), (size,mapped,sizes[0],processes)]
+        for i,(where,dls,bs,n) in enumerate(runs):
+            left = (MINUTES*60-10-time.perf_counter()+begun)/(len(runs)-i) # seconds for each
+            dls = changed(dls, device, bs=bs, num_workers=n)
+            paced_epoch(report, dls, where, device, min(most, max(left-4, 3)), warm)
+    finally: shutil.rmtree(folder)
+
+PARTS = dict(difference=difference, curve=curve, steps=steps, evaluation=evaluation, lengths=lengths,
+             epochs=epochs, determinism=determinism, file=from_file)
+QUICK = dict(n=5, rounds=1, train=4000, valid=1000, gb=1, most=3)
+
+def machine():
+    found = {k: version(k) for k in ('torch','tsai') if find_spec(k)}
+    return {'gpu': torch.cuda.get_device_name(0), 'cpus': os.cpu_count(), 'python': platform.python_version(), **found}
+
+def arguments():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('parts', nargs='*', metavar='PART', help=f'of {", ".join(PARTS)}; all if none')
+    p.add_argument('--quick', action='store_true', help='about one minute: fewer repetitions, less data')
+    p.add_argument('--gb', type=float, help='size of the file of an epoch, in GB of 2**30 bytes (4, or 1 if quick)')
+    p.add_argument('--json', metavar='FILE', help='keep the figures in it')
     p.add_argument('--digest', action='store_true', help=argparse.SUPPRESS)
     args = p.parse_args()
+    odd = [o for o in args.parts if o not in PARTS]
+    if odd: p.error(f'PART: expected some of {", ".join(PARTS)}, got {odd[0]}')
+    return args
+
+def main():
+    args = arguments()
     if not torch.cuda.is_available():
         sys.exit('gpu: expected a machine with a GPU that PyTorch can use (CUDA), got none')
     device = torch.device('cuda')
     if args.digest: return print(digest(device))
-    names = ['ours'] + ['tsai']*(importlib.util.find_spec('tsai') is not None)
-    print(torch.cuda.get_device_name(0), end=', ')
-    print(f'Python {platform.python_version()}, torch {torch.__version__}\n')
-    scores,grads = difference(device)
-    print(f'Difference to float64 on the CPU: scores {scores:.1e}, gradients {grads:.1e}\n')
-    steps(names, device, SHAPES, 20)
-    lengths(device, [(64,3,256),(64,12,512)], 20)
-    epochs(names, device)
-    print('\nWeights of two processes with one seed, by deterministic algorithms:',
-          in_new_process(), in_new_process())
+    names = ['ours'] + ['tsai']*(find_spec('tsai') is not None)
+    facts = machine()
+    print(', '.join(f'{k} {v}' for k,v in facts.items()))
+    report = Report(args.json, command=' '.join(['python benchmarks/gpu.py', *sys.argv[1:]]), **facts)
+    how = QUICK if args.quick else {}
+    if args.gb is not None: how = {**how, 'gb': args.gb}
+    failed = []
+    for name in args.parts or PARTS:
+        try: PARTS[name](report, names, device, **how)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+    print(f'\n{time.perf_counter()-begun:.0f} s')
+    if failed: sys.exit(f'gpu: failed: {", ".join(failed)}')
 
 if __name__=='__main__': main()

@@ -5,13 +5,24 @@ looked at. Where a class has fewer series than there are folds, a fold holds bac
 each class instead, and a class of one series is never held back.
 
 A fold goes over all sets before the next begins, and a set over all candidates. Each training adds
-a row to the csv file; a run that was stopped goes on with the same command. `--summary` compares
-the rows that are there with the default recipe: differences of accuracy and negative log
-likelihood, wins, draws and losses over the sets, Wilcoxon's p, and the seconds of training as a
-share of the default's.
+a row to the csv file; a run that was stopped goes on with the same command. With `--minutes` no set
+begins that would not end in time, so the sets that are there have all candidates. `--workers` is the
+number of processes, each with one thread; with two devices, one number for each:
+
+    python benchmarks/recipes.py --device cuda cpu --workers 8 4 --minutes 10
+
+Then a set goes as a whole to the next device that is free. `seconds` are those of the training's own
+thread on a CPU, and of the clock on a GPU, where a training shares the device with the others.
+
+`--summary` compares the rows that are there with the default recipe: differences of accuracy and
+negative log likelihood, wins, draws and losses over the sets, Wilcoxon's p, and the seconds of
+training as a share of the default's. Only rows of the same device and number of steps are compared.
 """
 import argparse, csv, math, time, warnings
 from collections import namedtuple
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from functools import lru_cache
+from multiprocessing import active_children, get_context
 from pathlib import Path
 import numpy as np
 import torch
@@ -30,8 +41,14 @@ from xceptiontime.train.recipe import AverageWeights, get_recipe, recipe_learner
 class FreshAverage(AverageWeights):
     "A running average whose decay grows from .1 to `decay`, and fresh statistics of BatchNorm for it"
     def before_fit(self):
-        def mix(mean, new, t): return mean + (1-min(self.decay, (1+int(t))/(10+int(t))))*(new-mean)
-        if self.averages: self.mean = AveragedModel(self.model, avg_fn=mix)
+        self.steps = 0 # already averaged
+        def mix(means, new, _):
+            torch._foreach_lerp_(means, new, 1-min(self.decay, (1+self.steps)/(10+self.steps)))
+        if self.averages: self.mean = AveragedModel(self.model, multi_avg_fn=mix)
+
+    def after_step(self):
+        super().after_step()
+        self.steps += 1
 
     @torch.no_grad()
     def after_fit(self):
@@ -47,8 +64,18 @@ def drop_channels(model):
     "Leaves out a fifth of the channels before the last layer, others in each step of training"
     model.head[-2] = nn.Sequential(nn.Dropout1d(.2), model.head[-2])
 
-Candidate = namedtuple('Candidate', 'settings below cbs change', defaults=({}, math.inf, (), None))
-# arguments of loaders and network, the size of sets it is for, callbacks, change of the network
+def plus(**options):
+    "tsai's XceptionTimePlus with some of its options, and a last layer that is linear as in the default recipe"
+    from tsai.models.XceptionTimePlus import XceptionTimePlus
+    class Plus(XceptionTimePlus):
+        def __init__(self, c_in, c_out):
+            super().__init__(c_in, c_out, **options)
+            self.head[3] = nn.Conv1d(self.head_nf//4, c_out, 1)
+    return Plus
+
+Candidate = namedtuple('Candidate', 'settings below cbs change plus', defaults=({}, math.inf, (), None, None))
+# arguments of loaders and network, the size of sets it is for, callbacks, change of the network, or
+# options of tsai's XceptionTimePlus in its place
 CANDIDATES = dict(
     default=Candidate(),
     augment=Candidate(dict(batch_tfms=[Scaling(.1), TimeWarp(.2)])),
@@ -57,20 +84,28 @@ CANDIDATES = dict(
     kernels=Candidate(dict(ks=(41,21,11))),
     sample=Candidate(dict(scale='sample')),
     narrow=Candidate(dict(nf=8), below=50),
-    dropout=Candidate(change=drop_channels))
-COLUMNS = ['set','candidate','fold','seed','accuracy','nll','seconds','steps','n_train','n_valid']
-# quick ones first, those with few series last; Fungi has one series of each class
-SETS = ['ItalyPowerDemand','MelbournePedestrian','JapaneseVowels',
+    dropout=Candidate(change=drop_channels),
+    coord=Candidate(plus=dict(coord=True)),
+    instance=Candidate(plus=dict(norm='Instance')),
+    silu=Candidate(plus=dict(act=nn.SiLU)),
+    concat_pool=Candidate(plus=dict(concat_pool=True)),
+    norm_act=Candidate(plus=dict(norm_act=True)),
+    zero_norm=Candidate(plus=dict(norm_act=True, zero_norm=True)))
+OURS = [k for k,c in CANDIDATES.items() if c.plus is None]
+COLUMNS = ['set','candidate','fold','seed','accuracy','nll','seconds','steps','n_train','n_valid','device']
+# quick ones first; without Fungi, which has one series of each class
+SETS = ['ItalyPowerDemand','Chinatown','JapaneseVowels','MelbournePedestrian',
         'DistalPhalanxOutlineAgeGroup','MiddlePhalanxOutlineCorrect',
-        'ProximalPhalanxOutlineAgeGroup','ECG200','DistalPhalanxTW',
-        'MiddlePhalanxOutlineAgeGroup','DistalPhalanxOutlineCorrect',
-        'ProximalPhalanxOutlineCorrect','MiddlePhalanxTW','BasicMotions','GunPointAgeSpan',
-        'GunPointMaleVersusFemale','GunPointOldVersusYoung','Chinatown','BME','GunPoint',
-        'Adiac','ArrowHead','Coffee','DodgerLoopWeekend','DodgerLoopDay','Lightning7',
-        'FaceFour','GestureMidAirD1','GestureMidAirD2','GestureMidAirD3',
-        'PickupGestureWiimoteZ','OSULeaf','Ham','Meat','GesturePebbleZ2','Beef','Herring',
-        'BeetleFly','BirdChicken','OliveOil','Car','Lightning2','ACSF1','DiatomSizeReduction']
+        'ProximalPhalanxOutlineAgeGroup','DistalPhalanxTW','MiddlePhalanxOutlineAgeGroup',
+        'DistalPhalanxOutlineCorrect','ProximalPhalanxOutlineCorrect','MiddlePhalanxTW',
+        'ECG200','BasicMotions','BME','GunPointAgeSpan','GunPointMaleVersusFemale',
+        'GunPointOldVersusYoung','GunPoint','Adiac','ArrowHead','Coffee','DodgerLoopWeekend',
+        'DodgerLoopDay','Lightning7','DiatomSizeReduction','FaceFour','GestureMidAirD1',
+        'GestureMidAirD2','GestureMidAirD3','PickupGestureWiimoteZ','OSULeaf','Ham','Meat',
+        'GesturePebbleZ2','Beef','Herring','BeetleFly','BirdChicken','OliveOil','Car',
+        'Lightning2','ACSF1']
 
+@lru_cache(None)
 def training_part(name, path):
     "Series and their classes"
     X,y,(train,_) = get_ucr(name, path)
@@ -87,59 +122,106 @@ def fold_of(y, fold, folds):
     train,valid = get_splits(y[several], valid_size=int(size), seed=fold)
     return np.concatenate([several[train], np.flatnonzero(n[at]==1)]),several[valid]
 
-def trained(candidate, X, y, splits, seed, steps):
+def trained(candidate, X, y, splits, seed, steps, device):
     "Results of a candidate on the series held back"
-    r,c = get_recipe(),CANDIDATES[candidate]
+    changes = dict(epochs=1, min_steps=steps) if steps else {}
+    r,c = get_recipe(**changes),CANDIDATES[candidate]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        learn = recipe_learner(X, y, splits, XceptionTime, r, seed, device='cpu', **c.settings)
+        arch = plus(**c.plus) if c.plus else XceptionTime
+        learn = recipe_learner(X, y, splits[:1], arch, r, seed, device=device, **c.settings)
     if c.change: c.change(learn.model)
-    longer = dict(epochs=math.ceil(steps/len(learn.dls.train))) if steps else {}
-    start = time.thread_time()
-    with learn.no_bar(),learn.no_logging(): learn.fit_recipe(r, cbs=[f() for f in c.cbs], **longer)
-    seconds = time.thread_time()-start
+    clock = time.thread_time if device=='cpu' else time.perf_counter
+    start = clock()
+    with learn.no_bar(),learn.no_logging(): learn.fit_recipe(r, cbs=[f() for f in c.cbs])
+    steps = len(learn.recorder.losses)
     scores = learn.predictor().scores([X[i] for i in splits[1]]).double()
-    target = learn.dls.task.encode(y[splits[1]])
-    scores = scores_of(torch.softmax(scores, 1).numpy(), target)
-    return dict(accuracy=scores['accuracy'], nll=scores['nll'], seconds=round(seconds, 1),
-                steps=len(learn.recorder.losses), n_train=len(splits[0]), n_valid=len(splits[1]))
+    seconds = clock()-start
+    scores = scores_of(torch.softmax(scores, 1).numpy(), learn.dls.task.encode(y[splits[1]]))
+    return dict(accuracy=scores['accuracy'], nll=scores['nll'], seconds=round(seconds, 1), steps=steps,
+                n_train=len(splits[0]), n_valid=len(splits[1]),
+                device='cpu' if device=='cpu' else torch.cuda.get_device_name())
+
+def work(unit, device, args):
+    "The row of a training"
+    torch.set_num_threads(1)
+    name,candidate,fold,seed = unit
+    X,y = training_part(name, args.path)
+    res = trained(candidate, X, y, fold_of(y, fold, args.folds), 100*fold+seed, args.steps, device)
+    return dict(zip(COLUMNS, unit))|res
 
 def read(path):
     import pandas as pd
     return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
 
+def write(row, path):
+    new = not path.exists()
+    with path.open('a', newline='') as f:
+        w = csv.DictWriter(f, COLUMNS)
+        if new: w.writeheader()
+        w.writerow({k: f'{v:.6g}' if isinstance(v, float) else v for k,v in row.items()})
+    print(*(row[k] for k in COLUMNS[:7]), sep='\t', flush=True)
+
 def units(args):
-    "Each training that has no row yet, a set's in a row"
+    "The trainings of each set and fold that have no row yet"
     done = set(read(args.csv)[COLUMNS[:4]].itertuples(index=False, name=None))
-    for fold in range(args.repeats*args.folds):
+    for fold in range(args.repeats*args.folds) if args.only is None else args.only:
         for name in args.sets:
-            todo = [(name,c,fold,seed) for c in args.candidates for seed in args.seeds]
-            if todo := [u for u in todo if u not in done]: yield name,fold,todo
+            todo = [(name,c,fold,seed) for seed in args.seeds for c in args.candidates]
+            if not (todo := [u for u in todo if u not in done]): continue
+            try:
+                _,y = training_part(name, args.path)
+                fold_of(y, fold, args.folds)
+            except (OSError,ValueError) as e: print(f'{name}: {e}')
+            else: yield [u for u in todo if len(y)<CANDIDATES[u[1]].below]
+
+class Plan:
+    "Trainings in their order, as long as there is time for a whole set"
+    def __init__(self, args):
+        self.sets,self.workers,self.longest = units(args),sum(args.workers),0
+        self.end = time.perf_counter()+60*args.minutes
+    def left(self): return self.end-time.perf_counter()
+    def begins(self):
+        for todo in self.sets:
+            if self.left()<1.5*self.longest*math.ceil(len(todo)/self.workers): return
+            yield from todo
+    def note(self, row): self.longest = max(self.longest, row['seconds'])
+
+def rows_here(plan, args):
+    "Rows of trainings one after another"
+    for unit in plan.begins(): yield work(unit, args.device[0], args)
+
+def rows_of_workers(plan, args):
+    "Rows of trainings in several processes, which end when the time is over"
+    pools = [(device,n,ProcessPoolExecutor(n, get_context('spawn')),plan.begins())
+             for device,n in zip(args.device, args.workers)]
+    busy = {}
+    try:
+        while True:
+            for device,n,pool,begins in pools:
+                while sum(d==device for _,d in busy.values())<n and (unit := next(begins, None)):
+                    busy[pool.submit(work, unit, device, args)] = unit,device
+            time_left = None if plan.left()==math.inf else max(0, plan.left())
+            ended = wait(busy, time_left, FIRST_COMPLETED).done
+            if not ended: return # all is done, or the time is over
+            for f in ended:
+                unit,_ = busy.pop(f)
+                if e := f.exception(): print(*unit, f'{type(e).__name__}: {e}', sep='\t', flush=True)
+                else: yield f.result()
+    finally:
+        for p in active_children(): p.terminate()
+        for _,_,pool,_ in pools: pool.shutdown(cancel_futures=True)
 
 def run(args):
-    start = time.perf_counter()
-    for name,fold,todo in units(args):
-        try:
-            X,y = training_part(name, args.path)
-            splits = fold_of(y, fold, args.folds)
-        except (OSError,ValueError) as e:
-            print(f'{name}: {e}')
-            continue
-        for unit in todo:
-            if len(y)>=CANDIDATES[unit[1]].below: continue
-            if time.perf_counter()-start>args.max_seconds: return
-            row = dict(zip(COLUMNS, unit))|trained(unit[1], X, y, splits, 100*fold+unit[3], args.steps)
-            new = not args.csv.exists()
-            with args.csv.open('a', newline='') as f:
-                w = csv.DictWriter(f, COLUMNS)
-                if new: w.writeheader()
-                w.writerow({k: f'{v:.6g}' if isinstance(v, float) else v for k,v in row.items()})
-            print(*(row[k] for k in COLUMNS[:7]), sep='\t', flush=True)
+    plan = Plan(args)
+    for row in (rows_here if args.workers==[1] else rows_of_workers)(plan, args):
+        write(row, args.csv)
+        plan.note(row)
 
 def summary(args):
     "Each candidate beside the default, over the folds that have both"
     rows = read(args.csv)
-    unit = rows['fold'].astype(str)+'.'+rows['seed'].astype(str)
+    unit = rows[['fold','seed','steps','device']].astype(str).agg('.'.join, axis=1)
     rows = rows.assign(recipe=rows['candidate'], seed=unit)
     print(ablation(rows, 'default').round(4).to_string())
 
@@ -148,13 +230,17 @@ if __name__=='__main__':
     p.add_argument('--path', help='folder with the data sets; a cache if not given')
     p.add_argument('--csv', type=Path, default=Path('recipes.csv'), help='table of results')
     p.add_argument('--sets', nargs='+', default=SETS)
-    p.add_argument('--candidates', nargs='+', default=list(CANDIDATES), choices=CANDIDATES)
+    p.add_argument('--candidates', nargs='+', default=OURS, choices=CANDIDATES)
     p.add_argument('--folds', type=int, default=3)
     p.add_argument('--repeats', type=int, default=1, help='times that a set is divided into folds')
+    p.add_argument('--only', type=int, nargs='+', metavar='FOLD', help='folds to train on; all if not given')
     p.add_argument('--seeds', type=int, nargs='+', default=[0])
     p.add_argument('--steps', type=int, help='batches of each training; as in the recipe if not given')
-    p.add_argument('--max-seconds', type=float, default=math.inf, help='no training begins after')
+    p.add_argument('--device', nargs='+', default=['cpu'], help='one or two: cpu, cuda')
+    p.add_argument('--workers', type=int, nargs='+', default=[1], help='processes for each device')
+    p.add_argument('--minutes', type=float, default=math.inf, help='time for all')
     p.add_argument('--summary', action='store_true', help='compare the rows that are there, train nothing')
     args = p.parse_args()
+    if len(args.workers)!=len(args.device): p.error('--workers: expected one number for each device')
     torch.set_num_threads(1)
     summary(args) if args.summary else run(args)

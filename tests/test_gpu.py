@@ -1,5 +1,5 @@
 "What a GPU would have to wait for, and what would differ there, as far as a CPU can tell"
-import copy, os, subprocess, sys
+import copy, json, os, subprocess, sys
 import numpy as np, pytest, torch
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -324,25 +324,104 @@ def test_benchmark_without_a_gpu():
     assert run.returncode==1 and run.stdout==''
     assert run.stderr=='gpu: expected a machine with a GPU that PyTorch can use (CUDA), got none\n'
 
-@pytest.mark.slow
-def test_benchmark_prints_its_tables(monkeypatch, capsys):
-    "All of it, on a CPU and for the smallest series"
+SMALLEST = dict(cases=[((2,1,8),('fp32','bf16'))], shapes=[(2,1,8)], n=1, # steps
+                shape=(2,1,8), n_steps=2, train=8, valid=4, L=8, rounds=1, # losses, epochs
+                gb=.002, sizes=(64,), processes=1, most=.1, warm=2) # a file
+
+@pytest.fixture
+def gpu(monkeypatch):
+    "The benchmark, with a network small enough for a CPU"
     monkeypatch.syspath_prepend(str(bench))
     import gpu
-    device = torch.device('cpu')
-    assert max(gpu.difference(device))<1e-2 # a maximum may be another in float32
-    gpu.steps(['ours','ours'], device, [(2,1,8)], 1)
-    gpu.lengths(device, [(2,1,8)], 1)
-    gpu.epochs(['ours'], device, train=8, valid=4, L=8, sizes=(4,))
-    lines = [l for l in capsys.readouterr().out.splitlines() if l]
-    assert all(len(l.split('|'))==len(lines[0].split('|'))==11 for l in lines[:5])
-    assert [l.split('|')[2].strip() for l in lines[2:5]]==['fp32','tf32','bf16'] and len(lines)==5+3+3
-    assert all(len(l.split('|'))==6 for l in lines[5:])
+    monkeypatch.setattr(gpu, 'network', lambda name, c_in: XceptionTime(c_in, 6, nf=2))
+    return gpu
 
-@pytest.mark.parametrize('kind', ['cuda','mps','cpu'])
-def test_batches_go_to_a_gpu_from_pinned_memory(kind, monkeypatch):
+@pytest.fixture
+def graphs(gpu, monkeypatch):
+    "Counts the networks that are captured, as one does on a GPU"
+    def graphed(m):
+        taken.append(m)
+        return m
+    taken = []
+    monkeypatch.setattr(gpu, 'graphed', graphed)
+    return taken
+
+def rows(text):
+    "The cells of the tables that were printed, by the table's name"
+    res,lines = {},[l for l in text.splitlines() if l]
+    for l in lines:
+        if not l.startswith('|'): table = res.setdefault(l.rsplit(' (', 1)[0], [])
+        else: table.append([c.strip() for c in l.strip('|').split('|')])
+    return {k: [dict(zip(t[0], cells, strict=True)) for cells in t[2:]] for k,t in res.items()}
+
+def test_benchmark_of_steps(gpu, graphs, tmp_path, capsys):
+    "Ours with CUDA graphs and without beside tsai's; the file holds the printed figures"
+    report = gpu.Report(tmp_path/'gpu.json', gpu='none')
+    for name in ('steps','evaluation','lengths','curve'):
+        gpu.PARTS[name](report, ['ours','tsai'], torch.device('cpu'), **SMALLEST)
+    printed,kept = rows(capsys.readouterr().out),json.loads((tmp_path/'gpu.json').read_text())
+    assert kept['gpu']=='none' and list(kept['tables'])==list(printed)
+    for k,table in printed.items():
+        said = [{c: v if isinstance(v, str) else f'{v:,}' for c,v in r.items()} for r in kept['tables'][k]]
+        assert table==said
+    assert [len(t) for t in printed.values()]==[2,2,2,1]
+    assert [r['precision'] for r in printed['Training step']]==['fp32','bf16']
+    assert [r['graphs'] for r in printed['Lengths']]==['yes','no']
+    step = kept['tables']['Training step'][0]
+    assert step['ratio']==pytest.approx(step['ours, ms']/step['tsai, ms'], abs=.006)
+    assert kept['tables']['Largest relative difference of the loss'][0]['with graphs to without']==0
+    assert len(graphs)==2+2*2+2+1 # steps of ours; evaluation of either; lengths, losses
+
+def test_benchmark_without_graphs_and_without_tsai(gpu, monkeypatch, capsys):
+    monkeypatch.setattr(gpu, 'graphed', None)
+    report = gpu.Report()
+    for name in ('steps','evaluation','lengths'): gpu.PARTS[name](report, ['ours'], torch.device('cpu'), **SMALLEST)
+    printed = rows(capsys.readouterr().out)
+    step,asked,masked = (printed[k] for k in ('Training step','Evaluation','Lengths'))
+    assert all(r['tsai, ms']==r['ratio']=='' and float(r['ours, ms'])>0 for r in step+asked)
+    assert step[0]['without graphs, ms']=='' and [r['graphs'] for r in masked]==['no']
+
+def test_turns(gpu, monkeypatch):
+    "Each is the first in every second turn"
+    asked = []
+    monkeypatch.setattr(gpu, 'milliseconds', lambda f, device: asked.append(f()) or float(len(asked)))
+    assert gpu.turns([lambda: 'a', None, lambda: 'b'], None, 3)==[4.,None,3.]
+    assert ''.join(asked)=='abbaab'
+
+def test_benchmark_of_memory(gpu, monkeypatch):
+    "What is held after some steps, when graphs were captured, counts; what other networks hold does not"
+    held,calls = [100],[]
+    def f():
+        calls.append(1)
+        held[0] = 100+300*(len(calls)>2)
+    for k in ('empty_cache','synchronize','reset_peak_memory_stats'): monkeypatch.setattr(torch.cuda, k, lambda: None)
+    for k in ('memory_reserved','max_memory_reserved'): monkeypatch.setattr(torch.cuda, k, lambda: held[0]*2**20)
+    assert gpu.with_memory(lambda: f, torch.device('cuda'))==(f,300) and len(calls)==9
+
+@pytest.mark.slow
+def test_benchmark_of_epochs(gpu, tmp_path, monkeypatch, capsys):
+    device,report = torch.device('cpu'),gpu.Report()
+    for name in ('difference','epochs','file'): gpu.PARTS[name](report, ['ours'], device, **SMALLEST)
+    tables = report.kept['tables']
+    assert tables['Difference to float64 on the CPU'][0]['scores']<1e-5
+    assert tables['Epoch'][0]['ours, s']>0
+    mapped = tables['Epoch from a file']
+    assert [(r['series in'],r['batches of'],r['processes']) for r in mapped]==[
+        ('memory',64,0),('0.0 GB file',64,0),('0.0 GB file',64,1)]
+    for r in mapped:
+        assert r['ratio']==pytest.approx(r['epoch, ms a batch']/r['network alone, ms a batch'], rel=.02)
+    assert rows(capsys.readouterr().out)['Epoch from a file'][2]['processes']=='1'
+
+@pytest.mark.slow
+def test_benchmark_of_determinism(gpu):
+    "On a CPU a seed is enough"
+    try: assert len({gpu.digest(torch.device('cpu')) for _ in range(2)})==1
+    finally: torch.use_deterministic_algorithms(False)
+
+@pytest.mark.parametrize('kind,num_workers', [('cuda',0),('cuda',1),('mps',0),('mps',1),('cpu',0),('cpu',1)])
+def test_batches_go_to_a_gpu_from_pinned_memory(kind, num_workers, monkeypatch):
     "So the host need not wait for all that the GPU has to do, as it does for a copy from other memory"
-    dl = learner(ragged, bs=4).dls.train
+    dl = learner(ragged, bs=4, num_workers=num_workers).dls.train
     pinned,sent = [],[]
     def pin(self):
         pinned.append(self)

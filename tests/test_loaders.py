@@ -8,6 +8,7 @@ from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import IndexSplitter, ItemGetter
 from fasttransform import Transform
 from xceptiontime.data.blocks import TSBlock, get_ts_dls
+from xceptiontime.data import dataset
 from xceptiontime.data.dataset import TSTensor
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.order import batch_cuts, similar_lengths
@@ -469,6 +470,21 @@ def test_workers_however_they_are_started(method, tmp_path):
     command = [sys.executable, tmp_path/'script.py', method]
     res = subprocess.run(command, capture_output=True, text=True)
     assert res.returncode==0, res.stderr
+
+def _pickled(ds, spawned, monkeypatch):
+    monkeypatch.setattr(dataset, 'get_spawning_popen', lambda: object() if spawned else None)
+    return pickle.dumps(ds)
+
+def test_a_spawned_process_maps_the_file(tmp_path, monkeypatch):
+    "Elsewhere a pickle holds the series, as it may outlive their file"
+    X,y = arrays(1000)
+    np.save(tmp_path/'X.npy', X)
+    ds = loaders(np.load(tmp_path/'X.npy', mmap_mode='r'), y).train_ds
+    small,whole = (_pickled(ds, o, monkeypatch) for o in (True,False))
+    assert len(small)<len(whole)-X.nbytes*.9
+    for data in (small,whole): np.testing.assert_array_equal(pickle.loads(data).X, X)
+    held = loaders(X, y).train_ds
+    np.testing.assert_array_equal(pickle.loads(_pickled(held, True, monkeypatch)).X, X)
 
 def test_one_batch_transform_needs_no_list():
     class Twice(Transform):

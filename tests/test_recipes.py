@@ -1,6 +1,7 @@
 "benchmarks/recipes.py sees training parts alone, goes on where it was stopped, and averages as it says"
-import importlib.util
+import importlib.util, math, sys
 from argparse import Namespace
+from multiprocessing import active_children
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from xceptiontime.train.learner import ts_learner
 
 file = Path(__file__).parent.parent/'benchmarks'/'recipes.py'
 spec = importlib.util.spec_from_file_location('recipes', file)
-recipes = importlib.util.module_from_spec(spec)
+recipes = sys.modules['recipes'] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(recipes)
 
 def test_only_the_training_part():
@@ -42,26 +43,51 @@ class Killed(Exception): pass
 
 def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
     calls = []
-    def trained(candidate, X, y, splits, seed, steps):
+    def trained(candidate, X, y, splits, seed, steps, device):
         if len(calls)==3:
             raise Killed
         calls.append((candidate, seed))
-        return dict(accuracy=.5, nll=1., seconds=1., steps=steps, n_train=2, n_valid=1)
+        return dict(accuracy=.5, nll=1., seconds=1., steps=steps, n_train=2, n_valid=1, device=device)
     monkeypatch.setattr(recipes, 'trained', trained)
     args = Namespace(csv=tmp_path/'rows.csv', sets=['ItalyPowerDemand'], seeds=[0], steps=2, path=None,
-                     candidates=['default','narrow','pool10'], folds=3, repeats=1, max_seconds=60)
+                     candidates=['default','narrow','pool10'], folds=3, repeats=1, only=None, minutes=1,
+                     device=['cpu'], workers=[1])
     with pytest.raises(Killed): recipes.run(args)
     assert len(pd.read_csv(args.csv))==3
     done,calls[:] = list(calls),[]
-    args.max_seconds = -1
+    args.minutes = -1
     recipes.run(args)
     assert not calls # no time
-    args.max_seconds = 60
+    args.minutes = 1
     recipes.run(args)
     assert done+calls==[(c,100*f) for f in range(3) for c in ('default','pool10')] # 67 series are not few
     calls.clear()
     recipes.run(args)
     assert not calls and len(pd.read_csv(args.csv))==6
+
+@pytest.mark.slow
+def test_workers_train_the_same(tmp_path, capsys):
+    how = dict(sets=['ItalyPowerDemand','GunPoint'], seeds=[0], steps=3, path=None, folds=3, repeats=1, only=None,
+               candidates=['default','pool10'], minutes=math.inf, device=['cpu'])
+    alone,several = (Namespace(csv=tmp_path/f'{n}.csv', workers=[n], **how) for n in (1,2))
+    for args in (alone,several): recipes.run(args)
+    one,two = (pd.read_csv(o.csv).drop(columns='seconds').sort_values(recipes.COLUMNS[:4], ignore_index=True)
+               for o in (alone,several))
+    pd.testing.assert_frame_equal(two, one)
+    assert len(one)==12 and set(one['device'])=={'cpu'} and not active_children()
+    capsys.readouterr()
+    recipes.summary(alone)
+    assert 'pool10' in capsys.readouterr().out
+
+def test_no_set_begins_that_would_not_end():
+    "Nor does one that has begun stay without some of its candidates"
+    plan = recipes.Plan(Namespace(csv=Path('none.csv'), sets=['ItalyPowerDemand','GunPoint'], seeds=[0], path=None,
+                                  candidates=['default','pool10'], folds=3, repeats=1, only=[0], minutes=1,
+                                  workers=[2]))
+    begins = plan.begins()
+    assert next(begins)==('ItalyPowerDemand','default',0,0)
+    plan.note(dict(seconds=50))
+    assert list(begins)==[('ItalyPowerDemand','pool10',0,0)] # 75 s are not left
 
 def test_average_of_the_weights():
     rng = np.random.default_rng(0)

@@ -42,14 +42,16 @@ def unit_name(
     return f"{unit['set']}.{getattr(unit['arch'], '__name__', unit['arch'])}.{unit['recipe']}.{unit['seed']}"
 
 # %% ../../nbs/70_bench.benchmark.ipynb #b4ca207f
+def _name(device): return torch.cuda.get_device_name(device) if device.type=='cuda' else str(device)
+
 class _Unread(Exception):
     "Raised if files cannot be read; a later run tries again, as they may be complete then"
 
-def _train(name, path, arch, recipe, seed):
+def _train(name, path, arch, recipe, seed, networks=None):
     "Train on the training part, evaluate on the test part: results, and probabilities of the test series"
     try: X,y,(train,test) = get_ucr(name, path)
     except Exception as e: raise _Unread(f'{type(e).__name__}: {e}') from e
-    learn = recipe_learner(X, y, (train,), arch, recipe, seed)
+    learn = recipe_learner(X, y, (train,), arch, recipe, seed, n_networks=networks)
     dls = learn.dls
     dls.task.check_exclusive(name)
     target = dls.task.encode(y[test], f'{name} (test)')
@@ -59,7 +61,8 @@ def _train(name, path, arch, recipe, seed):
     probs = torch.softmax(learn.predictor().scores([X[i] for i in test]).double(), 1).numpy() # (series, classes)
     sizes = dict(n_train=len(train), n_test=len(test), channels=dls.preprocess.c_in, length=dls.len, classes=dls.c)
     steps = dict(epochs=learn.trained['epochs'], steps=len(learn.recorder.losses))
-    return dict(**scores_of(probs, target), **took, **steps, **sizes), probs.astype(np.float32)
+    own = dict(**scores_of(probs, target), **took, **steps, **sizes, device=_name(dls.device))
+    return own, probs.astype(np.float32)
 
 # %% ../../nbs/70_bench.benchmark.ipynb #b6b1c9c2
 def _scores(unit, path):
@@ -68,13 +71,13 @@ def _scores(unit, path):
     torch.set_num_threads(1)
     try:
         with no_random(unit['seed']):
-            return _train(unit['set'], path, unit['arch'], unit['settings'], unit['seed'])
+            return _train(unit['set'], path, *(unit.get(k) for k in ('arch','settings','seed','networks')))
     except _Unread as e: return dict(error=str(e), unread=True),None
     except Exception as e: return dict(error=f'{type(e).__name__}: {e}'),None
     finally: torch.set_num_threads(threads)
 
 def run_unit(
-    unit:dict, # see `unit_name`
+    unit:dict, # see `unit_name`; and `networks` that train together, None for one
     path, # folder with the data sets: see `get_ucr`
     out, # folder for results
 ) -> str|None: # its name if it was trained here; None if it is done, or another runner works on it
@@ -126,23 +129,27 @@ def _check_names(sets, archs, recipes, seeds):
             raise ValueError(f"archs: expected networks' classes, such as XceptionTime, got {brief(a)}")
     for i in seeds: check_whole(0, seeds=i)
 
-def _settings(recipes, recipe, epochs):
-    "The name of a recipe with this number of epochs, and all its settings"
+def _settings(recipes, recipe, epochs, n_networks):
+    "The name of a recipe with this number of epochs and of networks, and all its settings"
     changes = {} if epochs is None else dict(epochs=epochs)
     settings = get_recipe(recipes[recipe] if isinstance(recipes, dict) else recipe, **changes)
     try: json.dumps(settings)
     except TypeError as e:
         raise ValueError('recipes: expected settings that a JSON file can hold, '
                          f'got {brief(recipe)}: {one_line(e, 80)}') from None
-    return recipe if epochs is None else f'{recipe}-{epochs}epochs', settings
+    label = recipe if epochs is None else f'{recipe}-{epochs}epochs'
+    if n_networks is not None: label = f'{label}-{n_networks}networks'
+    return label, settings
 
-def _units(sets, archs, recipes, seeds, epochs):
+def _units(sets, archs, recipes, seeds, epochs, n_networks=None):
     "Each unit once"
     _check_names(sets, archs, recipes, seeds)
+    if n_networks is not None: check_whole(n_networks=n_networks)
     res = {}
     for recipe,name,arch,seed in product(recipes, sets, archs, seeds):
-        label,settings = _settings(recipes, recipe, epochs)
-        u = dict(set=name, arch=arch, recipe=label, settings=settings, seed=int(seed))
+        label,settings = _settings(recipes, recipe, epochs, n_networks)
+        u = dict(set=name, arch=arch, recipe=label, settings=settings, seed=int(seed),
+                 networks=n_networks)
         if res.setdefault(unit_name(u), u)['arch'] is not arch:
             raise ValueError(f'archs: expected classes of different names, got two of {brief(arch.__name__)}')
     return list(res.values())
@@ -177,9 +184,10 @@ def run_benchmark(
     backend:str|None=None, # engine of joblib: 'dask' or 'ray'; processes of this machine if None
     address:str|None=None, # of a cluster for `backend`; that of this process or of this machine if None
     verbose:bool=True, # show a bar with the time left?
+    n_networks:int|None=None, # so many train together: see page Ensemble
 ): # DataFrame: see `table`; `attrs['failed']` counts the units of this call that have an error
     "Train each set with each network, recipe and seed; finished trainings are not repeated"
-    units = _units(sets, archs, recipes, seeds, epochs)
+    units = _units(sets, archs, recipes, seeds, epochs, n_networks)
     prepare_folder(out, backend, address)
     _forget_unread(units, out)
     run_units(partial(_unfinished, units, out), len(units), partial(run_unit, path=path, out=out),

@@ -11,10 +11,12 @@ __all__ = ['TARGETS', 'TSTensor', 'TSLengths', 'split_lengths', 'TSDataset', 'Pr
 import random
 from copy import copy
 from itertools import islice
+from multiprocessing.context import get_spawning_popen
 from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter # fastai's way to worker processes
 from fastcore.basics import patch,store_attr
 from fastcore.meta import delegates
 from fasttransform import ItemTransform
@@ -22,6 +24,7 @@ from fastai.data.core import TfmdDL
 from fastai.torch_core import TensorBase,TensorCategory,TensorMultiCategory,TitledStr,to_device
 from ..base.checks import brief,check_whole
 from ..base.tsai_names import refuse_name
+from .mapped import MappedArray
 from .order import batch_cuts,similar_lengths,weighted_order
 from .pictures import draw_lines,draw_series,label_series,series_axes,true_and_predicted
 from ..processing.preprocess import Preprocess
@@ -95,6 +98,13 @@ class TSDataset:
     def __getattr__(self, k): # of the loaders too, as fastai looks here for what they do not have
         refuse_name('dls', k)
         return object.__getattribute__(self, k) # raises Python's own error
+
+    def __getstate__(self): # a process that is spawned maps the file, rather than get a copy of all that it holds
+        mapped = MappedArray.of(self.X) if get_spawning_popen() else None
+        return self.__dict__ if mapped is None else {**self.__dict__, 'X': mapped}
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if isinstance(self.X, MappedArray): self.X = self.X.open()
 
     def batch(self, i) -> tuple: # (series, targets), (series, lengths, targets), or these without targets
         "The samples at positions `i` of this split, as one batch, no longer than its longest series"
@@ -249,14 +259,16 @@ class TSDataLoader(TfmdDL):
             if hasattr(t, 'reseed'): t.reseed(seeds.getrandbits(63))
 
     def __iter__(self):
-        if self.fake_l.num_workers:
-            yield from super().__iter__()
-            return
-        # without torch's code for workers, which takes longer than cutting a batch
         self.randomize()
         self.before_iter()
-        for b in self.create_batches(self.get_idxs()): yield self.after_batch(self._sent(b))
+        for b in self._batches(self.get_idxs()): yield self.after_batch(self._sent(tuple(b)))
         self.after_iter()
+
+    def _batches(self, idxs):
+        "Batches from worker processes; without such cut here, as torch's code for one process takes longer than that"
+        if not self.fake_l.num_workers: return self.create_batches(idxs)
+        self._DataLoader__idxs = idxs # where fastai keeps them
+        return _MultiProcessingDataLoaderIter(self.fake_l)
 
     def _sent(self, b):
         "A batch on the device; a GPU copies it from pinned memory while Python goes on"
