@@ -31,7 +31,7 @@ CASES = [ # series, channels, steps; precisions
 MINUTES = 4 # for all parts
 begun = time.perf_counter()
 
-try: from xceptiontime.models.graphs import graphed # a network through CUDA graphs, as `learn.fit` runs it by itself
+try: from xceptiontime.models.graphs import Graphed as graphed # CUDA graphs, as `learn.fit` uses them by itself
 except ImportError: graphed = None # a version without
 
 def through_graphs(m): return m if graphed is None else graphed(m)
@@ -39,7 +39,7 @@ def through_graphs(m): return m if graphed is None else graphed(m)
 class Report:
     "Tables that are printed as they grow, and kept"
     def __init__(self, path=None, **facts):
-        self.path,self.kept = path,{**facts, 'tables': {}}
+        self.path,self.kept = path,{**facts, 'tables': {}, 'notes': []}
     def add(self, table, **cells):
         "Print a row of a table and keep it; cells that are None are left out of the file"
         rows = self.kept['tables'].setdefault(table, [])
@@ -48,6 +48,13 @@ class Report:
             head(*cells, left=sum(isinstance(o, str) for o in cells.values()))
         rows.append({k: o for k,o in cells.items() if o is not None})
         line(*('' if o is None else f'{o:,}' if isinstance(o, (int,float)) else o for o in cells.values()))
+        self._save()
+    def say(self, text):
+        "Print a sentence and keep it"
+        print(f'\n{text}')
+        self.kept['notes'].append(text)
+        self._save()
+    def _save(self):
         if self.path: Path(self.path).write_text(json.dumps(self.kept, indent=1)+'\n') # so far
 
 def wait(device):
@@ -172,8 +179,8 @@ def difference(report, names, device, **_):
     scores,grads = (((a-b.double().cpu()).norm()/a.norm()).item() for a,b in (outs,grads))
     report.add('Difference to float64 on the CPU', scores=float(f'{scores:.1e}'), gradients=float(f'{grads:.1e}'))
 
-def losses(device, graphs, n=10, shape=(64,3,128)):
-    "Losses of the first steps, each on a batch of its own"
+def losses_by_hand(device, graphs, n, shape):
+    "Losses of the first `n` steps, each on a batch of its own"
     torch.manual_seed(1)
     x,y = (o.to(device) for o in data(shape[0]*n, *shape[1:])) # (n*series, channels, steps)
     m = network('ours', shape[1]).to(device)
@@ -184,15 +191,23 @@ def losses(device, graphs, n=10, shape=(64,3,128)):
         res.append(step())
     return torch.stack(res).double().cpu() # (n,)
 
+def losses_of_learner(device, graphs, n, shape):
+    X,y = made_up(shape[0]*n+2, *shape[1:])
+    learn = learner('ours', X, y, (list(range(shape[0]*n)),list(range(len(X)-2, len(X)))), shape[0], device)
+    if not graphs: learn.graphs = None
+    learn.fit(1, 1e-3)
+    return torch.stack([o.double().cpu() for o in learn.recorder.losses]) # (n,)
+
 def curve(report, names, device, n_steps=10, shape=(64,3,128), **_):
-    "Are the losses of training the same with CUDA graphs and without? Two runs without differ too"
+    "Are the losses of training the same with CUDA graphs and without? Two runs without may differ too"
     set_precision('fp32')
-    with_graphs,one,other = (losses(device, o, n_steps, shape) for o in (True,False,False))
-    set_precision('tf32')
     def apart(a, b): return float(f'{((a-b).abs()/b).max().item():.1e}')
-    report.add('Largest relative difference of the loss', **{'steps': n_steps,
-        'with graphs to without': apart(with_graphs, one) if graphed else None,
-        'two runs without': apart(other, one)})
+    for words,losses in (('a loop by hand',losses_by_hand),('learn.fit',losses_of_learner)):
+        with_graphs,one,other = (losses(device, o, n_steps, shape) for o in (True,False,False))
+        report.add('Largest relative difference of the loss', **{'steps of': words, 'steps': n_steps,
+            'with graphs to without': apart(with_graphs, one) if graphed else None,
+            'two runs without': apart(other, one)})
+    set_precision('tf32')
 
 def made_up(n, c_in, L):
     rng = np.random.default_rng(0)
@@ -223,6 +238,7 @@ def epochs(report, names, device, train=16000, valid=4000, L=128, sizes=(64,512)
         ours,theirs = (o and round(o/1e3, 3) for o in turns([*fs, None][:2], device, rounds, warm=1))
         report.add('Epoch', **{'series': f'{train:,} x 3 x {L}, {valid:,} to validate', 'batches of': bs,
                                'ours, s': ours, 'tsai, s': theirs, 'ratio': ratio(ours, theirs)})
+        if graphed: report.say(f'Batches of {bs}: {learns[0].graphs}')
 
 def digest(device):
     "A short name for the weights of a small training under `torch.use_deterministic_algorithms(True)`"

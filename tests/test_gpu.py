@@ -325,7 +325,7 @@ def test_benchmark_without_a_gpu():
     assert run.stderr=='gpu: expected a machine with a GPU that PyTorch can use (CUDA), got none\n'
 
 SMALLEST = dict(cases=[((2,1,8),('fp32','bf16'))], shapes=[(2,1,8)], n=1, # steps
-                shape=(2,1,8), n_steps=2, train=8, valid=4, L=8, rounds=1, # losses, epochs
+                shape=(8,1,8), n_steps=2, train=8, valid=4, L=8, rounds=1, # losses, epochs
                 gb=.002, sizes=(64,), processes=1, most=.1, warm=2) # a file
 
 @pytest.fixture
@@ -364,12 +364,12 @@ def test_benchmark_of_steps(gpu, graphs, tmp_path, capsys):
     for k,table in printed.items():
         said = [{c: v if isinstance(v, str) else f'{v:,}' for c,v in r.items()} for r in kept['tables'][k]]
         assert table==said
-    assert [len(t) for t in printed.values()]==[2,2,2,1]
+    assert [len(t) for t in printed.values()]==[2,2,2,2]
     assert [r['precision'] for r in printed['Training step']]==['fp32','bf16']
     assert [r['graphs'] for r in printed['Lengths']]==['yes','no']
     step = kept['tables']['Training step'][0]
     assert step['ratio']==pytest.approx(step['ours, ms']/step['tsai, ms'], abs=.006)
-    assert kept['tables']['Largest relative difference of the loss'][0]['with graphs to without']==0
+    assert {r['with graphs to without'] for r in kept['tables']['Largest relative difference of the loss']}=={0}
     assert len(graphs)==2+2*2+2+1 # steps of ours; evaluation of either; lengths, losses
 
 def test_benchmark_without_graphs_and_without_tsai(gpu, monkeypatch, capsys):
