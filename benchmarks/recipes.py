@@ -70,7 +70,7 @@ def plus(**options):
     class Plus(XceptionTimePlus):
         def __init__(self, c_in, c_out):
             super().__init__(c_in, c_out, **options)
-            self.head[3] = nn.Conv1d(self.head[2][0].out_channels, c_out, 1)
+            self.head[3] = nn.Conv1d(self.head_nf//4, c_out, 1)
     return Plus
 
 Candidate = namedtuple('Candidate', 'settings below cbs change plus', defaults=({}, math.inf, (), None, None))
@@ -165,7 +165,7 @@ def write(row, path):
 def units(args):
     "The trainings of each set and fold that have no row yet"
     done = set(read(args.csv)[COLUMNS[:4]].itertuples(index=False, name=None))
-    for fold in range(args.repeats*args.folds):
+    for fold in range(args.repeats*args.folds) if args.only is None else args.only:
         for name in args.sets:
             todo = [(name,c,fold,seed) for seed in args.seeds for c in args.candidates]
             if not (todo := [u for u in todo if u not in done]): continue
@@ -178,12 +178,12 @@ def units(args):
 class Plan:
     "Trainings in their order, as long as there is time for a whole set"
     def __init__(self, args):
-        self.sets,self.longest = units(args),0
+        self.sets,self.workers,self.longest = units(args),sum(args.workers),0
         self.end = time.perf_counter()+60*args.minutes
     def left(self): return self.end-time.perf_counter()
     def begins(self):
         for todo in self.sets:
-            if self.left()<1.5*self.longest: return
+            if self.left()<1.5*self.longest*math.ceil(len(todo)/self.workers): return
             yield from todo
     def note(self, row): self.longest = max(self.longest, row['seconds'])
 
@@ -233,6 +233,7 @@ if __name__=='__main__':
     p.add_argument('--candidates', nargs='+', default=OURS, choices=CANDIDATES)
     p.add_argument('--folds', type=int, default=3)
     p.add_argument('--repeats', type=int, default=1, help='times that a set is divided into folds')
+    p.add_argument('--only', type=int, nargs='+', metavar='FOLD', help='folds to train on; all if not given')
     p.add_argument('--seeds', type=int, nargs='+', default=[0])
     p.add_argument('--steps', type=int, help='batches of each training; as in the recipe if not given')
     p.add_argument('--device', nargs='+', default=['cpu'], help='one or two: cpu, cuda')

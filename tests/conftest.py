@@ -7,14 +7,17 @@ def learn():
     from small import learner
     return learner()
 
-@pytest.fixture(scope='module')
-def on_cpu():
-    "Numbers to the bit are those of a CPU: loaders and trainings stay there, in processes that a test starts too"
+@pytest.fixture(params=['cpu','cuda'])
+def device(request, monkeypatch, visible_devices):
+    "Where a test of behaviour runs: on the CPU, and on a GPU where there is one"
+    import torch
     from fastai.torch_core import defaults
-    with pytest.MonkeyPatch.context() as m:
-        m.setattr(defaults, 'use_cuda', False) # as `default_device(False)` does
-        m.setenv('CUDA_VISIBLE_DEVICES', '')
-        yield
+    if request.param=='cpu': return torch.device('cpu')
+    if not torch.cuda.is_available(): pytest.skip('a GPU that PyTorch can use (CUDA) is needed')
+    monkeypatch.setattr(defaults, 'use_cuda', None)
+    if visible_devices is None: monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
+    else: monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible_devices)
+    return torch.device('cuda', torch.cuda.current_device())
 
 @pytest.fixture
 def closed():

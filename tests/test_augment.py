@@ -13,8 +13,6 @@ from xceptiontime.data.dataset import TSTensor
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.train.learner import ts_learner
 
-pytestmark = pytest.mark.usefixtures('on_cpu')
-
 def TimeRoll(**kw): return TimeShift(roll=True, **kw)
 
 transforms = [Jitter, Scaling, MagnitudeWarp, ChannelDropout, TimeShift, TimeRoll, TimeWarp, TimeCrop, TimeMask]

@@ -20,8 +20,6 @@ from xceptiontime.train import recipe # noqa: F401 - gives learners `fit_recipe`
 from xceptiontime.train.checkpoint import Checkpoint
 from xceptiontime.train.learner import ts_learner
 
-pytestmark = pytest.mark.usefixtures('on_cpu')
-
 context = multiprocessing.get_context('forkserver') # each run in a process that has only imported things
 context.set_forkserver_preload(['xceptiontime.train.checkpoint','xceptiontime.train.learner','fastai.callback.mixup'])
 

@@ -9,8 +9,6 @@ from small import call
 from xceptiontime.data.formats import read_series
 from xceptiontime.runtime.predictor import Predictor
 
-pytestmark = pytest.mark.usefixtures('on_cpu')
-
 sets = Path(find_spec('aeon').submodule_search_locations[0])/'datasets'/'data'
 def ts(name, part): return str(sets/name/f'{name}_{part}.ts')
 command = [sys.executable, '-c', 'import sys; from xceptiontime.cli import main; sys.exit(main())']

@@ -27,8 +27,6 @@ from xceptiontime.processing.tasks import Classification, Regression
 from xceptiontime.train.learner import TSLearner
 from xceptiontime.train.estimator import XceptionTimeClassifier, XceptionTimeRegressor
 
-pytestmark = pytest.mark.usefixtures('on_cpu')
-
 sets = Path(find_spec('aeon').submodule_search_locations[0])/'datasets'/'data'
 small = dict(lr=1e-2, bs=32, nf=1, ks=4)
 # checks that are known to fail, each with its reason

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.model_selection import GroupKFold
-from xceptiontime.bench.groups import GroupResults, leave_groups_out
+from xceptiontime.bench.group_results import GroupResults
+from xceptiontime.bench.groups import leave_groups_out
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.processing.tasks import Classification
 from xceptiontime.train.learner import ts_learner

@@ -2,7 +2,7 @@
 import matplotlib, numpy as np, pytest
 import matplotlib.pyplot as plt
 from small import X, classes, learner, ragged, splits
-from xceptiontime.bench.groups import GroupResults
+from xceptiontime.bench.group_results import GroupResults
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.pictures import channel_colors, draw_series
 from xceptiontime.data.recordings import Recordings
@@ -12,7 +12,7 @@ from xceptiontime.explain.confusion import confusion_axes, draw_confusion
 from xceptiontime.explain.importance import permutation_importance, plot_importance
 from xceptiontime.explain.plots import plot_confusion_matrix, plot_embedding, plot_top_losses
 from xceptiontime.processing.tasks import Classification
-from xceptiontime.report import picture
+from xceptiontime.cli.report import picture
 from xceptiontime.train.learner import ts_learner
 
 pytestmark = pytest.mark.usefixtures('closed')

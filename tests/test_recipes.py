@@ -50,7 +50,7 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
         return dict(accuracy=.5, nll=1., seconds=1., steps=steps, n_train=2, n_valid=1, device=device)
     monkeypatch.setattr(recipes, 'trained', trained)
     args = Namespace(csv=tmp_path/'rows.csv', sets=['ItalyPowerDemand'], seeds=[0], steps=2, path=None,
-                     candidates=['default','narrow','pool10'], folds=3, repeats=1, minutes=1,
+                     candidates=['default','narrow','pool10'], folds=3, repeats=1, only=None, minutes=1,
                      device=['cpu'], workers=[1])
     with pytest.raises(Killed): recipes.run(args)
     assert len(pd.read_csv(args.csv))==3
@@ -67,7 +67,7 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_workers_train_the_same(tmp_path, capsys):
-    how = dict(sets=['ItalyPowerDemand','GunPoint'], seeds=[0], steps=3, path=None, folds=3, repeats=1,
+    how = dict(sets=['ItalyPowerDemand','GunPoint'], seeds=[0], steps=3, path=None, folds=3, repeats=1, only=None,
                candidates=['default','pool10'], minutes=math.inf, device=['cpu'])
     alone,several = (Namespace(csv=tmp_path/f'{n}.csv', workers=[n], **how) for n in (1,2))
     for args in (alone,several): recipes.run(args)
@@ -82,11 +82,12 @@ def test_workers_train_the_same(tmp_path, capsys):
 def test_no_set_begins_that_would_not_end():
     "Nor does one that has begun stay without some of its candidates"
     plan = recipes.Plan(Namespace(csv=Path('none.csv'), sets=['ItalyPowerDemand','GunPoint'], seeds=[0], path=None,
-                                  candidates=['default','pool10'], folds=1, repeats=1, minutes=1))
+                                  candidates=['default','pool10'], folds=3, repeats=1, only=[0], minutes=1,
+                                  workers=[2]))
     begins = plan.begins()
     assert next(begins)==('ItalyPowerDemand','default',0,0)
     plan.note(dict(seconds=50))
-    assert list(begins)==[('ItalyPowerDemand','pool10',0,0)]
+    assert list(begins)==[('ItalyPowerDemand','pool10',0,0)] # 75 s are not left
 
 def test_average_of_the_weights():
     rng = np.random.default_rng(0)

@@ -7,7 +7,6 @@ import polars
 import pyarrow
 import pytest
 from small import call
-from xceptiontime import cli
 from xceptiontime.data.formats import read_series
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.recordings import read_recordings
@@ -193,7 +192,7 @@ def test_groups_for_validation_are_named(tmp_path, capsys, monkeypatch):
     wide.assign(person=people*4, activity=list('ab')*8).to_csv('wide.csv', index=False)
     asked = '--label','activity', '--groups','person'
     seen = []
-    monkeypatch.setattr(cli, '_fit', lambda args, data: seen.append(data))
+    monkeypatch.setattr('xceptiontime.cli.train._fit', lambda args, data: seen.append(data))
     for table in (['wide.csv'], ['har.csv', '--id','file', '--length',20]):
         assert call('train', *table, *asked, '--valid-groups', ','.join(people[1:3]))==0
         for part,there in zip(seen[-1]['splits'], ([people[0],people[3]], people[1:3])):

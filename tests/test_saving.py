@@ -368,7 +368,7 @@ def test_what_was_trained_goes_elsewhere(tmp_path, monkeypatch, capsys):
 
 def test_saved_before_anything_is_printed(tmp_path, monkeypatch):
     def broken(*args): raise ValueError('no report')
-    monkeypatch.setattr('xceptiontime.cli.report', broken)
+    monkeypatch.setattr('xceptiontime.cli.train.report', broken)
     assert train(tmp_path)==2
     assert Predictor.from_pretrained(tmp_path/'m').task.vocab.tolist()==['no','yes']
 

@@ -46,7 +46,8 @@ from .explain.importance import *
 from .explain.plots import plot_confusion_matrix, plot_embedding, plot_top_losses
 from .explain.calibrate import *
 from .bench.benchmark import read_rows, run_benchmark
-from .bench.groups import GroupResults, leave_groups_out
+from .bench.group_results import GroupResults
+from .bench.groups import leave_groups_out
 from .bench.comparison import ablation, mean_ranks, pairwise, plot_ranks, plot_scatter, published
 
 __getattr__ = _module_names(__name__) # for a name of tsai, what it is called here

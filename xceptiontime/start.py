@@ -18,7 +18,7 @@ def _stop(*_):
 def main() -> int: # exit code
     "Run the command `xceptiontime` as a process"
     before = signal.signal(signal.SIGINT, _stop) # there is nothing to clean up yet
-    from xceptiontime.cli import main
+    from xceptiontime.cli.run import main
     signal.signal(signal.SIGINT, before)
     try: return main()
     except KeyboardInterrupt: _stop() # a second one, while the first is handled

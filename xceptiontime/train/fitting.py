@@ -9,7 +9,7 @@ __all__ = ['TSLearner']
 
 # %% ../../nbs/50a_train.fitting.ipynb #d200ec9c
 import math
-from contextlib import contextmanager
+from contextlib import contextmanager,nullcontext
 from copy import copy
 from fastcore.basics import patch
 from fastcore.foundation import L
@@ -18,7 +18,7 @@ from fastai.callback import hook,schedule # noqa: F401 - these give every Learne
 from fastai.callback.core import CancelEpochException,CancelFitException
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import LRFinder
-from fastai.learner import Learner,load_model,save_model
+from fastai.learner import Learner,Recorder,load_model,save_model
 from fastai.losses import BaseLoss
 from fastai.torch_core import get_model
 from torch import nn
@@ -27,8 +27,9 @@ from ..base.tsai_names import refuse_name
 from ..data.dataset import split_lengths
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
+from ..models.graphs import Graphed
 from ..runtime.evaluation import asking,in_training
-from .callbacks import KeepFinite,MeanAfterLoss,ProgressOrLines,Run,check_mixing
+from .callbacks import KeepFinite,LateRecorder,MeanAfterLoss,ProgressOrLines,Run,check_mixing
 from ..runtime.predictor import dtype_of
 from .known import Known,hearing,telling,weights_digest
 from .metrics import task_loss,task_metrics
@@ -48,18 +49,23 @@ class TSLearner(Learner):
         loss_func=None, # a loss that fits the task; the task's own if None
         default_cbs:bool=True, # add fastai's callbacks, `ProgressOrLines` and `KeepFinite`?
         task=None, # what the scores mean; a copy of the task of `dls` if None
+        cuda_graphs:bool|None=None, # on a GPU: False never replays recorded steps, True records your own layers too
         **kwargs
     ):
         check_dls(dls)
         self.dls,self._task = dls,copy(dls.task) if task is None else task
         self.this_run,self.seed = Run(),None
         self.model,self._known = model,Known(weights_digest(get_model(model)))
+        self.graphs = None if cuda_graphs is False else Graphed(model, own=cuda_graphs is True)
         self.checkpoints = {} # of each file of a checkpoint: how its run began, and whether it has ended
         loss_func = self._task.loss_func if loss_func is None else task_loss(loss_func, dls, self._task)
         super().__init__(dls, model, loss_func=loss_func, default_cbs=default_cbs, **kwargs)
         if hasattr(self, 'progress'):
             self.remove_cb(ProgressCallback)
             self.add_cb(ProgressOrLines())
+        if type(old := getattr(self, 'recorder', None)) is Recorder:
+            self.remove_cb(old)
+            self.add_cb(LateRecorder(old.add_time, old.train_metrics, old.valid_metrics, old.smooth_loss.beta))
         if default_cbs: self.add_cb(KeepFinite())
         if isinstance(model, Ensemble): self.add_cb(MeanAfterLoss())
 
@@ -133,6 +139,15 @@ def validation_context(self:TSLearner, **kwargs):
     first = asking(self.model),self.lock,self.running(Run('validation', self.seed))
     for o in reversed(first): res.insert(0, o)
     return res
+
+# %% ../../nbs/50a_train.fitting.ipynb #a7c20002
+@patch
+def _graphs_in_place(self:TSLearner):
+    "The context of a training: calls of the network go through `learn.graphs` if it is on a GPU"
+    graphs,model = self.graphs,self.model
+    if graphs is None or next((p.device.type for p in model.parameters()), '')!=graphs.device: return nullcontext()
+    if graphs.model is not model: self.graphs = type(graphs)(model, graphs.own, graphs.after, graphs.most)
+    return self.graphs.in_place()
 
 # %% ../../nbs/50a_train.fitting.ipynb #7ba442eb
 @patch
@@ -224,7 +239,7 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     run = Run('lr search' if search else 'training', self.seed, self.known().epochs)
     try:
         with in_training(self.model),self.running(run),self._same_again(), \
-            self._weights_of_search(cbs),self._restored_after_error():
+            self._weights_of_search(cbs),self._restored_after_error(),self._graphs_in_place():
             super(TSLearner, self).fit(n_epoch, lr, cbs=given, **kwargs)
     finally: # hides later errors that follow from it, such as of loading a best model that was never saved
         if run.error is not None:

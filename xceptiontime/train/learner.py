@@ -94,6 +94,7 @@ def ts_learner(
     n_networks:int|None=None, # number of networks that train and predict together, such as 5: see page Ensemble
     splitter=body_and_head, # function that divides the network into parameter groups; `freeze` leaves the last to train
     pretrained=None, # model folder, or name of a model on the Hugging Face Hub, to start from: see page Pretrained
+    cuda_graphs:bool|None=None, # on a GPU: False never replays recorded steps, True records your own layers too
     **kwargs # arguments of `arch` and of `Learner`
 ) -> TSLearner:
     "A `TSLearner` for `dls`, with a new network or the one of a model folder"
@@ -114,7 +115,7 @@ def ts_learner(
     splitter(start.model)
     if metrics is None: metrics = DEFAULT_METRICS[dls.task.name]
     learn = TSLearner(dls, start.model, loss_func=loss_func, metrics=metrics, opt_func=opt_func, lr=lr, cbs=cbs,
-                      splitter=splitter, task=start.task, **kwargs)
+                      splitter=splitter, task=start.task, cuda_graphs=cuda_graphs, **kwargs)
     learn.seed = seed
     if start.training is not None: learn.trained = start.training
     if start.said is not None: print(start.said)

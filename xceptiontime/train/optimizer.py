@@ -32,18 +32,20 @@ class ForeachAdam(Optimizer):
         cbs = [weight_decay, partial(average_grad, dampening=True), average_sqr_grad, step_stat, adam_step]
         super().__init__(params, cbs, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
-    @torch.no_grad()
     def zero_grad(self):
-        grads = [p.grad for p,*_ in self.all_params(with_grad=True)]
-        for g in grads: g.detach_()
-        if grads: torch._foreach_zero_(grads)
+        for group in self.param_lists:
+            for p in group: p.grad = None # what PyTorch does too: the next gradient takes this place
 
     @torch.no_grad()
     def step(self, closure=None):
         if closure is not None:
             raise TypeError(f'closure: expected None, as in all optimizers of fastai, got {brief(closure)}')
         together = defaultdict(list)
-        for p,_,state,hyper in self.all_params(with_grad=True): together[_same(p, state, hyper)].append((p,state,hyper))
+        for weights,hyper in zip(self.param_lists, self.hypers):
+            for p in weights:
+                if p.grad is None: continue
+                state = self.state[p]
+                together[_same(p, state, hyper)].append((p,state,hyper))
         for group in together.values():
             ps,states,hypers = zip(*group)
             self._step_group(list(ps), states, hypers[0])

@@ -1,0 +1,2 @@
+"The command `xceptiontime`"
+from .run import main
