@@ -325,8 +325,8 @@ def test_benchmark_without_a_gpu():
     assert run.stderr=='gpu: expected a machine with a GPU that PyTorch can use (CUDA), got none\n'
 
 SMALLEST = dict(cases=[((2,1,8),('fp32','bf16'))], shapes=[(2,1,8)], n=1, # steps
-                shape=(2,1,8), n_steps=2, train=8, valid=4, L=8, rounds=1, # losses, epochs
-                gb=.002, sizes=(64,), processes=1, most=.1, warm=2) # a file
+                shape=(8,1,8), n_steps=2, train=8, valid=4, L=8, rounds=1, # losses, epochs
+                gb=.002, sizes=(16,), processes=1, most=.1, warm=2) # a file
 
 @pytest.fixture
 def gpu(monkeypatch):
@@ -364,12 +364,12 @@ def test_benchmark_of_steps(gpu, graphs, tmp_path, capsys):
     for k,table in printed.items():
         said = [{c: v if isinstance(v, str) else f'{v:,}' for c,v in r.items()} for r in kept['tables'][k]]
         assert table==said
-    assert [len(t) for t in printed.values()]==[2,2,2,1]
+    assert [len(t) for t in printed.values()]==[2,2,2,2]
     assert [r['precision'] for r in printed['Training step']]==['fp32','bf16']
     assert [r['graphs'] for r in printed['Lengths']]==['yes','no']
     step = kept['tables']['Training step'][0]
-    assert step['ratio']==pytest.approx(step['ours, ms']/step['tsai, ms'], abs=.006)
-    assert kept['tables']['Largest relative difference of the loss'][0]['with graphs to without']==0
+    assert step['ratio']==pytest.approx(step['ours, ms']/step['tsai, ms'], abs=.01)
+    assert {r['with graphs to without'] for r in kept['tables']['Largest relative difference of the loss']}=={0}
     assert len(graphs)==2+2*2+2+1 # steps of ours; evaluation of either; lengths, losses
 
 def test_benchmark_without_graphs_and_without_tsai(gpu, monkeypatch, capsys):
@@ -380,6 +380,11 @@ def test_benchmark_without_graphs_and_without_tsai(gpu, monkeypatch, capsys):
     step,asked,masked = (printed[k] for k in ('Training step','Evaluation','Lengths'))
     assert all(r['tsai, ms']==r['ratio']=='' and float(r['ours, ms'])>0 for r in step+asked)
     assert step[0]['without graphs, ms']=='' and [r['graphs'] for r in masked]==['no']
+
+def test_command_of_the_benchmark(gpu, monkeypatch):
+    "As it is kept: without the path of a machine"
+    monkeypatch.setattr(sys, 'argv', ['gpu.py','steps','--json','/somewhere/gpu.json','--gb','.5','--quick'])
+    assert gpu.command(gpu.arguments())=='python benchmarks/gpu.py steps --quick --gb 0.5'
 
 def test_turns(gpu, monkeypatch):
     "Each is the first in every second turn"
@@ -407,7 +412,7 @@ def test_benchmark_of_epochs(gpu, tmp_path, monkeypatch, capsys):
     assert tables['Epoch'][0]['ours, s']>0
     mapped = tables['Epoch from a file']
     assert [(r['series in'],r['batches of'],r['processes']) for r in mapped]==[
-        ('memory',64,0),('0.0 GB file',64,0),('0.0 GB file',64,1)]
+        ('memory',16,0),('0.0 GB file',16,0),('0.0 GB file',16,1)]
     for r in mapped:
         assert r['ratio']==pytest.approx(r['epoch, ms a batch']/r['network alone, ms a batch'], rel=.02)
     assert rows(capsys.readouterr().out)['Epoch from a file'][2]['processes']=='1'
