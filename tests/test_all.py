@@ -5,26 +5,27 @@ ADDED = """
 ARCHS ARCH_DEFAULTS AdaptiveAvgPool1d Add AverageWeights BN1d BatchNorm1d ChannelDropout
 Checkpoint Classification Concat Conv1d ConvBlock DEFAULT_METRICS DeadBand Decide Ensemble FEWEST
 FORMAT Filters FitPreprocess ForeachAdam GAP1d GroupResults HEADS Hold Importance InUnits
-InceptionBlock InceptionModule InceptionTime Jitter KeepFinite METHODS METRICS MISSING
-MagnitudeWarp Majority MappedArray MaxPool1d MeanAfterLoss MultiLabel Novelty Prediction Predictor
-Preprocess PreprocessBatch Pretrained ProgressOrLines RECIPES RecordingAnswer Recordings
+InceptionBlock InceptionModule InceptionTime Jitter KeepFinite LateRecorder METHODS METRICS
+MISSING MagnitudeWarp Majority MappedArray MaxPool1d MeanAfterLoss MultiLabel Novelty Prediction
+Predictor Preprocess PreprocessBatch Pretrained ProgressOrLines RECIPES RecordingAnswer Recordings
 Regression Reject Run SCALES STATS Scaling SeparableConv1d SeriesTransform StreamingPredictor
 TARGETS TASKS TSBlock TSClassification TSCutMix TSDataLoader TSDataLoaders TSDataset TSHeader
 TSLearner TSLengths TSMix TSMixUp TSMultiLabelClassification TSRegression TSStandardize TSTensor
 TaskLoss TaskMetric TimeCrop TimeLeft TimeMask TimeShift TimeWarp ToSeries Windows XceptionBlock
 XceptionModule XceptionTime XceptionTimeClassifier XceptionTimeEstimator XceptionTimeRegressor
 ablation as_targets attribute axes_for batch_size body_and_head calibration_error check_bias
-check_channels check_mixing check_series check_splits check_weight class_weights conformal_table
-conformal_tables count_parameters crop_series cropped draw_series drop_times dtype_of evaluating
-evaluation_view export_onnx export_program fill_missing fit_temperature from_frame get_layers
-get_myo get_myo_recordings get_recipe get_splits get_ts_dls get_ucr go_on_from infer_task is_bn
-is_conv is_layer is_linear kernel_sizes leave_groups_out make_bumps mean_ranks model_card
-model_folder mu_law mu_law_inverse networks_of pairwise permutation_importance plot_attribution
-plot_confusion_matrix plot_embedding plot_importance plot_ranks plot_reliability plot_scatter
-predict_sets published read_arff read_csv read_files read_npz read_pair read_parquet
-read_recordings read_rows read_series read_ts read_tsv recipe_learner register_arch
-resample_recording resample_series resampled run_benchmark series_axes sliding_windows
-split_lengths task_loss task_metrics to_samples ts_learner window_label window_starts write_ts
+check_channels check_for_series check_mixing check_series check_splits check_weight class_weights
+conformal_table conformal_tables count_parameters crop_series cropped draw_series drop_times
+dtype_of evaluating evaluation_view export_onnx export_program fill_missing fit_temperature
+from_frame get_layers get_myo get_myo_recordings get_recipe get_splits get_ts_dls get_ucr
+go_on_from infer_task is_bn is_conv is_layer is_linear kernel_sizes leave_groups_out make_bumps
+mean_ranks model_card model_folder mu_law mu_law_inverse networks_of pairwise
+permutation_importance plot_attribution plot_confusion_matrix plot_embedding plot_importance
+plot_ranks plot_reliability plot_scatter predict_sets published read_arff read_csv read_files
+read_npz read_pair read_parquet read_recordings read_rows read_series read_ts read_tsv
+recipe_learner register_arch resample_recording resample_series resampled run_benchmark
+series_axes sliding_windows split_lengths task_loss task_metrics to_samples ts_learner
+window_label window_starts write_ts
 """
 
 def names(*lines):
