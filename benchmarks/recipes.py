@@ -129,7 +129,8 @@ def trained(candidate, X, y, splits, seed, steps, device):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         arch = plus(**c.plus) if c.plus else XceptionTime
-        learn = recipe_learner(X, y, splits[:1], arch, r, seed, device=device, cuda_graphs=c.plus and True, **c.settings)
+        learn = recipe_learner(X, y, splits[:1], arch, r, seed, device=device,
+                               cuda_graphs=True if c.plus else None, **c.settings)
     if c.change: c.change(learn.model)
     clock = time.thread_time if device=='cpu' else time.perf_counter
     start = clock()
