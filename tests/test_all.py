@@ -4,10 +4,10 @@ import re
 ADDED = """
 ARCHS ARCH_DEFAULTS AdaptiveAvgPool1d Add AverageWeights BN1d BatchNorm1d ChannelDropout
 Checkpoint Classification Concat Conv1d ConvBlock DEFAULT_METRICS DeadBand Decide Ensemble FEWEST
-FORMAT Filters FitPreprocess ForeachAdam GAP1d GroupResults HEADS Hold Importance InUnits
-InceptionBlock InceptionModule InceptionTime Jitter KeepFinite METHODS METRICS MISSING
-MagnitudeWarp Majority MappedArray MaxPool1d MeanAfterLoss MultiLabel Novelty Prediction Predictor
-Preprocess PreprocessBatch Pretrained ProgressOrLines RECIPES RecordingAnswer Recordings
+FORMAT Filters FitPreprocess ForeachAdam GAP1d Graphed GroupResults HEADS Hold Importance InUnits
+InceptionBlock InceptionModule InceptionTime Jitter KeepFinite LateRecorder METHODS METRICS
+MISSING MagnitudeWarp Majority MappedArray MaxPool1d MeanAfterLoss MultiLabel Novelty Prediction
+Predictor Preprocess PreprocessBatch Pretrained ProgressOrLines RECIPES RecordingAnswer Recordings
 Regression Reject Run SCALES STATS Scaling SeparableConv1d SeriesTransform StreamingPredictor
 TARGETS TASKS TSBlock TSClassification TSCutMix TSDataLoader TSDataLoaders TSDataset TSHeader
 TSLearner TSLengths TSMix TSMixUp TSMultiLabelClassification TSRegression TSStandardize TSTensor

@@ -152,12 +152,14 @@ class Graphed:
         after:int=2, # steps of a shape that call the network, before one is recorded
         most:int=16, # shapes to record
     ):
-        self.model,self.own,self.after,self.most = model,own,after,most
+        self.model,self.own = model,own
+        self.after,self.most = after,most
         self.forget()
 
     def forget(self):
         "Forget the graphs, which gives their memory back"
-        self.look,self.places,self.pool,self.turn = None,None,None,None
+        self.look,self.places = None,None # a `_Look` at the network; where its weights are
+        self.pool,self.turn = None,None # memory of the graphs; the last step that may have a backward pass
         self.recorded,self.seen = {},Counter() # by `_key`: a `Recorded` step, or why there is none; steps so far
         self.replayed,self.called = 0,Counter() # steps replayed; steps that were not, by reason
 
@@ -195,7 +197,8 @@ class Graphed:
         weights = self.look.weights()
         places = [t.data_ptr() for t in weights]
         if places!=self.places:
-            self.recorded,self.seen,self.places = {},Counter(),places
+            self.recorded,self.seen = {},Counter()
+            self.places = places
         steps = _few(xs[0].shape[-1]) if len(xs)==2 else xs[0].shape[-1]
         key = (*xs[0].shape[:-1],steps,*(x.dtype for x in xs),tuple(t.requires_grad for t in weights),
                self.look.modes(),torch.is_grad_enabled(),_precision())
