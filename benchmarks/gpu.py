@@ -3,15 +3,16 @@
     python benchmarks/gpu.py                  # all parts, within four minutes
     python benchmarks/gpu.py --quick          # about one minute: fewer repetitions, less data
     python benchmarks/gpu.py steps epochs     # some parts: see PARTS below
-    python benchmarks/gpu.py --json FILE      # keeps the figures too; page Speed reads benchmarks/gpu.json
+    python benchmarks/gpu.py --json FILE      # keeps the figures, as page Speed reads them
 
-A time is a median over repetitions in which ours and tsai's take turns, each until the GPU has nothing left to do.
-A step is forward, loss, backward and PyTorch's fused AdamW. An epoch goes through each library's own loaders and
-Learner, without bars. Memory is what PyTorch holds on the GPU during a step, with what it keeps for CUDA graphs.
+A time is a median over repetitions in which ours and tsai's take turns, each until the GPU has
+nothing left to do. A step is forward, loss, backward and PyTorch's fused AdamW. An epoch goes
+through each library's own loaders and Learner, without bars. Memory is what PyTorch holds on the
+GPU during a step, with what it keeps for CUDA graphs.
 """
-import argparse, copy, gc, hashlib, json, os, platform, shutil, statistics as st, subprocess, sys, tempfile, time
-import traceback, warnings
-from importlib.metadata import version
+import argparse, copy, gc, hashlib, importlib, json, os, platform, shutil, statistics as st
+import subprocess, sys, tempfile, time, traceback, warnings
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -31,15 +32,15 @@ CASES = [ # series, channels, steps; precisions
 MINUTES = 4 # for all parts
 begun = time.perf_counter()
 
-try: from xceptiontime.models.graphs import graphed # a network through CUDA graphs, as `learn.fit` runs it by itself
-except ImportError: graphed = None # a version without
+try: from xceptiontime.models.graphs import Graphed as graphed # as `learn.fit` uses it by itself
+except ImportError: graphed = None # a version without CUDA graphs
 
 def through_graphs(m): return m if graphed is None else graphed(m)
 
 class Report:
     "Tables that are printed as they grow, and kept"
     def __init__(self, path=None, **facts):
-        self.path,self.kept = path,{**facts, 'tables': {}}
+        self.path,self.kept = path,{**facts, 'tables': {}, 'notes': []}
     def add(self, table, **cells):
         "Print a row of a table and keep it; cells that are None are left out of the file"
         rows = self.kept['tables'].setdefault(table, [])
@@ -47,7 +48,14 @@ class Report:
             print(f'\n{table} ({time.perf_counter()-begun:.0f} s)\n')
             head(*cells, left=sum(isinstance(o, str) for o in cells.values()))
         rows.append({k: o for k,o in cells.items() if o is not None})
-        line(*('' if o is None else f'{o:,}' if isinstance(o, (int,float)) else o for o in cells.values()))
+        line(*(o if isinstance(o, str) else '' if o is None else f'{o:,}' for o in cells.values()))
+        self._save()
+    def say(self, text):
+        "Print a sentence and keep it"
+        print(f'\n{text}')
+        self.kept['notes'].append(text)
+        self._save()
+    def _save(self):
         if self.path: Path(self.path).write_text(json.dumps(self.kept, indent=1)+'\n') # so far
 
 def wait(device):
@@ -98,7 +106,7 @@ def evaluator(m, x, device, precision):
     return evaluate
 
 def with_memory(make, device, warm=8):
-    "What `make` gives after a few calls, and the MB that PyTorch holds for it at most in the next call"
+    "What `make` gives, and the MB that PyTorch holds for it at most in a call after the first ones"
     if device.type!='cuda': return make(),0
     gc.collect()
     torch.cuda.empty_cache()
@@ -121,7 +129,7 @@ def shape_and_precision(cases, device):
             yield shape,precision,x,y
     set_precision('tf32')
 
-def words(shape): return ' x '.join(map(str, shape))
+def of_shape(shape, **more): return {'series x channels x steps': ' x '.join(map(str, shape)), **more}
 
 def steps(report, names, device, cases=CASES, n=20, **_):
     "Training steps: ours with CUDA graphs and without, and tsai's"
@@ -135,16 +143,17 @@ def steps(report, names, device, cases=CASES, n=20, **_):
             fs[name,graphs],mb[name,graphs] = with_memory(make, device)
         places = ('ours',True),('ours',False),('tsai',True)
         ours,bare,theirs = turns([fs.get(o) for o in places], device, n, warm=2)
-        report.add('Training step', **{'series x channels x steps': words(shape), 'precision': precision,
-            'ours, ms': ours, 'without graphs, ms': bare, 'tsai, ms': theirs, 'ratio': ratio(ours, theirs),
+        report.add('Training step', **of_shape(shape, precision=precision), **{
+            'ours, ms': ours, 'without graphs, ms': bare, 'tsai, ms': theirs,
+            'ratio': ratio(ours, theirs),
             'ours, MB': mb['ours',True], 'tsai, MB': mb.get(('tsai',True))})
 
 def evaluation(report, names, device, cases=CASES, n=20, **_):
     for shape,precision,x,_ in shape_and_precision(cases, device):
         fs = [evaluator(network(name, shape[1]).to(device), x, device, precision) for name in names]
         ours,theirs = turns([*fs, None][:2], device, n, warm=8)
-        report.add('Evaluation', **{'series x channels x steps': words(shape), 'precision': precision,
-                                    'ours, ms': ours, 'tsai, ms': theirs, 'ratio': ratio(ours, theirs)})
+        report.add('Evaluation', **of_shape(shape, precision=precision), **{
+            'ours, ms': ours, 'tsai, ms': theirs, 'ratio': ratio(ours, theirs)})
 
 def lengths(report, names, device, shapes=((64,3,256),(64,12,512)), n=20, **_):
     "A step of series of unequal length, beside one of series of one length"
@@ -152,14 +161,15 @@ def lengths(report, names, device, shapes=((64,3,256),(64,12,512)), n=20, **_):
         x,y = (o.to(device) for o in data(*shape))
         own = torch.randint(shape[2]//2, shape[2], shape[:1]).to(device) # (series,)
         for graphs in ([True,False] if graphed else [False]):
-            fs = [stepper(network('ours', shape[1]).to(device), x, y, device, lengths=o, graphs=graphs)
-                  for o in ((),(own,))]
+            ms = [network('ours', shape[1]).to(device) for _ in range(2)]
+            fs = [stepper(m, x, y, device, lengths=o, graphs=graphs) for m,o in zip(ms, ((),(own,)))]
             plain,masked = turns(fs, device, n, warm=8)
-            report.add('Lengths', **{'series x channels x steps': words(shape), 'graphs': 'yes' if graphs else 'no',
-                'of one length, ms': plain, 'with lengths, ms': masked, 'ratio': ratio(masked, plain)})
+            report.add('Lengths', **of_shape(shape, graphs='yes' if graphs else 'no'), **{
+                'of one length, ms': plain, 'with lengths, ms': masked,
+                'ratio': ratio(masked, plain)})
 
 def difference(report, names, device, **_):
-    "Length of the difference to float64 on the CPU, of scores and of gradients, over their own length"
+    "Length of the difference to float64 on the CPU over the length of scores, and of gradients"
     set_precision('fp32')
     m = network('ours', 3)
     x,y = data(16, 3, 133)
@@ -167,13 +177,15 @@ def difference(report, names, device, **_):
     m,x = m.double(),x.double()
     outs = m(x),there(x.float().to(device))
     for out,k in zip(outs, (y,y.to(device))): F.cross_entropy(out, k).backward()
-    grads = [torch.cat([p.grad.flatten().double().cpu() for p in o.parameters()]) for o in (m,there)]
+    grads = [torch.cat([p.grad.flatten().double().cpu() for p in o.parameters()])
+             for o in (m,there)]
     set_precision('tf32')
     scores,grads = (((a-b.double().cpu()).norm()/a.norm()).item() for a,b in (outs,grads))
-    report.add('Difference to float64 on the CPU', scores=float(f'{scores:.1e}'), gradients=float(f'{grads:.1e}'))
+    report.add('Difference to float64 on the CPU', scores=float(f'{scores:.1e}'),
+               gradients=float(f'{grads:.1e}'))
 
-def losses(device, graphs, n=10, shape=(64,3,128)):
-    "Losses of the first steps, each on a batch of its own"
+def losses_by_hand(device, graphs, n, shape):
+    "Losses of the first `n` steps, each on a batch of its own"
     torch.manual_seed(1)
     x,y = (o.to(device) for o in data(shape[0]*n, *shape[1:])) # (n*series, channels, steps)
     m = network('ours', shape[1]).to(device)
@@ -184,15 +196,25 @@ def losses(device, graphs, n=10, shape=(64,3,128)):
         res.append(step())
     return torch.stack(res).double().cpu() # (n,)
 
+def losses_of_learner(device, graphs, n, shape):
+    X,y = made_up(shape[0]*n+2, *shape[1:])
+    at = list(range(len(X)))
+    learn = learner('ours', X, y, (at[:-2],at[-2:]), shape[0], device)
+    if not graphs: learn.graphs = None
+    learn.fit(1, 1e-3)
+    return torch.stack([o.double().cpu() for o in learn.recorder.losses]) # (n,)
+
 def curve(report, names, device, n_steps=10, shape=(64,3,128), **_):
-    "Are the losses of training the same with CUDA graphs and without? Two runs without differ too"
+    "Are the losses of training the same with CUDA graphs and without? Two runs without may differ too"
     set_precision('fp32')
-    with_graphs,one,other = (losses(device, o, n_steps, shape) for o in (True,False,False))
-    set_precision('tf32')
     def apart(a, b): return float(f'{((a-b).abs()/b).max().item():.1e}')
-    report.add('Largest relative difference of the loss', **{'steps': n_steps,
-        'with graphs to without': apart(with_graphs, one) if graphed else None,
-        'two runs without': apart(other, one)})
+    for by,losses in (('a loop by hand',losses_by_hand),('learn.fit',losses_of_learner)):
+        with_graphs,one,other = (losses(device, o, n_steps, shape) for o in (True,False,False))
+        report.add('Largest relative difference of the loss', **{
+            'steps of': by, 'steps': n_steps,
+            'with graphs to without': apart(with_graphs, one) if graphed else None,
+            'two runs without': apart(other, one)})
+    set_precision('tf32')
 
 def made_up(n, c_in, L):
     rng = np.random.default_rng(0)
@@ -206,7 +228,8 @@ def without_bars(learn):
 def learner(name, X, y, splits, bs, device):
     if name=='ours':
         from xceptiontime.all import TSDataLoaders, ts_learner
-        return without_bars(ts_learner(TSDataLoaders.from_arrays(X, y, splits=splits, bs=bs, device=device), seed=0))
+        dls = TSDataLoaders.from_arrays(X, y, splits=splits, bs=bs, device=device)
+        return without_bars(ts_learner(dls, seed=0))
     from tsai.data.core import TSClassification, get_ts_dls # tsai.basics needs more packages
     from tsai.learner import ts_learner as tsai_learner
     from tsai.models.XceptionTime import XceptionTime
@@ -220,17 +243,21 @@ def epochs(report, names, device, train=16000, valid=4000, L=128, sizes=(64,512)
     for bs in sizes:
         learns = [learner(name, X, y, splits, bs, device) for name in names]
         fs = [lambda o=o: o.fit(1, 1e-3) for o in learns]
-        ours,theirs = (o and round(o/1e3, 3) for o in turns([*fs, None][:2], device, rounds, warm=1))
-        report.add('Epoch', **{'series': f'{train:,} x 3 x {L}, {valid:,} to validate', 'batches of': bs,
-                               'ours, s': ours, 'tsai, s': theirs, 'ratio': ratio(ours, theirs)})
+        ms = turns([*fs, None][:2], device, rounds, warm=1)
+        ours,theirs = (o and round(o/1e3, 3) for o in ms)
+        report.add('Epoch', **{
+            'series': f'{train:,} x 3 x {L}, {valid:,} to validate', 'batches of': bs,
+            'ours, s': ours, 'tsai, s': theirs, 'ratio': ratio(ours, theirs)})
+        if graphed: report.say(f'Batches of {bs}: {learns[0].graphs}')
 
 def digest(device):
-    "A short name for the weights of a small training under `torch.use_deterministic_algorithms(True)`"
+    "A short name for the weights of a small training by deterministic algorithms"
     torch.use_deterministic_algorithms(True)
     X,y = made_up(256, 3, 64)
     learn = learner('ours', X, y, (list(range(192)),list(range(192, 256))), 32, device)
     learn.fit(2, 1e-3)
-    return hashlib.sha1(b''.join(p.detach().cpu().numpy().tobytes() for p in learn.model.parameters())).hexdigest()[:12]
+    weights = torch.cat([p.detach().flatten().cpu() for p in learn.model.parameters()])
+    return hashlib.sha1(weights.numpy().tobytes()).hexdigest()[:12]
 
 def determinism(report, names, device, **_):
     "The weights of two new processes, which run at the same time"
@@ -238,13 +265,17 @@ def determinism(report, names, device, **_):
     runs = [subprocess.Popen([sys.executable, __file__, '--digest'], env=env, text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     said = [(*run.communicate(),run.returncode) for run in runs]
-    one,other = (err.strip().splitlines()[-1][:200] if rc else out.split()[-1] for out,err,rc in said)
-    report.add('Weights of two processes with one seed, by deterministic algorithms', first=one, second=other)
+    one,other = (err.strip().splitlines()[-1][:200] if rc else out.split()[-1]
+                 for out,err,rc in said)
+    report.add('Weights of two processes with one seed, by deterministic algorithms',
+               first=one, second=other)
 
 class Pace(Callback):
     "Seconds a batch takes in training, without the first `warm`; ends the epoch after `most` seconds"
     looks_only,order = True,70
-    def __init__(self, device, most, warm): self.device,self.most,self.warm = device,most,warm
+    def __init__(self, device, most, warm):
+        self.device = device
+        self.most,self.warm = most,warm
     def before_train(self): self.batches = 0
     def after_batch(self):
         if not self.training: return
@@ -265,11 +296,10 @@ def write_series(folder, gb, c_in=3, L=512):
     X = np.lib.format.open_memmap(f'{folder}/X.npy', 'w+', np.float32, (n,c_in,L))
     block = np.random.default_rng(0).standard_normal((4096,c_in,L), dtype=np.float32)
     for i in range(0, n, len(block)): X[i:i+len(block)] = block[:n-i]
-    X.flush()
     return np.load(f'{folder}/X.npy', mmap_mode='r')
 
 def alone(dl, device, n):
-    "Milliseconds of a step among `n` in a row on a batch that is on the device, and of a batch among `n` of the loader"
+    "Milliseconds of a step among `n` on a batch that is on the device, and of a batch of the loader"
     batch = [o.as_subclass(torch.Tensor) for o in dl.one_batch()]
     step = stepper(network('ours', batch[0].shape[1]).to(device), *batch, device)
     def in_a_row():
@@ -288,7 +318,8 @@ def paced_epoch(report, dls, where, device, most, warm):
     learn,pace = without_bars(ts_learner(dls, seed=0)),Pace(device, most, warm)
     learn.fit(1, 1e-3, cbs=pace)
     ms = pace.each*1e3
-    report.add('Epoch from a file', **{'series in': where, 'batches of': dl.bs, 'processes': dl.fake_l.num_workers,
+    report.add('Epoch from a file', **{
+        'series in': where, 'batches of': dl.bs, 'processes': dl.fake_l.num_workers,
         'loader alone, ms a batch': round(loader, 2), 'network alone, ms a batch': round(own, 2),
         'epoch, ms a batch': round(ms, 2), 'ratio': round(ms/own, 2),
         'batches measured': pace.batches-warm, 'whole epoch, s': round(pace.each*len(dl), 1)})
@@ -309,7 +340,8 @@ def from_file(report, names, device, gb=4, sizes=(64,512), processes=4, most=20,
         X = write_series(folder, min(gb, shutil.disk_usage(folder).free/2**30*.8))
         mapped,held = loaders(X, device),loaders(X[:len(X)//8+16].copy(), device)
         size = f'{X.nbytes/2**30:.1f} GB file'
-        runs = [('memory',held,sizes[0],0), *((size,mapped,bs,0) for bs in sizes), (size,mapped,sizes[0],processes)]
+        runs = [('memory',held,sizes[0],0), *((size,mapped,bs,0) for bs in sizes),
+                (size,mapped,sizes[0],processes)]
         for i,(where,dls,bs,n) in enumerate(runs):
             left = (MINUTES*60-10-time.perf_counter()+begun)/(len(runs)-i) # seconds for each
             dls = changed(dls, device, bs=bs, num_workers=n)
@@ -320,9 +352,28 @@ PARTS = dict(difference=difference, curve=curve, steps=steps, evaluation=evaluat
              epochs=epochs, determinism=determinism, file=from_file)
 QUICK = dict(n=5, rounds=1, train=4000, valid=1000, gb=1, most=3)
 
-def machine():
-    found = {k: version(k) for k in ('torch','tsai') if find_spec(k)}
-    return {'gpu': torch.cuda.get_device_name(0), 'cpus': os.cpu_count(), 'python': platform.python_version(), **found}
+def found_version(name):
+    try: return version(name)
+    except PackageNotFoundError: return 'of unknown version'
+
+def machine(names):
+    facts = dict(gpu=torch.cuda.get_device_name(0), python=platform.python_version())
+    if hasattr(os, 'sched_getaffinity'): facts['cpus'] = len(os.sched_getaffinity(0))
+    return facts | {k: found_version(k) for k in ('torch','tsai') if k!='tsai' or k in names}
+
+def libraries():
+    "Ours, and tsai where it is installed and can be imported"
+    if find_spec('tsai') is None: return ['ours']
+    try: importlib.import_module('tsai.learner')
+    except ImportError as e:
+        print(f'tsai is left out: {e}')
+        return ['ours']
+    return ['ours','tsai']
+
+def command(args):
+    "What was asked for, without the file that keeps the figures"
+    gb = [] if args.gb is None else ['--gb', f'{args.gb:g}']
+    return ' '.join(['python benchmarks/gpu.py', *args.parts, *['--quick']*args.quick, *gb])
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -336,24 +387,29 @@ def arguments():
     if odd: p.error(f'PART: expected some of {", ".join(PARTS)}, got {odd[0]}')
     return args
 
+def run(parts, *args, **how):
+    "Run `parts`, and give the names of those that fail"
+    failed = []
+    for name in parts:
+        try: PARTS[name](*args, **how)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+    return failed
+
 def main():
     args = arguments()
     if not torch.cuda.is_available():
         sys.exit('gpu: expected a machine with a GPU that PyTorch can use (CUDA), got none')
     device = torch.device('cuda')
     if args.digest: return print(digest(device))
-    names = ['ours'] + ['tsai']*(find_spec('tsai') is not None)
-    facts = machine()
+    names = libraries()
+    facts = machine(names)
     print(', '.join(f'{k} {v}' for k,v in facts.items()))
-    report = Report(args.json, command=' '.join(['python benchmarks/gpu.py', *sys.argv[1:]]), **facts)
+    report = Report(args.json, command=command(args), **facts)
     how = QUICK if args.quick else {}
     if args.gb is not None: how = {**how, 'gb': args.gb}
-    failed = []
-    for name in args.parts or PARTS:
-        try: PARTS[name](report, names, device, **how)
-        except Exception:
-            traceback.print_exc()
-            failed.append(name)
+    failed = run(args.parts or PARTS, report, names, device, **how)
     print(f'\n{time.perf_counter()-begun:.0f} s')
     if failed: sys.exit(f'gpu: failed: {", ".join(failed)}')
 

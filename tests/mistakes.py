@@ -599,6 +599,10 @@ ValueError: cbs: expected one callback that mixes series, such as TSMixUp, got T
 learn.fit(1, cbs=CutMix())
 ValueError: cbs: expected TSCutMix to mix series, got CutMix, which is for images
 
+# a callback for recurrent networks
+learn.fit(1, cbs=ModelResetter())
+TypeError: cbs: expected callbacks for any network, got ModelResetter for recurrent ones
+
 # another run in the folder of a checkpoint
 for seed in (0,1): ts_learner(dls, nf=1, seed=seed, cbs=Checkpoint('run')).fit(1)
 ValueError: ... expected a checkpoint of the run that is now started, got one that differs in seed (0, now 1)

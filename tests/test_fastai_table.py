@@ -1,5 +1,6 @@
 "What fastai has for a Learner: each method, callback and interpretation works on series, or says why not"
-import inspect, math
+import inspect, math, sys
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
@@ -196,7 +197,7 @@ def gathers(path):
     learn.validate(cbs=cb)
     assert torch.allclose(cb.preds.softmax(1), learn.get_preds()[0], atol=1e-5)
 
-@row(CALLBACKS, 'MixedPrecision','ModelToHalf','NonNativeMixedPrecision')
+@row(CALLBACKS, 'MixedPrecision','NonNativeMixedPrecision')
 def half(path):
     assert trained(learner().to_bf16(), 1)>0
     cb = fp16.MixedPrecision(amp_mode=fp16.AMPMode.BF16)
@@ -242,7 +243,21 @@ def writes(path):
 @row(CALLBACKS, 'ModelResetter','RNNCallback','RNNRegularizer')
 def for_recurrent_networks(path):
     "They ask a network for its states, which this one does not have"
-    with pytest.raises(AttributeError, match="no attribute 'reset'"): learner().fit(1, cbs=rnn.ModelResetter())
+    for cb in (rnn.ModelResetter, rnn.RNNCallback, rnn.RNNRegularizer):
+        for cbs in (cb, cb()):
+            with pytest.raises(TypeError, match=f'got {cb.__name__} for recurrent ones; .* leave it out'):
+                learner().fit(1, cbs=cbs)
+    learn = learner()
+    resets = []
+    learn.model.reset = lambda: resets.append(1)
+    learn.fit(1, cbs=rnn.ModelResetter())
+    assert len(resets)>=3 # before training, before validation and at the end
+
+@row(CALLBACKS, 'ModelToHalf')
+def to_half_alone(path):
+    with pytest.raises(TypeError, match='got ModelToHalf alone; learn.to_fp16'):
+        learner().fit(1, cbs=fp16.ModelToHalf())
+    with pytest.raises(AssertionError, match='requires a GPU'): learner().to_non_native_fp16().fit(1)
 
 @row(CALLBACKS, 'ParamScheduler','LRFinder')
 def schedules(path):
@@ -298,6 +313,18 @@ def classifies(learn):
     assert [o[2] for o in i.most_confused()]==wrong
     i.plot_confusion_matrix()
     i.print_classification_report()
+
+def test_tensorboard(monkeypatch):
+    "fastai's callback can log images only; without them it works"
+    class TensorBoardBaseCallback(Callback): pass
+    class TensorBoardCallback(TensorBoardBaseCallback):
+        def __init__(self, log_preds=True, projector=False): self.log_preds,self.projector = log_preds,projector
+    monkeypatch.setitem(sys.modules, 'fastai.callback.tensorboard',
+                        SimpleNamespace(TensorBoardBaseCallback=TensorBoardBaseCallback))
+    for kwargs in ({}, dict(log_preds=False, projector=True)):
+        with pytest.raises(ValueError, match=r'cbs: expected TensorBoardCallback\(log_preds=False\)'):
+            learner().fit(1, cbs=TensorBoardCallback(**kwargs))
+    fitted(TensorBoardCallback(log_preds=False), 1)
 
 MODULES = channelslast,core,data,fp16,hook,mixup,preds,progress,rnn,schedule,tracker,training
 

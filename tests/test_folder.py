@@ -10,7 +10,7 @@ from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
 from xceptiontime.processing.tasks import Classification
 from xceptiontime.runtime import Predictor
-from xceptiontime.runtime.folder import MAX_CONFIG
+from xceptiontime.runtime.config import MAX_CONFIG
 from xceptiontime.train.learner import ts_learner
 
 first = Path(__file__).parent/'fixtures'/'format1'

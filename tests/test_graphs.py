@@ -112,7 +112,8 @@ def test_copies_know_nothing_of_graphs(tmp_path):
         assert learn.model._compiled_call_impl is learn.graphs
         learn.export('whole.pkl')
         copies.append(copy.deepcopy(learn.model))
-    learn,copies,during = learner(),[],Callback()
+    learn,copies = learner(),[]
+    during = Callback()
     learn.path,during.after_train = tmp_path,export
     with learn.no_logging(): learn.fit(1, cbs=[during,SaveModelCallback()])
     other = load_learner(tmp_path/'whole.pkl')

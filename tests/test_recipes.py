@@ -66,7 +66,8 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
     assert not calls and len(pd.read_csv(args.csv))==6
 
 @pytest.mark.slow
-def test_workers_train_the_same(tmp_path, capsys):
+def test_workers_train_the_same(tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(file.parent)) # workers import it
     how = dict(sets=['ItalyPowerDemand','GunPoint'], seeds=[0], steps=3, path=None, folds=3, repeats=1, only=None,
                candidates=['default','pool10'], minutes=math.inf, device=['cpu'])
     alone,several = (Namespace(csv=tmp_path/f'{n}.csv', workers=[n], **how) for n in (1,2))

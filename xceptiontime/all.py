@@ -28,6 +28,7 @@ from .data.blocks import *
 from .data.augment import *
 from .runtime.evaluation import evaluating, evaluation_view
 from .runtime.predictor import *
+from .runtime.config import FORMAT
 from .runtime.folder import *
 from .runtime.hub import model_card, model_folder
 from .runtime.recordings import RecordingAnswer

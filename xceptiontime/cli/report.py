@@ -55,7 +55,9 @@ def figures_of_outputs(task, y, pred):
 def report_classes(task, y, pred):
     "Accuracy, and a table by class"
     import sklearn.metrics as skm
-    table = skm.classification_report(y, pred, digits=3, zero_division=0)
+    there = sorted({*task.encode(y).tolist(), *task.encode(pred).tolist()}) # in the order of the classes
+    table = skm.classification_report(task.encode(y), task.encode(pred), labels=there, digits=3, zero_division=0,
+                                      target_names=[task.output_names()[i] for i in there])
     accuracy = figures_of_classes(task, y, pred)['accuracy']
     return f'accuracy {accuracy:.4f} on {len(y)} series\n\n{table}'
 

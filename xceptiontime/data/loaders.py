@@ -17,94 +17,23 @@ from fastcore.basics import PrettyString,patch,patch_to
 from fastcore.foundation import L
 from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
-from ..base.checks import as_floats,brief,check_rate,check_same_rate,listed
-from ..base.tsai_names import knows_tsai,refuse_arguments
+from ..base.checks import brief,check_rate,check_same_rate
+from ..base.tsai_names import knows_tsai
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
 from .columns import Columns
 from .given import check_origin,model_series,series_or_windows
 from .recordings import Recordings,join_recordings,overlapping,read_recordings
 from .sets import read_files
-from .splits import check_splits,get_splits
+from .splits import check_splits
 from .tables import as_pandas,read_table
+from .targets import (LEAVE_OUT,check_count,check_not_steps,encode_splits,in_order,
+    index_arrays,make_splits,split_names,targets_for,weights_for)
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
 from ..processing.series import (channel_names,check_channels,is_frame,raw_series,warn_transposed)
-from ..processing.targets import are_whole,as_labels,as_targets,check_there,ordered_classes
+from ..processing.targets import as_targets,check_there,ordered_classes
 from ..processing.infer import class_weights,infer_task
 from ..processing.values import check_resolution
-
-# %% ../../nbs/38_data.loaders.ipynb #0945cc6c
-def _check_count(y, n):
-    "Raise unless there is a target for each of `n` series"
-    if y is None:
-        raise TypeError('y: expected a target for each series, got None')
-    if not hasattr(y, '__len__') or isinstance(y, (str,bytes,dict)):
-        raise TypeError(f'y: expected an array or a list of targets, got {brief(type(y).__name__)}')
-    if len(y)!=n:
-        raise ValueError(f'y: expected {n} targets for as many series, got {len(y)}')
-
-def _targets(y, n):
-    "Targets as `as_targets` returns them, one for each of `n` series"
-    _check_count(y, n)
-    return as_targets(y)
-
-def _in_order(y, column, name=lambda o: o):
-    "`y` with the order of the classes in `column`, by their names in `y`, where that is an ordered categorical"
-    order = ordered_classes(column)
-    if order is None: return y
-    from pandas import Categorical # of which `column` is one
-    return Categorical(y, [name(o) for o in order], ordered=True)
-
-def _check_not_steps(y, X, lengths, task, vocab):
-    "Raise where targets look like a label for each step"
-    if task is not None or vocab is not None or isinstance(X, Windows): return
-    rows = isinstance(y, np.ndarray)
-    if y.ndim!=2 if rows else y.sets: return
-    if rows: n = np.full(len(y), y.shape[1])
-    else: n = np.array([0 if o is None else len(o) for o in y])
-    steps = np.full(len(X), X.shape[2]) if lengths is None else lengths
-    numbers = rows and y.dtype.kind=='f' and not np.isin(y, (0,1)).all()
-    if numbers or n.min()<2 or (n!=steps).any(): return
-    raise ValueError(f'y: expected a target for each series, got one for each of its {n.max()} steps; '
-                     'TSDataLoaders.from_recordings(X, y, length) makes windows with a label each, '
-                     "task='multilabel' labels that are independent")
-
-# %% ../../nbs/38_data.loaders.ipynb #0e514e86
-_leave_out = '; splits= of your own can leave it out'
-
-def _to_stratify(y, task):
-    "Targets as `get_splits` tells tasks apart: whole numbers for classes, floats for a regression"
-    name = getattr(task, 'name', task)
-    check_there(y, hint=_leave_out)
-    if isinstance(y, list): return as_labels(y) if name=='classification' else y
-    kind = y.dtype.kind
-    if name=='regression' and kind in 'iu': return y.astype(np.float64)
-    return y.astype(np.int64) if name=='classification' and kind=='f' and are_whole(y) else y
-
-def _make_splits(y, task, how, **kwargs):
-    "Splits by `get_splits`; `how` holds arguments of the user's own, or is None"
-    known = inspect.signature(get_splits).parameters
-    refuse_arguments('get_splits', how or {})
-    odd = [k for k in how or {} if k not in known]
-    if odd:
-        raise TypeError(f'splits: expected arguments of get_splits ({", ".join(known)}), got {brief(odd[0])}')
-    how = {**kwargs, **(how or {})}
-    if how.get('n_splits', 1)!=1:
-        raise ValueError('splits: expected one division into training and validation, '
-                         f"got n_splits={brief(how['n_splits'])}; "
-                         'get_splits gives the folds, to be taken one by one')
-    return get_splits(_to_stratify(y, task), **how)
-
-def _index_arrays(splits, y, task, groups, seed):
-    "`splits` as index arrays, train first; made here if they are None or a dict"
-    if splits is None and len(y)<2:
-        raise ValueError(f'X: expected 2 or more series to divide into training and validation, got {len(y)}')
-    if splits is None or isinstance(splits, dict):
-        splits = _make_splits(y, task, splits, groups=groups, seed=seed)
-    splits = check_splits(splits, len(y), groups=groups)
-    if not isinstance(splits, list): return splits
-    raise ValueError('splits: expected one division into training and validation, '
-                     f'got {len(splits)} folds, to be taken one by one')
 
 # %% ../../nbs/38_data.loaders.ipynb #5c1e0a21
 def _rate_of(X, rate):
@@ -135,49 +64,6 @@ def _batch_tfms(tfms):
             raise ValueError('batch_tfms: expected transforms of batches, got TSStandardize; '
                              f"scale='{scale}' scales")
     return L(tfms)
-
-def _split_names(n): return ['training','validation','test',*['further']*n][:n]
-
-def _encode(y, task, splits):
-    "The targets of all splits as `task` encodes them; 0 elsewhere"
-    names = [f'y ({name} split)' for name in _split_names(len(splits))]
-    parts = [task.encode(y[idxs], name) for idxs,name in zip(splits, names)]
-    codes = np.zeros((len(y), *parts[0].shape[1:]), parts[0].dtype)
-    for idxs,part in zip(splits, parts): codes[idxs] = part
-    return codes
-
-# %% ../../nbs/38_data.loaders.ipynb #8e8ceff1
-def _class_weights(weights, task, codes):
-    "A weight for each class: for 'balanced' by how often it is in `codes`, else by a dict"
-    if not task.exclusive:
-        raise ValueError('weights: expected a number for each series, as classes have no weights in '
-                         f'{task.name}, got {brief(weights)}')
-    if isinstance(weights, str):
-        if weights=='balanced': return class_weights(task, codes).numpy() # (classes,)
-        raise ValueError(f"weights: expected numbers, a dict by class or 'balanced', got {brief(weights)}")
-    res = np.full(task.c_out, np.nan) # (classes,)
-    res[task.encode(list(weights), 'weights')] = list(weights.values())
-    left_out = task.vocab[np.isnan(res)]
-    if not len(left_out): return res
-    raise ValueError(f'weights: expected a number for each class, got none for {listed(left_out)}')
-
-def _weights(weights, task, codes, train):
-    "Weights of the training samples and, where they are by class, the classes; None without weights"
-    if weights is None: return None,None
-    strata = None
-    if isinstance(weights, (str,dict)):
-        strata = codes[train]
-        w = _class_weights(weights, task, strata)[strata].astype(np.float64) # (training samples,)
-    else:
-        w = as_floats(weights, 'weights')
-        if w.shape!=(len(codes),):
-            raise ValueError(f'weights: expected one for each of {len(codes)} series, got shape {w.shape}')
-        w = w[train]
-    bad = w[~(np.isfinite(w) & (w>=0))]
-    if len(bad) or not w.any():
-        raise ValueError('weights: expected finite numbers of 0 or more, not all 0, '
-                         f"got {f'{bad[0]:g}' if len(bad) else '0 for all'}")
-    return w,strata
 
 # %% ../../nbs/38_data.loaders.ipynb #bd20617d
 class TSDataLoaders(DataLoaders):
@@ -220,14 +106,14 @@ class TSDataLoaders(DataLoaders):
         if channels is None and not isinstance(X, Windows): warn_transposed(*X.shape[1:], turn, rate)
         if not len(X):
             raise ValueError(f'X: expected 1 or more series, got shape {X.shape}')
-        y,order = _targets(y, len(X)),ordered_classes(y)
-        _check_not_steps(y, X, lengths, task, vocab)
-        splits = _index_arrays(splits, y, task, groups, seed)
-        check_there(y, series=np.concatenate(splits), hint=_leave_out)
+        y,order = targets_for(y, len(X)),ordered_classes(y)
+        check_not_steps(y, X, lengths, task, vocab)
+        splits = index_arrays(splits, y, task, groups, seed)
+        check_there(y, series=np.concatenate(splits), hint=LEAVE_OUT)
         train,*others = splits
         task = infer_task(y[train], task, vocab, target_names, units, order)
-        codes = _encode(y, task, splits)
-        weights,strata = _weights(weights, task, codes, train)
+        codes = encode_splits(y, task, splits)
+        weights,strata = weights_for(weights, task, codes, train)
         preprocess = _fitted(X, lengths, train, length_channel,
                              missing=missing, scale=scale, mu=mu, resample=resample, crop=crop)
         for idxs in others: preprocess.check(X, lengths, idxs)
@@ -271,7 +157,7 @@ def summary(self:TSDataLoaders) -> str:
     "Task, series and targets of each split, channels, steps and preprocessing"
     ds,task = self.train_ds,self.task
     rows = [('task', f'{task.name}, {task.count()}')]
-    names = _split_names(len(self.loaders))
+    names = split_names(len(self.loaders))
     rows += [(name, _contents(dl.dataset)) for name,dl in zip(names, self.loaders)]
     rows.append(('channels', ds.preprocess.c_in if ds.channels is None else ', '.join(ds.channels)))
     if ds.rate is not None: rows.append(('rate', f'{ds.rate:g} Hz'))
@@ -289,7 +175,7 @@ def _new_dl(dl, own, X, y, bs, **kwargs):
     if isinstance(X, TSDataset): return dl.new(X, bs=bs, shuffle=False) # from fastai's Interpretation
     check_origin(X, own.filters, own.rate)
     X,lengths = model_series(X, own.preprocess, own.channels)
-    if y is not None: _check_count(y, len(X))
+    if y is not None: check_count(y, len(X))
     codes = None if y is None else own.task.encode(y)
     ds = TSDataset(X, codes, own.task, own.preprocess, lengths=lengths,
                    channels=own.channels, rate=own.rate, filters=own.filters)
@@ -360,7 +246,7 @@ def from_df(cls,
     df = as_pandas(df)
     table = read_table(df, Columns(label, target, id, time, columns, dayfirst=dayfirst), column)
     kwargs.setdefault('channels', table.channels)
-    y = table.y if label is None else _in_order(table.y, df.get(label), lambda o: str(o).strip())
+    y = table.y if label is None else in_order(table.y, df.get(label), lambda o: str(o).strip())
     return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
@@ -370,7 +256,7 @@ def _split_alone(y, task, splits, overlap):
     "Splits of the windows of one recording, in the order of time"
     if not isinstance(splits, dict) or not splits.get('ordered'):
         raise ValueError(f'{_one_alone}got {brief(splits)}; splits=dict(ordered=True) judges by its last part')
-    return _make_splits(y, task, {'gap': overlap, **splits})
+    return make_splits(y, task, {'gap': overlap, **splits})
 
 def _check_labels(y, n, task):
     "Raise if each of `n` recordings has a list of one label: class or label is unclear"
@@ -408,12 +294,13 @@ def from_recordings(cls,
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True, filters=filters, to_rate=to_rate)
     _check_labels(y, len(labels), kwargs.get('task'))
-    y = _in_order(y, labels[0] if isinstance(labels, list) else labels)
+    y = in_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):
         own = dict(groups=ids, valid_groups=valid_groups, test_groups=test_groups, seed=kwargs.get('seed'))
-        if not (ids==ids[0]).all(): splits = _make_splits(as_targets(y), kwargs.get('task'), splits, **own)
+        if not (ids==ids[0]).all(): splits = make_splits(as_targets(y), kwargs.get('task'), splits, **own)
         else:
-            splits = _split_alone(as_targets(y), kwargs.get('task'), splits, overlapping(length, step, rate and X.rate))
+            overlap = overlapping(length, step, rate and X.rate)
+            splits = _split_alone(as_targets(y), kwargs.get('task'), splits, overlap)
             ids = None
     elif valid_groups is not None or test_groups is not None:
         raise ValueError('splits: expected None with valid_groups= or test_groups=, got both')

@@ -29,7 +29,8 @@ from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble
 from ..models.graphs import Graphed
 from ..runtime.evaluation import asking,in_training
-from .callbacks import KeepFinite,LateRecorder,MeanAfterLoss,ProgressOrLines,Run,check_mixing
+from .callbacks import (KeepFinite,LateRecorder,MeanAfterLoss,ProgressOrLines,Run,
+    check_for_series,check_mixing)
 from ..runtime.predictor import dtype_of
 from .known import Known,hearing,telling,weights_digest
 from .metrics import task_loss,task_metrics
@@ -235,6 +236,7 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     given = L(kwargs.pop('cbs', None)).map(lambda c: c() if isinstance(c, type) else c)
     cbs = [*self.cbs, *given]
     check_mixing(cbs, self.dls.train_ds)
+    check_for_series(cbs, get_model(self.model))
     search = any(isinstance(c, LRFinder) for c in cbs)
     run = Run('lr search' if search else 'training', self.seed, self.known().epochs)
     try:
