@@ -10,9 +10,9 @@ nothing left to do. A step is forward, loss, backward and PyTorch's fused AdamW.
 through each library's own loaders and Learner, without bars. Memory is what PyTorch holds on the
 GPU during a step, with what it keeps for CUDA graphs.
 """
-import argparse, copy, gc, hashlib, json, os, platform, shutil, statistics as st
+import argparse, copy, gc, hashlib, importlib, json, os, platform, shutil, statistics as st
 import subprocess, sys, tempfile, time, traceback, warnings
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -352,10 +352,23 @@ PARTS = dict(difference=difference, curve=curve, steps=steps, evaluation=evaluat
              epochs=epochs, determinism=determinism, file=from_file)
 QUICK = dict(n=5, rounds=1, train=4000, valid=1000, gb=1, most=3)
 
-def machine():
-    found = {k: version(k) for k in ('torch','tsai') if find_spec(k)}
-    return dict(gpu=torch.cuda.get_device_name(0), cpus=os.cpu_count(),
-                python=platform.python_version(), **found)
+def found_version(name):
+    try: return version(name)
+    except PackageNotFoundError: return 'of unknown version'
+
+def machine(names):
+    facts = dict(gpu=torch.cuda.get_device_name(0), python=platform.python_version())
+    if hasattr(os, 'sched_getaffinity'): facts['cpus'] = len(os.sched_getaffinity(0))
+    return facts | {k: found_version(k) for k in ('torch','tsai') if k!='tsai' or k in names}
+
+def libraries():
+    "Ours, and tsai where it is installed and can be imported"
+    if find_spec('tsai') is None: return ['ours']
+    try: importlib.import_module('tsai.learner')
+    except ImportError as e:
+        print(f'tsai is left out: {e}')
+        return ['ours']
+    return ['ours','tsai']
 
 def command(args):
     "What was asked for, without the file that keeps the figures"
@@ -374,24 +387,29 @@ def arguments():
     if odd: p.error(f'PART: expected some of {", ".join(PARTS)}, got {odd[0]}')
     return args
 
+def run(parts, *args, **how):
+    "Run `parts`, and give the names of those that fail"
+    failed = []
+    for name in parts:
+        try: PARTS[name](*args, **how)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+    return failed
+
 def main():
     args = arguments()
     if not torch.cuda.is_available():
         sys.exit('gpu: expected a machine with a GPU that PyTorch can use (CUDA), got none')
     device = torch.device('cuda')
     if args.digest: return print(digest(device))
-    names = ['ours'] + ['tsai']*(find_spec('tsai') is not None)
-    facts = machine()
+    names = libraries()
+    facts = machine(names)
     print(', '.join(f'{k} {v}' for k,v in facts.items()))
     report = Report(args.json, command=command(args), **facts)
     how = QUICK if args.quick else {}
     if args.gb is not None: how = {**how, 'gb': args.gb}
-    failed = []
-    for name in args.parts or PARTS:
-        try: PARTS[name](report, names, device, **how)
-        except Exception:
-            traceback.print_exc()
-            failed.append(name)
+    failed = run(args.parts or PARTS, report, names, device, **how)
     print(f'\n{time.perf_counter()-begun:.0f} s')
     if failed: sys.exit(f'gpu: failed: {", ".join(failed)}')
 

@@ -316,6 +316,17 @@ def test_targets_are_counted_before_the_network_runs():
     with pytest.raises(ValueError, match='y: expected 3 targets'):
         learn.get_X_preds(ragged[:3], classes[:2], with_loss=True)
 
+def test_loss_is_taken_where_batches_are(monkeypatch):
+    "Where a loss holds the weights of classes"
+    learn,asked = learner(),[]
+    def loss_func(pred, targets, reduction='mean'):
+        asked.append((pred.device.type, targets.device.type))
+        return torch.arange(3.)
+    learn.loss_func = loss_func
+    monkeypatch.setattr(type(learn.dls), 'device', torch.device('meta'))
+    *_,losses = learn.get_X_preds(X[:3], classes[:3], with_loss=True)
+    assert asked==[('meta','meta')] and losses.tolist()==[0,1,2]
+
 bench = Path(__file__).parent.parent/'benchmarks'
 
 def test_benchmark_without_a_gpu():
@@ -381,10 +392,28 @@ def test_benchmark_without_graphs_and_without_tsai(gpu, monkeypatch, capsys):
     assert all(r['tsai, ms']==r['ratio']=='' and float(r['ours, ms'])>0 for r in step+asked)
     assert step[0]['without graphs, ms']=='' and [r['graphs'] for r in masked]==['no']
 
+def test_benchmark_with_a_tsai_that_cannot_be_imported(gpu, monkeypatch, capsys):
+    "It needs packages that may be missing"
+    def fails(name):
+        raise ModuleNotFoundError("No module named 'numba'")
+    monkeypatch.setattr(gpu, 'find_spec', lambda name: None)
+    assert gpu.libraries()==['ours'] and not capsys.readouterr().out
+    monkeypatch.setattr(gpu, 'find_spec', lambda name: name)
+    monkeypatch.setattr(gpu.importlib, 'import_module', fails)
+    assert gpu.libraries()==['ours'] and "tsai is left out: No module named 'numba'" in capsys.readouterr().out
+
 def test_command_of_the_benchmark(gpu, monkeypatch):
     "As it is kept: without the path of a machine"
     monkeypatch.setattr(sys, 'argv', ['gpu.py','steps','--json','/somewhere/gpu.json','--gb','.5','--quick'])
     assert gpu.command(gpu.arguments())=='python benchmarks/gpu.py steps --quick --gb 0.5'
+
+def test_benchmark_goes_on_after_a_part_that_fails(gpu, monkeypatch, capsys):
+    def fails(*args, **how):
+        raise RuntimeError('out of memory')
+    monkeypatch.setitem(gpu.PARTS, 'steps', fails)
+    report = gpu.Report()
+    assert gpu.run(['steps','lengths'], report, ['ours'], torch.device('cpu'), **SMALLEST)==['steps']
+    assert list(report.kept['tables'])==['Lengths'] and 'out of memory' in capsys.readouterr().err
 
 def test_turns(gpu, monkeypatch):
     "Each is the first in every second turn"
