@@ -58,7 +58,7 @@ class FreshAverage(AverageWeights):
         self.model.train()
         for i,b in enumerate(self.dls.train, 1):
             for m in norms: m.momentum = 1/i # the mean over all batches
-            self.model(*b[:-1])
+            self.model.forward(*b[:-1]) # never from a CUDA graph, which keeps the momentum of its first step
 
 def drop_channels(model):
     "Leaves out a fifth of the channels before the last layer, others in each step of training"
@@ -129,7 +129,8 @@ def trained(candidate, X, y, splits, seed, steps, device):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         arch = plus(**c.plus) if c.plus else XceptionTime
-        learn = recipe_learner(X, y, splits[:1], arch, r, seed, device=device, **c.settings)
+        learn = recipe_learner(X, y, splits[:1], arch, r, seed, device=device,
+                               cuda_graphs=True if c.plus else None, **c.settings)
     if c.change: c.change(learn.model)
     clock = time.thread_time if device=='cpu' else time.perf_counter
     start = clock()

@@ -116,6 +116,8 @@ def test_a_failed_unit_is_exit_code_1(archive, capsys):
     assert 'Good' in out and 'expected a result of each of 2 units, got 1 error, the first is Bad' in err
     assert call('bench', '--sets', 'Good', *args, '--quiet')==0
     assert capsys.readouterr()==('','')
+    assert call('bench', '--sets', 'Good', *args, '--networks', 2)==0
+    assert 'base-1epochs-2networks' in capsys.readouterr().out
 
 def test_the_first_lines_tell_the_plan(tmp_path, capsys):
     "Series, channels by name, classes; epochs, batches, rate and device; after the first epoch the time left"

@@ -441,8 +441,17 @@ def test_benchmark_of_determinism(gpu):
     try: assert len({gpu.digest(torch.device('cpu')) for _ in range(2)})==1
     finally: torch.use_deterministic_algorithms(False)
 
+def _share(dl):
+    "The loader of the only process of several"
+    pytest.importorskip('accelerate')
+    from xceptiontime.train.distributed import TSDistributedDL
+    class Agreed(TSDistributedDL):
+        def _broadcast(self, t, rank): return list(t)
+    return Agreed(dl, rank=0, world_size=1, device=dl.device)
+
 @pytest.mark.parametrize('kind,num_workers', [('cuda',0),('cuda',1),('mps',0),('mps',1),('cpu',0),('cpu',1)])
-def test_batches_go_to_a_gpu_from_pinned_memory(kind, num_workers, monkeypatch):
+@pytest.mark.parametrize('distributed', [False,True])
+def test_batches_go_to_a_gpu_from_pinned_memory(kind, num_workers, distributed, monkeypatch):
     "So the host need not wait for all that the GPU has to do, as it does for a copy from other memory"
     dl = learner(ragged, bs=4, num_workers=num_workers).dls.train
     pinned,sent = [],[]
@@ -458,6 +467,6 @@ def test_batches_go_to_a_gpu_from_pinned_memory(kind, num_workers, monkeypatch):
     expected = [tuple(map(torch.Tensor.clone, b)) for b in dl.new(shuffle=False)]
     dl = dl.new(shuffle=False)
     dl.device = torch.device(kind)
-    got = list(dl)
+    got = list(_share(dl) if distributed else dl)
     assert len(got)==3 and all(torch.equal(s, t) for a,b in zip(got, expected) for s,t in zip(a, b))
     assert sent==([] if kind=='cpu' else [(3,kind,kind=='cuda')]*3) and len(pinned)==(9 if kind=='cuda' else 0)

@@ -31,6 +31,8 @@ from ..runtime.folder import ARCHS
         help='a training for each seed (default: 0 1 2)'),
     Arg('--epochs', type=count, metavar='N',
         help='number of epochs in place of that of the recipe'),
+    Arg('--networks', type=count, metavar='N',
+        help='number of networks that train together for each result; one if not given'),
     Arg('--jobs', type=count, metavar='N', default=1, help='trainings at a time (default: %(default)s)'),
     Arg('--backend', choices=('dask','ray'),
         help='engine for the trainings; processes of this machine if not given'),
@@ -43,7 +45,7 @@ def bench(args):
     from xceptiontime.train.recipe import DEFAULT
     archs = [ARCHS[a] for a in args.arch]
     res = run_benchmark(args.sets, args.out, args.data, archs, args.recipe or (DEFAULT,), args.seeds,
-                        args.epochs, args.jobs, args.backend, args.address, verbose=not args.quiet)
+                        args.epochs, args.jobs, args.backend, args.address, not args.quiet, args.networks)
     print(res.to_string(index=False, float_format='%.4f', na_rep=''))
     return int(res.attrs['failed']>0)
 

@@ -261,16 +261,16 @@ class TSDataLoader(TfmdDL):
     def __iter__(self):
         self.randomize()
         self.before_iter()
-        for b in self._batches(self.get_idxs()): yield self.after_batch(self._sent(tuple(b)))
+        for b in self.batches(self.get_idxs()): yield self.after_batch(self.sent(tuple(b)))
         self.after_iter()
 
-    def _batches(self, idxs):
+    def batches(self, idxs):
         "Batches from worker processes; without such cut here, as torch's code for one process takes longer than that"
         if not self.fake_l.num_workers: return self.create_batches(idxs)
         self._DataLoader__idxs = idxs # where fastai keeps them
         return _MultiProcessingDataLoaderIter(self.fake_l)
 
-    def _sent(self, b):
+    def sent(self, b):
         "A batch on the device; a GPU copies it from pinned memory while Python goes on"
         if self.device is None or self.device.type=='cpu': return b
         pinned = self.device.type=='cuda'

@@ -24,7 +24,8 @@ from .learner import TSLearner
 # %% ../../nbs/56_train.distributed.ipynb #0a5d2782
 class TSDistributedDL(DistributedDL):
     "fastai's loader for several processes; also works on a CPU, and cuts batches as `TSDataLoader` does"
-    sample = TSDataLoader.sample
+    __iter__,sample = TSDataLoader.__iter__,TSDataLoader.sample
+    batches,sent = TSDataLoader.batches,TSDataLoader.sent
     def __len__(self): return len(self.dl.cuts(-(-self.dl.n//self.world_size)))-1
 
     def create_batches(self, samps):
