@@ -15,6 +15,7 @@ def device(request, monkeypatch, visible_devices):
     if request.param=='cpu': return torch.device('cpu')
     if not torch.cuda.is_available(): pytest.skip('a GPU that PyTorch can use (CUDA) is needed')
     monkeypatch.setattr(defaults, 'use_cuda', None)
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False) # numbers near those of a CPU
     if visible_devices is None: monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
     else: monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible_devices)
     return torch.device('cuda', torch.cuda.current_device())

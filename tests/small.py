@@ -13,8 +13,8 @@ classes = np.arange(24)%3
 two_labels = np.c_[classes==0, classes<2].astype(int)
 
 def learner(X=X, y=classes, **kwargs):
-    arch = {k: kwargs.pop(k) for k in ('arch','adaptive_size','head') if k in kwargs}
-    return ts_learner(TSDataLoaders.from_arrays(X, y, splits, device='cpu', **kwargs), nf=2, seed=0, **arch)
+    arch = {k: kwargs.pop(k) for k in ('arch','adaptive_size','head','n_networks','loss_func') if k in kwargs}
+    return ts_learner(TSDataLoaders.from_arrays(X, y, splits, **{'device':'cpu', **kwargs}), nf=2, seed=0, **arch)
 
 class Linear(nn.Module):
     "As simple as a network with known importances gets"

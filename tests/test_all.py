@@ -4,7 +4,7 @@ import re
 ADDED = """
 ARCHS ARCH_DEFAULTS AdaptiveAvgPool1d Add AverageWeights BN1d BatchNorm1d ChannelDropout
 Checkpoint Classification Concat Conv1d ConvBlock DEFAULT_METRICS DeadBand Decide Ensemble FEWEST
-FORMAT Filters FitPreprocess ForeachAdam GAP1d GroupResults HEADS Hold Importance InUnits
+FORMAT Filters FitPreprocess ForeachAdam GAP1d Graphed GroupResults HEADS Hold Importance InUnits
 InceptionBlock InceptionModule InceptionTime Jitter KeepFinite LateRecorder METHODS METRICS
 MISSING MagnitudeWarp Majority MappedArray MaxPool1d MeanAfterLoss MultiLabel Novelty Prediction
 Predictor Preprocess PreprocessBatch Pretrained ProgressOrLines RECIPES RecordingAnswer Recordings

@@ -282,11 +282,13 @@ def test_kept_in_a_folder(tmp_path, task, steps):
     def labels(p, sizes=(), **kwargs):
         return [np.asarray(o.label).tolist() for o in
                 pushed(StreamingPredictor(p, .12, .02, rate=100, **kwargs), signal, sizes)]
-    want = labels(network(task), decide=steps)
-    assert labels(new)==labels(new, [1]*80)==want!=labels(network(task))
-    assert [np.asarray(o).tolist() for o in Decide(new.decisions, task, .02)(task.activation(
-        p.scores(np.stack([signal[:,i:i+12] for i in range(0, 69, 2)]))).numpy())]==want
-    assert labels(new, decide=[])==labels(network(task))
+    def alike(a, b): # values of a network differ in the last bit where batches have another size
+        return np.allclose(a, b, rtol=0, atol=1e-6) if isinstance(task, Regression) else a==b
+    want,undecided = labels(network(task), decide=steps),labels(network(task))
+    assert alike(labels(new), want) and alike(labels(new, [1]*80), want) and not alike(want, undecided)
+    assert alike([np.asarray(o).tolist() for o in Decide(new.decisions, task, .02)(task.activation(
+        p.scores(np.stack([signal[:,i:i+12] for i in range(0, 69, 2)]))).numpy())], want)
+    assert alike(labels(new, decide=[]), undecided)
     assert {type(o.label) for o in StreamingPredictor(new, 12, decide=[]).push(signal)} <= {
         str,int,np.str_,np.int64,np.float32,np.ndarray,float}
 

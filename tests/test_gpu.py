@@ -316,6 +316,17 @@ def test_targets_are_counted_before_the_network_runs():
     with pytest.raises(ValueError, match='y: expected 3 targets'):
         learn.get_X_preds(ragged[:3], classes[:2], with_loss=True)
 
+def test_loss_is_taken_where_batches_are(monkeypatch):
+    "Where a loss holds the weights of classes"
+    learn,asked = learner(),[]
+    def loss_func(pred, targets, reduction='mean'):
+        asked.append((pred.device.type, targets.device.type))
+        return torch.arange(3.)
+    learn.loss_func = loss_func
+    monkeypatch.setattr(type(learn.dls), 'device', torch.device('meta'))
+    *_,losses = learn.get_X_preds(X[:3], classes[:3], with_loss=True)
+    assert asked==[('meta','meta')] and losses.tolist()==[0,1,2]
+
 bench = Path(__file__).parent.parent/'benchmarks'
 
 def test_benchmark_without_a_gpu():

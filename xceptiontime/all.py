@@ -8,6 +8,7 @@ from .models.layers import (AdaptiveAvgPool1d, Add, BatchNorm1d, BN1d, Concat, C
 from .models.xceptiontime import *
 from .models.inception import *
 from .models.ensemble import Ensemble, networks_of
+from .models.graphs import Graphed
 from .processing.filters import Filters, resample_recording
 from .processing.series import check_channels, check_series, crop_series, resample_series
 from .processing.preprocess import *

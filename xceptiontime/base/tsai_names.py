@@ -10,7 +10,7 @@ __all__ = ['LEARNERS', 'DATA', 'TRAINING', 'ATTRIBUTES', 'ARGUMENTS', 'ROWS', 'i
 
 # %% ../../nbs/02_base.tsai_names.ipynb #4b622e4b
 import sys
-from dis import opname
+from dis import get_instructions
 from functools import wraps
 from .checks import brief
 
@@ -275,8 +275,9 @@ def refuse_name(
 
 # %% ../../nbs/02_base.tsai_names.ipynb #a0f4353e
 def _in_import(frame):
-    "Does `frame` carry out `from .. import ..`?"
-    return opname[frame.f_code.co_code[frame.f_lasti]]=='IMPORT_FROM'
+    "Does `frame` carry out `from .. import ..`? No other way tells that from `getattr`"
+    here = next(i for i in get_instructions(frame.f_code) if i.offset==frame.f_lasti)
+    return here.opname=='IMPORT_FROM'
 
 def module_names(
     module:str, # its name

@@ -10,7 +10,8 @@ __all__ = ['OURS', 'Recorded', 'Graphed']
 # %% ../../nbs/19a_models.graphs.ipynb #8b430323
 import weakref
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager,suppress
+from functools import partial
 import torch
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
@@ -28,27 +29,27 @@ class Recorded:
         pool=None, # memory that graphs share which never run at the same time
     ):
         self.xs = [x.detach().as_subclass(torch.Tensor).clone() for x in xs]
-        self.params,self.backward = list(params),None
+        self.params = list(params)
+        graph = partial(torch.cuda.graph, pool=pool, capture_error_mode='thread_local')
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side): # what PyTorch makes at a first call is not part of a graph
-            for _ in range(2): self._gradients(call(*self.xs))
+        with torch.cuda.stream(side): # what PyTorch loads and makes at a first call is not part of a graph
+            for _ in range(2):
+                out = call(*self.xs)
+                if self.params: self._flat_gradients(out, torch.zeros_like(out))
+            del out
         torch.cuda.current_stream().wait_stream(side)
-        self.forward = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.forward, pool=pool, capture_error_mode='thread_local'): self.out = call(*self.xs)
+        self.forward,self.backward = torch.cuda.CUDAGraph(),torch.cuda.CUDAGraph()
+        with graph(self.forward): self.out = call(*self.xs)
         if not self.params: return
         self.grad = torch.zeros_like(self.out) # of the scores
-        self.backward = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.backward, pool=pool, capture_error_mode='thread_local'):
-            grads = self._gradients(self.out, self.grad)
-            self.used = [g is not None for g in grads]
-            self.grads = torch.cat([g.flatten() for g in grads if g is not None])
+        with graph(self.backward): self.grads = self._flat_gradients(self.out, self.grad)
         self.out = self.out.detach()
 
-    def _gradients(self, out, grad=None):
-        if not self.params: return ()
-        grad = torch.zeros_like(out) if grad is None else grad
-        return torch.autograd.grad(out, self.params, grad, allow_unused=True)
+    def _flat_gradients(self, out, grad): # of all weights, one after another
+        grads = torch.autograd.grad(out, self.params, grad, allow_unused=True)
+        self.used = [g is not None for g in grads] # not those of a layer that was left out
+        return torch.cat([g.flatten() for g in grads if g is not None])
 
     def run(self, xs): # scores
         "The forward pass for `xs`; a series may be shorter than the recorded ones"
@@ -131,6 +132,11 @@ def _as_before(tensors):
             for t,old in zip(tensors, before): t.copy_(old)
         if gpu: torch.cuda.set_rng_state(random)
 
+def _end_recording():
+    "Record nothing: after a failure PyTorch's random numbers would still wait for the end of a graph"
+    x = torch.zeros(1, device='cuda')
+    with suppress(RuntimeError),torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode='thread_local'): x.add_(1)
+
 def _few(n):
     "`n` steps or a little more, such that there are few such numbers"
     unit = max(1, 2**(n.bit_length()-4))
@@ -146,12 +152,14 @@ class Graphed:
         after:int=2, # steps of a shape that call the network, before one is recorded
         most:int=16, # shapes to record
     ):
-        self.model,self.own,self.after,self.most = model,own,after,most
+        self.model,self.own = model,own
+        self.after,self.most = after,most
         self.forget()
 
     def forget(self):
         "Forget the graphs, which gives their memory back"
-        self.look,self.places,self.pool,self.turn = None,None,None,None
+        self.look,self.places = None,None # a `_Look` at the network; where its weights are
+        self.pool,self.turn = None,None # memory of the graphs; the last step that may have a backward pass
         self.recorded,self.seen = {},Counter() # by `_key`: a `Recorded` step, or why there is none; steps so far
         self.replayed,self.called = 0,Counter() # steps replayed; steps that were not, by reason
 
@@ -189,7 +197,8 @@ class Graphed:
         weights = self.look.weights()
         places = [t.data_ptr() for t in weights]
         if places!=self.places:
-            self.recorded,self.seen,self.places = {},Counter(),places
+            self.recorded,self.seen = {},Counter()
+            self.places = places
         steps = _few(xs[0].shape[-1]) if len(xs)==2 else xs[0].shape[-1]
         key = (*xs[0].shape[:-1],steps,*(x.dtype for x in xs),tuple(t.requires_grad for t in weights),
                self.look.modes(),torch.is_grad_enabled(),_precision())
@@ -210,7 +219,10 @@ class Graphed:
         with torch.inference_mode(False),torch.set_grad_enabled(grad),_as_before(buffers):
             xs = pad(xs[0], (0,steps-xs[0].shape[-1])),*xs[1:]
             try: return self.record(self.model._call_impl, xs, params, self.pool)
-            except Exception as e: return f'it cannot be recorded: {one_line(e, 150)}'
+            except Exception as e: # of those that PyTorch raises at the end the first has the reason
+                while e.__context__ is not None: e = e.__context__
+                if self.device=='cuda': _end_recording()
+                return f'it cannot be recorded: {one_line(e, 150)}'
 
     def __repr__(self):
         steps = self.replayed+sum(self.called.values())

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastai.callback import hook,schedule # noqa: F401 - these give every Learner `summary`, `fit_one_cycle`, `lr_find`
-from fastai.callback.core import CancelEpochException,CancelFitException
+from fastai.callback.core import Callback,CancelEpochException,CancelFitException,event
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import LRFinder
 from fastai.learner import Learner,Recorder,load_model,save_model
@@ -275,6 +275,17 @@ def load(self:TSLearner, file, device=None, **kwargs):
     for known in heard: self.take_known(known)
     self.known()
     return self
+
+# %% ../../nbs/50a_train.fitting.ipynb #a7c30002
+def _has_event(cb, name):
+    if type(cb).__call__ is not Callback.__call__ or name=='after_fit': return True # the end of a fit resets `cb.run`
+    return hasattr(type(cb), name) or name in vars(cb)
+
+@patch
+def _call_one(self:TSLearner, event_name):
+    if not hasattr(event, event_name): return super(TSLearner, self)._call_one(event_name)
+    for cb in self.cbs.sorted('order'):
+        if _has_event(cb, event_name): cb(event_name)
 
 # %% ../../nbs/50a_train.fitting.ipynb #e96d25e6
 @patch

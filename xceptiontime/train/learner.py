@@ -160,7 +160,8 @@ def get_X_preds(self:TSLearner,
     if with_input: res.insert(0, _inputs(*series))
     if with_decoded: res.append(pred.task.decode(probs))
     if with_loss:
-        with self.loss_not_reduced(): res.append(self.loss_func(scores, targets))
+        at = self.dls.device # a loss may hold weights of classes, which are there
+        with self.loss_not_reduced(): res.append(self.loss_func(scores.to(at), targets.to(at)).cpu())
     return tuple(res)
 
 # %% ../../nbs/50_train.learner.ipynb #fdc788c6

@@ -60,7 +60,13 @@ class ForeachAdam(Optimizer):
             self.state[p] = s
         avg,sqr = ([s[k] for s in states] for k in ('grad_avg','sqr_avg'))
         debias1,debias2 = (debias(m, 1-m, states[0]['step']) for m in (mom, sqr_mom))
-        if wd and states[0].get('do_wd', True): torch._foreach_mul_(ps, 1-lr*wd)
+        if not states[0].get('do_wd', True): wd = 0
+        if ps[0].is_cuda: # all of it in one operation, whose numbers differ by rounding
+            steps = [torch.full((), states[0]['step'], dtype=torch.float32, device=ps[0].device)]*len(ps)
+            torch._fused_adamw_(ps, grads, avg, sqr, [], steps, lr=lr, beta1=mom, beta2=sqr_mom, weight_decay=wd,
+                                eps=hyper['eps'], amsgrad=False, maximize=False)
+            return
+        if wd: torch._foreach_mul_(ps, 1-lr*wd)
         torch._foreach_mul_(avg, mom)
         torch._foreach_add_(avg, grads, alpha=1-mom)
         torch._foreach_mul_(sqr, sqr_mom)

@@ -1,0 +1,146 @@
+"Trainings whose steps are replayed, by a stand-in for CUDA graphs that computes on a CPU"
+import copy
+import numpy as np, pytest, torch
+from fastai.callback.core import Callback
+from fastai.callback.training import GradientAccumulation
+from fastai.callback.tracker import SaveModelCallback
+from fastai.optimizer import SGD
+from fastai.learner import load_learner
+from small import X, Stop, classes, ragged, splits
+from torch import nn
+from xceptiontime.data.augment import TSMixUp
+from xceptiontime.data.loaders import TSDataLoaders
+from xceptiontime.models.graphs import Graphed, Recorded
+from xceptiontime.models.inception import InceptionTime
+from xceptiontime.models.xceptiontime import XceptionTime
+from xceptiontime.train.learner import ts_learner
+from xceptiontime.train.recipe import AverageWeights
+
+class OnCPU(Recorded):
+    "Computes where a GPU replays; as there, each step overwrites what the one before has left"
+    def __init__(self, call, xs, params, pool=None):
+        self.xs,self.params = [x.detach().as_subclass(torch.Tensor).clone() for x in xs],list(params)
+        self.call,self.grads = call,torch.zeros(sum(p.numel() for p in params))
+        self.used = [True]*len(self.params)
+
+    def run(self, xs):
+        for own,x in zip(self.xs, xs):
+            own.zero_()
+            own[...,:x.shape[-1]] = x
+        with torch.set_grad_enabled(bool(self.params)): self.last = self.call(*self.xs)
+        return self.last.detach().clone()
+
+    def gradients(self, grad):
+        self.grads.copy_(self._flat_gradients(self.last, grad))
+        return [g.view_as(p) for g,p in zip(self.grads.clone().split([p.numel() for p in self.params]), self.params)]
+
+class Standin(Graphed): record,device = OnCPU,'cpu'
+
+def learner(X=X, replayed=True, nf=2, **kwargs):
+    dls = TSDataLoaders.from_arrays(X, classes, splits, bs=4, seed=0, device='cpu')
+    learn = ts_learner(dls, nf=nf, seed=0, **kwargs)
+    learn.remove_cb(learn.progress)
+    learn.graphs = Standin(learn.model) if replayed else None
+    return learn
+
+def fitted(replayed, cbs=(), epochs=4, change=lambda learn: None, **kwargs):
+    learn = learner(replayed=replayed, **kwargs)
+    change(learn)
+    torch.manual_seed(0)
+    with learn.no_logging(): learn.fit(epochs, 1e-2, cbs=[cb() for cb in cbs])
+    return learn
+
+def assert_same(a, b):
+    for (k,p),q in zip(a.model.state_dict().items(), b.model.state_dict().values()):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5, msg=k)
+    np.testing.assert_allclose(a.recorder.losses, b.recorder.losses, rtol=1e-4)
+    np.testing.assert_allclose(np.array(a.recorder.values, float), np.array(b.recorder.values, float), rtol=1e-4)
+
+class Hook(Callback):
+    "A hook on a layer in the second epoch"
+    def before_epoch(self):
+        if self.epoch==1: self.own = self.model.head[1].register_forward_hook(lambda *args: None)
+    def after_epoch(self):
+        if self.epoch==1: self.own.remove()
+
+class AsksTwice(Callback):
+    "Uses the network between the forward and the backward pass, as a loss of two views does"
+    def after_pred(self):
+        if self.training: self.learn.pred = (self.pred + self.model(*(x.flip(2) for x in self.xb)))/2
+
+def dropping(ni, c_out, steps): return nn.Sequential(nn.Flatten(), nn.Dropout(.5), nn.Linear(ni*steps, c_out))
+
+KINDS = dict(plain={}, lengths=dict(X=ragged), accumulated=dict(cbs=[lambda: GradientAccumulation(8)]),
+             mixed=dict(cbs=[TSMixUp]), sgd=dict(opt_func=SGD), frozen=dict(change=lambda learn: learn.freeze()),
+             together=dict(n_networks=2), averaged=dict(cbs=[AverageWeights]), hooked=dict(cbs=[Hook]),
+             twice=dict(cbs=[AsksTwice]), inception=dict(arch=InceptionTime), dropout=dict(custom_head=dropping))
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_same_training(kind):
+    a,b = (fitted(replayed, **KINDS[kind]) for replayed in (True,False))
+    assert_same(a, b)
+    assert a.graphs.replayed>=8 and b.graphs is None
+    assert a.model._compiled_call_impl is None
+
+def test_reasons_are_told():
+    counts = {kind: fitted(True, **KINDS[kind]).graphs.called for kind in ('plain','hooked','twice')}
+    assert list(counts['plain'])==['of a shape the first steps are not']
+    assert counts['hooked']['a layer has a hook or another forward']==6 # batches of an epoch, of both parts
+    assert counts['twice']['the step before has had no backward pass']>=10
+
+def test_goes_on_with_the_graphs_of_the_training_before():
+    learn = fitted(True, epochs=2)
+    recorded,replayed = dict(learn.graphs.recorded),learn.graphs.replayed
+    with learn.no_logging(): learn.fit(1)
+    assert learn.graphs.recorded==recorded and learn.graphs.replayed==replayed+6
+
+def test_another_network():
+    learn = fitted(True, epochs=1)
+    old,learn.model = learn.graphs,XceptionTime(2, 3, nf=1)
+    with learn.no_logging(): learn.fit(2)
+    assert learn.graphs is not old and learn.graphs.model is learn.model and learn.graphs.replayed
+
+@pytest.mark.parametrize('error', [RuntimeError,KeyboardInterrupt])
+def test_an_error_leaves_nothing_in_place(error):
+    learn = learner()
+    with learn.no_logging(),pytest.raises(error): learn.fit(3, cbs=Stop(8, error))
+    assert learn.model._compiled_call_impl is None and learn.graphs.replayed
+    with learn.no_logging(): learn.fit(1)
+
+def test_copies_know_nothing_of_graphs(tmp_path):
+    def export():
+        assert learn.model._compiled_call_impl is learn.graphs
+        learn.export('whole.pkl')
+        copies.append(copy.deepcopy(learn.model))
+    learn,copies = learner(),[]
+    during = Callback()
+    learn.path,during.after_train = tmp_path,export
+    with learn.no_logging(): learn.fit(1, cbs=[during,SaveModelCallback()])
+    other = load_learner(tmp_path/'whole.pkl')
+    assert other.model._compiled_call_impl is None is copies[0]._compiled_call_impl
+    assert other.graphs.model is other.model and other.graphs.replayed==0
+    np.testing.assert_array_equal(other.get_X_preds(X)[0].shape, learn.get_X_preds(X)[0].shape)
+
+def test_compiled_by_the_user():
+    learn = learner()
+    learn.model._compiled_call_impl = seen = learn.model._call_impl # as after learn.model.compile()
+    with learn.no_logging(): learn.fit(1)
+    assert learn.model._compiled_call_impl is seen and learn.graphs.replayed==0
+
+def test_off():
+    dls = learner().dls
+    assert ts_learner(dls, nf=1, cuda_graphs=False).graphs is None
+    assert [ts_learner(dls, nf=1, cuda_graphs=g).graphs.own for g in (None,True)]==[False,True]
+
+def test_weights_that_move_are_recorded_anew():
+    m = XceptionTime(2, 3, nf=1).eval()
+    step,x = Standin(m, after=0),torch.from_numpy(X)
+    with torch.no_grad():
+        step(x)
+        m.head[3].bias = nn.Parameter(torch.ones(3))
+        torch.testing.assert_close(step(x), m(x))
+        m.reset_head(5)
+        assert step(x).shape==(24,5)
+        m.load_state_dict({k: v+.1 if v.is_floating_point() else v for k,v in m.state_dict().items()}, assign=True)
+        torch.testing.assert_close(step(x), m(x))
+    assert step.replayed==4
