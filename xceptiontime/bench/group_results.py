@@ -14,7 +14,7 @@ import torch
 from fastcore.basics import patch
 from ..base.checks import brief,check_number,listed
 from .comparison import signed_rank
-from ..explain.confusion import confusion_axes,draw_confusion
+from ..explain.confusion import draw_confusion
 from ..processing.targets import as_targets
 from ..runtime.recordings import pool_windows
 from ..train.metrics import DEFAULT_METRICS,METRICS
@@ -162,10 +162,8 @@ def plot_confusion_matrix(self:GroupResults,
     **kwargs # of `draw_confusion`: `title`, and what scikit-learn's `ConfusionMatrixDisplay.plot` takes
 ):
     "`confusion` as a picture; returns the axes"
-    counts,names = self.confusion,self.task.output_names()
-    if ax is None: ax = confusion_axes(names, figsize)
     kwargs.setdefault('of', f'windows of {len(self.table)} groups')
-    return draw_confusion(counts, names, ax, normalize, cmap, **kwargs)
+    return draw_confusion(self.confusion, self.task.output_names(), ax, normalize, cmap, figsize=figsize, **kwargs)
 
 @patch
 def __repr__(self:GroupResults):

@@ -57,16 +57,18 @@ def confusion_axes(
 def draw_confusion(
     counts, # (classes, classes): true classes down, predicted ones across
     names, # of the classes
-    ax, # axes: see `confusion_axes`
+    ax=None, # axes; those of `confusion_axes` if None
     normalize:bool=False, # show shares of each true class in place of counts?
     cmap:str='Blues', # matplotlib's colours
     *,
+    figsize:tuple|None=None, # inches of new axes; such that the names fit if None
     title:str|None=None, # share of right answers if None
     of:str='series', # what was counted
     **kwargs # of scikit-learn's `plot`: `values_format`, `include_values`, `xticks_rotation`, `colorbar`, `text_kw`
 ):
     "Draw how often each class was predicted as each other class; returns the axes"
     from sklearn.metrics import ConfusionMatrixDisplay
+    if ax is None: ax = confusion_axes(names, figsize)
     counts,names = np.asarray(counts),[one_line(str(n), MOST_LETTERS) for n in names]
     total = max(counts.sum(), 1)
     shown = counts/np.maximum(counts.sum(1, keepdims=True), 1) if normalize else counts

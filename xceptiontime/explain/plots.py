@@ -16,7 +16,7 @@ from ..base.checks import check_whole
 from ..data.dataset import TSLengths,TSTensor
 from ..data.pictures import draw_series,name_bar,true_and_predicted
 from .attribution import score_indices
-from .confusion import confusion_axes,draw_confusion
+from .confusion import draw_confusion
 from ..train.learner import TSLearner
 
 # %% ../../nbs/62_explain.plots.ipynb #d0ee639e
@@ -42,8 +42,7 @@ def plot_confusion_matrix(
     y,answers = _in_order(learn, dl)[1:3]
     names = learn.dls.task.output_names()
     counts = confusion_matrix(y, answers, labels=range(len(names)))
-    if ax is None: ax = confusion_axes(names, figsize)
-    return draw_confusion(counts, names, ax, normalize, cmap, **kwargs)
+    return draw_confusion(counts, names, ax, normalize, cmap, figsize=figsize, **kwargs)
 
 # %% ../../nbs/62_explain.plots.ipynb #0d53481d
 def _draw_losses(samples, answers, losses, ctxs=None, **kwargs):
