@@ -144,3 +144,27 @@ def test_weights_that_move_are_recorded_anew():
         m.load_state_dict({k: v+.1 if v.is_floating_point() else v for k,v in m.state_dict().items()}, assign=True)
         torch.testing.assert_close(step(x), m(x))
     assert step.replayed==4
+
+def test_shared_weights():
+    "Two layers with one weight, which has the gradients of both"
+    def net():
+        torch.manual_seed(0)
+        a,b = nn.Conv1d(2, 2, 1),nn.Conv1d(2, 2, 1)
+        b.weight = a.weight
+        return nn.Sequential(a, nn.ReLU(), b)
+    m,twin = net(),net()
+    step,x = Standin(m, after=0),torch.from_numpy(X)
+    step(x).square().sum().backward()
+    twin(x).square().sum().backward()
+    assert step.replayed==1
+    for p,q in zip(m.parameters(), twin.parameters()): torch.testing.assert_close(p.grad, q.grad)
+
+def test_new_weights_in_the_same_place():
+    "Gradients go to the parameters that the layers have now"
+    m = nn.Conv1d(2, 2, 1)
+    step,x = Standin(m, after=0),torch.from_numpy(X)
+    step(x).sum().backward()
+    want,m.weight = m.weight.grad,nn.Parameter(m.weight.data)
+    step(x).sum().backward()
+    assert step.replayed==2
+    torch.testing.assert_close(m.weight.grad, want)
