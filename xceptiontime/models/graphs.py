@@ -192,6 +192,7 @@ class Graphed:
         if internals() is None or is_traced(*xs) or is_seen(xs[0]): return 'something looks at each operation'
         if any(x.requires_grad for x in xs): return 'inputs have gradients'
         if xs[0].is_cuda and torch.cuda.is_current_stream_capturing(): return 'another graph is being recorded'
+        if torch.distributed.is_available() and torch.distributed.is_initialized(): return 'several processes train'
         turn = self.turn and self.turn()
         if turn and not turn.used: return 'the step before has had no backward pass'
         if self.look is None or not self.look.is_same(): self.look,self.places = _Look(self.model),None
