@@ -1,5 +1,5 @@
 "Small series of every kind of target, small learners for them, and the command"
-import numpy as np, torch
+import numpy as np, pytest, torch
 from fastai.callback.core import Callback
 from torch import nn
 from xceptiontime.cli import main
@@ -49,6 +49,20 @@ def close(a, b, atol): np.testing.assert_allclose(a, b, rtol=0, atol=atol)
 def adds_up(a, diff):
     "To 1 % of the difference; of next to nothing, to a thousandth of all that speaks for and against"
     assert (np.abs(a.sum((1,2))-diff) <= .011*np.abs(diff) + 1e-3*np.abs(a).sum((1,2))).all()
+
+def onnx_session(path):
+    "ONNX Runtime with a file on the CPU; the test is skipped where that package is missing"
+    runtime = pytest.importorskip('onnxruntime')
+    return runtime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+
+def interrupted(f, at, calls):
+    "`f`, but call number `at` ends as by Ctrl-C; `calls` gets the length of the first argument of each"
+    def call(X, *args):
+        calls.append(len(X))
+        if len(calls)==at:
+            raise KeyboardInterrupt
+        return f(X, *args)
+    return call
 
 def call(*args):
     "The command in this process: its exit code"

@@ -3,7 +3,7 @@ import numpy as np
 import pytest, torch
 from torch import nn
 from networks import plain, seasoned
-from small import X, classes, close, learner, padded, same, two_labels
+from small import X, classes, close, learner, onnx_session, padded, same, two_labels
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import get_myo
 from xceptiontime.data.windows import sliding_windows
@@ -210,10 +210,10 @@ def test_folder(tmp_path, y):
 
 @pytest.mark.slow
 def test_onnx_of_the_new_one(tmp_path):
-    onnxruntime = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxruntime')
     new = learner().adapt(new_X).adapt(new_X, classes, steps=5)
     from xceptiontime.runtime.export import export_onnx
-    run = onnxruntime.InferenceSession(export_onnx(new, tmp_path/'m.onnx'), providers=['CPUExecutionProvider'])
+    run = onnx_session(export_onnx(new, tmp_path/'m.onnx'))
     close(run.run(None, {run.get_inputs()[0].name: new_X})[0], new.predict_proba(new_X), 1e-5)
 
 def test_windows_and_stream():

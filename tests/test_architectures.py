@@ -3,6 +3,7 @@ import copy
 import numpy as np, pytest, torch
 from torch import nn
 from networks import counted, plain
+from small import onnx_session
 from xceptiontime.models.fast import door as fast
 from xceptiontime.models import xceptiontime as models
 from xceptiontime.runtime.export import export_onnx
@@ -151,10 +152,10 @@ def test_own_architecture_from_training_to_folder(own, tmp_path):
 
 @pytest.mark.slow
 def test_own_architecture_to_onnx(own, tmp_path):
-    onnxruntime = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxruntime')
     learn,X = trained(own)
     probs = learn.get_X_preds(X)[0].numpy()
-    session = onnxruntime.InferenceSession(export_onnx(learn, tmp_path/'own.onnx'))
+    session = onnx_session(export_onnx(learn, tmp_path/'own.onnx'))
     x = np.full((3,2,40), np.nan, np.float32)
     for row,s in zip(x, X): row[:,:s.shape[1]] = s
     lengths = np.array([len(s[0]) for s in X[:3]])

@@ -1,13 +1,13 @@
 "Confidence: one temperature for every way to a probability, an independent count, coverage over many draws"
 import json
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import cdist
 from scipy.special import expit, log_softmax, softmax
 from scipy.stats import betabinom
+from small import onnx_session
 from xceptiontime.explain.calibrate import Novelty, calibration_error, fit_temperature, plot_reliability
 from xceptiontime.processing.conformal import conformal_table, conformal_tables, predict_sets, threshold
 from xceptiontime.data.augment import Jitter
@@ -58,7 +58,7 @@ def test_temperature_in_onnx(tmp_path, task, activation):
     task.temperature = .07
     want = activation(predictor.scores(X).numpy().astype(np.float64)/.07)
     file = export_onnx(predictor, tmp_path/'m.onnx')
-    session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
+    session = onnx_session(file)
     np.testing.assert_allclose(session.run(None, {'x': X})[0], want, atol=1e-5)
     assert json.loads(session.get_modelmeta().custom_metadata_map['task'])['temperature']==.07
 

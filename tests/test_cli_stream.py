@@ -1,9 +1,9 @@
 "`xceptiontime stream` and `export` in processes of their own"
 import csv, io, json, os, signal, subprocess, sys, threading, time
 import numpy as np
-import onnxruntime
 import pytest
 import torch
+from small import onnx_session
 from xceptiontime.cli import main
 from xceptiontime.data.windows import sliding_windows
 from xceptiontime.models.xceptiontime import XceptionTime
@@ -254,7 +254,7 @@ def test_export(model, tmp_path, capsys):
     file = tmp_path/'m.onnx'
     assert main(['export', str(folder), '--onnx', str(file), '--channels', 'x,y,z', '--lengths'])==0
     assert str(file) in capsys.readouterr().out
-    s = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
+    s = onnx_session(file)
     assert json.loads(s.get_modelmeta().custom_metadata_map['channels'])==['x','y','z']
     X = signal_[None].astype(np.float32)
     probs = s.run(None, {'x': X, 'lengths': np.array([40])})[0]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from small import interrupted
 from torch import nn
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
@@ -204,13 +205,8 @@ def test_a_refused_chunk_leaves_no_trace():
     bad = scored('OOOO')
     bad[0,3] = np.nan
     with pytest.raises(ValueError, match='chunk: expected finite numbers'): stream.push(bad)
-    scores,calls = stream.predictor.scores,[]
-    def fails(X, bs):
-        calls.append(len(X))
-        if len(calls)==2:
-            raise KeyboardInterrupt
-        return scores(X, bs)
-    stream.predictor.scores = fails
+    scores = stream.predictor.scores
+    stream.predictor.scores = interrupted(scores, 2, [])
     with pytest.raises(KeyboardInterrupt): stream.push(scored('OOOO'))
     stream.predictor.scores = scores
     assert letters(stream.push(scored('OFO')))=='ffo' # F F O, F O F, O F O

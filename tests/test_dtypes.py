@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from small import onnx_session
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import make_bumps
 from xceptiontime.explain.attribution import attribute
@@ -78,13 +79,13 @@ def test_attribution_of_double():
 @pytest.mark.parametrize('name', ['half','double'])
 def test_export(name, tmp_path):
     "A file takes and computes float32, whatever the weights are"
-    ort = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxruntime')
     learn = learner()
     getattr(learn.model, name)()
     as_file = copy.deepcopy(learn.model).float() # half numbers, to the digits of float32
     export_onnx(learn, tmp_path/'a.onnx')
     learn.model = as_file
-    session = ort.InferenceSession(str(tmp_path/'a.onnx'), providers=['CPUExecutionProvider'])
+    session = onnx_session(tmp_path/'a.onnx')
     assert [o.type for o in (*session.get_inputs(), *session.get_outputs())]==['tensor(float)']*2
     got,want = session.run(None, {'x': X})[0],learn.predictor().predict_proba(X)
     np.testing.assert_allclose(got, want, atol=1e-5)

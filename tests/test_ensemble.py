@@ -3,7 +3,7 @@ import copy, inspect
 import numpy as np
 import pytest
 import torch
-from small import adds_up
+from small import adds_up, onnx_session
 from fastai.callback.core import Callback
 from fastai.callback.tracker import SaveModelCallback
 from fastai.learner import load_learner
@@ -181,9 +181,9 @@ def test_stream(trained):
 
 @pytest.mark.slow
 def test_onnx(trained, tmp_path):
-    ort = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxruntime')
     export_onnx(trained, tmp_path/'e.onnx')
-    session = ort.InferenceSession(str(tmp_path/'e.onnx'), providers=['CPUExecutionProvider'])
+    session = onnx_session(tmp_path/'e.onnx')
     got = session.run(None, {'x': X[:5]})[0]
     p = trained.predictor()
     each = [Predictor(net, p.task, p.preprocess).predict_proba(X[:5]) for net in networks_of(trained.model)]

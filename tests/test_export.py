@@ -1,7 +1,6 @@
 "What is exported against what it was made from, in ONNX Runtime and from a saved `torch.export` program"
 import json, subprocess, sys, zipfile
 import numpy as np
-import onnxruntime
 import pytest
 import small
 import torch
@@ -30,7 +29,7 @@ def make(scale='channel', missing='raise', task=Classification(['down','naïve',
     last.bias.data = (last.bias.data-scores.mean(0))/scores.std(0)
     return predictor
 
-def session(path): return onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+session = small.onnx_session
 def inputs(session): return [(i.name,i.shape,i.type) for i in session.get_inputs()]
 def series(*shape, seed=0): return np.random.default_rng(seed).normal(5, 3, size=shape).astype(np.float32)
 

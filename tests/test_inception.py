@@ -3,6 +3,7 @@ import copy
 import numpy as np, pytest, torch
 from torch import nn
 from networks import counted, plain, seasoned
+from small import onnx_session
 from xceptiontime.models import inception
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.runtime.export import export_onnx
@@ -140,8 +141,8 @@ def test_learns_and_is_saved(learn, tmp_path):
 
 @pytest.mark.slow
 def test_onnx_at_any_length(learn, tmp_path):
-    onnxruntime = pytest.importorskip('onnxruntime')
-    session = onnxruntime.InferenceSession(export_onnx(learn, tmp_path/'m.onnx'))
+    pytest.importorskip('onnxruntime')
+    session = onnx_session(export_onnx(learn, tmp_path/'m.onnx'))
     x = np.full((20,2,77), np.nan, np.float32)
     n = np.array([o.shape[1] for o in learn.X[:20]])
     for i in range(20): x[i,:,:n[i]] = learn.X[i]
@@ -150,10 +151,10 @@ def test_onnx_at_any_length(learn, tmp_path):
 
 @pytest.mark.slow
 def test_onnx_without_lengths(tmp_path):
-    onnxruntime = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxruntime')
     pre = Preprocess().fit(np.random.default_rng(0).normal(size=(9,2,30)))
     p = Predictor(network(2, 2, dtype=torch.float32, depth=3), Classification(['a','b']), pre)
-    session = onnxruntime.InferenceSession(export_onnx(p, tmp_path/'m.onnx'))
+    session = onnx_session(export_onnx(p, tmp_path/'m.onnx'))
     for batch,length in ((1,1), (5,123)):
         x = np.random.default_rng(1).normal(size=(batch,2,length)).astype(np.float32)
         np.testing.assert_allclose(session.run(None, {'x':x})[0], p.predict_proba(x), atol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fastai.learner import load_learner
-from small import adds_up, classes, close, learner, padded, ragged, splits
+from small import adds_up, classes, close, learner, onnx_session, padded, ragged, splits
 from xceptiontime.data.augment import (ChannelDropout, Jitter, MagnitudeWarp, Scaling, TimeCrop, TimeMask, TimeShift,
                                        TimeWarp, TSCutMix, TSMixUp)
 from xceptiontime.data.loaders import TSDataLoaders
@@ -141,9 +141,9 @@ def test_exported_learner(trained, tmp_path):
 
 @pytest.mark.slow
 def test_onnx(trained, tmp_path):
-    ort = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxruntime')
     from xceptiontime.runtime.export import export_onnx
-    session = ort.InferenceSession(str(export_onnx(trained, tmp_path/'a.onnx')), providers=['CPUExecutionProvider'])
+    session = onnx_session(export_onnx(trained, tmp_path/'a.onnx'))
     want = trained.predictor().predict_proba(ragged)
     x = padded(ragged, 77, content=5.)
     close(session.run(None, dict(x=x, lengths=n))[0], want, 1e-5)

@@ -102,14 +102,18 @@ def test_each_training_sample_once_an_epoch(n, bs, ragged, seed): check_epochs(n
 @sizes
 def test_each_training_sample_once_an_epoch_in_many_sizes(n, bs, ragged, seed): check_epochs(n, bs, ragged, seed)
 
+def same_batches(loader, other):
+    "Have the batches of two loaders the same numbers, in tensors of the same classes?"
+    for a,b in zip(loader, other, strict=True):
+        assert [type(o) for o in a]==[type(o) for o in b]
+        for o,p in zip(a, b, strict=True): np.testing.assert_array_equal(o.numpy(), p.numpy())
+
 @pytest.mark.parametrize('make', [arrays,unequal])
 def test_worker_processes_give_the_same(make):
     X,y = make(45) # 35 to train on: batches of 8 and 9
     alone,two = loaders(X, y),loaders(X, y, num_workers=2)
     for _ in range(2):
-        for a,b in zip(alone.train, two.train, strict=True):
-            assert [type(o) for o in a]==[type(o) for o in b]
-            for o,p in zip(a, b, strict=True): np.testing.assert_array_equal(o.numpy(), p.numpy())
+        same_batches(alone.train, two.train)
 
 @pytest.mark.parametrize('num_workers', [0,2])
 def test_global_random_state_stays(num_workers):
@@ -306,10 +310,7 @@ def test_recordings_as_materialised(tmp_path, kind, num_workers):
     train = X[splits[0]].astype(np.float64)
     np.testing.assert_allclose(dls.preprocess.mean.cpu(), train.mean((0,2)), rtol=1e-6)
     np.testing.assert_allclose(dls.preprocess.std, train.std((0,2)), rtol=1e-6)
-    for a,b in zip(dls, want):
-        for (x,t),(x2,t2) in zip(a, b, strict=True):
-            np.testing.assert_array_equal(x.numpy(), x2.numpy())
-            np.testing.assert_array_equal(t.numpy(), t2.numpy())
+    for a,b in zip(dls, want): same_batches(a, b)
 
 def test_windows_are_never_all_there():
     rec = np.random.default_rng(0).normal(size=(4,100_000)).astype(np.float32)
@@ -419,10 +420,7 @@ def test_from_file_is_from_arrays(tmp_path):
     file.write_text('\n'.join(','.join(map(str, r)) for r in rows))
     dls = from_file(file, label='who', seed=1, bs=4)
     want = from_arrays(X, [f'c{k}' for k in y], seed=1, bs=4)
-    for a,b in zip(dls, want):
-        for (x,t),(x2,t2) in zip(a, b, strict=True):
-            np.testing.assert_array_equal(x.numpy(), x2.numpy())
-            np.testing.assert_array_equal(t.numpy(), t2.numpy())
+    for a,b in zip(dls, want): same_batches(a, b)
     other.write_text(file.read_text().replace('who','whom'))
     with raises(ValueError, 'who'): from_file(file, other, label='who')
     with raises(ValueError, 'expected a target for each series'): from_file(file, columns=['t0','t1'])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from small import interrupted
 from xceptiontime.data.windows import sliding_windows
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.processing.preprocess import Preprocess
@@ -128,12 +129,7 @@ def test_failure_within_a_push(monkeypatch):
     stream = StreamingPredictor(predictor, 10, 2, bs=3)
     ps,scores = stream.push(signal[:,:20]),predictor.scores
     calls = []
-    def fails(X, bs):
-        calls.append(len(X))
-        if len(calls)==3:
-            raise KeyboardInterrupt
-        return scores(X, bs)
-    monkeypatch.setattr(predictor, 'scores', fails)
+    monkeypatch.setattr(predictor, 'scores', interrupted(scores, 3, calls))
     with pytest.raises(KeyboardInterrupt): stream.push(signal[:,20:])
     monkeypatch.undo()
     assert calls==[3,3,3]
