@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+begun = time.perf_counter() # before the imports that take long
 import numpy as np
 import torch
 with warnings.catch_warnings():
@@ -29,8 +30,6 @@ CASES = [ # series, channels, steps; precisions
     ((64,3,256), ('fp32','tf32')),
     ((256,12,512), ('tf32','bf16')),
     ((64,6,5000), ('tf32','bf16'))]
-MINUTES = 4 # for all parts
-begun = time.perf_counter()
 
 try: from xceptiontime.models.graphs import Graphed as graphed # as `learn.fit` uses it by itself
 except ImportError: graphed = None # a version without CUDA graphs
@@ -97,6 +96,7 @@ def stepper(m, x, y, device, precision='tf32', lengths=(), graphs=True):
         loss.backward()
         opt.step()
         return loss.detach()
+    step.run = run
     return step
 
 def evaluator(m, x, device, precision):
@@ -147,6 +147,8 @@ def steps(report, names, device, cases=CASES, n=20, **_):
             'ours, ms': ours, 'without graphs, ms': bare, 'tsai, ms': theirs,
             'ratio': ratio(ours, theirs),
             'ours, MB': mb['ours',True], 'tsai, MB': mb.get(('tsai',True))})
+        run = fs['ours',True].run
+        if not getattr(run, 'replayed', 1): report.say(f'{shape}, {precision}: {run}')
 
 def evaluation(report, names, device, cases=CASES, n=20, **_):
     for shape,precision,x,_ in shape_and_precision(cases, device):
@@ -333,7 +335,8 @@ def loaders(X, device):
 def changed(dls, device, **kwargs):
     return type(dls)(*(dl.new(**kwargs) for dl in dls.loaders), device=device)
 
-def from_file(report, names, device, gb=4, sizes=(64,512), processes=4, most=20, warm=50, **_):
+def from_file(report, names, device, gb=4, sizes=(64,512), processes=4, most=20, warm=50,
+              minutes=4, **_):
     "Epochs over a memory-mapped file, as large as there is room for, and over a part of it in memory"
     folder = tempfile.mkdtemp()
     try:
@@ -343,13 +346,13 @@ def from_file(report, names, device, gb=4, sizes=(64,512), processes=4, most=20,
         runs = [('memory',held,sizes[0],0), *((size,mapped,bs,0) for bs in sizes),
                 (size,mapped,sizes[0],processes)]
         for i,(where,dls,bs,n) in enumerate(runs):
-            left = (MINUTES*60-10-time.perf_counter()+begun)/(len(runs)-i) # seconds for each
+            left = (minutes*60-10-time.perf_counter()+begun)/(len(runs)-i) # seconds for each
             dls = changed(dls, device, bs=bs, num_workers=n)
             paced_epoch(report, dls, where, device, min(most, max(left-4, 3)), warm)
     finally: shutil.rmtree(folder)
 
-PARTS = dict(difference=difference, curve=curve, steps=steps, evaluation=evaluation, lengths=lengths,
-             epochs=epochs, determinism=determinism, file=from_file)
+PARTS = dict(steps=steps, evaluation=evaluation, lengths=lengths, epochs=epochs, difference=difference,
+             curve=curve, determinism=determinism, file=from_file)
 QUICK = dict(n=5, rounds=1, train=4000, valid=1000, gb=1, most=3)
 
 def found_version(name):
@@ -380,6 +383,7 @@ def arguments():
     p.add_argument('parts', nargs='*', metavar='PART', help=f'of {", ".join(PARTS)}; all if none')
     p.add_argument('--quick', action='store_true', help='about one minute: fewer repetitions, less data')
     p.add_argument('--gb', type=float, help='size of the file of an epoch, in GB of 2**30 bytes (4, or 1 if quick)')
+    p.add_argument('--minutes', type=float, default=4, help='parts begin, and epochs go on, within this time')
     p.add_argument('--json', metavar='FILE', help='keep the figures in it')
     p.add_argument('--digest', action='store_true', help=argparse.SUPPRESS)
     args = p.parse_args()
@@ -391,6 +395,9 @@ def run(parts, *args, **how):
     "Run `parts`, and give the names of those that fail"
     failed = []
     for name in parts:
+        if time.perf_counter()-begun>how.get('minutes', 4)*60-10:
+            print(f'{name} is left out, as the time is over')
+            continue
         try: PARTS[name](*args, **how)
         except Exception:
             traceback.print_exc()
@@ -407,8 +414,8 @@ def main():
     facts = machine(names)
     print(', '.join(f'{k} {v}' for k,v in facts.items()))
     report = Report(args.json, command=command(args), **facts)
-    how = QUICK if args.quick else {}
-    if args.gb is not None: how = {**how, 'gb': args.gb}
+    how = {**(QUICK if args.quick else {}), 'minutes': args.minutes}
+    if args.gb is not None: how['gb'] = args.gb
     failed = run(args.parts or PARTS, report, names, device, **how)
     print(f'\n{time.perf_counter()-begun:.0f} s')
     if failed: sys.exit(f'gpu: failed: {", ".join(failed)}')

@@ -357,6 +357,11 @@ def graphs(gpu, monkeypatch):
     monkeypatch.setattr(gpu, 'graphed', graphed)
     return taken
 
+def test_benchmark_says_why_nothing_was_replayed(gpu, capsys):
+    "On a CPU nothing is"
+    gpu.steps(report := gpu.Report(), ['ours'], torch.device('cpu'), **SMALLEST)
+    assert '3 not: inputs are not on a GPU' in report.kept['notes'][0]
+
 def rows(text):
     "The cells of the tables that were printed, by the table's name"
     res,lines = {},[l for l in text.splitlines() if l]
@@ -414,6 +419,8 @@ def test_benchmark_goes_on_after_a_part_that_fails(gpu, monkeypatch, capsys):
     report = gpu.Report()
     assert gpu.run(['steps','lengths'], report, ['ours'], torch.device('cpu'), **SMALLEST)==['steps']
     assert list(report.kept['tables'])==['Lengths'] and 'out of memory' in capsys.readouterr().err
+    assert gpu.run(['lengths'], report, ['ours'], torch.device('cpu'), minutes=0)==[]
+    assert capsys.readouterr().out=='lengths is left out, as the time is over\n'
 
 def test_turns(gpu, monkeypatch):
     "Each is the first in every second turn"

@@ -94,7 +94,8 @@ class Ensemble(Module):
     def member_scores(self, x, lengths=None): # (batch, networks, outputs)
         "The scores of each network, from what `forward` takes"
         one_pass = x.is_cuda and not is_traced(x) and not any(map(_is_looked_at, self.networks.modules()))
-        if one_pass: return in_groups(self.networks, x, lengths)
+        # under autocast PyTorch's gradient of a BatchNorm in `vmap` fails: its statistics keep their own dtype
+        if one_pass and not torch.is_autocast_enabled('cuda'): return in_groups(self.networks, x, lengths)
         return torch.stack([net(x, lengths) for net in self.networks], 1)
 
     def forward(self,

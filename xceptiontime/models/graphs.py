@@ -14,6 +14,7 @@ from contextlib import contextmanager,suppress
 from functools import partial
 import torch
 from torch.autograd.function import once_differentiable
+from torch.func import functional_call
 from torch.nn.functional import pad
 from ..base.checks import counted, one_line
 from .fast.door import internals, is_seen
@@ -25,7 +26,7 @@ class Recorded:
     def __init__(self,
         call, # function of the inputs that gives scores
         xs, # inputs; the graphs read copies of them
-        params, # weights whose gradients are recorded; none in evaluation
+        params, # weights whose gradients are recorded; none in evaluation. No step may have used them before
         pool=None, # memory that graphs share which never run at the same time
     ):
         self.xs = [x.detach().as_subclass(torch.Tensor).clone() for x in xs]
@@ -103,6 +104,8 @@ class _Look:
     def _below(self): return [l for d in self.children for l in d.values()]
     def is_same(self): return self._below()==self.below
     def weights(self): return [t for d in (*self.params,*self.buffers) for t in d.values() if t is not None]
+    def trained(self): # each once, in the order of `parameters`
+        return list(dict.fromkeys(p for d in self.params for p in d.values() if p is not None and p.requires_grad))
     def is_touched(self): return any(self.hooks) or any('forward' in vars(l) for l in self.layers)
     def modes(self): return tuple(l.training for l in self.layers)
 
@@ -162,6 +165,7 @@ class Graphed:
         self.pool,self.turn = None,None # memory of the graphs; the last step that may have a backward pass
         self.recorded,self.seen = {},Counter() # by `_key`: a `Recorded` step, or why there is none; steps so far
         self.replayed,self.called = 0,Counter() # steps replayed; steps that were not, by reason
+        self.recording = False # while a step is recorded, the network itself is called
 
     def __reduce__(self): return type(self), (self.model,self.own,self.after,self.most)
 
@@ -169,6 +173,7 @@ class Graphed:
         *xs, # what the network takes: series, and the lengths of those that are padded
         **kwargs # of the network; a step with any is not replayed
     ): # scores
+        if self.recording: return self.model._call_impl(*xs, **kwargs)
         recorded = self._reason(xs, kwargs) or self._recorded(xs)
         if isinstance(recorded, str):
             self.called[recorded] += 1
@@ -178,7 +183,7 @@ class Graphed:
         if not recorded.params: return recorded.run(xs).as_subclass(kind)
         turn = _Turn()
         self.turn = weakref.ref(turn)
-        return _Step.apply(recorded, turn, xs, *recorded.params).as_subclass(kind)
+        return _Step.apply(recorded, turn, xs, *self.look.trained()).as_subclass(kind)
 
     def _reason(self, xs, kwargs):
         "Why this step is not replayed, or None"
@@ -187,6 +192,7 @@ class Graphed:
         if internals() is None or is_traced(*xs) or is_seen(xs[0]): return 'something looks at each operation'
         if any(x.requires_grad for x in xs): return 'inputs have gradients'
         if xs[0].is_cuda and torch.cuda.is_current_stream_capturing(): return 'another graph is being recorded'
+        if torch.distributed.is_available() and torch.distributed.is_initialized(): return 'several processes train'
         turn = self.turn and self.turn()
         if turn and not turn.used: return 'the step before has had no backward pass'
         if self.look is None or not self.look.is_same(): self.look,self.places = _Look(self.model),None
@@ -214,15 +220,22 @@ class Graphed:
         if len({p.dtype for p in self.model.parameters()})!=1: return 'the weights have several dtypes'
         if self.pool is None and self.device=='cuda': self.pool = torch.cuda.graph_pool_handle()
         grad = torch.is_grad_enabled()
-        params = [p for p in self.model.parameters() if p.requires_grad] if grad else []
+        # PyTorch ties a weight to the stream of its first use; these share its numbers and are new
+        params = {k: p.detach().requires_grad_() for k,p in self.model.named_parameters() if p.requires_grad and grad}
         buffers = [t for t in weights if not isinstance(t, torch.nn.Parameter)]
         with torch.inference_mode(False),torch.set_grad_enabled(grad),_as_before(buffers):
             xs = pad(xs[0], (0,steps-xs[0].shape[-1])),*xs[1:]
-            try: return self.record(self.model._call_impl, xs, params, self.pool)
+            try: return self.record(partial(self._with, params), xs, params.values(), self.pool)
             except Exception as e: # of those that PyTorch raises at the end the first has the reason
                 while e.__context__ is not None: e = e.__context__
                 if self.device=='cuda': _end_recording()
                 return f'it cannot be recorded: {one_line(e, 150)}'
+
+    def _with(self, params, *xs):
+        "What the network gives with other weights"
+        self.recording = True
+        try: return functional_call(self.model, params, xs)
+        finally: self.recording = False
 
     def __repr__(self):
         steps = self.replayed+sum(self.called.values())
