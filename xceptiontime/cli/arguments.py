@@ -128,9 +128,9 @@ def command(
     *args, # `Arg` and `Group` objects
     **fixed # further attributes of its `args`
 ):
-    "Decorates a function of the parsed arguments: it can be the command of its name, with its docstring as help"
+    "Makes a function of the parsed arguments a command: its name after `run_`, its docstring as help"
     def made(f):
-        f.example = example
+        f.command,f.example = f.__name__.removeprefix('run_'),example
         f.args,f.fixed = args,fixed
         return f
     return made
@@ -144,7 +144,7 @@ def get_parser(
     p.add_argument('--version', action='version', version=f'xceptiontime {__version__}')
     sub = p.add_subparsers(dest='command', metavar='COMMAND')
     for f in commands:
-        q = sub.add_parser(f.__name__, help=f.__doc__, description=f.__doc__,
+        q = sub.add_parser(f.command, help=f.__doc__, description=f.__doc__,
                            epilog=f'example:\n  {f.example}', formatter_class=_Wrapped)
         for a in f.args: a.add_to(q)
         q.set_defaults(func=f, parser=q, **f.fixed)

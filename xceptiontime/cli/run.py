@@ -12,14 +12,15 @@ import json,math,sys
 from functools import partial
 import numpy as np
 from .arguments import get_parser
-from .bench import bench,crossvalidate
+from .bench import run_bench,run_crossvalidate
 from .console import plain_warnings,say,standard_input,steady_streams,to_nowhere,turned_away
-from .model import evaluate,export,info,predict
-from .stream import stream
-from .train import demo,train
+from .model import run_evaluate,run_export,run_info,run_predict
+from .stream import run_stream
+from .train import run_demo,run_train
 
 # %% ../../nbs/80_cli.ipynb #2ad6f3b3
-COMMANDS = demo,train,predict,evaluate,info,export,stream,bench,crossvalidate # in the order of the help
+COMMANDS = ( # in the order of the help
+    run_demo, run_train, run_predict, run_evaluate, run_info, run_export, run_stream, run_bench, run_crossvalidate)
 
 def _left_by(args):
     "What an interrupted command leaves, as the end of a sentence"
