@@ -11,6 +11,7 @@ __all__ = ['TSLearner']
 import math
 from contextlib import contextmanager,nullcontext
 from copy import copy
+from operator import attrgetter
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
@@ -284,8 +285,13 @@ def _has_event(cb, name):
 @patch
 def _call_one(self:TSLearner, event_name):
     if not hasattr(event, event_name): return super(TSLearner, self)._call_one(event_name)
-    for cb in self.cbs.sorted('order'):
+    for cb in sorted(self.cbs, key=attrgetter('order')):
         if _has_event(cb, event_name): cb(event_name)
+
+@patch
+def __call__(self:TSLearner, event_name):
+    if isinstance(event_name, str): self._call_one(event_name)
+    else: super(TSLearner, self).__call__(event_name)
 
 # %% ../../nbs/50a_train.fitting.ipynb #e96d25e6
 @patch

@@ -15,9 +15,9 @@ from fastai.optimizer import Optimizer,adam_step,average_grad,average_sqr_grad,d
 from ..base.checks import brief
 
 # %% ../../nbs/50b_train.optimizer.ipynb #af1ec611
-def _same(p, state, hyper):
-    "Key of the weights that one operation can update together"
-    return id(hyper),state.get('step', 0),state.get('do_wd', True),p.device,p.dtype
+def _same(p, state, values):
+    "Key of the weights that one operation can update together, of which `values` are the learning rate and the like"
+    return values,state.get('step', 0),state.get('do_wd', True),p.device,p.dtype
 
 class ForeachAdam(Optimizer):
     "fastai's `Adam` with decoupled weight decay; each operation takes all weights at once"
@@ -42,13 +42,10 @@ class ForeachAdam(Optimizer):
             raise TypeError(f'closure: expected None, as in all optimizers of fastai, got {brief(closure)}')
         together = defaultdict(list)
         for weights,hyper in zip(self.param_lists, self.hypers):
+            values = tuple(hyper.items())
             for p in weights:
-                if p.grad is None: continue
-                state = self.state[p]
-                together[_same(p, state, hyper)].append((p,state,hyper))
-        for group in together.values():
-            ps,states,hypers = zip(*group)
-            self._step_group(list(ps), states, hypers[0])
+                if p.grad is not None: together[_same(p, self.state[p], values)].append(p)
+        for (values,*_),ps in together.items(): self._step_group(ps, [self.state[p] for p in ps], dict(values))
 
     def _step_group(self, ps, states, hyper):
         lr,wd = hyper['lr'],hyper['wd']
