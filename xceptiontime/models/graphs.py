@@ -163,7 +163,7 @@ class Graphed:
         "Forget the graphs, which gives their memory back"
         self.look,self.places = None,None # a `_Look` at the network; where its weights are
         self.pool,self.turn = None,None # memory of the graphs; the last step that may have a backward pass
-        self.recorded,self.seen = {},Counter() # by shapes and modes: a `Recorded` step, or why there is none; steps so far
+        self.recorded,self.seen = {},Counter() # by shape and mode: a `Recorded` or why there is none; steps so far
         self.replayed,self.called = 0,Counter() # steps replayed; steps that were not, by reason
         self.recording = False # while a step is recorded, the network itself is called
 
