@@ -140,7 +140,7 @@ def asking(
     finally:
         with _changes:
             _running[mine] -= 1
-            if _running[mine]<=0: del _running[mine] # below 0 in a forked child, which forgets those of others
+            if _running[mine]<=0: del _running[mine] # below 0 in a forked child, which begins at 0
             _changes.notify_all()
 
 @contextmanager
