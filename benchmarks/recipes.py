@@ -179,7 +179,8 @@ def units(args):
 class Plan:
     "Trainings in their order, as long as there is time for a whole set"
     def __init__(self, args):
-        self.sets,self.workers,self.longest = units(args),sum(args.workers),0
+        self.sets,self.workers = units(args),sum(args.workers)
+        self.longest = 0
         self.end = time.perf_counter()+60*args.minutes
     def left(self): return self.end-time.perf_counter()
     def begins(self):

@@ -96,7 +96,8 @@ class _Copy:
     def __init__(self, tensors):
         self.like,groups = [(t.shape,t.device,t.dtype) for t in tensors],defaultdict(list)
         for i,t in enumerate(tensors): groups[t.device,t.dtype].append(i)
-        self.groups,self.vectors,self.parts = list(groups.values()),[],[]
+        self.groups = list(groups.values())
+        self.vectors,self.parts = [],[]
         for own in self.groups:
             ts = [tensors[i] for i in own]
             self.vectors.append(ts[0].new_empty(sum(t.numel() for t in ts)))
