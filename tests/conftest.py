@@ -7,7 +7,7 @@ def learn():
     from small import learner
     return learner()
 
-@pytest.fixture(params=['cpu','cuda'])
+@pytest.fixture(params=[pytest.param('cpu', marks=pytest.mark.slow), 'cuda']) # other tests are of the CPU
 def device(request, monkeypatch, visible_devices):
     "Where a test of behaviour runs: on the CPU, and on a GPU where there is one"
     import torch

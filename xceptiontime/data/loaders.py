@@ -26,8 +26,8 @@ from .recordings import Recordings,join_recordings,overlapping,read_recordings
 from .sets import read_files
 from .splits import check_splits
 from .tables import as_pandas,read_table
-from .targets import (LEAVE_OUT,check_count,check_not_steps,encode_splits,in_order,
-    index_arrays,make_splits,split_names,targets_for,weights_for)
+from .targets import (LEAVE_OUT,check_count,check_not_steps,encode_splits,
+    index_arrays,make_splits,split_names,targets_for,weights_for,with_class_order)
 from .windows import Windows,sliding_windows
 from ..processing.preprocess import Preprocess
 from ..processing.series import (channel_names,check_channels,is_frame,raw_series,warn_transposed)
@@ -246,7 +246,7 @@ def from_df(cls,
     df = as_pandas(df)
     table = read_table(df, Columns(label, target, id, time, columns, dayfirst=dayfirst), column)
     kwargs.setdefault('channels', table.channels)
-    y = table.y if label is None else in_order(table.y, df.get(label), lambda o: str(o).strip())
+    y = table.y if label is None else with_class_order(table.y, df.get(label), lambda o: str(o).strip())
     return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
@@ -294,7 +294,7 @@ def from_recordings(cls,
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True, filters=filters, to_rate=to_rate)
     _check_labels(y, len(labels), kwargs.get('task'))
-    y = in_order(y, labels[0] if isinstance(labels, list) else labels)
+    y = with_class_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):
         own = dict(groups=ids, valid_groups=valid_groups, test_groups=test_groups, seed=kwargs.get('seed'))
         if not (ids==ids[0]).all(): splits = make_splits(as_targets(y), kwargs.get('task'), splits, **own)

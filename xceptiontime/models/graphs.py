@@ -163,7 +163,7 @@ class Graphed:
         "Forget the graphs, which gives their memory back"
         self.look,self.places = None,None # a `_Look` at the network; where its weights are
         self.pool,self.turn = None,None # memory of the graphs; the last step that may have a backward pass
-        self.recorded,self.seen = {},Counter() # by `_key`: a `Recorded` step, or why there is none; steps so far
+        self.recorded,self.seen = {},Counter() # by shape and mode: a `Recorded` or why there is none; steps so far
         self.replayed,self.called = 0,Counter() # steps replayed; steps that were not, by reason
         self.recording = False # while a step is recorded, the network itself is called
 
@@ -191,6 +191,7 @@ class Graphed:
         if {x.device.type for x in xs}!={self.device}: return 'inputs are not on a GPU'
         if internals() is None or is_traced(*xs) or is_seen(xs[0]): return 'something looks at each operation'
         if any(x.requires_grad for x in xs): return 'inputs have gradients'
+        if xs[0].is_cuda and xs[0].get_device()!=torch.cuda.current_device(): return 'another GPU is the current one'
         if xs[0].is_cuda and torch.cuda.is_current_stream_capturing(): return 'another graph is being recorded'
         if torch.distributed.is_available() and torch.distributed.is_initialized(): return 'several processes train'
         turn = self.turn and self.turn()
@@ -226,9 +227,11 @@ class Graphed:
         with torch.inference_mode(False),torch.set_grad_enabled(grad),_as_before(buffers):
             xs = pad(xs[0], (0,steps-xs[0].shape[-1])),*xs[1:]
             try: return self.record(partial(self._with, params), xs, params.values(), self.pool)
-            except Exception as e: # of those that PyTorch raises at the end the first has the reason
-                while e.__context__ is not None: e = e.__context__
+            except BaseException as e:
                 if self.device=='cuda': _end_recording()
+                if not isinstance(e, Exception):
+                    raise
+                while e.__context__ is not None: e = e.__context__ # the first has the reason
                 return f'it cannot be recorded: {one_line(e, 150)}'
 
     def _with(self, params, *xs):

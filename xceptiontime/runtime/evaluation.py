@@ -107,24 +107,23 @@ def check_fork():
     _threads.used = True
 
 # %% ../../nbs/40a_runtime.evaluation.ipynb #32509187
-_use = threading.Condition() # held to look at these two, or to change them
+_changes = threading.Condition() # held to look at these two, or to change them
 _trainers = {} # the thread that trains a network, by the network's id
-_askers = Counter() # how often a thread is asking a network, by the network's id and the thread
+_running = Counter() # predictions that run now, by the network's id and the thread
 
 def _forget_others():
     "In a forked child, where there is one thread"
-    global _use
-    _use = threading.Condition() # another thread may have held it
-    for o in (_trainers,_askers): o.clear()
+    global _changes
+    _changes = threading.Condition() # another thread may have held it
+    for o in (_trainers,_running): o.clear()
 
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_forget_others)
 
 def _check_trainer(model):
     "Raise if another thread trains the network"
-    if _trainers.get(id(model), me := threading.get_ident())!=me:
+    if _trainers.get(id(model)) not in (None,threading.get_ident()):
         raise RuntimeError('model: expected a network that no other thread is training, got one in training; '
                            'a model that was saved and opened, by Predictor.from_pretrained, answers meanwhile')
-    return me
 
 # %% ../../nbs/40a_runtime.evaluation.ipynb #05fcc4d4
 @contextmanager
@@ -133,15 +132,16 @@ def asking(
 ):
     "While this thread predicts with the network, no other thread starts to train it"
     check_fork()
-    with _use:
-        me = id(model),_check_trainer(model)
-        _askers[me] += 1
+    mine = id(model),threading.get_ident()
+    with _changes:
+        _check_trainer(model)
+        _running[mine] += 1
     try: yield
     finally:
-        with _use:
-            _askers[me] -= 1
-            if _askers[me]<=0: del _askers[me]
-            _use.notify_all()
+        with _changes:
+            _running[mine] -= 1
+            if _running[mine]<=0: del _running[mine] # below 0 in a forked child, which begins at 0
+            _changes.notify_all()
 
 @contextmanager
 def answering(
@@ -157,13 +157,15 @@ def in_training(
 ):
     "Only this thread may train the network or predict with it; waits for running predictions of others"
     check_fork()
-    def is_asked(): return any(k==id(model) and thread!=me for k,thread in _askers)
-    with _use:
-        me,outer = _check_trainer(model),id(model) in _trainers
+    me = threading.get_ident()
+    def others_are_done(): return not any(net==id(model) and thread!=me for net,thread in _running)
+    with _changes:
+        _check_trainer(model)
+        within = id(model) in _trainers # of a training by this thread, which goes on
         _trainers[id(model)] = me
     try:
-        with _use: _use.wait_for(lambda: not is_asked())
+        with _changes: _changes.wait_for(others_are_done)
         yield
     finally:
-        with _use:
-            if not outer: del _trainers[id(model)]
+        with _changes:
+            if not within: del _trainers[id(model)]
