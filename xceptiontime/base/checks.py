@@ -1,4 +1,4 @@
-"""How a wrong argument is answered: its name, what was expected, what came
+"""Errors about arguments: the name, the expected value and the value given
 
 Docs: https://example.github.io/xceptiontime/base.checks.html.md"""
 

@@ -1,4 +1,4 @@
-"""For a name of tsai that this package has by another name, the error says which
+"""Errors that give the successor of a name of tsai
 
 Docs: https://example.github.io/xceptiontime/base.tsai_names.html.md"""
 

@@ -1,4 +1,4 @@
-"""Weka's table of series: named attributes, then a row a series
+"""Weka's table of series: named attributes, then one row for each series
 
 Docs: https://example.github.io/xceptiontime/data.arff.html.md"""
 

@@ -1,4 +1,4 @@
-"""Recordings from the files of MATLAB, HDF5, EDF, BDF and numpy: samples, labels a sample, rate, names and units
+"""Recordings from the files of MATLAB, HDF5, EDF, BDF and numpy: samples, labels of samples, rate, names and units
 
 Docs: https://example.github.io/xceptiontime/data.containers.html.md"""
 

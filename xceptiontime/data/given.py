@@ -1,4 +1,4 @@
-"""New series as a trained model takes them, or one sentence about what it cannot deal with
+"""Checks new series for a trained model and brings them to its form
 
 Docs: https://example.github.io/xceptiontime/data.given.html.md"""
 

@@ -1,4 +1,4 @@
-"""Recordings that stay in their files, and windows that are cut when somebody asks for them
+"""Recordings that stay in their files, and windows that are cut on demand
 
 Docs: https://example.github.io/xceptiontime/data.mapped.html.md"""
 

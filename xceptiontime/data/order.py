@@ -1,4 +1,4 @@
-"""How an epoch is cut into batches, and in which order it sees its series
+"""How an epoch is cut into batches, and the order of its series
 
 Docs: https://example.github.io/xceptiontime/data.order.html.md"""
 

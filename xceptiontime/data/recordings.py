@@ -1,4 +1,4 @@
-"""Tables whose rows are time steps, with a label in each, as recordings to cut windows from
+"""Read recordings from tables and other files, with their rate, channels and labels, and cut them into windows
 
 Docs: https://example.github.io/xceptiontime/data.recordings.html.md"""
 

@@ -1,4 +1,4 @@
-"""From scores of series that were held back to sets and intervals that hold the truth as often as asked
+"""Prediction sets and intervals that contain the true value in a chosen share of cases, from scores of held-back series
 
 Docs: https://example.github.io/xceptiontime/processing.conformal.html.md"""
 

@@ -1,4 +1,4 @@
-"""A trained model for a new wearer or a new day: from series without labels, or from a few with
+"""A trained model for a new wearer or a new day, from series without labels or a few with labels
 
 Docs: https://example.github.io/xceptiontime/runtime.adapt.html.md"""
 
