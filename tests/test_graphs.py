@@ -153,6 +153,21 @@ def test_weights_that_move_are_recorded_anew():
         torch.testing.assert_close(step(x), m(x))
     assert step.replayed==4
 
+@pytest.mark.parametrize('name,value', [('momentum',.5), ('eps',.1), ('p',.9)])
+def test_settings_of_layers_that_change(name, value):
+    m = nn.Sequential(nn.Conv1d(2, 2, 1), nn.BatchNorm1d(2), nn.Dropout(.1))
+    step,x = Standin(m, after=0),torch.from_numpy(X)
+    with torch.no_grad():
+        step(x)
+        for l in m: setattr(l, name, value)
+        twin,res = copy.deepcopy(m),[]
+        for f in (step,twin):
+            torch.manual_seed(0)
+            res.append(f(x))
+    assert len(step.recorded)==2
+    torch.testing.assert_close(*res)
+    torch.testing.assert_close(m[1].running_var, twin[1].running_var)
+
 def test_shared_weights():
     "Two layers with one weight, which has the gradients of both"
     def net():

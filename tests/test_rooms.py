@@ -7,7 +7,7 @@ root = Path(__file__).parent.parent/'xceptiontime'
 WINGS = { # wing: the wings, or single rooms of a wing, that its rooms may import beside those of the wing itself
     'base': set(),
     'models.fast': {'models.layers', 'models.masks'},
-    'models': {'base', 'models.fast.door'},
+    'models': {'base', 'models.fast.door', 'models.fast.gpu'},
     'processing': {'base', 'models.layers', 'models.masks'},
     'data': {'base', 'models.masks', 'processing'},
     'runtime': {'base', 'models', 'processing', 'data.windows', 'data.given'},
@@ -76,6 +76,7 @@ def test_imports_of_others(room):
         if not top: continue
         allowed = CORE|FASTAI if with_fastai or not within(room, NUMPY_ONLY) else {'numpy','fastcore'}
         if room=='train.estimator': allowed = allowed|{'sklearn'}
+        if room=='models.fast.kernels': allowed = allowed|{'triton'} # imported where a GPU is
         assert head in allowed, f'{room} imports {head} at its top'
 
 def test_no_circle():

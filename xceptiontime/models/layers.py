@@ -18,6 +18,7 @@ from fastcore.meta import PrePostInitMeta
 from ..base.checks import brief,counted
 from .masks import check_lengths, current_mask, end_mask, fill_padding, is_traced
 from .masks import in_fixed_order, length_mask, running_max
+from .fast.gpu import AveragesFunction, MaximaFunction, applied, lengths_of, on_gpu
 
 # %% ../../nbs/10_models.layers.ipynb #9f20936f
 _all_ = ['noop']
@@ -51,7 +52,10 @@ class MaxPool1d(nn.MaxPool1d):
         kernel_size:int # steps, odd
     ): super().__init__(kernel_size, stride=1, padding=kernel_size//2)
 
-    def forward(self, x): return fill_padding(running_max(fill_padding(x, -torch.inf), self.kernel_size))
+    def forward(self, x):
+        if self.kernel_size==3 and not is_traced(x) and on_gpu(x):
+            return applied(MaximaFunction, x, lengths_of(current_mask()))
+        return fill_padding(running_max(fill_padding(x, -torch.inf), self.kernel_size))
 
 # %% ../../nbs/10_models.layers.ipynb #d70d47b5
 class SeparableConv1d(Module):
@@ -164,6 +168,7 @@ class AdaptiveAvgPool1d(nn.AdaptiveAvgPool1d):
         if mask is not None:
             end_mask()
             return x @ pool_matrix(mask.sum(1), x.shape[2], self.output_size, x.dtype)
+        if not is_traced(x) and on_gpu(x): return applied(AveragesFunction, x, self.output_size)
         # PyTorch's own records one length in a graph, and has no gradient in a fixed order on a GPU
         if is_traced() or in_fixed_order(x):
             return x @ pool_matrix(x.shape[2], x.shape[2], self.output_size, x.dtype, x.device)

@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from fastcore.basics import patch
 from fastcore.imports import noop
 from ..base.checks import brief,check_whole,one_line
-from .fast.door import applies, fast_forward, signature
+from .fast.door import applies, applies_on_gpu, fast_forward, module_on_gpu, signature
 from .layers import *
 from .masks import length_mask, real_steps
 
@@ -45,8 +45,10 @@ class XceptionModule(Module):
         self.convs = nn.ModuleList([self.conv(nf if bottleneck else ni, nf, k) for k in kernel_sizes(ks)])
         self.maxconvpool = nn.Sequential(MaxPool1d(3), Conv1d(ni, nf))
         self.concat = Concat()
+        self.as_built = signature(self)
 
     def forward(self, x):
+        if applies_on_gpu(self, x): return module_on_gpu(self, x)
         b = self.bottleneck(x)
         return self.concat([conv(b) for conv in self.convs] + [self.maxconvpool(x)])
 

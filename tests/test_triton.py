@@ -1,0 +1,170 @@
+"Kernels for a GPU give what the layers give. Triton runs them on a CPU too, step by step; on a GPU the last tests do"
+import sys
+import pytest, torch
+from torch.nn import functional as F
+from xceptiontime.models import InceptionTime, XceptionTime, fast, layers
+from xceptiontime.models import xceptiontime as models
+from xceptiontime.models.fast import door, gpu
+from xceptiontime.models.masks import real_steps
+
+ROOM = 'xceptiontime.models.fast.kernels'
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='a GPU that PyTorch can use is needed')
+
+def forget():
+    "The kernels are imported again, as the environment then says"
+    sys.modules.pop(ROOM, None)
+    if hasattr(fast, 'kernels'): del fast.kernels
+    gpu.kernels.cache_clear()
+    gpu.works_on.cache_clear()
+
+@pytest.fixture
+def taken(monkeypatch):
+    "On this CPU the kernels are interpreted; how many modules they computed"
+    pytest.importorskip('triton', reason='Triton is needed, which PyTorch brings on Linux')
+    forget()
+    calls = []
+    def on_gpu(x, channels=0): return x.dtype in (torch.float32, torch.bfloat16)
+    def apply(*args): return calls.append(1) or module(*args)
+    monkeypatch.setenv('TRITON_INTERPRET', '1')
+    for room in (layers,door): monkeypatch.setattr(room, 'on_gpu', on_gpu)
+    monkeypatch.setattr(models, 'applies', lambda *args: False) # the way of a CPU
+    module = gpu.ModuleFunction.apply
+    monkeypatch.setattr(gpu.ModuleFunction, 'apply', apply)
+    assert gpu.kernels() is not None
+    yield calls
+    forget()
+
+def gradients(m, x, lengths=None):
+    "Scores, running statistics and all gradients after a step of training"
+    x = x.clone().requires_grad_()
+    out = m(x, lengths)
+    m.zero_grad()
+    (out*torch.arange(1, 6, device=x.device)).sum().backward()
+    return [out.detach(), x.grad, *(p.grad for p in m.parameters()), *m.buffers()]
+
+def network(arch=XceptionTime, **kwargs):
+    torch.manual_seed(0)
+    return arch(3, 5, nf=1, ks=(7,5,3), **kwargs)
+
+def twin(m):
+    "The same network in float64"
+    res = type(m)(**m.init_args).double()
+    res.load_state_dict(m.state_dict())
+    return res
+
+@pytest.mark.parametrize('bottleneck,lengths', [(True,None), (True,[22,9,2]), (False,[22,9,2])])
+def test_scores_and_gradients_are_those_of_the_layers(taken, bottleneck, lengths):
+    m,x = network(bottleneck=bottleneck),torch.randn(3, 3, 22)
+    exact = gradients(twin(m), x.double(), lengths)
+    assert not taken
+    for a,b in zip(gradients(m, x, lengths), exact, strict=True):
+        torch.testing.assert_close(a.double(), b.double(), rtol=2e-4, atol=2e-5)
+    assert len(taken)==4
+
+def test_maxima_of_the_other_network(taken):
+    m,x = network(InceptionTime, depth=3),torch.randn(3, 3, 22)
+    m.inceptionblock.inception[0].convs[0].register_forward_hook(lambda *args: None) # not the way of a CPU
+    exact = gradients(twin(m), x.double(), [22,9,2])
+    for a,b in zip(gradients(m, x, [22,9,2]), exact, strict=True):
+        torch.testing.assert_close(a.double(), b.double(), rtol=2e-4, atol=2e-5)
+    assert not taken
+
+def test_a_hook_on_a_layer_sees_it(taken):
+    m,x = network().eval(),torch.randn(2, 3, 12)
+    seen = []
+    with torch.no_grad():
+        want = m(x)
+        m.block.xception[1].convs[0].pointwise_conv.register_forward_hook(lambda m, i, o: seen.append(o.shape))
+        torch.testing.assert_close(m(x), want, rtol=1e-4, atol=1e-5)
+    assert len(taken)==4+3 and len(seen)==1
+
+def test_frozen_weights_have_no_gradient(taken):
+    m,x = network(),torch.randn(2, 3, 12)
+    m.block.requires_grad_(False)
+    m(x).sum().backward()
+    assert len(taken)==4 and all(p.grad is None for p in m.block.parameters())
+    assert all(p.grad is not None for p in m.head.parameters())
+
+def test_autocast_brings_all_to_one_dtype(taken):
+    m,x = network().block.xception[0],torch.randn(2, 3, 12)
+    want = m(x)
+    with torch.autocast('cpu', torch.bfloat16): out = m(x)
+    assert len(taken)==2 and out.dtype==torch.bfloat16
+    torch.testing.assert_close(out.float(), want, rtol=.05, atol=.05)
+    out.sum().backward()
+    assert m.bottleneck.weight.grad.dtype==torch.float32
+
+def test_a_network_of_an_earlier_version_runs(taken):
+    m,x = network().eval().requires_grad_(False),torch.randn(2, 3, 12)
+    want = m(x)
+    for module in m.block.xception: del module.as_built # as in a pickle of that time
+    torch.testing.assert_close(m(x), want, rtol=1e-4, atol=1e-5)
+    assert len(taken)==4
+
+def test_without_triton_the_layers_run(monkeypatch):
+    forget()
+    with monkeypatch.context() as m:
+        m.setitem(sys.modules, ROOM, None) # an import of it fails
+        assert gpu.kernels() is None
+    forget()
+
+def relative(a, b):
+    a,b = a.detach().double().cpu(),b.detach().double().cpu()
+    return ((a-b).norm()/b.norm().clamp(min=1e-12)).item()
+
+@pytest.fixture
+def exactly(monkeypatch):
+    "Convolutions and matrix products in full float32"
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
+    monkeypatch.setattr(torch.backends.cuda.matmul, 'allow_tf32', False)
+
+@needs_gpu
+@pytest.mark.parametrize('shape', [(5,12,512),(3,6,1001),(40,64,40),(2,3,1)])
+@pytest.mark.parametrize('dtype,most', [(torch.float32,1e-5),(torch.bfloat16,3e-2)])
+@pytest.mark.parametrize('ragged', [False,True])
+def test_a_module_on_a_gpu(exactly, shape, dtype, most, ragged):
+    "Against float64 on the CPU: output, and the gradients of input and weights"
+    torch.manual_seed(0)
+    B,C,L = shape
+    m,x = models.XceptionModule(C, 16).cuda(),torch.randn(shape, device='cuda').to(dtype)
+    exact,x64 = models.XceptionModule(C, 16).double(),x.double().cpu().requires_grad_()
+    x.requires_grad_()
+    exact.load_state_dict(m.state_dict())
+    lengths = torch.randint(1, L+1, (B,))
+    mask = torch.arange(L) < lengths[:,None] if ragged else None
+    assert door.applies_on_gpu(m, x.detach().float())
+    with real_steps(None if mask is None else mask.cuda()), torch.autocast('cuda', dtype, enabled=dtype!=torch.float32):
+        out = m(x)
+    with real_steps(mask): out64 = exact(x64)
+    g = torch.randn(out.shape)
+    got = torch.autograd.grad(out, [x,*m.parameters()], g.cuda().to(out.dtype))
+    want = torch.autograd.grad(out64, [x64,*exact.parameters()], g.double())
+    assert relative(out, out64)<most
+    for a,b in zip(got, want, strict=True): assert relative(a, b)<most
+
+@needs_gpu
+@pytest.mark.parametrize('arch', [XceptionTime,InceptionTime])
+def test_a_gpu_gives_the_same_twice(exactly, monkeypatch, arch):
+    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+    m,x = arch(3, 5).cuda(),torch.randn(8, 3, 130, device='cuda')
+    torch.use_deterministic_algorithms(True)
+    try: runs = [gradients(m, x)[1:-len(list(m.buffers()))] for _ in range(2)]
+    finally: torch.use_deterministic_algorithms(False)
+    for a,b in zip(*runs): assert a.equal(b)
+
+@needs_gpu
+def test_a_recorded_step_gives_the_same():
+    m,x = XceptionTime(3, 5).cuda().eval().requires_grad_(False),torch.randn(8, 3, 130, device='cuda')
+    want = m(x)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph): out = m(x)
+    graph.replay()
+    torch.testing.assert_close(out, want)
+
+@needs_gpu
+def test_pooling_on_a_gpu():
+    x = torch.randn(3, 5, 77, device='cuda', requires_grad=True)
+    for size in (1,50,100):
+        out,g = layers.AdaptiveAvgPool1d(size)(x),torch.randn(3, 5, size, device='cuda')
+        want = torch.autograd.grad(F.adaptive_avg_pool1d(x.double(), size), x, g.double())[0]
+        torch.testing.assert_close(torch.autograd.grad(out, x, g)[0], want, rtol=1e-5, atol=1e-6)
