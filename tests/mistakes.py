@@ -772,6 +772,10 @@ ValueError: series.xyz
 read_series(written('a.tsv', 'rest\t1\t2\nrest\t1\tfast\n'))
 ValueError: a.tsv
 
+# an id where each row is a whole series
+read_series(written('wide.csv', 'id,how,t0,t1\n1,up,1.5,2\n2,down,3,4\n'), label='how', id='id')
+UserWarning: id: expected several rows in each series, a row for each time step, got one row in each of 2
+
 # a quotation mark that is not closed
 read_series(written('a.arff', "@relation a\n@attribute x numeric\n@attribute c {up,down}\n@data\n1,'up\n"))
 ValueError: a.arff, line 5: expected fields separated by commas, got "'up"

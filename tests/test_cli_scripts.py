@@ -94,7 +94,7 @@ def test_a_warning_is_one_line(tmp_path, capsys):
     assert call(*args)==0
     out,err = capsys.readouterr()
     assert out=='' and len(err.splitlines())==1
-    assert err.startswith('xceptiontime train: columns: ') and '.py' not in err
+    assert err.startswith('xceptiontime train: --columns: ') and '.py' not in err
 
 @pytest.fixture
 def archive(tmp_path):
@@ -248,3 +248,12 @@ def test_ctrl_c_while_standard_input_is_read(folder, tmp_path):
     out,err = p.communicate(timeout=60)
     assert p.returncode==130 and out==b'' and err.count(b'\n')==1 and b'nothing was written' in err
     assert not [*tmp_path.iterdir()]
+
+def test_an_error_begins_with_the_option(folder, tmp_path, capsys):
+    "--label where Python says label; an argument without dashes stays as it is"
+    (tmp_path/'a.csv').write_text('x,y,how\n1.5,2,a\n3,4.5,b\n')
+    assert call('train', tmp_path/'a.csv', '--label', 'who', '--out', tmp_path/'m')==2
+    says = "xceptiontime train: --label: expected one of the columns 'x', 'y', 'how'"
+    assert capsys.readouterr().err.startswith(says)
+    assert call('predict', tmp_path/'none', tmp_path/'a.csv')==2
+    assert capsys.readouterr().err.startswith('xceptiontime predict: folder: expected a model folder')

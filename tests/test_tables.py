@@ -741,3 +741,20 @@ def test_tables_of_other_libraries(kind):
     dls = [TSDataLoaders.from_df(o, splits=splits, **how) for o in (table, df)]
     np.testing.assert_array_equal(dls[0].train_ds.X, dls[1].train_ds.X)
     assert dls[0].channels==['a','b']
+
+@pytest.mark.parametrize('end', ['csv','parquet'])
+def test_an_id_where_each_row_is_a_series(tmp_path, end, recwarn):
+    "Read as series of one step, with a warning; several steps in one series give none"
+    df = pd.DataFrame(dict(id=range(6), how=list('ababab'), **{f't{i}': np.arange(6)/7+i for i in range(4)}))
+    path = tmp_path/f'wide.{end}'
+    getattr(df, f'to_{end}')(path, index=False)
+    X,_ = read_series(path, label='how', id='id', columns=['t0','t1'])
+    assert X.shape==(6,2,1)
+    said, = recwarn
+    assert str(said.message)==('id: expected several rows in each series, a row for each time step, got one row in '
+                               'each of 6; a table in which a row is a whole series needs no id=')
+    recwarn.clear()
+    read_series(path, label='how', columns=['t0','t1','t2','t3'])
+    from_frame(df.assign(id=[0,0,1,2,3,4], how=list('aababa')), label='how', id='id', columns=['t0'])
+    from_frame(df[:1], label='how', id='id', columns=['t0'])
+    assert not len(recwarn)

@@ -60,7 +60,10 @@ def steady_streams(
 def _with_options(args, text):
     "An error with options of the command in place of arguments in Python: --rate for rate="
     def option(m): return f"--{m[1].replace('_', '-')}" if m[1] in vars(args) else m[0]
-    return re.sub(r'\b([a-z_]+)=(?![^\s,;)])', option, text)
+    text = re.sub(r'\b([a-z_]+)=(?![^\s,;)])', option, text)
+    usage = args.parser.format_usage() if hasattr(args, 'parser') else '' # has the options, --label NAME
+    def named(m): return option(m) if f'{option(m)} ' in usage else m[0]
+    return re.sub(r'^([a-z_]+)(?=: )', named, text)
 
 def say(
     args, # of a command

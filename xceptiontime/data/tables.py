@@ -22,7 +22,8 @@ from ..processing.series import as_numbers, series_end, series_list
 from ..processing.targets import is_missing
 from .columns import Columns
 from .csv import CSVRows, csv_lines, csv_names, csv_rows
-from .table_warnings import odd_channels, odd_steps, warn_of_columns, warn_of_recording
+from xceptiontime.data.table_warnings import (odd_channels, odd_steps, warn_of_columns, warn_of_recording,
+    warn_of_single_rows)
 from .numbers import FLOAT32, Source, first_overflow, float32_series, text_array, to_float32
 from .parquet import parquet_frame
 from .times import as_time, parse_times, ranks
@@ -137,6 +138,7 @@ def _warn_of(rows, columns, members, each):
     if members is None:
         for y in (each.get('label'), each.get('target')):
             if y: warn_of_recording(y, V.shape[1])
+    if members is not None: warn_of_single_rows(members)
     if columns.columns is not None: return
     odd = odd_steps(V) if members is None else odd_channels(V, members)
     warn_of_columns(odd, rows.names, 'step' if members is None else 'channel')

@@ -15,7 +15,7 @@ import torch
 from fastcore.basics import patch
 from fastcore.imports import noop
 from torch import nn
-from ..base.checks import check_rate,check_same_rate,check_whole,one_line
+from ..base.checks import counted,check_rate,check_same_rate,check_whole,one_line
 from ..models.ensemble import Ensemble,disagreement,networks_of
 from ..data.given import as_trained,check_origin,model_series
 from ..models.layers import count_parameters
@@ -92,8 +92,10 @@ def check_windows(self:Predictor,
     if length<(crop or 1):
         raise ValueError(f'{name}: expected {crop} steps or more, of which the model keeps so many, got {length}')
     if lengths is None or lengths[0]/2<=length<=lengths[1]*2: return
-    warnings.warn(f'{name}: {length} steps are far from the series that the model was trained on, '
-                  f'of {lengths[0]} to {lengths[1]} steps', stacklevel=3)
+    shortest,longest = lengths
+    span = counted(longest, 'step') if shortest==longest else f'{shortest} to {longest} steps'
+    warnings.warn(f"{name}: {counted(length, 'step')} are far from the series that the model was trained on, "
+                  f'of {span}', stacklevel=3)
 
 # %% ../../nbs/40_runtime.predictor.ipynb #3c70e9b4
 def finite(
