@@ -16,6 +16,7 @@ def device(request, monkeypatch, visible_devices):
     if not torch.cuda.is_available(): pytest.skip('a GPU that PyTorch can use (CUDA) is needed')
     monkeypatch.setattr(defaults, 'use_cuda', None)
     monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False) # numbers near those of a CPU
+    monkeypatch.setattr(torch.cuda, '_cached_device_count', None) # of a test that saw none
     if visible_devices is None: monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
     else: monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible_devices)
     return torch.device('cuda', torch.cuda.current_device())
