@@ -3,7 +3,7 @@
     python benchmarks/gpu.py                  # all parts, within four minutes
     python benchmarks/gpu.py --quick          # about one minute: fewer repetitions, less data
     python benchmarks/gpu.py steps epochs     # some parts: see PARTS below
-    python benchmarks/gpu.py --json FILE      # keeps the figures, as page Speed reads them
+    python benchmarks/gpu.py --json FILE      # keeps the figures, row by row
 
 A time is a median over repetitions in which ours and tsai's take turns, each until the GPU has
 nothing left to do. A step is forward, loss, backward and PyTorch's fused AdamW. An epoch goes
