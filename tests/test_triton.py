@@ -19,18 +19,17 @@ def forget():
 
 @pytest.fixture
 def taken(monkeypatch):
-    "On this CPU the kernels are interpreted; how many modules they computed"
+    "On this CPU the kernels are interpreted; the functions that were called"
     pytest.importorskip('triton', reason='Triton is needed, which PyTorch brings on Linux')
     forget()
     calls = []
-    def on_gpu(x, channels=0): return x.dtype in (torch.float32, torch.bfloat16)
-    def apply(*args): return calls.append(1) or module(*args)
+    def on_gpu(x): return x.dtype in (torch.float32, torch.bfloat16) and gpu.works_on(x.device, x.dtype)
+    def applied(function, *args): return calls.append(function) or gpu.applied(function, *args)
     monkeypatch.setenv('TRITON_INTERPRET', '1')
-    for room in (layers,door): monkeypatch.setattr(room, 'on_gpu', on_gpu)
+    for room in (layers,door):
+        monkeypatch.setattr(room, 'on_gpu', on_gpu)
+        monkeypatch.setattr(room, 'applied', applied)
     monkeypatch.setattr(models, 'applies', lambda *args: False) # the way of a CPU
-    module = gpu.ModuleFunction.apply
-    monkeypatch.setattr(gpu.ModuleFunction, 'apply', apply)
-    assert gpu.kernels() is not None
     yield calls
     forget()
 
@@ -52,14 +51,14 @@ def twin(m):
     res.load_state_dict(m.state_dict())
     return res
 
-@pytest.mark.parametrize('bottleneck,lengths', [(True,None), (True,[22,9,2]), (False,[22,9,2])])
+@pytest.mark.parametrize('bottleneck,lengths', [(True,[22,9,2]), (False,None)])
 def test_scores_and_gradients_are_those_of_the_layers(taken, bottleneck, lengths):
     m,x = network(bottleneck=bottleneck),torch.randn(3, 3, 22)
     exact = gradients(twin(m), x.double(), lengths)
     assert not taken
     for a,b in zip(gradients(m, x, lengths), exact, strict=True):
         torch.testing.assert_close(a.double(), b.double(), rtol=2e-4, atol=2e-5)
-    assert len(taken)==4
+    assert taken==[gpu.FiltersFunction,gpu.MaximaFunction]*4
 
 def test_maxima_of_the_other_network(taken):
     m,x = network(InceptionTime, depth=3),torch.randn(3, 3, 22)
@@ -67,39 +66,56 @@ def test_maxima_of_the_other_network(taken):
     exact = gradients(twin(m), x.double(), [22,9,2])
     for a,b in zip(gradients(m, x, [22,9,2]), exact, strict=True):
         torch.testing.assert_close(a.double(), b.double(), rtol=2e-4, atol=2e-5)
-    assert not taken
+    assert taken==[gpu.MaximaFunction]*3
 
 def test_a_hook_on_a_layer_sees_it(taken):
     m,x = network().eval(),torch.randn(2, 3, 12)
     seen = []
     with torch.no_grad():
         want = m(x)
-        m.block.xception[1].convs[0].pointwise_conv.register_forward_hook(lambda m, i, o: seen.append(o.shape))
+        m.block.xception[1].convs[0].depthwise_conv.register_forward_hook(lambda m, i, o: seen.append(o.shape))
         torch.testing.assert_close(m(x), want, rtol=1e-4, atol=1e-5)
-    assert len(taken)==4+3 and len(seen)==1
+    assert taken.count(gpu.FiltersFunction)==4+3 and len(seen)==1
 
-def test_frozen_weights_have_no_gradient(taken):
+def test_frozen_weights_have_no_gradient(taken, monkeypatch):
     m,x = network(),torch.randn(2, 3, 12)
     m.block.requires_grad_(False)
+    m.block.xception[0].bottleneck.requires_grad_(True)
+    def never(*args): pytest.fail('the gradients of frozen weights were computed')
+    assert gpu.works_on(x.device, x.dtype)
+    monkeypatch.setattr(gpu.kernels(), 'filters_weight_gradient', never)
     m(x).sum().backward()
-    assert len(taken)==4 and all(p.grad is None for p in m.block.parameters())
+    assert [n for n,p in m.block.named_parameters() if p.grad is not None]==['xception.0.bottleneck.weight']
     assert all(p.grad is not None for p in m.head.parameters())
 
 def test_autocast_brings_all_to_one_dtype(taken):
     m,x = network().block.xception[0],torch.randn(2, 3, 12)
     want = m(x)
     with torch.autocast('cpu', torch.bfloat16): out = m(x)
-    assert len(taken)==2 and out.dtype==torch.bfloat16
+    assert taken.count(gpu.FiltersFunction)==2 and out.dtype==torch.bfloat16
     torch.testing.assert_close(out.float(), want, rtol=.05, atol=.05)
     out.sum().backward()
-    assert m.bottleneck.weight.grad.dtype==torch.float32
+    assert m.bottleneck.weight.grad.dtype==m.convs[0].depthwise_conv.weight.grad.dtype==torch.float32
 
 def test_a_network_of_an_earlier_version_runs(taken):
     m,x = network().eval().requires_grad_(False),torch.randn(2, 3, 12)
     want = m(x)
-    for module in m.block.xception: del module.as_built # as in a pickle of that time
+    for module in m.block.xception: del module.convs.as_built # as in a pickle of that time
     torch.testing.assert_close(m(x), want, rtol=1e-4, atol=1e-5)
-    assert len(taken)==4
+    assert taken.count(gpu.FiltersFunction)==4
+
+KERNELS = 'filters', 'filters_input_gradient', 'filters_weight_gradient', 'maxima', 'maxima_gradient'
+
+@pytest.mark.parametrize('name', KERNELS)
+def test_a_kernel_that_is_wrong_is_not_used(taken, monkeypatch, name):
+    m,x = network().eval().requires_grad_(False),torch.randn(2, 3, 12)
+    right = getattr(gpu.kernels(), name)
+    def wrong(*args):
+        res = right(*args)
+        return res*1.001 if isinstance(res, torch.Tensor) else (*res[:-1], res[-1]*1.001)
+    monkeypatch.setattr(gpu.kernels(), name, wrong)
+    with pytest.warns(UserWarning, match='in place of faster kernels: they differ by'): m(x)
+    assert not taken
 
 def test_without_triton_the_layers_run(monkeypatch):
     forget()
@@ -132,14 +148,13 @@ def test_a_module_on_a_gpu(exactly, shape, dtype, most, ragged):
     exact.load_state_dict(m.state_dict())
     lengths = torch.randint(1, L+1, (B,))
     mask = torch.arange(L) < lengths[:,None] if ragged else None
-    assert door.applies_on_gpu(m, x.detach().float())
     with real_steps(None if mask is None else mask.cuda()), torch.autocast('cuda', dtype, enabled=dtype!=torch.float32):
         out = m(x)
     with real_steps(mask): out64 = exact(x64)
     g = torch.randn(out.shape)
     got = torch.autograd.grad(out, [x,*m.parameters()], g.cuda().to(out.dtype))
     want = torch.autograd.grad(out64, [x64,*exact.parameters()], g.double())
-    assert relative(out, out64)<most
+    assert gpu.works_on(x.device, dtype) and relative(out, out64)<most
     for a,b in zip(got, want, strict=True): assert relative(a, b)<most
 
 @needs_gpu

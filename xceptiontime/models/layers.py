@@ -18,7 +18,7 @@ from fastcore.meta import PrePostInitMeta
 from ..base.checks import brief,counted
 from .masks import check_lengths, current_mask, end_mask, fill_padding, is_traced
 from .masks import in_fixed_order, length_mask, running_max
-from .fast.gpu import AveragesFunction, MaximaFunction, applied, lengths_of, on_gpu
+from .fast.gpu import MaximaFunction, applied, on_gpu
 
 # %% ../../nbs/10_models.layers.ipynb #9f20936f
 _all_ = ['noop']
@@ -53,9 +53,9 @@ class MaxPool1d(nn.MaxPool1d):
     ): super().__init__(kernel_size, stride=1, padding=kernel_size//2)
 
     def forward(self, x):
-        if self.kernel_size==3 and not is_traced(x) and on_gpu(x):
-            return applied(MaximaFunction, x, lengths_of(current_mask()))
-        return fill_padding(running_max(fill_padding(x, -torch.inf), self.kernel_size))
+        x,ks = fill_padding(x, -torch.inf), self.kernel_size
+        kernel = ks==3 and not is_traced(x) and on_gpu(x)
+        return fill_padding(applied(MaximaFunction, x) if kernel else running_max(x, ks))
 
 # %% ../../nbs/10_models.layers.ipynb #d70d47b5
 class SeparableConv1d(Module):
@@ -168,9 +168,8 @@ class AdaptiveAvgPool1d(nn.AdaptiveAvgPool1d):
         if mask is not None:
             end_mask()
             return x @ pool_matrix(mask.sum(1), x.shape[2], self.output_size, x.dtype)
-        if not is_traced(x) and on_gpu(x): return applied(AveragesFunction, x, self.output_size)
-        # PyTorch's own records one length in a graph, and has no gradient in a fixed order on a GPU
-        if is_traced() or in_fixed_order(x):
+        # PyTorch's own records one length in a graph, and its gradient on a GPU is slow and in no fixed order
+        if is_traced() or in_fixed_order(x) or x.is_cuda and self.output_size>1:
             return x @ pool_matrix(x.shape[2], x.shape[2], self.output_size, x.dtype, x.device)
         return super().forward(x)
 

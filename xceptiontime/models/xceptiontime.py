@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from fastcore.basics import patch
 from fastcore.imports import noop
 from ..base.checks import brief,check_whole,one_line
-from .fast.door import applies, applies_on_gpu, fast_forward, module_on_gpu, signature
+from .fast.door import applies, depthwise_on_gpu, fast_forward, signature
 from .layers import *
 from .masks import length_mask, real_steps
 
@@ -45,12 +45,14 @@ class XceptionModule(Module):
         self.convs = nn.ModuleList([self.conv(nf if bottleneck else ni, nf, k) for k in kernel_sizes(ks)])
         self.maxconvpool = nn.Sequential(MaxPool1d(3), Conv1d(ni, nf))
         self.concat = Concat()
-        self.as_built = signature(self)
+        self.convs.as_built = signature(self.convs)
 
     def forward(self, x):
-        if applies_on_gpu(self, x): return module_on_gpu(self, x)
         b = self.bottleneck(x)
-        return self.concat([conv(b) for conv in self.convs] + [self.maxconvpool(x)])
+        depthwise = depthwise_on_gpu(self.convs, b)
+        if depthwise is None: paths = [conv(b) for conv in self.convs]
+        else: paths = [conv.pointwise_conv(d) for conv,d in zip(self.convs, depthwise)]
+        return self.concat([*paths, self.maxconvpool(x)])
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #3dbc3d0c
 class XceptionBlock(Module):
