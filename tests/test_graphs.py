@@ -191,3 +191,53 @@ def test_new_weights_in_the_same_place():
     step(x).sum().backward()
     assert step.replayed==2
     torch.testing.assert_close(m.weight.grad, want)
+
+def test_the_first_training_of_a_network_that_is_not_there_yet(monkeypatch):
+    "A training moves the network to the device of the batches after the graphs are in place"
+    learn = learner()
+    learn.graphs.device = 'meta'
+    with learn._graphs_in_place(): assert learn.model._compiled_call_impl is None
+    monkeypatch.setattr(type(learn.dls), 'device', torch.device('meta'))
+    with learn._graphs_in_place(): assert learn.model._compiled_call_impl is learn.graphs
+
+def test_copies_on_several_gpus_compute_with_their_own_weights():
+    class ParallelTrainer(Callback): "As fastai's `to_parallel` adds it"
+    learn = learner()
+    with learn.no_logging(): learn.fit(1, cbs=ParallelTrainer())
+    assert learn.graphs.replayed==0 and not learn.graphs.called
+
+def test_a_learner_of_an_earlier_version_trains():
+    learn = learner()
+    del learn.graphs
+    with learn.no_logging(): learn.fit(1)
+    assert learn.graphs is None
+
+@pytest.mark.parametrize('name,value', [('padding',(2,)), ('stride',(2,)), ('dilation',(2,))])
+def test_settings_of_several_numbers(name, value):
+    m = nn.Sequential(nn.Conv1d(2, 2, 3, padding=1))
+    step,x = Standin(m, after=0),torch.from_numpy(X)
+    with torch.no_grad():
+        step(x)
+        setattr(m[0], name, value)
+        torch.testing.assert_close(step(x), m(x))
+    assert len(step.recorded)==2
+
+def test_ctrl_c_that_the_end_of_a_graph_turns_into_an_error():
+    class Interrupted(Recorded):
+        def __init__(self, *args):
+            try: raise KeyboardInterrupt
+            finally: raise RuntimeError('capture was invalidated')
+    m = nn.Sequential(nn.Conv1d(2, 2, 1))
+    step = Standin(m, after=0)
+    step.record = Interrupted
+    with pytest.raises(KeyboardInterrupt): step(torch.from_numpy(X))
+
+@pytest.mark.parametrize('before', [ValueError,KeyboardInterrupt])
+def test_an_error_before_is_not_the_reason(before):
+    class Fails(Recorded):
+        def __init__(self, *args): raise RuntimeError('no room')
+    step = Standin(nn.Sequential(nn.Conv1d(2, 2, 1)), after=0)
+    step.record = Fails
+    try: raise before('elsewhere')
+    except before: step(torch.from_numpy(X)) # as a notebook that trains again after an error
+    assert list(step.called)==['it cannot be recorded: no room']

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/models.graphs.html.md"""
 __all__ = ['SETTING', 'OURS', 'check_same', 'Recorded', 'Graphed']
 
 # %% ../../nbs/14a_models.graphs.ipynb #8b430323
-import weakref
+import sys,weakref
 from collections import Counter
 from contextlib import contextmanager,nullcontext,suppress
 from functools import partial
@@ -113,6 +113,10 @@ class _Step(torch.autograd.Function):
 # %% ../../nbs/14a_models.graphs.ipynb #ede76921
 SETTING = bool,int,float,str,type(None) # such as `training`, the momentum of a BatchNorm, the share of a Dropout
 
+def _is_setting(v):
+    "Is it a setting, or several as the padding of a convolution is?"
+    return all(isinstance(o, SETTING) for o in (v if isinstance(v, tuple) else [v]))
+
 class _Look:
     "The parts of a network that say whether a recorded step is still the same"
     def __init__(self, model):
@@ -121,7 +125,7 @@ class _Look:
         self.children,self.buffers = [d['_modules'] for d in own],[d['_buffers'] for d in own]
         self.params = [names.parameters(l) for l in self.layers]
         self.hooks = [h for d in own for h in names.hooks(d)]
-        self.plain = [(d,k) for d in own for k,v in d.items() if k[0]!='_' and isinstance(v, SETTING)]
+        self.plain = [(d,k) for d in own for k,v in d.items() if k[0]!='_' and _is_setting(v)]
         self.below = self._below()
 
     def _below(self): return [l for d in self.children for l in d.values()]
@@ -140,9 +144,11 @@ def _stranger(layers):
 
 def _precision():
     "What chooses operations beside the network and its inputs"
-    cuda,cudnn = torch.backends.cuda.matmul,torch.backends.cudnn
+    matmul,cudnn = torch.backends.cuda.matmul,torch.backends.cudnn
     amp = torch.get_autocast_dtype('cuda') if torch.is_autocast_enabled('cuda') else None
-    return amp,cuda.allow_tf32,cudnn.allow_tf32,torch.are_deterministic_algorithms_enabled()
+    if not hasattr(cudnn, 'conv'): tf32 = matmul.allow_tf32,cudnn.allow_tf32
+    else: tf32 = matmul.fp32_precision,cudnn.conv.fp32_precision,cudnn.rnn.fp32_precision # since PyTorch 2.9
+    return amp,tf32,torch.are_deterministic_algorithms_enabled()
 
 @contextmanager
 def _as_before(tensors):
@@ -162,6 +168,12 @@ def _end_recording():
     "Record nothing: after a failure PyTorch's random numbers would still wait for the end of a graph"
     x = torch.zeros(1, device='cuda')
     with suppress(RuntimeError),torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode='thread_local'): x.add_(1)
+
+def _errors(e, outer):
+    "An error, and those that led to it; not `outer`, which was there before"
+    errors = [e]
+    while errors[-1].__context__ not in (None,outer): errors.append(errors[-1].__context__)
+    return errors
 
 def _few(n):
     "`n` steps or a little more, such that there are few such numbers"
@@ -185,6 +197,7 @@ class Graphed:
     def forget(self):
         "Forget the graphs, which gives their memory back"
         self.look,self.places = None,None # a `_Look` at the network; where its weights are
+        self.held = None # these weights, whose places nothing else takes
         self.pool,self.turn = None,None # memory of the graphs; the last step that may have a backward pass
         self.recorded,self.seen = {},Counter() # by shape and mode: a `Recorded` or why there is none; steps so far
         self.replayed,self.called = 0,Counter() # steps replayed; steps that were not, by reason
@@ -228,7 +241,7 @@ class Graphed:
         places = [t.data_ptr() for t in weights]
         if places!=self.places:
             self.recorded,self.seen = {},Counter()
-            self.places = places
+            self.places,self.held = places,[t.detach() for t in weights]
         steps = _few(xs[0].shape[-1]) if len(xs)==2 else xs[0].shape[-1]
         key = (*xs[0].shape[:-1],steps,*(x.dtype for x in xs),tuple(t.requires_grad for t in weights),
                self.look.settings(),torch.is_grad_enabled(),_precision())
@@ -246,16 +259,17 @@ class Graphed:
         grad = torch.is_grad_enabled()
         # PyTorch ties a weight to the stream of its first use; these share its numbers and are new
         params = {k: p.detach().requires_grad_() for k,p in self.model.named_parameters() if p.requires_grad and grad}
-        buffers = [t for t in weights if not isinstance(t, torch.nn.Parameter)]
+        buffers,outer = [t for t in weights if not isinstance(t, torch.nn.Parameter)],sys.exc_info()[1]
         with torch.inference_mode(False),torch.set_grad_enabled(grad),_as_before(buffers):
             xs = pad(xs[0], (0,steps-xs[0].shape[-1])),*xs[1:]
             try: return self.record(partial(self._with, params), xs, params.values(), self.pool)
             except BaseException as e:
                 if self.device=='cuda': _end_recording()
-                if not isinstance(e, Exception):
-                    raise
-                while e.__context__ is not None: e = e.__context__ # the first has the reason
-                return f'it cannot be recorded: {one_line(e, 150)}'
+                errors = _errors(e, outer)
+                for stop in errors: # the end of a graph may raise after Ctrl-C
+                    if not isinstance(stop, Exception):
+                        raise stop from None
+                return f'it cannot be recorded: {one_line(errors[-1], 150)}' # the first has the reason
 
     def _with(self, params, *xs):
         "What the network gives with other weights"

@@ -9,7 +9,7 @@ __all__ = ['HOOKS', 'evaluation_view', 'evaluating', 'asking', 'answering', 'in_
 
 # %% ../../nbs/40a_runtime.evaluation.ipynb #033a5c77
 import os,threading
-from collections import Counter
+from collections import Counter,OrderedDict
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -34,19 +34,21 @@ def _twin(module):
 def _twins(model):
     "A twin of each module of a network by the module; of a compiled one, that of the module before"
     twins = {}
-    for m in reversed(list(model.modules())): # those inside of others first
-        whole = m._modules.get('_orig_mod')
-        twins[m] = _twin(m) if whole is None else twins[whole]
+    for m in model.modules():
+        whole = m
+        while '_orig_mod' in whole._modules: whole = whole._modules['_orig_mod']
+        if whole not in twins: twins[whole] = _twin(whole)
+        twins[m] = twins[whole]
     return twins
 
 def _with_twins(o, twins):
     "An attribute of a module with twins in place of modules, also in a list or behind a method"
     if isinstance(o, nn.Module): return twins.get(o, o)
     if isinstance(o, MethodType): return MethodType(o.__func__, _with_twins(o.__self__, twins))
-    if type(o) not in (list,tuple,dict): return o
-    there = o.values() if type(o) is dict else o
+    if type(o) not in (list,tuple,dict,OrderedDict): return o
+    there = o.values() if isinstance(o, dict) else o
     if not any(isinstance(p, (nn.Module,MethodType)) for p in there): return o
-    if type(o) is dict: return {k: _with_twins(p, twins) for k,p in o.items()}
+    if isinstance(o, dict): return type(o)((k,_with_twins(p, twins)) for k,p in o.items())
     return type(o)(_with_twins(p, twins) for p in o)
 
 # %% ../../nbs/40a_runtime.evaluation.ipynb #671930d5

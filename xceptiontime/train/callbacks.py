@@ -21,7 +21,7 @@ from fastai.callback.mixup import CutMix,MixHandler,MixUp
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.rnn import ModelResetter,RNNCallback,RNNRegularizer
 from fastai.learner import AvgSmoothLoss,Recorder
-from fastai.torch_core import get_model
+from fastai.torch_core import get_model,to_detach
 from fastai.imports import noop # not fastcore's: it is this one that `no_logging` puts in place
 from ..base.checks import check_whole,counted
 from ..models.ensemble import mean_scores
@@ -209,7 +209,7 @@ class MeanAfterLoss(Callback):
 class _SmoothLoss(AvgSmoothLoss):
     "fastai's running mean of the loss, left where the loss is"
     def accumulate(self, learn):
-        loss = learn.loss.detach().mean()
+        loss = to_detach(learn.loss.mean(), cpu=False) # of several processes the mean
         self.count += 1
         self.val = torch.lerp(loss, self.val.to(loss), self.beta)
 
@@ -218,7 +218,7 @@ class LateRecorder(Recorder):
     name = 'recorder'
     def __init__(self, add_time=True, train_metrics=False, valid_metrics=True, beta=.98):
         super().__init__(add_time, train_metrics, valid_metrics, beta)
-        self.smooth_loss = _SmoothLoss(beta)
+        self.smooth_loss,self.losses = _SmoothLoss(beta),[] # another callback may end a training before it begins
 
     def after_train(self):
         self._fetch()

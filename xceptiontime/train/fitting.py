@@ -22,6 +22,7 @@ from fastai.callback.schedule import LRFinder
 from fastai.learner import Learner,Recorder,load_model,save_model
 from fastai.losses import BaseLoss
 from fastai.torch_core import get_model
+import torch
 from torch import nn
 from ..base.checks import brief
 from ..base.tsai_names import refuse_name
@@ -45,6 +46,7 @@ def check_dls(dls):
 @delegates(Learner.__init__)
 class TSLearner(Learner):
     "A fastai `Learner` for series: it predicts raw series and saves a model folder"
+    graphs = None # of a learner that an earlier version has exported
     def __init__(self,
         dls:TSDataLoaders, # the data
         model:nn.Module, # takes a batch, and the lengths of its series if they are unequal
@@ -65,7 +67,8 @@ class TSLearner(Learner):
         if hasattr(self, 'progress'):
             self.remove_cb(ProgressCallback)
             self.add_cb(ProgressOrLines())
-        if type(old := getattr(self, 'recorder', None)) is Recorder:
+        own = L(kwargs.get('cbs')) # a recorder among these is kept by the user
+        if type(old := getattr(self, 'recorder', None)) is Recorder and not any(cb is old for cb in own):
             self.remove_cb(old)
             self.add_cb(LateRecorder(old.add_time, old.train_metrics, old.valid_metrics, old.smooth_loss.beta))
         if default_cbs: self.add_cb(KeepFinite())
@@ -144,10 +147,15 @@ def validation_context(self:TSLearner, **kwargs):
 
 # %% ../../nbs/50a_train.fitting.ipynb #a7c20002
 @patch
-def _graphs_in_place(self:TSLearner):
-    "The context of a training: calls of the network go through `learn.graphs` if it is on a GPU"
+def _graphs_in_place(self:TSLearner,
+    cbs=() # callbacks of a training
+):
+    "The context of a training: calls of the network go through `learn.graphs` if it trains on a GPU"
     graphs,model = self.graphs,self.model
-    if graphs is None or next((p.device.type for p in model.parameters()), '')!=graphs.device: return nullcontext()
+    device = self.dls.device or next((p.device for p in model.parameters()), 'cpu') # a training moves the network there
+    if graphs is None or torch.device(device).type!=graphs.device: return nullcontext()
+    # copies of the network on several GPUs would call the one that they were copied from
+    if any(k.__name__=='ParallelTrainer' for cb in cbs for k in type(cb).__mro__): return nullcontext()
     if graphs.model is not model: self.graphs = type(graphs)(model, graphs.own, graphs.after, graphs.most)
     return self.graphs.in_place()
 
@@ -242,7 +250,7 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     run = Run('lr search' if search else 'training', self.seed, self.known().epochs)
     try:
         with in_training(self.model),self.running(run),self._same_again(), \
-            self._weights_of_search(cbs),self._restored_after_error(),self._graphs_in_place():
+            self._weights_of_search(cbs),self._restored_after_error(),self._graphs_in_place(cbs):
             super(TSLearner, self).fit(n_epoch, lr, cbs=given, **kwargs)
     finally: # hides later errors that follow from it, such as of loading a best model that was never saved
         if run.error is not None:
@@ -279,8 +287,10 @@ def load(self:TSLearner, file, device=None, **kwargs):
 
 # %% ../../nbs/50a_train.fitting.ipynb #a7c30002
 def _has_event(cb, name):
-    if type(cb).__call__ is not Callback.__call__ or name=='after_fit': return True # the end of a fit resets `cb.run`
-    return hasattr(type(cb), name) or name in vars(cb)
+    kind = type(cb)
+    if kind.__call__ is not Callback.__call__ or name=='after_fit': return True # the end of a fit resets `cb.run`
+    if kind.__getattr__ is not Callback.__getattr__ or cb._default!='learn': return True # events may be elsewhere
+    return hasattr(kind, name) or name in vars(cb)
 
 @patch
 def _call_one(self:TSLearner, event_name):
