@@ -297,6 +297,22 @@ def test_a_table_of_excel(tmp_path, capsys, monkeypatch):
     assert call('predict', 't-model', 't.csv.gz', *how, '--no-dayfirst')==2
     assert "expected a number or a date in column 'wann'" in capsys.readouterr().err
 
+def test_advice_names_options(tmp_path, capsys, monkeypatch):
+    "An error says what to type into the shell, not into Python"
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(20, 12))
+    df = pd.DataFrame(rows, columns=[f't{i}' for i in range(12)]).assign(wie=['a','b']*10)
+    df.to_csv('de.csv', index=False, sep=';', decimal=',')
+    df.assign(t3=[np.nan, *rows[1:,3]], wie=rows[:,0].round(6)).to_csv('v.csv', index=False)
+    for given,words in (
+        (('de.csv', '--label', 'wie'), "; --sep ';' separates them"),
+        (('de.csv', '--label', 'wie', '--sep', ';'), '; --decimal , reads a comma before the fraction'),
+        (('v.csv', '--target', 'wie'), '; --missing interpolate and its like fill in'),
+        (('v.csv', '--label', 'wie'), '; --target in place of --label learns them as numbers'),
+    ):
+        assert call('train', *given)==2
+        assert capsys.readouterr().err.endswith(words+'\n')
+
 def test_another_seed_is_another_run(tmp_path, capsys, monkeypatch):
     "`--resume` goes on with the run that was cut short, and refuses the checkpoint of another"
     from xceptiontime.data.sets import make_bumps

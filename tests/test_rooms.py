@@ -15,7 +15,7 @@ WINGS = { # wing: the wings, or single rooms of a wing, that its rooms may impor
     'explain': {'base', 'models', 'processing', 'data', 'runtime', 'train'},
     'bench': {'base', 'models', 'processing', 'data', 'runtime', 'train', 'explain'},
 }
-TOP = {'cli', 'start'} # a wing and a room that may import everything
+TOP = {'cli', 'start', '__main__'} # a wing and two rooms that may import everything
 FASTAI_DATA = { # the other rooms of `data` do without
     'data.pictures', 'data.dataset', 'data.loaders', 'data.blocks', 'data.augment'}
 FASTAI_WINGS = {'train', 'explain', 'bench'}

@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/cli.console.html.md"""
 __all__ = ['BEGINS', 'to_nowhere', 'steady_streams', 'say', 'turned_away', 'plain_warnings', 'standard_input']
 
 # %% ../../nbs/84_cli.console.ipynb #61013fcb
-import io,os,re,sys,warnings
+import io,os,re,shlex,sys,warnings
 from contextlib import contextmanager,nullcontext,redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,10 +57,18 @@ def steady_streams(
     finally: sys.stdout,sys.stderr = before
 
 # %% ../../nbs/84_cli.console.ipynb #e212bb5e
+_COLUMNS = {"task='classification'": 'label', "task='regression'": 'target'} # the option that says the task
+
 def _with_options(args, text):
     "An error with options of the command in place of arguments in Python: --rate for rate="
     def option(m): return f"--{m[1].replace('_', '-')}" if m[1] in vars(args) else m[0]
+    def advised(m):
+        name = {'label': 'window_label'}.get(m[1], m[1]) # --label is the name of a column
+        if m[0] in _COLUMNS: name,value = _COLUMNS[m[0]],''
+        else: value = ' tab' if m[2]=='\\t' else f' {shlex.quote(m[2])}'
+        return f"--{name.replace('_', '-')}{value}" if name in vars(args) else m[0]
     text = re.sub(r'\b([a-z_]+)=(?![^\s,;)])', option, text)
+    text = re.sub(r"(?<=; )([a-z_]+)='([^'\s]+)'", advised, text) # advice, not what was given
     usage = args.parser.format_usage() if hasattr(args, 'parser') else '' # has the options, --label NAME
     def named(m): return option(m) if f'{option(m)} ' in usage else m[0]
     return re.sub(r'^([a-z_]+)(?=: )', named, text)

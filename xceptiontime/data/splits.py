@@ -229,6 +229,11 @@ def _strata(y, stratify, smallest):
 # %% ../../nbs/34_data.splits.ipynb #35d991ef
 _without_classes = 'stratify=False splits without regard to classes (of loaders: splits=dict(stratify=False))'
 
+def _are_numbers(names):
+    "Are they texts of numbers, as a column of measurements has them?"
+    try: return [*map(float, names)]!=[] and isinstance(names[0], str)
+    except ValueError: return False
+
 def _check_classes(y, codes, unit, sizes):
     "Each class can be in each part, as far as numbers go"
     names,n = np.unique(y, return_counts=True)
@@ -237,8 +242,10 @@ def _check_classes(y, codes, unit, sizes):
     if len(few):
         got = ', '.join(f'{n[k]} of {brief(names[k], 30)}' for k in few[:2])
         more = f', ... ({len(few)} in all)' if len(few)>2 else ''
+        numbers = len(few)>len(n)/2 and _are_numbers(names)
+        advice = 'target= in place of label= learns them as numbers' if numbers else _without_classes
         raise ValueError(f"y: expected {len(sizes)} {'samples' if unit is None else 'groups'} or more of each class, "
-                         f'one a part, got {got}{more}; {_without_classes}')
+                         f'one a part, got {got}{more}; {advice}')
     if min(sizes)<len(n):
         raise ValueError(f'splits: expected {len(n)} samples or more in each part, one of each class, '
                          f'got a part of {min(sizes)}; {_without_classes}')
