@@ -21,15 +21,15 @@ from .predictor import Predictor
 
 # %% ../../nbs/43_runtime.stream.ipynb #4830e96b
 class Prediction(NamedTuple):
-    "One answer of a stream, for the samples from `start` to `stop`; in seconds if the stream has a rate"
-    start:float # of the window, counted from the first sample pushed
-    stop:float # of the window; the answer comes once this much has come in
-    label:object # the answer as of `Predictor.predict`: a label, several, or values; with `decide` the decision
-    probs:np.ndarray # probabilities (classes,); of a regression the values, (outputs,) or a number
+    "A prediction of a stream for one window; `start` and `stop` are in samples, or in seconds if the stream has a rate"
+    start:float # start of the window, counted from the first sample pushed
+    stop:float # end of the window; the prediction is made as soon as the signal has this length
+    label:object # as `Predictor.predict` returns it: a label, a list of labels, or values; with `decide` the decision
+    probs:np.ndarray # probabilities (classes,); for a regression the predicted values (outputs,), or one number
 
 # %% ../../nbs/43_runtime.stream.ipynb #11b91d50
 def _live(rate):
-    "How to come by samples of another rate"
+    "Advice if the rate is not that of training"
     return (f'take samples at {rate:g} Hz from the device: resampling looks ahead, which a stream cannot; '
             f'predict_recordings(.., to_rate={rate:g}) does so for what was recorded')
 
@@ -37,15 +37,15 @@ class StreamingPredictor:
     "Takes a signal in chunks of any size and predicts each full window; keeps one window in memory"
     def __init__(self,
         predictor:Predictor, # a trained network
-        window, # samples of a window; seconds where `rate` is given
-        hop=None, # samples, or seconds, from one window to the next; `window`, so no overlap, if None
-        rate=None, # samples a second (Hz), to give `window` and `hop` and get times in seconds
-        smooth:str|None=None, # over the last answers: 'majority' of labels, 'mean' of probabilities, or None
-        last:int=5, # number of answers to smooth over, including the newest
-        bs:int=64, # windows at a time, if one chunk fills several
-        decide=None, # steps to decisions, such as `[Majority(5)]`; those of the model if None
-        adapt=None, # so many samples, or seconds, for `predictor.adapt`; answers follow
-        reference=None, # for `adapt`: series of the training of what is done in them, such as rest
+        window, # length of a window in samples, or in seconds if `rate` is given
+        hop=None, # samples (or seconds) from one window to the next; `window` if None: no overlap
+        rate=None, # sampling rate (Hz); if given, `window`, `hop` and all times are in seconds
+        smooth:str|None=None, # 'majority' of the last labels, 'mean' of the last probabilities, or None
+        last:int=5, # number of predictions to smooth over, including the newest
+        bs:int=64, # windows to compute at once, if one chunk fills several
+        decide=None, # steps from predictions to decisions, such as `[Majority(5)]`; those of the model if None
+        adapt=None, # samples (or seconds) at the start to adapt the model to; predictions begin after them
+        reference=None, # for `adapt`: training series of what the wearer does in that time, such as rest
     ):
         check_whole(bs=bs)
         self.predictor = predictor
@@ -102,7 +102,7 @@ class StreamingPredictor:
                 f'{decide}{adapting}{self.n} samples so far)')
 
     def facts(self) -> dict: # names and texts
-        "The facts of the predictor, with the windows, smoothing and decisions of the stream"
+        "What the predictor says of itself, and the windows, smoothing, decisions and adapting of the stream"
         unit,scale = ('samples',1) if self.rate is None else ('s',self.rate)
         mean = f'mean of {self.last} probabilities' if self.smooth=='mean' else 'none'
         steps = ', '.join(map(repr, self.decide.steps)) or 'none'
@@ -193,9 +193,9 @@ def _answers(self:StreamingPredictor, x, starts, predictor):
 
 @patch
 def push(self:StreamingPredictor,
-    chunk, # the next samples (channels, steps), of any number of steps or none; (steps,) for one channel
+    chunk, # the next samples (channels, steps), 0 or more steps; (steps,) is enough for one channel
 ) -> list: # a `Prediction` for each window that is now full, the oldest first
-    "Take the next samples; a push that raises leaves the stream as it was"
+    "Take the next samples, predict each window that is now full; an error leaves the stream unchanged"
     chunk,state = self._chunk(chunk)
     x = np.concatenate([self.tail, chunk], 1) # (channels, steps)
     first = self.n-self.tail.shape[1] # place in the stream of the first sample of `x`
@@ -222,7 +222,7 @@ def push(self:StreamingPredictor,
 def gap(self:StreamingPredictor,
     n:int, # number of lost samples in each channel; 0 changes nothing
 ) -> StreamingPredictor: # itself
-    "Skip `n` lost samples; the next window begins after them"
+    "Tell the stream that `n` samples are lost; the next window begins after them"
     check_whole(0, n=n)
     if not n: return self
     self.n += int(n)
