@@ -291,4 +291,5 @@ class Graphed:
             return
         self.model._compiled_call_impl = self
         try: yield self
-        finally: del self.model._compiled_call_impl
+        finally:
+            if self.model._compiled_call_impl is self: del self.model._compiled_call_impl # not if compiled meanwhile
