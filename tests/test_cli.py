@@ -185,7 +185,8 @@ def test_interrupted(tmp_path):
     time.sleep(1)
     p.send_signal(signal.SIGINT)
     out,err = p.communicate(timeout=60)
-    assert p.returncode==130 and err.splitlines()[-1]=='xceptiontime demo: interrupted, nothing was written'
+    said = 'xceptiontime demo: interrupted, nothing was written; --resume keeps every epoch'
+    assert p.returncode==130 and err.splitlines()[-1]==said
     assert not list(tmp_path.iterdir())
 
 def test_alone_it_prints_its_help(capsys):

@@ -135,6 +135,13 @@ def test_compiled_by_the_user():
     with learn.no_logging(): learn.fit(1)
     assert learn.model._compiled_call_impl is seen and learn.graphs.replayed==0
 
+def test_compiled_by_a_callback():
+    learn = learner()
+    during = Callback()
+    during.after_train = lambda: setattr(learn.model, '_compiled_call_impl', learn.model._call_impl)
+    with learn.no_logging(): learn.fit(1, cbs=during)
+    assert learn.model._compiled_call_impl==learn.model._call_impl
+
 def test_off():
     dls = learner().dls
     assert ts_learner(dls, nf=1, cuda_graphs=False).graphs is None

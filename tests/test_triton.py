@@ -51,7 +51,7 @@ def twin(m):
     res.load_state_dict(m.state_dict())
     return res
 
-@pytest.mark.parametrize('bottleneck,lengths', [(True,[22,9,2]), (False,None)])
+@pytest.mark.parametrize('bottleneck,lengths', [(True,[22,9,2]), pytest.param(False, None, marks=pytest.mark.slow)])
 def test_scores_and_gradients_are_those_of_the_layers(taken, bottleneck, lengths):
     m,x = network(bottleneck=bottleneck),torch.randn(3, 3, 22)
     exact = gradients(twin(m), x.double(), lengths)
@@ -68,6 +68,7 @@ def test_maxima_of_the_other_network(taken):
         torch.testing.assert_close(a.double(), b.double(), rtol=2e-4, atol=2e-5)
     assert taken==[gpu.MaximaFunction]*3
 
+@pytest.mark.slow
 def test_a_hook_on_a_layer_sees_it(taken):
     m,x = network().eval(),torch.randn(2, 3, 12)
     seen = []
@@ -77,6 +78,7 @@ def test_a_hook_on_a_layer_sees_it(taken):
         torch.testing.assert_close(m(x), want, rtol=1e-4, atol=1e-5)
     assert taken.count(gpu.FiltersFunction)==4+3 and len(seen)==1
 
+@pytest.mark.slow
 def test_frozen_weights_have_no_gradient(taken, monkeypatch):
     m,x = network(),torch.randn(2, 3, 12)
     m.block.requires_grad_(False)
@@ -88,6 +90,7 @@ def test_frozen_weights_have_no_gradient(taken, monkeypatch):
     assert [n for n,p in m.block.named_parameters() if p.grad is not None]==['xception.0.bottleneck.weight']
     assert all(p.grad is not None for p in m.head.parameters())
 
+@pytest.mark.slow
 def test_autocast_brings_all_to_one_dtype(taken):
     m,x = network().block.xception[0],torch.randn(2, 3, 12)
     want = m(x)
@@ -97,6 +100,7 @@ def test_autocast_brings_all_to_one_dtype(taken):
     out.sum().backward()
     assert m.bottleneck.weight.grad.dtype==m.convs[0].depthwise_conv.weight.grad.dtype==torch.float32
 
+@pytest.mark.slow
 def test_a_network_of_an_earlier_version_runs(taken):
     m,x = network().eval().requires_grad_(False),torch.randn(2, 3, 12)
     want = m(x)

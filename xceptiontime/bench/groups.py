@@ -202,7 +202,7 @@ def leave_groups_out(
     n_splits:int|None=None, # number of trainings, each of which leaves out several groups; one per group if None
     folder=None, # folder for results, to continue an interrupted run; not saved if None
     *,
-    recordings=None, # (samples,) ids of recordings, for an answer for each
+    recordings=None, # (samples,) recording of each window, to get one answer a recording too
     metrics=None, # names in `METRICS`; those that a learner shows if None
     how:str='mean', # answers of recordings: 'mean' or 'vote'
     train=None, # function of `TSDataLoaders` that returns a trained Learner or Predictor; `fit_recipe` if None
@@ -210,7 +210,7 @@ def leave_groups_out(
     recipe=None, # how to train: see `get_recipe`
     epochs:int|None=None, # the recipe's if None
     lr:float|None=None, # highest learning rate; the recipe's if None
-    valid_size:float=0., # share of the training groups for validation, for `EarlyStoppingCallback`; 0 for none
+    valid_size:float=0., # share of the training groups to validate on, say for `EarlyStoppingCallback`; 0 for none
     seed:int=0, # of each training
     n_jobs:int=1, # trainings at a time
     backend:str|None=None, # engine of joblib: 'dask' or 'ray'; processes of this machine if None
@@ -218,7 +218,7 @@ def leave_groups_out(
     verbose:bool=True, # show a bar with the time left?
     **kwargs # of `TSDataLoaders.from_arrays` and `ts_learner`
 ) -> GroupResults:
-    "Train once per group, or fold of groups, on all the others, and evaluate on those left out"
+    "Train once for each group, or fold of groups, on all the others, and evaluate on those left out"
     if 'splits' in kwargs:
         raise TypeError(f"splits: expected none, as groups are left out in their turn, got {brief(kwargs['splits'])}")
     told = {k: v for k,v in dict(epochs=epochs, lr=lr).items() if v is not None}

@@ -28,7 +28,7 @@ def _left_by(args):
     if saved := getattr(args, 'saved', None): return f', the model is in {saved}'
     goes_on = args.command=='bench' or (args.command=='crossvalidate' and args.out is not None)
     if goes_on or getattr(args, 'resume', False): return ', the same command goes on'
-    return ', nothing was written'
+    return ', nothing was written'+('; --resume keeps every epoch' if 'resume' in vars(args) else '')
 
 def _close_output():
     "Drop what Python would still write to an output that is closed"

@@ -12,6 +12,7 @@ import sys,weakref
 from collections import Counter
 from contextlib import contextmanager,nullcontext,suppress
 from functools import partial
+from operator import itemgetter
 import torch
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call
@@ -125,7 +126,7 @@ class _Look:
         self.children,self.buffers = [d['_modules'] for d in own],[d['_buffers'] for d in own]
         self.params = [names.parameters(l) for l in self.layers]
         self.hooks = [h for d in own for h in names.hooks(d)]
-        self.plain = [(d,k) for d in own for k,v in d.items() if k[0]!='_' and _is_setting(v)]
+        self.plain = [(d,itemgetter(*(k for k,v in d.items() if k[0]!='_' and _is_setting(v)))) for d in own]
         self.below = self._below()
 
     def _below(self): return [l for d in self.children for l in d.values()]
@@ -134,7 +135,9 @@ class _Look:
     def trained(self): # each once, in the order of `parameters`
         return list(dict.fromkeys(p for d in self.params for p in d.values() if p is not None and p.requires_grad))
     def is_touched(self): return any(self.hooks) or any('forward' in vars(l) for l in self.layers)
-    def settings(self): return tuple(d.get(k) for d,k in self.plain)
+    def settings(self):
+        try: return tuple(get(d) for d,get in self.plain)
+        except KeyError: return (object(),) # one is gone: as no step before
 
 OURS = 'torch.nn.modules.','xceptiontime.models.' # layers whose operations depend on nothing else
 
@@ -291,4 +294,5 @@ class Graphed:
             return
         self.model._compiled_call_impl = self
         try: yield self
-        finally: del self.model._compiled_call_impl
+        finally:
+            if self.model._compiled_call_impl is self: del self.model._compiled_call_impl # not if compiled meanwhile

@@ -104,7 +104,7 @@ class Preprocess(Module):
     "Missing values, µ-law and scaling of series, with statistics of the training split as buffers"
     def __init__(self,
         missing:str='raise', # NaN: 'raise' an error, or fill in by 'mean', 'ffill', 'interpolate' or 'mask'
-        scale:str|None='channel', # 'channel', 'sample', 'robust', 'minmax' or None: see the table below
+        scale:str|None='channel', # 'channel', 'sample', 'robust', 'minmax' or None: see the table above
         mu:float|None=None, # µ of `mu_law`, which then comes before scaling
         c_in:int=0, # channels; `fit` finds out
         resample:int|None=None, # stretch or squeeze each series to so many steps, after scaling; see `resampled`

@@ -55,7 +55,7 @@ def _from_bytes(files):
 
 # %% ../../nbs/57_train.estimator.ipynb #bc959ff2
 class XceptionTimeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    "What the classifier and the regressor have in common"
+    "The arguments and methods that the classifier and the regressor share"
     def __init__(self,
         epochs:int|None=None, # times that training sees each series; the recipe's if None
         lr:float|None=None, # highest learning rate; the recipe's if None
@@ -67,7 +67,7 @@ class XceptionTimeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         mu:float|None=None, # µ of a µ-law before scaling: see `Preprocess`
         resample:int|None=None, # stretch or squeeze all series to so many steps
         crop:int|None=None, # or keep so many in the middle of each
-        length_channel:bool|None=None, # tell the network each length? if None, where those of training differ by 5 %
+        length_channel:bool|None=None, # give the network each length? None: if those of training differ by 5 %
         n_estimators:int=1, # networks, whose answers are averaged; 5 is usual
         random_state=None, # a number, a `RandomState`, or None for numpy's global one; torch's own is left alone
         verbose:int=0, # 0 is silent, 1 prints a line an epoch

@@ -63,9 +63,9 @@ def small_step(x, ws, filters, maxima): # a list of tensors in float64
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def difference(device, dtype): # relative, of the tensor that differs most
+def difference(device, dtype, length=32): # relative, of the tensor that differs most
     "Between the kernels and PyTorch, for a few series in which neighbours may be equal"
-    x = torch.arange(192., device='cpu').sin().mul(4).round().view(2, 3, 32) # (batch, channels, length)
+    x = torch.arange(6.*length, device='cpu').sin().mul(4).round().view(2, 3, length) # (batch, channels, length)
     ws = [torch.arange(3.*k, device='cpu').cos().view(3, 1, k) for k in (7,5,3)]
     def convs(x, *ws): return [F.conv1d(x, w, padding=w.shape[2]//2, groups=3) for w in ws]
     exact = small_step(x.double(), [w.double() for w in ws], convs, lambda x: F.max_pool1d(x, 3, 1, 1))
@@ -74,10 +74,10 @@ def difference(device, dtype): # relative, of the tensor that differs most
     return torch.stack([(a-b).norm()/b.norm() for a,b in zip(ours, exact)]).max().item()
 
 @lru_cache
-def works_on(device, dtype):
-    "Do the kernels give there what PyTorch gives?"
+def works_on(device, dtype, in_fours=True):
+    "Do the kernels give there what PyTorch gives? Rows that do not begin at a multiple of four are read otherwise"
     if kernels() is None: return False
-    try: worst = difference(device, dtype)
+    try: worst = difference(device, dtype, 32 if in_fours else 30)
     except Exception as e: reason = f'{type(e).__name__} in Triton'
     else:
         if worst <= (1e-5 if dtype==torch.float32 else 2e-2): return True
@@ -91,4 +91,4 @@ def on_gpu(x):
     if not 0 < x.numel() < 2**31: return False # they count in 32 bits
     names = internals()
     if names is None or names.transform() is not None or names.modes(): return False
-    return names.forward_level()<0 and works_on(x.device, x.dtype)
+    return names.forward_level()<0 and works_on(x.device, x.dtype, x.shape[2]%4==0)
