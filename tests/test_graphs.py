@@ -92,7 +92,7 @@ def test_same_training_on_a_gpu(kind):
 
 def test_reasons_are_told():
     counts = {kind: fitted(True, **KINDS[kind]).graphs.called for kind in ('plain','hooked','twice')}
-    assert list(counts['plain'])==['of a shape the first steps are not']
+    assert list(counts['plain'])==['the first steps of a shape call the network']
     assert counts['hooked']['a layer has a hook or another forward']==6 # batches of an epoch, of both parts
     assert counts['twice']['the step before has had no backward pass']>=10
 

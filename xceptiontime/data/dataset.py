@@ -46,14 +46,14 @@ class TSTensor(TensorBase):
         return ctx
 
 class TSLengths(TensorBase):
-    "Steps of each series of a padded batch; nothing to show"
+    "The number of steps of each series of a padded batch; it draws nothing"
     def show(self, ctx=None, **kwargs): return ctx
 
 # %% ../../nbs/37_data.dataset.ipynb #63e74030
 def split_lengths(
-    b, # a batch or a sample: series, lengths where they are not equal, and targets if known
-) -> tuple: # series; lengths, or None if there are none; what comes after them
-    "Series, lengths and the rest of a batch"
+    b, # a batch or a sample: series, their lengths if they differ, and targets if known
+) -> tuple: # series; lengths, or None if all are equal; a list of the rest
+    "Take a batch apart: series, lengths and the rest"
     x,*rest = b
     if not rest or not isinstance(rest[0], TSLengths): return x,None,rest
     return x,rest[0],rest[1:]
@@ -82,9 +82,9 @@ class TSDataset:
         *,
         lengths:np.ndarray|None=None, # steps of each series (samples,), or None if all are equal
         idxs:np.ndarray|None=None, # the samples of this split; all if None
-        weights:np.ndarray|None=None, # how often to draw each of them in training; all once if None
-        strata:np.ndarray|None=None, # class of each of them, where each batch is to hold the classes by weight
-        loss_weights:np.ndarray|None=None, # what the loss of each counts, above 0; all alike if None
+        weights:np.ndarray|None=None, # how often to draw each sample of the split in training; each once if None
+        strata:np.ndarray|None=None, # class of each sample of the split, if each batch holds the classes by weight
+        loss_weights:np.ndarray|None=None, # weight of each sample of the split in the loss, above 0; equal if None
         split_idx:int=1, # 0 for training, where random transforms apply; else 1
         channels:list|None=None, # names of the channels
         rate:float|None=None, # samples a second (Hz)
@@ -150,7 +150,7 @@ def _as(cls, a): return torch.from_numpy(a).as_subclass(cls)
 # %% ../../nbs/37_data.dataset.ipynb #be4c72aa
 @patch
 def part(self:TSDataset, i): # positions in this split
-    "The samples at positions `i`, drawn once each"
+    "A dataset of the samples at positions `i`, each drawn once"
     res = copy(self)
     res.idxs = self.idxs[np.asarray(i)]
     res.weights = res.strata = res.loss_weights = None
@@ -158,7 +158,7 @@ def part(self:TSDataset, i): # positions in this split
 
 @patch
 def new_empty(self:TSDataset):
-    "The same without series, for a Learner that is exported"
+    "The same dataset without series, for a Learner that is exported"
     res = self.part(np.arange(0))
     res.X = self.X[:0]
     res.y = None if self.y is None else self.y[:0]
@@ -206,10 +206,10 @@ class TSDataLoader(TfmdDL):
     "A fastai `DataLoader` that takes a whole batch from a `TSDataset` at once"
     def __init__(self,
         dataset:TSDataset, # the series of a split
-        bs:int=64, # series in a batch; of training, about: see `batch_cuts`
-        shuffle:bool=False, # another order in each epoch?
+        bs:int=64, # series in a batch; in training about as many: see `batch_cuts`
+        shuffle:bool=False, # a new order in each epoch?
         num_workers:int=0, # processes that prepare batches
-        seed:int|None=None, # of the order; drawn at random if None
+        seed:int|None=None, # seed of the order; drawn at random if None
         **kwargs # of fastai's `TfmdDL`
     ):
         check_whole(bs=bs)
@@ -265,7 +265,7 @@ class TSDataLoader(TfmdDL):
         self.after_iter()
 
     def batches(self, idxs):
-        "Batches from worker processes; without such cut here, as torch's code for one process takes longer than that"
+        "Batches from worker processes; if there are none, made here, which is faster than by torch's loader"
         if not self.fake_l.num_workers: return self.create_batches(idxs)
         self._DataLoader__idxs = idxs # where fastai keeps them
         return _MultiProcessingDataLoaderIter(self.fake_l)
@@ -321,7 +321,7 @@ def show_results(self:TSDataLoader,
     show:bool=True, # draw, or return what would be drawn?
     **kwargs
 ):
-    "Draw some series of a batch, each with its target and what was predicted, red where they differ"
+    "Draw some series of a batch, each with its target and its prediction, in red where these differ"
     res = super(TSDataLoader, self).show_results(b, out, max_n=max_n, show=False)
     if not show: return res
     *_,samples,outs = res

@@ -79,25 +79,25 @@ class TSDataLoaders(DataLoaders):
         task:str|None=None, # inferred from `y` if None: see `infer_task`
         vocab=None, # classes in the order of the scores; those in training, sorted, if None
         target_names=None, # names of the outputs of a regression
-        units=None, # their units, or one for all
-        weights=None, # how often to draw: (samples,) numbers, a dict by class, or 'balanced'
+        units=None, # units of these outputs, or one unit for all
+        weights=None, # how often to draw each series: (samples,) numbers, a dict by class, or 'balanced'
         missing:str='raise', # see `Preprocess`
         scale:str|None='channel', # see `Preprocess`
         mu:float|None=None, # see `Preprocess`
-        resample:int|None=None, # stretch or shrink each to so many steps: see `Preprocess`
-        crop:int|None=None, # or keep so many steps in the middle of each
-        length_channel:bool|None=None, # give the network each length? None: if those of training differ by 5 %
+        resample:int|None=None, # number of steps to stretch or shrink each series to: see `Preprocess`
+        crop:int|None=None, # number of steps to keep in the middle of each series
+        length_channel:bool|None=None, # is each length an input? None: if those in training differ by 5 %
         channels=None, # names of the channels; saved with the model
         rate:float|None=None, # samples a second (Hz); saved with the model
         bs:int=64, # series in a training batch
         valid_bs:int|None=None, # series in a validation batch; `bs` if None
         batch_tfms=None, # transforms of a preprocessed batch, on its device
-        seed:int|None=None, # of the splits if none are given, and of the order of training batches
+        seed:int|None=None, # of splits made here, and of the order of training batches
         num_workers:int=0, # processes that prepare batches; 0 is best for arrays
         device=None, # where batches go; fastai's default device if None
         path='.', # where a Learner keeps its files
     ):
-        "One loader for each split: the first is shuffled in training, the rest are in order"
+        "Make a loader for each split: the first is for training and shuffled, the others are in order"
         channels = channel_names(X) if channels is None else channels
         turn = '[x.T for x in X]' if isinstance(X, (list,tuple)) else 'X.transpose(0, 2, 1)'
         raw = X if isinstance(X, Windows) else raw_series(X)
@@ -198,17 +198,16 @@ def new_dl(self:TSDataLoader,
     bs:int|None=None, # series in a batch; as in this loader if None
     **kwargs # of `TSDataLoader`
 ):
-    "`test_dl`, by its name in tsai"
+    "The same as `dls.test_dl`, under the name that tsai uses"
     return _new_dl(self, self.dataset, X, y, bs, **kwargs)
-
 
 # %% ../../nbs/38_data.loaders.ipynb #b6f2494e
 @patch_to(TSDataLoaders, cls_method=True)
 def from_file(cls,
     train, # file of series with targets, of any format that `read_series` takes
-    valid=None, # file of the validation series; if None, `splits` or a part of `train`
+    valid=None, # file of the validation series; if None, they are part of `train`, as `splits` says
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
-    length=None, # samples of a window, or seconds with `rate`: `train` is a table with a row a time step, to be cut
+    length=None, # for a table with a row a time step: length of the windows, in samples, or seconds with `rate`
     **kwargs, # of `from_arrays` or `from_steps`, and of the reader: `label`, `target`, `id`, `time`, `columns`...
 ) -> TSDataLoaders:
     "Loaders of the series in one file, or in one for training and one for validation"
@@ -228,11 +227,11 @@ def from_df(cls,
     *,
     label=None, # column of class labels
     target=None, # column of numbers to predict
-    id=None, # column, or list of columns, that names the series: `df` is long
+    id=None, # column, or list of columns, that names the series of a row; for a long table
     time=None, # column to sort the steps of a series by
     columns=None, # columns of values; all others if None
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
-    length=None, # samples of a window, or seconds with `rate`: rows are time steps, to be cut; see `from_steps`
+    length=None, # length of windows to cut from a table with a row a time step: see `from_steps`
     dayfirst=None, # does 03/04/2020 begin with the day? inferred from all dates if None
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
@@ -266,20 +265,20 @@ def _check_labels(y, n, task):
 
 @patch_to(TSDataLoaders, cls_method=True)
 def from_recordings(cls,
-    recordings, # one (channels, time) array, `np.memmap` or path of a `.npy` file, a list of them; or `Recordings`
-    labels=None, # one a recording, or several (numbers or a list of labels); or for each an array with one a sample
-    length=None, # samples of a window; seconds where `rate` is given
-    step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
+    recordings, # a (channels, time) array, `np.memmap` or path of a `.npy` file; a list of them; or `Recordings`
+    labels=None, # of each recording: one, several (numbers or a list), or an array with one a sample
+    length=None, # length of a window in samples, or in seconds if `rate` is given
+    step=None, # samples (or seconds) from one start to the next; `length` if None: no overlap
     splits:tuple|dict|None=None, # index arrays over the windows; or arguments of `get_splits`
     *,
-    groups=None, # subject, session or day of each recording; each is a group of its own if None
+    groups=None, # subject, session or day of each recording; if None, each recording is a group
     valid_groups=None, # groups for validation, if `splits` is None; chosen at random if None
     test_groups=None, # groups for a third split, if `splits` is None
-    label:str='majority', # how samples label a window: see `window_label`
+    label:str='majority', # how the labels of samples become that of a window: see `window_label`
     pad:float|None=None, # see `window_starts`
     rate:float|None=None, # samples a second (Hz)
     filters=None, # `Filters` for each recording before it is cut; saved with the model and used in a stream
-    to_rate:float|None=None, # resample recordings to this rate (Hz) before that: see `sliding_windows`
+    to_rate:float|None=None, # resample to this rate (Hz), then filter: see `sliding_windows`
     **kwargs, # of `from_arrays`
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
@@ -312,13 +311,13 @@ def from_recordings(cls,
 @patch_to(TSDataLoaders, cls_method=True)
 def from_steps(cls,
     table, # .csv or .parquet file, or DataFrame, with a row a time step and a label in each
-    length, # samples of a window; seconds where `rate` is given
-    step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
+    length, # length of a window in samples, or in seconds if `rate` is given
+    step=None, # samples (or seconds) from one start to the next; `length` if None: no overlap
     splits:tuple|dict|None=None, # index arrays over the windows; or arguments of `get_splits`
     *,
     valid=None, # another such table, for validation
     groups=None, # column with the subject or session of each recording
-    window_label=None, # 'majority', 'last' or 'pure', as in `window_label`; 'majority' of labels, 'last' of targets
+    window_label=None, # see `window_label`; None: 'majority' of labels, 'last' of numbers
     **kwargs, # of `read_recordings`: `label`, `target`, `id`, `time`, `columns`...; and of `from_recordings`
 ) -> TSDataLoaders:
     "Loaders of the windows of a table of recordings; each recording, or group of them, is in one split"

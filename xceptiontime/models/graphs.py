@@ -1,4 +1,4 @@
-"""A step of training is recorded once on a GPU, and replayed as a whole
+"""Record a training step on a GPU once, then replay it, so that the GPU does not wait for Python
 
 Docs: https://example.github.io/xceptiontime/models.graphs.html.md"""
 
@@ -25,9 +25,9 @@ from .masks import is_traced
 def check_same(
     called, # scores of a network, and the gradients of its weights or None
     replayed, # those of a recorded step
-    share:float=.02, # of their length that they may differ by, as half precision and sums in any order make them
+    share:float=.02, # of their norm that they may differ by, for half precision and sums in another order
 ):
-    "Raise if a recorded step does not give the numbers of a call, as of a layer that counts its calls"
+    "Raise if a replay gives other numbers than a call, for example because a layer counts its calls"
     for name,a,b in zip(('scores','gradients'), called, replayed):
         if a is None or a.equal(b): continue
         off = (a.double()-b.double()).norm()/a.double().norm()
@@ -40,7 +40,7 @@ class Recorded:
         call, # function of the inputs that gives scores
         xs, # inputs; the graphs read copies of them
         params, # weights whose gradients are recorded; none in evaluation. No step may have used them before
-        pool=None, # memory that graphs share which never run at the same time
+        pool=None, # memory that several graphs share; they never run at the same time
     ):
         self.xs = [x.detach().as_subclass(torch.Tensor).clone() for x in xs]
         self.params = list(params)
@@ -185,13 +185,13 @@ def _few(n):
 
 # %% ../../nbs/14a_models.graphs.ipynb #106f3927
 class Graphed:
-    "A network whose steps are replayed from CUDA graphs where that gives the same numbers"
+    "Calls a network, and replays its steps from CUDA graphs where that gives the same numbers"
     record,device = Recorded,'cuda'
     def __init__(self,
-        model:torch.nn.Module, # the network; it may train and answer
+        model:torch.nn.Module, # the network, in training or evaluation mode
         own:bool=False, # record layers of your own classes too? Their Python code runs only while a step is recorded
-        after:int=2, # steps of a shape that call the network, before one is recorded
-        most:int=16, # shapes to record
+        after:int=2, # number of steps of a shape that call the network, before one is recorded
+        most:int=16, # number of shapes to record at most
     ):
         self.model,self.own = model,own
         self.after,self.most = after,most
@@ -209,7 +209,7 @@ class Graphed:
     def __reduce__(self): return type(self), (self.model,self.own,self.after,self.most)
 
     def __call__(self,
-        *xs, # what the network takes: series, and the lengths of those that are padded
+        *xs, # inputs of the network: series, and their lengths if they are padded
         **kwargs # of the network; a step with any is not replayed
     ): # scores
         if self.recording: return self.model._call_impl(*xs, **kwargs)
@@ -250,7 +250,7 @@ class Graphed:
                self.look.settings(),torch.is_grad_enabled(),_precision())
         if key not in self.recorded:
             self.seen[key] += 1
-            if self.seen[key]<=self.after: return 'of a shape the first steps are not'
+            if self.seen[key]<=self.after: return 'the first steps of a shape call the network'
             if len(self.recorded)>=self.most: return f'there are more than {counted(self.most, "shape")}'
             self.recorded[key] = self._record(xs, steps, weights)
         return self.recorded[key]
@@ -288,7 +288,7 @@ class Graphed:
 
     @contextmanager
     def in_place(self):
-        "Each call of the network goes through here, as `model.compile()` does it"
+        "Inside this context each call of the network itself goes through here, as with `model.compile()`"
         if self.model._compiled_call_impl is not None: # it has a compiled one
             yield self
             return

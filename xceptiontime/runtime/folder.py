@@ -1,4 +1,4 @@
-"""Save and load a model as a folder with `config.json` and `model.safetensors`, from which no code runs
+"""Save and load a model as a folder with `config.json` and `model.safetensors`; loading it runs no code from the folder
 
 Docs: https://example.github.io/xceptiontime/runtime.folder.html.md"""
 
@@ -46,7 +46,7 @@ def _check_args(name, args):
 
 @patch
 def config(self:Predictor) -> dict: # the content of `config.json`
-    "Everything that rebuilds this predictor except its weights, and known facts of its input and training"
+    "All that rebuilds this predictor except its weights, and what is known of its input and training"
     networks = networks_of(self.model)
     arch = type(networks[0])
     name = arch.__name__
@@ -159,9 +159,9 @@ def _put(folder, text, data, force=False):
 @patch
 def save_pretrained(self:Predictor,
     folder, # a new or empty folder, or a model folder to replace
-    force:bool=False, # write into any other folder too? its files stay
+    force:bool=False, # write into a folder with other files too? they stay there
 ) -> Path: # the folder
-    "Write `config.json` and `model.safetensors`, both or neither"
+    "Write `config.json` and `model.safetensors`; after an error neither is changed"
     folder = Path(folder)
     with asking(self.model): text,data = _to_files(self) # not in the middle of a training step
     if not folder.exists():
@@ -227,11 +227,11 @@ def _at_rest(folder, cls):
 # %% ../../nbs/41_runtime.folder.ipynb #01860db3
 @patch_to(Predictor, cls_method=True)
 def from_pretrained(cls,
-    folder, # of `save_pretrained`, or the name of a model on the Hugging Face Hub, 'user/model'
+    folder, # a folder that `save_pretrained` wrote, or the name of a model on the Hugging Face Hub, 'user/model'
     device=None, # where to compute; the CPU if None
-    revision:str|None=None, # of a model on the Hub: a branch, a tag or a commit
+    revision:str|None=None, # branch, tag or commit of a model on the Hub
 ) -> Predictor:
-    "Load a model folder; its content is checked, and no code in it is run"
+    "Load the Predictor of a model folder; the content is checked, and no code in it is run"
     folder = model_folder(folder, revision)
     with ThreadPoolExecutor(1) as own: # so that the calling thread may still fork
         predictor = own.submit(_at_rest, folder, cls).result()
@@ -284,7 +284,7 @@ def _check_arch(cls, name):
 def register_arch(
     cls:type # a class of networks
 ) -> type: # the same class, so that this works as a decorator
-    "Let model folders hold networks of this class, under its name"
+    "Let model folders save and load networks of this class, under its name"
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise TypeError(f'cls: expected a class of modules, got {brief(cls)}')
     def place(cls): return f'{cls.__module__}.{cls.__qualname__}'
