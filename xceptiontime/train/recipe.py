@@ -129,6 +129,9 @@ def get_recipe(
         if recipe not in RECIPES:
             raise ValueError(f'recipe: expected a dict or one of {listed(RECIPES)}, got {brief(recipe)}')
         recipe = RECIPES[recipe]
+    if not isinstance(recipe, dict):
+        hint = '; epochs= sets their number' if isinstance(recipe, int) else ''
+        raise TypeError(f'recipe: expected a name or a dict of settings, got {brief(recipe)}{hint}')
     exact = dict(min_steps=0) if 'epochs' in changes else {}
     res = {**BASE, **recipe, **exact, **changes}
     res = {k: v.item() if isinstance(v, np.generic) else v for k,v in res.items()} # a recipe goes into files
