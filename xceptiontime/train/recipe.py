@@ -121,7 +121,7 @@ def _check_recipe(r):
 # %% ../../nbs/54_train.recipe.ipynb #7a8ea3df
 def get_recipe(
     recipe=None, # a name in `RECIPES`, or a dict of the settings that differ from `BASE`; `DEFAULT` if None
-    **changes # further settings; if they include `epochs`, `min_steps` is ignored
+    **changes # further settings; `epochs` without `min_steps` sets `min_steps` to 0
 ) -> dict: # all settings
     "A recipe with all its settings"
     if recipe is None: recipe = DEFAULT
