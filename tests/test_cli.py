@@ -292,6 +292,11 @@ def test_a_table_of_excel(tmp_path, capsys, monkeypatch):
         return re.search(r'accuracy.*', capsys.readouterr().out)[0]
     df.to_csv('l.csv', index=False, sep=';', decimal=',', encoding='cp1252')
     assert accuracy('l.csv', '--encoding', 'cp1252')==accuracy('t.csv.gz')
+    capsys.readouterr()
+    assert call('predict', 't-model', 't.csv.gz', '--id', 'wer', *how[4:])==0
+    assert "in training the column 'wann' sorted the steps" in capsys.readouterr().err
+    assert call('predict', 't-model', 't.csv.gz', *how, '--dayfirst')==0
+    assert 'sorted' not in capsys.readouterr().err
     df.assign(links=['NULL']+[1.5]*239).to_csv('n.csv', index=False)
     assert call('predict', 't-model', 'n.csv', '--id', 'wer', '--columns', 'links,rechts', '--na-values', '1.5')==2
     assert 'NaN' in capsys.readouterr().err

@@ -187,6 +187,14 @@ def _of_series(args, predictor):
     "The series of a file of a known format"
     return Input(*read_series(args.file, **column_options(args, args.file, predictor.channels)))
 
+def _warn_of_order(args, predictor):
+    "Say so if a column sorted the steps in training, and does not now"
+    name,steps = (predictor.training or {}).get('sorted_by'),args.id is not None or args.length is not None
+    if name is None or args.time is not None or not steps or not is_table(args.file): return
+    if name in _names(args.file, column_options(args, args.file)):
+        say(args, f'in training the column {name!r} sorted the steps, and now they are taken in the order of the rows; '
+                  f'--time {name} sorts them')
+
 def read_input(
     args, # of a command
     predictor, # `Predictor`
@@ -197,6 +205,7 @@ def read_input(
     if getattr(args, 'groups', None) is not None and not is_table(args.file):
         raise ValueError(f"--groups: expected a table, {' or '.join(TABLES)}, with such a column, got {args.file}")
     read = _of_windows if args.length is not None else _of_table if is_table(args.file) else _of_series
+    _warn_of_order(args, predictor)
     res = read(args, predictor)
     if labels and res.y is None:
         raise ValueError(f'{args.file}: expected a label for each series, got a file without labels; '

@@ -96,6 +96,7 @@ def _fit(args, data):
     state = Path(f'{args.out}.checkpoint')
     with _processes(learn, args.resume): learn.fit_recipe(recipe, _callbacks(first, args.resume and state))
     if not first: return
+    if getattr(args, 'time', None) is not None: learn.trained['sorted_by'] = args.time # predictions warn without it
     args.saved,error = _save(learn.predictor(), args.out)
     valid = data['splits'][1]
     y = np.asarray(data['y'])[valid]

@@ -121,7 +121,7 @@ def _check_recipe(r):
 # %% ../../nbs/54_train.recipe.ipynb #7a8ea3df
 def get_recipe(
     recipe=None, # a name in `RECIPES`, or a dict of the settings that differ from `BASE`; `DEFAULT` if None
-    **changes # further settings; if they include `epochs`, `min_steps` is ignored
+    **changes # further settings; `epochs` without `min_steps` sets `min_steps` to 0
 ) -> dict: # all settings
     "A recipe with all its settings"
     if recipe is None: recipe = DEFAULT
@@ -129,6 +129,9 @@ def get_recipe(
         if recipe not in RECIPES:
             raise ValueError(f'recipe: expected a dict or one of {listed(RECIPES)}, got {brief(recipe)}')
         recipe = RECIPES[recipe]
+    if not isinstance(recipe, dict):
+        hint = '; epochs= sets their number' if isinstance(recipe, int) else ''
+        raise TypeError(f'recipe: expected a name or a dict of settings, got {brief(recipe)}{hint}')
     exact = dict(min_steps=0) if 'epochs' in changes else {}
     res = {**BASE, **recipe, **exact, **changes}
     res = {k: v.item() if isinstance(v, np.generic) else v for k,v in res.items()} # a recipe goes into files
