@@ -146,6 +146,7 @@ def test_command(learn, tmp_path):
     got = pd.read_csv(tmp_path/'p.csv')[['prob_sit','prob_walk']].to_numpy()
     np.testing.assert_allclose(got, learn.predictor().predict_proba(X), atol=2e-6)
 
+@pytest.mark.slow
 def test_exported_file(learn, tmp_path):
     from xceptiontime.runtime.export import export_program
     with pytest.warns(UserWarning, match='filters: expected none in a file that takes windows'):

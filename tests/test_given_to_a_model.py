@@ -81,7 +81,7 @@ def test_columns_of_the_command(learn, kind, tmp_path, capsys):
     path = written(other, 'b')
     assert main(['predict', str(tmp_path/'m'), path, *how])==2
     said = f"{path}: expected the channels 'emg', 'acc' as in the model, got 'emg', 'gyr'"
-    if how: said = f"columns: expected one of the columns 'emg', 'gyr', 'who' of '{Path(path).name}', got 'acc'"
+    if how: said = f"--columns: expected one of the columns 'emg', 'gyr', 'who' of '{Path(path).name}', got 'acc'"
     assert capsys.readouterr().err==f'xceptiontime predict: {said}\n'
 
 def test_a_row_a_step_without_id(learn, tmp_path, capsys):

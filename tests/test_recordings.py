@@ -198,7 +198,7 @@ def test_groups_for_validation_are_named(tmp_path, capsys, monkeypatch):
         for part,there in zip(seen[-1]['splits'], ([people[0],people[3]], people[1:3])):
             assert sorted(set(np.asarray(seen[-1]['groups'])[part]))==there
     capsys.readouterr()
-    for args,words in (([*asked, '--valid-groups','nobody'], 'valid_groups: expected some of the groups'),
+    for args,words in (([*asked, '--valid-groups','nobody'], '--valid-groups: expected some of the groups'),
                        ([*asked[:2], '--valid-groups','p'], 'of the column --groups of TRAIN, got no --groups'),
                        ([*asked, '--valid-groups','p', '--valid','wide.csv'], 'got --valid, which holds')):
         assert call('train', 'wide.csv', *args)==2
