@@ -25,13 +25,12 @@ from .masks import is_traced
 def check_same(
     called, # scores of a network, and the gradients of its weights or None
     replayed, # those of a recorded step
-    share:float=.02, # of their norm that they may differ by, for half precision and sums in another order
 ):
     "Raise if a replay gives other numbers than a call, for example because a layer counts its calls"
     for name,a,b in zip(('scores','gradients'), called, replayed):
         if a is None or a.equal(b): continue
         off = (a.double()-b.double()).norm()/a.double().norm()
-        if not off<=share: # also where it is NaN
+        if not off<=.02: # for half precision, and sums in another order; also where it is NaN
             raise RuntimeError(f'{name}: expected a replay to give those of a call, got others by {off:.0%}')
 
 class Recorded:
