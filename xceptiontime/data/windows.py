@@ -331,7 +331,7 @@ def sliding_windows(
     with_spans=False, # also return where each window lies: (recording, start, stop)
     lazy=False, # return `X` as `Windows`, which are cut when indexed, instead of an array
     filters=None, # `Filters` to run over each recording before it is cut
-    to_rate=None, # rate (Hz) to resample recordings to, before filters and windows; `length` and `step` are at this rate
+    to_rate=None, # rate (Hz) to resample recordings to, before filters and windows; also that of `length` and `step`
 ): # X (windows, channels, length) float32; y for each window, or None; groups (windows,)
     "Cut `recordings` into windows, each with its label and group"
     units = getattr(recordings, 'units', None)
