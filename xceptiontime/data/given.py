@@ -25,7 +25,7 @@ def series_or_windows(
     return X,X.lengths
 
 def as_trained(
-    rate:float, # time steps a second (Hz) in training
+    rate:float, # sampling rate (Hz) in training
 ) -> tuple: # two phrases for the error of `check_same_rate`
     "The source of the rate, and the remedy for recordings at another rate"
     return 'as in training',f'to_rate={rate:g} of predict_recordings and sliding_windows resamples recordings'
@@ -33,7 +33,7 @@ def as_trained(
 def check_origin(
     X, # new series; `Windows` hold the filters and the rate of their recordings
     filters=None, # `Filters` of the model, or None
-    rate=None, # time steps a second (Hz) in training, or None
+    rate=None, # sampling rate (Hz) in training, or None
 ):
     "Raise if filters or rate of `Windows` differ from those in training; warn if the filters of `X` are unknown"
     own,hz = getattr(X, 'filters', None),getattr(X, 'rate', None)

@@ -57,7 +57,7 @@ class Windows:
         length, # time steps of a window
         pad=None, # number that fills windows that reach beyond the end
         filters=None, # `Filters` that were applied to the recordings
-        rate=None, # time steps a second (Hz), if known
+        rate=None, # sampling rate (Hz), if known
         units=None, # of the channels, if known
     ):
         self.recordings = recordings
@@ -115,6 +115,6 @@ class Recordings(NamedTuple):
     groups:np.ndarray|None=None # (recordings,) subject or session
     channels:list|None=None # names of the channels
     ids:np.ndarray|None=None # (recordings,) names; (recordings, n) if n columns name them
-    rate:float|None=None # time steps a second (Hz), if known
+    rate:float|None=None # sampling rate (Hz), if known
     units:list|None=None # of the channels, if known
     files:list|None=None # (recordings,) path of the file of each

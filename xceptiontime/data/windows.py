@@ -24,7 +24,7 @@ from .mapped import MappedArray, Recordings, Windows
 # %% ../../nbs/33_data.windows.ipynb #23ea5da6
 def to_samples(
     value, # number of time steps; seconds if `rate` is given
-    rate=None, # time steps a second (Hz)
+    rate=None, # sampling rate (Hz)
     name='length' # name of the value in an error
 ): # int, at least 1
     "A length in time steps or seconds as a whole number of time steps"
@@ -225,7 +225,7 @@ def _cut(rec, starts, step, res, pad):
 
 # %% ../../nbs/33_data.windows.ipynb #c41a7e61
 class _Rates(NamedTuple):
-    "Time steps a second (Hz), None if not known"
+    "Sampling rates (Hz), None if not known"
     unit:float|None # of `length` and `step`, where these are seconds
     recordings:float|None # as they come
     windows:float|None # as they are cut
@@ -327,7 +327,7 @@ def sliding_windows(
     groups=None, # an id for each recording; None: its number in the list
     label='majority', # which label of its time steps a window gets: 'majority', 'last' or 'pure'
     pad=None, # None: drop an incomplete last window; a number: fill it with that number
-    rate=None, # time steps a second (Hz), to give `length` and `step` in seconds
+    rate=None, # sampling rate (Hz), to give `length` and `step` in seconds
     with_spans=False, # also return where each window lies: (recording, start, stop)
     lazy=False, # return `X` as `Windows`, which are cut when indexed, instead of an array
     filters=None, # `Filters` to run over each recording before it is cut
