@@ -304,7 +304,8 @@ def module_names(
         if text is None:
             raise AttributeError(f'module {module!r} has no attribute {name!r}', name=name)
         doing = _operation(sys._getframe(1))
-        if name in FIRST and doing in ('IMPORT_STAR','CALL_INTRINSIC_1'): return OldName(name) # before Python 3.12, since
+        # a star import: the first is its operation before Python 3.12
+        if name in FIRST and doing in ('IMPORT_STAR','CALL_INTRINSIC_1'): return OldName(name)
         raise ImportError(text, name=module) if doing=='IMPORT_FROM' else AttributeError(text, name=name)
     return __getattr__
 
