@@ -182,7 +182,7 @@ def run_benchmark(
     epochs:int|None=None, # in place of the number in the recipe
     n_jobs:int=1, # units at a time
     backend:str|None=None, # engine of joblib: 'dask' or 'ray'; processes of this machine if None
-    address:str|None=None, # of a cluster for `backend`; the cluster of this process, or a new one on this machine, if None
+    address:str|None=None, # of a cluster for `backend`; if None, that of this process, or a new one on this machine
     verbose:bool=True, # show a progress bar with the time left?
     n_networks:int|None=None, # number of networks that train together, see the page Ensemble; one if None
 ): # DataFrame: see `table`; `attrs['failed']` counts the units of this call that have an error

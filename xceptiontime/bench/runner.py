@@ -138,7 +138,7 @@ def run_units(
     *,
     n_jobs:int=1, # units at a time
     backend:str|None=None, # engine of joblib: 'dask' or 'ray'; processes of this machine if None
-    address:str|None=None, # of a cluster for `backend`; the one of this process, or a new one on this machine, if None
+    address:str|None=None, # of a cluster for `backend`; if None, that of this process, or a new one on this machine
     verbose:bool=True, # show a progress bar with the time left?
 ):
     "Do the units without a result, until all have one"
