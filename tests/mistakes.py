@@ -1026,12 +1026,12 @@ ValueError: groups: expected 2 or more, of which each is left out once, got 0.0
 
 # more folds than people
 leave_groups_out(X, y, people, 5)
-ValueError: n_splits: expected at most 4, as there are so many groups, got 5
+ValueError: n_splits: expected at most the number of groups, 4, got 5
 
 # a class that one person alone shows
 leave_groups_out(X, np.where(people==3, 'turn', y), people, nf=1, epochs=1, recipe='base', verbose=False)
-UserWarning: y: expected each class in two groups or more, got ['turn'] in one alone; the network that is judged by it
-    has never seen them
+UserWarning: y: expected each class in two groups or more, got ['turn'] in one alone; the network evaluated on that
+    group has never seen them
 
 # metrics of another task
 leave_groups_out(X, y, people, metrics='rmse')

@@ -1,4 +1,4 @@
-"""Train over many data sets, recipes and seeds, with several processes or machines; an interrupted run can be continued
+"""Train on many data sets, with several recipes and seeds, in several processes or on several machines
 
 Docs: https://example.github.io/xceptiontime/bench.benchmark.html.md"""
 
@@ -37,7 +37,7 @@ def scores_of(
 # %% ../../nbs/70_bench.benchmark.ipynb #5c889213
 def unit_name(
     unit:dict, # `set`, `arch` (a class, or its name), `recipe` (a name), `settings` (all of them) and `seed`
-) -> str: # what its files are called
+) -> str: # the name of its files, without the ending
     "Data set, network, recipe and seed"
     return f"{unit['set']}.{getattr(unit['arch'], '__name__', unit['arch'])}.{unit['recipe']}.{unit['seed']}"
 
@@ -66,7 +66,7 @@ def _train(name, path, arch, recipe, seed, networks=None):
 
 # %% ../../nbs/70_bench.benchmark.ipynb #b6b1c9c2
 def _scores(unit, path):
-    "Results of a unit in one thread and its probabilities, or its error and None"
+    "Results and probabilities of a unit, computed in one thread; or its error and None"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -80,8 +80,8 @@ def run_unit(
     unit:dict, # see `unit_name`; and `networks` that train together, None for one
     path, # folder with the data sets: see `get_ucr`
     out, # folder for results
-) -> str|None: # its name if it was trained here; None if it is done, or another runner works on it
-    "Train one unit and write its result and probabilities, unless it is done or in work"
+) -> str|None: # its name if it was trained here; None if it has a result, or another runner works on it
+    "Train one unit and write its result and probabilities, unless it has a result or another runner works on it"
     def train():
         scores,probs = _scores(unit, path)
         return {**unit, 'arch': unit['arch'].__name__, **scores},probs
@@ -110,7 +110,7 @@ COLUMNS = ['set','arch','recipe','seed', 'accuracy','balanced_accuracy','nll','e
 def table(
     out, # folder with results
 ): # DataFrame
-    "All results in the folder as a table; works during a run, too"
+    "All results in the folder as a table, also during a run"
     import pandas as pd
     res = pd.DataFrame(read_rows(out))
     return res.reindex(columns=COLUMNS).sort_values(COLUMNS[:4], ignore_index=True)
@@ -130,7 +130,7 @@ def _check_names(sets, archs, recipes, seeds):
     for i in seeds: check_whole(0, seeds=i)
 
 def _settings(recipes, recipe, epochs, n_networks):
-    "The name of a recipe with this number of epochs and of networks, and all its settings"
+    "A recipe's name, with the numbers of epochs and networks if given, and all its settings"
     changes = {} if epochs is None else dict(epochs=epochs)
     settings = get_recipe(recipes[recipe] if isinstance(recipes, dict) else recipe, **changes)
     try: json.dumps(settings)
@@ -142,7 +142,7 @@ def _settings(recipes, recipe, epochs, n_networks):
     return label, settings
 
 def _units(sets, archs, recipes, seeds, epochs, n_networks=None):
-    "Each unit once"
+    "All units, each once"
     _check_names(sets, archs, recipes, seeds)
     if n_networks is not None: check_whole(n_networks=n_networks)
     res = {}
@@ -177,14 +177,14 @@ def run_benchmark(
     out, # folder for results; several runners may share it
     path=None, # folder with the data sets: see `get_ucr`
     archs=(XceptionTime,), # networks' classes
-    recipes=(DEFAULT,), # names in `RECIPES`; or recipes of your own by their names, a dict of dicts
+    recipes=(DEFAULT,), # names in `RECIPES`; or a dict of your own recipes, name to settings
     seeds=(0,1,2), # one training for each
     epochs:int|None=None, # in place of the number in the recipe
     n_jobs:int=1, # units at a time
     backend:str|None=None, # engine of joblib: 'dask' or 'ray'; processes of this machine if None
-    address:str|None=None, # of a cluster for `backend`; that of this process or of this machine if None
-    verbose:bool=True, # show a bar with the time left?
-    n_networks:int|None=None, # so many train together: see page Ensemble
+    address:str|None=None, # of a cluster for `backend`; if None, that of this process, or a new one on this machine
+    verbose:bool=True, # show a progress bar with the time left?
+    n_networks:int|None=None, # number of networks that train together, see the page Ensemble; one if None
 ): # DataFrame: see `table`; `attrs['failed']` counts the units of this call that have an error
     "Train each set with each network, recipe and seed; finished trainings are not repeated"
     units = _units(sets, archs, recipes, seeds, epochs, n_networks)

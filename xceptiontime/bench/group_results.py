@@ -1,4 +1,4 @@
-"""Out-of-fold answers, evaluated person by person
+"""Out-of-fold predictions, evaluated for each person
 
 Docs: https://example.github.io/xceptiontime/bench.group_results.html.md"""
 
@@ -21,7 +21,7 @@ from ..train.metrics import DEFAULT_METRICS,METRICS
 
 # %% ../../nbs/73a_bench.group_results.ipynb #f3494069
 def check_metrics(
-    metrics, # names in `METRICS`, one or several; those that a learner shows if None
+    metrics, # names in `METRICS`, one or several; those of a learner if None
     task, # of the model
 ) -> list: # of names
     "Names of metrics for the task"
@@ -34,15 +34,15 @@ def check_metrics(
     return metrics
 
 class GroupResults:
-    "Out-of-fold answers, evaluated group by group"
+    "Out-of-fold predictions, evaluated group by group"
     def __init__(self,
         task, # of the model: see `infer_task`
         y, # targets (samples,), or lists of labels
         probs, # out-of-fold probabilities (samples, classes), or values
         groups, # (samples,) subject, session or day
-        recordings=None, # (samples,) ids of recordings, for an answer for each
-        metrics=None, # names in `METRICS`; those that a learner shows if None
-        how:str='mean', # answers of recordings: 'mean' or 'vote', see `pool_windows`
+        recordings=None, # (samples,) recording of each window, to evaluate whole recordings too
+        metrics=None, # names in `METRICS`; those of a learner if None
+        how:str='mean', # prediction of a recording: 'mean' or 'vote' of its windows, see `pool_windows`
     ):
         self.task,self.metrics = task,check_metrics(metrics, task)
         self.codes = task.encode(as_targets(y)) # (samples,), or (samples, outputs)
@@ -91,7 +91,7 @@ def _of_groups(self:GroupResults):
         none = res.index[res[m].isna()]
         if not len(none): continue
         said = f'{m} is not defined for {len(none)} of {len(res)} groups ({listed(none, 3)}), which may lack a class'
-        warnings.warn(f'metrics: {said}; its mean is that of the others', stacklevel=4)
+        warnings.warn(f'metrics: {said}; the mean leaves them out', stacklevel=4)
     return res
 
 # %% ../../nbs/73a_bench.group_results.ipynb #52772121
@@ -105,7 +105,7 @@ def _first_of_each(values, of, first, name):
 
 @patch
 def _of_recordings(self:GroupResults):
-    "DataFrame: a row per recording, with its group, windows, label and answer"
+    "DataFrame: a row per recording, with its group, windows, label and prediction (`answer`)"
     import pandas as pd
     ids,first,of = np.unique(self.recordings, return_index=True, return_inverse=True)
     codes = _first_of_each(self.codes, of, first, 'target')
@@ -119,7 +119,7 @@ def _of_recordings(self:GroupResults):
 
 # %% ../../nbs/73a_bench.group_results.ipynb #5ef3bd85
 def t_interval(
-    values, # one number for each group; NaN does not count
+    values, # one number for each group; NaN is left out
     level:float=.95, # of the interval
 ) -> tuple: # mean, standard deviation over groups, lower and upper end
     "Mean and spread over groups, with Student's t interval for the mean"
@@ -145,8 +145,8 @@ def summary(self:GroupResults,
     return pd.DataFrame(rows, index=pd.Index(names, name='metric'), columns=['groups','mean','std','low','high'])
 
 @patch(as_prop=True)
-def confusion(self:GroupResults): # DataFrame (classes, classes): labels down, answers across
-    "Counts of answers for each class, over all groups"
+def confusion(self:GroupResults): # DataFrame (classes, classes): rows are labels, columns predictions
+    "Counts of predictions for each class, over all groups"
     import pandas as pd
     self.task.check_exclusive('confusion')
     n,names = self.task.c_out,self.task.vocab
@@ -156,12 +156,12 @@ def confusion(self:GroupResults): # DataFrame (classes, classes): labels down, a
 @patch
 def plot_confusion_matrix(self:GroupResults,
     ax=None, # axes; new ones if None
-    normalize:bool=False, # shares of each true class rather than counts?
-    cmap:str='Blues', # matplotlib's colours
-    figsize:tuple|None=None, # inches of new axes; such that the names fit if None
-    **kwargs # of `draw_confusion`: `title`, and what scikit-learn's `ConfusionMatrixDisplay.plot` takes
+    normalize:bool=False, # show the share of each true class, not counts?
+    cmap:str='Blues', # colour map of matplotlib
+    figsize:tuple|None=None, # inches of new axes; chosen to fit the names if None
+    **kwargs # of `draw_confusion`: `title`, and those of scikit-learn's `ConfusionMatrixDisplay.plot`
 ):
-    "`confusion` as a picture; returns the axes"
+    "Plot `confusion`; returns the axes"
     kwargs.setdefault('of', f'windows of {len(self.table)} groups')
     return draw_confusion(self.confusion, self.task.output_names(), ax, normalize, cmap, figsize=figsize, **kwargs)
 

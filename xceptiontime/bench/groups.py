@@ -1,4 +1,4 @@
-"""How well a network does on a new person: train on the others, evaluate on the one left out
+"""How well a network does on a new person: train on the others, evaluate on the person left out
 
 Docs: https://example.github.io/xceptiontime/bench.groups.html.md"""
 
@@ -41,16 +41,16 @@ def _folds(groups, n, n_splits):
     if n_splits is None: return groups,list(LeaveOneGroupOut().split(groups, groups=groups))
     check_whole(2, n_splits=n_splits)
     if n_splits>len(there):
-        raise ValueError(f'n_splits: expected at most {len(there)}, as there are so many groups, got {n_splits}')
+        raise ValueError(f'n_splits: expected at most the number of groups, {len(there)}, got {n_splits}')
     return groups,list(GroupKFold(n_splits).split(groups, groups=groups))
 
 def _warn_of_classes(task, codes, groups):
-    "Warn of classes that only one group has: its fold cannot learn them"
+    "Warn of classes that only one group has: the network evaluated on it is trained without them"
     if not task.exclusive: return
     n = np.array([len(np.unique(groups[codes==k])) for k in range(task.c_out)]) # groups of each class
     if not (n<2).any(): return
     warnings.warn(f'y: expected each class in two groups or more, got [{listed(task.vocab[n<2])}] in one alone; '
-                  'the network that is judged by it has never seen them', stacklevel=3)
+                  'the network evaluated on that group has never seen them', stacklevel=3)
 
 # %% ../../nbs/73_bench.groups.ipynb #adda953d
 class _Job(NamedTuple):
@@ -65,9 +65,9 @@ class _Job(NamedTuple):
     valid_size:float # of the training groups
     seed:int
     kwargs:dict # of loaders and learner
-    settings:dict # a saved result is used again if its settings are equal
-    threads:int|None # that a worker computes on; as it is if None
-    train:object=None # function of the user's own that trains
+    settings:dict # a saved result is used again if it has the same settings
+    threads:int|None # number of threads of a worker; unchanged if None
+    train:object=None # the user's function that trains
 
 def _part(X, idx):
     "The series at `idx`; `Windows` remain `Windows`"
@@ -78,13 +78,13 @@ def _part(X, idx):
     return X[idx] if hasattr(X, 'ndim') else [X[i] for i in idx]
 
 def _splits(job, train):
-    "The parts of a fold's training series: all, or one for training and one for validation"
+    "The training series of a fold: all in one part, or a part for training and one for validation"
     if not job.valid_size: return (train,)
     inner = get_splits(job.y[train], job.valid_size, groups=job.groups[train], stratify=False, seed=job.seed)
     return tuple(train[i] for i in inner)
 
 def _train(job, train):
-    "A learner trained on the series of a fold alone"
+    "A learner trained on the training series of a fold"
     task = 'regression' if job.task.vocab is None else copy(job.task)
     with no_random(job.seed):
         data,kwargs = (job.X, job.y, _splits(job, train)),dict(deepcopy(job.kwargs), task=task)
@@ -94,7 +94,7 @@ def _train(job, train):
     return learn
 
 def _predictor(job, learn):
-    "The predictor of a learner, whose answers are those of the job"
+    "The predictor of a learner; raises unless its outputs are those of the job"
     if not isinstance(learn, Predictor) and not hasattr(learn, 'predictor'):
         raise TypeError(f'train: expected it to return a TSLearner or a Predictor, got {type(learn).__name__}')
     res,want = Predictor.of(learn),job.task.output_names()
@@ -106,7 +106,7 @@ def _predictor(job, learn):
 def _fold_name(i): return f'fold-{i:03}'
 
 def _work(i, job, out):
-    "Train fold `i` and write the scores of the samples it leaves out"
+    "Train fold `i` and write the probabilities of the samples left out"
     def work():
         threads,start = torch.get_num_threads(),time.perf_counter()
         if job.threads is not None: torch.set_num_threads(job.threads)
@@ -132,14 +132,14 @@ def _digest(*arrays):
     return res.hexdigest()[:12]
 
 def _code(f):
-    "The name of a function, and a few letters that differ where its text does"
+    "The name of a function and a digest of its source"
     try: text = inspect.getsource(getattr(f, 'func', f)) # of functools.partial
     except (OSError,TypeError): text = getattr(getattr(f, '__code__', None), 'co_code', b'').hex()
     args = repr((getattr(f, 'args', ()), getattr(f, 'keywords', {})))
     return f"{getattr(f, '__name__', type(f).__name__)} {_digest([text, args])}"
 
 def _stated(v):
-    "A setting in types that JSON has"
+    "A setting in JSON's types"
     if hasattr(v, 'tolist') and np.size(v)>20: return _digest(v)
     try: return json.loads(json.dumps(v.tolist() if hasattr(v, 'tolist') else v))
     except TypeError: return getattr(v, '__name__', None) or type(v).__name__
@@ -151,7 +151,7 @@ def _fingerprint(X, y, groups):
     return f'{len(X)} series {_digest(y, groups, *some)}'
 
 def _todo(job, out):
-    "The folds without a result; raises if a result is of other data or settings"
+    "The folds without a result; raises if a result has other data or settings"
     res = []
     for i in range(len(job.folds)):
         path = Path(out)/f'{_fold_name(i)}.json'
@@ -168,7 +168,7 @@ def _todo(job, out):
     return res
 
 def _job(X, y, groups, n_splits, how, kwargs, threads):
-    "Check the arguments; `how` has the network's class, the recipe, `valid_size` and the seed"
+    "Check the arguments and make a `_Job`; `how` has the network's class, the recipe, `valid_size` and the seed"
     check_number(zero=True, below=1, valid_size=how['valid_size'])
     check_whole(0, seed=how['seed'])
     told = {k: kwargs.pop(k, None) for k in ('task','vocab')}
@@ -185,7 +185,7 @@ def _job(X, y, groups, n_splits, how, kwargs, threads):
 
 # %% ../../nbs/73_bench.groups.ipynb #93e2036e
 def _check_train(train, arch, kwargs):
-    "Raise where a function that trains comes with settings of a training that it would not see"
+    "Raise if `train` comes with settings of the training or network, which it would not get"
     if not callable(train):
         raise TypeError(f'train: expected a function of TSDataLoaders that trains, got {brief(train)}')
     known = inspect.signature(TSDataLoaders.from_arrays).parameters
@@ -199,26 +199,26 @@ def leave_groups_out(
     X, # array (series, channels, steps), or list of arrays (channels, steps); or `Windows`
     y, # targets (samples,) or (samples, outputs): see `infer_task`
     groups, # (samples,) subject, session or day
-    n_splits:int|None=None, # number of trainings, each of which leaves out several groups; one per group if None
+    n_splits:int|None=None, # number of folds, each of which leaves out several groups; one per group if None
     folder=None, # folder for results, to continue an interrupted run; not saved if None
     *,
-    recordings=None, # (samples,) recording of each window, to get one answer a recording too
-    metrics=None, # names in `METRICS`; those that a learner shows if None
-    how:str='mean', # answers of recordings: 'mean' or 'vote'
+    recordings=None, # (samples,) recording of each window, to evaluate whole recordings too
+    metrics=None, # names in `METRICS`; those of a learner if None
+    how:str='mean', # prediction of a recording: 'mean' or 'vote' of its windows
     train=None, # function of `TSDataLoaders` that returns a trained Learner or Predictor; `fit_recipe` if None
     arch=XceptionTime, # a network's class
     recipe=None, # how to train: see `get_recipe`
     epochs:int|None=None, # the recipe's if None
     lr:float|None=None, # highest learning rate; the recipe's if None
-    valid_size:float=0., # share of the training groups to validate on, say for `EarlyStoppingCallback`; 0 for none
+    valid_size:float=0., # share of the training groups for validation, such as for `EarlyStoppingCallback`
     seed:int=0, # of each training
     n_jobs:int=1, # trainings at a time
     backend:str|None=None, # engine of joblib: 'dask' or 'ray'; processes of this machine if None
-    address:str|None=None, # of a cluster for `backend`
-    verbose:bool=True, # show a bar with the time left?
+    address:str|None=None, # of a cluster for `backend`: see `run_benchmark`
+    verbose:bool=True, # show a progress bar with the time left?
     **kwargs # of `TSDataLoaders.from_arrays` and `ts_learner`
 ) -> GroupResults:
-    "Train once for each group, or fold of groups, on all the others, and evaluate on those left out"
+    "For each group, or fold of groups, train on all the others and evaluate on those left out"
     if 'splits' in kwargs:
         raise TypeError(f"splits: expected none, as groups are left out in their turn, got {brief(kwargs['splits'])}")
     told = {k: v for k,v in dict(epochs=epochs, lr=lr).items() if v is not None}

@@ -1,4 +1,4 @@
-"""Runs many units of work in several processes or machines; an interrupted run can be continued
+"""Run many units of work in several processes or on several machines, and continue an interrupted run
 
 Docs: https://example.github.io/xceptiontime/bench.runner.html.md"""
 
@@ -30,8 +30,8 @@ def run_once(
     name:str, # of the unit, and of its files
     out, # folder for results
     work, # function without arguments; returns a dict for the JSON file, and an array or None
-) -> str|None: # its name if it was done here; None if it was done before, or another runner works on it
-    "Do the work of a unit and write its result, unless it is done or in work"
+) -> str|None: # its name if it was done here; None if it has a result, or another runner works on it
+    "Do the work of a unit and write its result, unless it has one or another runner works on it"
     from filelock import FileLock,Timeout # comes with torch
     out = Path(out)
     result = out/f'{name}.json'
@@ -53,7 +53,7 @@ def _missing(backend, e):
 
 @contextmanager
 def _dask(n_jobs, address):
-    "joblib on the cluster at `address`, on that of this process, or on a new one"
+    "joblib on a dask cluster: the one at `address`, the one of this process, or a new one"
     from joblib import parallel_config
     try: from distributed import Client,get_client
     except ImportError as e: raise _missing('dask', e) from e
@@ -69,7 +69,7 @@ def _dask(n_jobs, address):
 
 @contextmanager
 def _ray(n_jobs, address):
-    "joblib on ray: that of this process, the cluster at `address`, or a new one"
+    "joblib on a ray cluster: the one of this process, the one at `address`, or a new one"
     from joblib import parallel_config
     try:
         import ray
@@ -84,7 +84,7 @@ def _ray(n_jobs, address):
         if own: ray.shutdown()
 
 def _engine(backend, n_jobs, address):
-    "joblib, set up for an engine"
+    "joblib with an engine"
     from joblib import parallel_config
     if backend is None: return parallel_config('loky', n_jobs=n_jobs)
     engines = dict(dask=_dask, ray=_ray)
@@ -103,14 +103,14 @@ def _bar(done, n, name, left):
 # %% ../../nbs/70a_bench.runner.ipynb #f8492169
 @contextmanager
 def _watched(todo, total, verbose):
-    "A bar with what is done, for an engine that returns all results at once: it looks at the folder"
+    "A progress bar for an engine that returns all results at once; it counts the results in the folder"
     start,over = time.perf_counter(),threading.Event()
     first = len(todo())
     def watch():
         known = first
         while not over.wait(1):
             left = len(todo())
-            if left in (known,0): continue # the last one is told by the run
+            if left in (known,0): continue # the run itself prints the last one
             known = left
             _bar(total-left, total, 'all together', (time.perf_counter()-start)/(first-left)*left)
     thread = threading.Thread(target=watch, daemon=True)
@@ -123,9 +123,9 @@ def _watched(todo, total, verbose):
 def prepare_folder(
     out, # folder for results
     backend:str|None=None, # see `run_units`
-    address:str|None=None, # likewise
+    address:str|None=None, # see `run_units`
 ):
-    "Make the folder for a run, or raise before any work"
+    "Make the folder for a run; raises if it is not writable"
     if address is not None and backend is None:
         raise ValueError(f"address: expected backend='dask' or 'ray' with it, got {brief(address)} alone")
     check_writable(out)
@@ -138,10 +138,10 @@ def run_units(
     *,
     n_jobs:int=1, # units at a time
     backend:str|None=None, # engine of joblib: 'dask' or 'ray'; processes of this machine if None
-    address:str|None=None, # of a cluster for `backend`; that of this process or of this machine if None
-    verbose:bool=True, # show a bar with the time left?
+    address:str|None=None, # of a cluster for `backend`; if None, that of this process, or a new one on this machine
+    verbose:bool=True, # show a progress bar with the time left?
 ):
-    "Do the units that have no result, until all have one"
+    "Do the units without a result, until all have one"
     from joblib import Parallel,delayed
     from joblib.parallel import get_active_backend
     start,done = time.perf_counter(),0

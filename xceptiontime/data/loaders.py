@@ -37,7 +37,7 @@ from ..processing.values import check_resolution
 
 # %% ../../nbs/38_data.loaders.ipynb #5c1e0a21
 def _rate_of(X, rate):
-    "The rate of the series; that of `Windows` if None"
+    "`rate` after checks; the rate of `Windows` if None"
     rate = check_rate(rate)
     if not isinstance(X, Windows): return rate
     check_same_rate(rate, X.rate, 'at which the windows were cut', 'to_rate= of sliding_windows resamples')
@@ -46,7 +46,7 @@ def _rate_of(X, rate):
 _spread = .05 # of lengths that differ, as the deviation of their logarithm
 
 def _lengths_differ(lengths, train):
-    "Have training series lengths of their own? A missing last value is none"
+    "Whether the lengths of training series differ by more than a few steps"
     return lengths is not None and bool(np.log(lengths[train]).std()>=_spread)
 
 def _fitted(X, lengths, train, length_channel, **how):
@@ -57,7 +57,7 @@ def _fitted(X, lengths, train, length_channel, **how):
 
 # %% ../../nbs/38_data.loaders.ipynb #6a04c581
 def _batch_tfms(tfms):
-    "Transforms of batches; scaling is none of them"
+    "Transforms of batches, checked: tsai's scaling is an argument here"
     for t in L(tfms):
         if getattr(t, '__name__', type(t).__name__)=='TSStandardize':
             scale = 'sample' if getattr(t, 'by_sample', False) else 'channel'
@@ -136,13 +136,13 @@ def class_weights(self:TSDataLoaders) -> torch.Tensor: # (classes,) or (labels,)
 
 # %% ../../nbs/38_data.loaders.ipynb #0b5f8df4
 def _contents(ds):
-    "How many series a split has, and their targets"
+    "The number of series in a split, and their targets"
     count = f'{len(ds)} series'
     if ds.y is None or not len(ds): return count
     return f'{count}: {ds.task.describe(ds.y[ds.idxs])}'
 
 def _steps(ds):
-    "How many steps the series have, before preprocessing, and whether the network is told"
+    "The number of steps before preprocessing, and whether the network gets it as an input"
     if ds.lengths is None: n = ds.X.shape[2]
     else: n = f'{ds.lengths.min()} to {ds.lengths.max()}' if len(ds.lengths) else 'none'
     return f'{n}, and the network is told how many' if ds.preprocess.length_channel else n
@@ -205,7 +205,7 @@ def new_dl(self:TSDataLoader,
 @patch_to(TSDataLoaders, cls_method=True)
 def from_file(cls,
     train, # file of series with targets, of any format that `read_series` takes
-    valid=None, # file of the validation series; if None, they are part of `train`, as `splits` says
+    valid=None, # file of the validation series; if None, `splits` takes them from `train`
     groups=None, # column with the subject, session or recording of each series; or an array (samples,)
     length=None, # for a table with a row a time step: length of the windows, in samples, or seconds with `rate`
     **kwargs, # of `from_arrays` or `from_steps`, and of the reader: `label`, `target`, `id`, `time`, `columns`...

@@ -21,9 +21,9 @@ from .masks import length_mask, real_steps
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #499819a6
 def kernel_sizes(
-    ks:int|tuple=40 # the reference's number, or three odd kernel sizes
+    ks:int|tuple=40 # a number as in the reference, or three odd kernel sizes
 ) -> tuple: # three odd kernel sizes
-    "The sizes of a module's three kernels: `ks`, a half and a quarter of it, each made odd"
+    "The sizes of a module's three kernels: `ks`, a half and a quarter of it, even ones reduced by 1"
     if isinstance(ks, (tuple,list)): res = tuple(operator.index(k) for k in ks)
     else: res = tuple(k-1+k%2 for k in (operator.index(ks)//2**i for i in range(3)))
     if len(res)!=3 or any(k<1 or k%2==0 for k in res):
@@ -32,13 +32,13 @@ def kernel_sizes(
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #78a9c5be
 class XceptionModule(Module):
-    "Three separable convolutions beside a max pooling: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
-    conv = SeparableConv1d # the kind
+    "Three separable convolutions in parallel with a max pooling: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
+    conv = SeparableConv1d # class of the convolutions
     def __init__(self,
         ni:int, # channels in
         nf:int, # channels out of each of the four paths
         ks:int|tuple=40, # kernel sizes: see `kernel_sizes`
-        bottleneck:bool=True, # bring the `ni` channels to `nf` before the separable convolutions?
+        bottleneck:bool=True, # reduce the `ni` channels to `nf` before the convolutions?
     ):
         check_whole(ni=ni, nf=nf)
         self.bottleneck = Conv1d(ni, nf) if bottleneck else noop
@@ -59,8 +59,8 @@ class XceptionBlock(Module):
     "Four modules with a shortcut over every two: (batch, `ni`, length) -> (batch, 32 x `nf`, length)"
     def __init__(self,
         ni:int, # channels in
-        nf:int, # width of the first module; each is twice as wide as the one before
-        residual:bool=True, # add shortcuts, and with them the ReLU after each sum?
+        nf:int, # width of the first module; each further module is twice as wide
+        residual:bool=True, # add shortcuts, each followed by a ReLU?
         ks:int|tuple=40, # kernel sizes: see `kernel_sizes`
         bottleneck:bool=True, # use bottlenecks in the modules?
     ):
@@ -85,7 +85,7 @@ HEADS = ('relu', 'bn', 'linear')
 
 # %% ../../nbs/12_models.xceptiontime.ipynb #8b5a07d9
 def _own_head(custom_head, ni, c_out, steps):
-    "A head of the user's, once it is seen to give scores"
+    "The user's head as a module, after a check that it returns scores"
     makes = callable(custom_head) and not isinstance(custom_head, nn.Module)
     head = custom_head(ni, c_out, steps) if makes else custom_head
     if not isinstance(head, nn.Module):
@@ -109,15 +109,15 @@ class XceptionTime(Module):
     "The network: (batch, `c_in`, length) -> (batch, `c_out`) scores; a series may have any length"
     def __init__(self,
         c_in:int, # channels of the series
-        c_out:int, # scores: classes, or targets
+        c_out:int, # number of scores: classes, or targets
         nf:int=16, # width of the first module
-        nb_filters:int|None=None, # another name for `nf`; goes before it if given
-        adaptive_size:int=50, # steps that the head pools a series to
+        nb_filters:int|None=None, # another name for `nf`, which it replaces if given
+        adaptive_size:int=50, # number of time steps that the head pools a series to
         residual:bool=True, # use shortcuts?
         ks:int|tuple=40, # kernel sizes: a number as in the reference, or three odd sizes
         bottleneck:bool=True, # use bottlenecks in the modules?
-        head:str='relu', # what the last block of the head ends in: 'relu', 'bn' or 'linear'
-        custom_head=None # a head of your own: a module, or a function of channels, scores and steps that makes one
+        head:str='relu', # end of the network: 'relu' (as published), 'bn' or 'linear'
+        custom_head=None # a module, or a function of channels, scores and steps that returns one
     ):
         if nb_filters is not None: nf = nb_filters
         check_whole(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size)
@@ -149,8 +149,8 @@ class XceptionTime(Module):
 # %% ../../nbs/12_models.xceptiontime.ipynb #e3300268
 @patch
 @torch.no_grad()
-def fuse(self:XceptionTime) -> XceptionTime: # a copy, in evaluation mode and not for training
-    "A copy with each BatchNorm folded into the convolution before it"
+def fuse(self:XceptionTime) -> XceptionTime: # in evaluation mode; not for training
+    "A copy with each BatchNorm merged into the convolution before it"
     m = copy.deepcopy(self).eval()
     for block in [l for l in m.modules() if isinstance(l, ConvBlock)]:
         if isinstance(block[1], nn.BatchNorm1d): block[0] = fuse_conv_bn_eval(block[0], block[1])
@@ -163,8 +163,8 @@ def fuse(self:XceptionTime) -> XceptionTime: # a copy, in evaluation mode and no
 def forward_features(self:XceptionTime,
     x:torch.Tensor, # series (batch, `c_in`, length), as `forward` takes them
     lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
-) -> torch.Tensor: # (batch, 8 x `nf`); with a head of your own (batch, 32 x `nf`)
-    "A vector a series, averaged over time: the last block's input; with your own head, the output of `block`"
+) -> torch.Tensor: # (batch, 8 x `nf`); with a custom head (batch, 32 x `nf`)
+    "A vector per series, averaged over time: the last convolution's input; with a custom head, the output of `block`"
     x,lengths = check_input(x, lengths, self.init_args['c_in'])
     if applies(self, x, lengths): return fast_forward(self, x, lengths, last=False)
     check_dtype(x, self.block.xception[0].maxconvpool[1].weight)
@@ -178,9 +178,9 @@ def forward_features(self:XceptionTime,
 @patch
 def reset_head(self:XceptionTime,
     c_out:int, # scores of the new head
-    head=None, # 'relu', 'bn' or 'linear', or one of your own as `custom_head`; the kind that it has if None
+    head=None, # 'relu', 'bn', 'linear' or a head as `custom_head` takes it; None keeps the kind of head
 ) -> XceptionTime: # itself
-    "Give the network a fresh head for other classes or targets; the rest stays as it was trained"
+    "Replace the head by a new one for other classes or targets; all other weights stay"
     args = {**self.init_args, 'c_out':c_out}
     if head is None and isinstance(args.get('custom_head'), nn.Module):
         raise ValueError("head: expected one to replace a head of your own, got None")

@@ -37,9 +37,9 @@ _all_ = ['TSLearner']
 
 # %% ../../nbs/50_train.learner.ipynb #d84d3064
 def body_and_head(
-    model:nn.Module # has a `head`
-) -> L: # two parameter groups
-    "The parameters of the body and those of the head; after `freeze` the head and BatchNorm layers train"
+    model:nn.Module # a network with a `head`
+) -> L: # parameters of the body; parameters of the head
+    "Two parameter groups: the body and the head"
     if not hasattr(model, 'head'):
         raise TypeError('arch: expected a network with a head, the part that freeze leaves to train, '
                         f'got {type(model).__name__} without')
