@@ -59,7 +59,7 @@ class TaskMetric(Metric):
     "One of `METRICS` over the whole validation split"
     def __init__(self,
         name:str, # a name in `METRICS`
-        task # what the scores mean
+        task # the task, such as `Classification`
     ): self._name,self.task = name,task
     @property
     def name(self): return self._name
@@ -138,7 +138,7 @@ def _targets(dls, i, n=None):
 def task_loss(
     loss, # a loss of torch or fastai, or a function of scores and targets
     dls:TSDataLoaders, # the data that it is for
-    task=None, # what the scores mean; that of `dls` if None
+    task=None, # that of `dls` if None
 ) -> TaskLoss:
     "The loss for scores and targets of the task; raises if it does not fit"
     task = dls.task if task is None else task
@@ -194,7 +194,7 @@ def _fitting_metric(m, task, y):
 def task_metrics(
     metrics, # names, metrics of fastai, functions of scores and targets, or one of these
     dls:TSDataLoaders, # the data that they are for
-    task=None, # what the scores mean; that of `dls` if None
+    task=None, # that of `dls` if None
 ) -> L: # of fastai's `Metric`s
     "Metrics for the task; raises if one does not fit"
     task = dls.task if task is None else task

@@ -62,10 +62,10 @@ def _take_statistics(own, new):
 
 # %% ../../nbs/53_train.pretrained.ipynb #cada5a5b
 class Pretrained(NamedTuple):
-    "The start of a Learner"
+    "The network with which a Learner starts"
     model:nn.Module # the network
-    task:object=None # what its scores mean; that of the data if None
-    training:dict|None=None # what is known of its training
+    task:object=None # that of the data if None
+    training:dict|None=None # facts of its training
     said:str|None=None # a line to print
 
 def _check_networks(n_networks, own):
@@ -88,7 +88,7 @@ def go_on_from(
     head=None, # kind of a new head: see `XceptionTime.reset_head`; the same kind if None
     n_networks:int|None=None, # with new classes, copies of one network, each with a new head
 ) -> Pretrained:
-    "The network of a model folder, and what else a Learner needs to train it on `dls`"
+    "The network of a model folder, with its task and facts, to train on `dls`"
     p,new = Predictor.from_pretrained(folder),copy(dls.task)
     _check_channels(p, dls, folder)
     name = Path(folder).name if Path(folder).exists() else folder
