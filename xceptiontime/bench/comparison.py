@@ -29,9 +29,9 @@ _SOURCES = { # of each column of accuracies, a repository on GitHub
     **dict.fromkeys(['FCN','ResNet','MultiROCKET','LITE_single_mean'], 'LITE')}
 
 def published():
-    "DataFrame: a data set a row, its sizes, each method's accuracy or NaN; `attrs['sources']` by column"
+    "DataFrame: a row per data set with its sizes and each method's accuracy or NaN; `attrs['sources']`"
     first,later = (_shipped(f'published_{o}.csv', index_col='dataset') for o in ('accuracy','later'))
-    twice = [c for c in later if c in first and c not in ('FCN','ResNet')] # those two are the same numbers in both
+    twice = [c for c in later if c in first and c not in ('FCN','ResNet')] # whose numbers are the same in both
     later = later.rename(columns={c: f'{c} (later)' for c in twice})
     res = first.combine_first(later).reindex(columns=list(dict.fromkeys([*first, *later])))
     sizes = ['n_train','n_test','channels','length','classes']
@@ -42,13 +42,13 @@ def published():
 
 # %% ../../nbs/71_bench.comparison.ipynb #598f35ad
 def own_results(
-    further:bool=False, # the sets without a part in the choice of the recipe, not those with one?
-): # DataFrame: a training a row, as in `table`; with the sizes of the data set if not `further`
-    "Results of this project's own trainings"
+    further:bool=False, # the sets that had no part in the choice of the recipe, in place of those that had?
+): # DataFrame: a row per training, as in `table`; with the sizes of the data set if not `further`
+    "Results of this project's trainings"
     return _shipped('results_further.csv' if further else 'results.csv')
 
 def own_ensembles():
-    "DataFrame: several networks of one recipe together a row, as in `ensemble_scores`"
+    "DataFrame: a row per ensemble of this project's networks, as in `ensemble_scores`"
     return _shipped('ensembles.csv')
 
 # %% ../../nbs/71_bench.comparison.ipynb #2e895bd7
@@ -56,7 +56,7 @@ def single_scores(
     rows, # DataFrame: see `table`
     by=('arch','recipe'), # columns that define a method
     score='accuracy', # column of the score
-): # DataFrame: a data set a row, a method a column
+): # DataFrame: a row per data set, a column per method
     "The mean over seeds: the expected score of one network"
     by = [by] if isinstance(by, str) else list(by)
     means = rows.groupby(['set', *by])[score].mean()
@@ -66,9 +66,9 @@ def single_scores(
 def ensemble_scores(
     out, # folder with results: see `run_benchmark`
     path=None, # folder with the data sets: see `get_ucr`
-    size:int=5, # networks whose probabilities are averaged: those of the lowest seeds
+    size:int=5, # number of networks: those of the lowest seeds
 ): # DataFrame: a row for each data set, network and recipe with that many results
-    "Scores of ensembles: the mean of the saved probabilities of several seeds"
+    "Scores of ensembles: of the mean of the saved probabilities of several seeds"
     import pandas as pd
     res,of = [],{}
     for r in read_rows(out):
@@ -107,7 +107,7 @@ def _digits(scores):
 def _counts(d): return {k: int(o.sum()) for k,o in dict(wins=d>0, draws=d==0, losses=d<0).items()}
 
 def _beside(ours, other, name):
-    "Ours and another's accuracies on the data sets that both have"
+    "Accuracies of two methods on the data sets that both have"
     import pandas as pd
     both = pd.concat([ours.rename('ours'), other.rename('other')], axis=1).reindex(ours.index).dropna()
     if not len(both):
@@ -117,8 +117,8 @@ def _beside(ours, other, name):
 
 def compare(
     ours, # Series: accuracy by data set
-    others, # DataFrame: a data set a row, a method a column, such as `published()`; or a Series of one
-): # DataFrame: a method a row, with its source if known; `attrs['left_out']` names the sets without a number
+    others, # DataFrame: a row per data set, a column per method, such as `published()`; or a Series of one
+): # DataFrame: a row per method, with its source if known; `attrs['left_out']` names the sets without a number
     "Wins, draws and losses against each method, with p-values: see `signed_rank`, `holm`"
     import pandas as pd
     if not isinstance(ours, pd.Series):
@@ -146,7 +146,7 @@ def compare(
 def ablation(
     rows, # DataFrame: see `table`, of one network
     reference:str, # recipe to compare the others with
-): # DataFrame: a recipe a row
+): # DataFrame: a row per recipe
     "Compare each recipe with `reference` over data sets, by the mean over the seeds that both have"
     import pandas as pd
     archs,names = rows['arch'].unique() if 'arch' in rows else [],rows['recipe'].unique()
@@ -172,7 +172,7 @@ def ablation(
 
 # %% ../../nbs/71_bench.comparison.ipynb #e1677fab
 def _complete(scores):
-    "The sets that have a number for each method, rounded for comparison; names of methods as text"
+    "The sets with a number for each method, rounded for comparison; names of methods as text"
     if scores.columns.nlevels>1:
         scores = scores.set_axis([' '.join(map(str, o)) for o in scores.columns], axis=1)
     res = _digits(scores.dropna())
@@ -182,14 +182,14 @@ def _complete(scores):
     return res
 
 def mean_ranks(
-    scores, # DataFrame: a data set a row, a method a column; sets with a number missing are left out
+    scores, # DataFrame: a row per data set, a column per method; sets with a missing number are left out
 ): # Series: by method, the best first
     "The mean rank of each method over data sets, 1 for the best; equal methods share ranks"
     return _complete(scores).rank(axis=1, ascending=False).mean().sort_values()
 
 # %% ../../nbs/71_bench.comparison.ipynb #dd57cfb6
 def pairwise(
-    scores, # DataFrame: a data set a row, a method a column; sets with a number missing are left out
+    scores, # DataFrame: a row per data set, a column per method; sets with a missing number are left out
 ): # DataFrame: methods by methods
     "The p-value of each pair: see `signed_rank`, corrected by `holm`"
     import scikit_posthocs as sp
@@ -199,8 +199,8 @@ def pairwise(
 
 # %% ../../nbs/71_bench.comparison.ipynb #4e790431
 def plot_ranks(
-    scores, # DataFrame: a data set a row, a method a column; sets with a number missing are left out
-    alpha:float=.05, # a bar joins methods whose p-value is larger
+    scores, # DataFrame: a row per data set, a column per method; sets with a missing number are left out
+    alpha:float=.05, # a bar joins methods whose p-value is above this
     ax=None, # axes to draw on; new ones if None
     figsize:tuple=(8,2.2), # inches of new axes
     **kwargs # of `scikit_posthocs.critical_difference_diagram`, such as `label_props`
