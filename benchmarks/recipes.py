@@ -97,7 +97,7 @@ def plus(**options):
             self.head[3] = nn.Conv1d(self.head_nf//4, c_out, 1)
     return Plus
 
-Candidate = namedtuple('Candidate', 'settings below cbs change arch plus', defaults=({}, math.inf, (), None, None, None))
+Candidate = namedtuple('Candidate', 'settings below cbs change arch plus', defaults=({}, math.inf, (), *3*[None]))
 # arguments of loaders and network, the size of sets it is for, callbacks, change of the network, another
 # network, or options of tsai's XceptionTimePlus in its place
 CANDIDATES = dict(
