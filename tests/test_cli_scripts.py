@@ -135,16 +135,25 @@ def test_the_first_lines_tell_the_plan(tmp_path, capsys):
     assert out[5].split()[0]=='1'
 
 def test_a_training_of_more_than_ten_minutes_says_so(folder, tmp_path, capsys, monkeypatch):
-    "As soon as a few seconds of batches are known, within the first epoch"
-    from xceptiontime.train.callbacks import TimeLeft
-    def brief_look(self, **kwargs): before(self, every=0, warm=1, least=0, **kwargs)
-    before = TimeLeft.__init__
-    monkeypatch.setattr(TimeLeft, '__init__', brief_look)
+    "Before the first epoch begins"
+    monkeypatch.setattr('xceptiontime.cli.plan.step_seconds', lambda learn: 76.)
     args = 'train', folder/'a.npz', '--epochs', 2, '--bs', 8, '--nf', 1, '--out', tmp_path/'m'
     assert call(*args)==0
     out = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r'training takes about \d+ seconds?; fewer --epochs take less', out[3])
-    assert out[4].split()[0]=='0'
+    assert out[2]=='training takes about 10 minutes; fewer --epochs take less' # 2 epochs of 4 batches
+    assert out[3].split()[0]=='epoch'
+    monkeypatch.setattr('xceptiontime.cli.plan.step_seconds', lambda learn: 74.)
+    assert call(*args, '--force')==0
+    assert 'training takes' not in capsys.readouterr().out
+
+def test_the_estimate_changes_no_weight(folder, tmp_path, capsys, monkeypatch):
+    "Also where the network draws random numbers"
+    for name in 'with','without':
+        args = 'train', folder/'a.npz', '--epochs', 1, '--bs', 8, '--nf', 1, '--seed', 0, '--device', 'cpu', '--out'
+        assert call(*args, tmp_path/name)==0
+        monkeypatch.setattr('xceptiontime.cli.plan.step_seconds', lambda learn: 0.)
+    a,b = ((tmp_path/name/'model.safetensors').read_bytes() for name in ('with','without'))
+    assert a==b
 
 def predicted(capsys, *args):
     "The header and the rows of predictions, and what was said on standard error"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from fastai.learner import Learner
 import xceptiontime.all
-from xceptiontime.base.tsai_names import ROWS, instead, name_error
+from xceptiontime.base.tsai_names import FIRST, ROWS, instead, name_error
 
 NETWORK = 'get_ucr(' # what is not run here
 EVERY = [(place, names, text) for place,rows in ROWS.items() for names,text in rows.items()]
@@ -59,6 +59,21 @@ def test_import_of_a_name(name):
     assert str(e.value)==name_error('all', name)
     assert not hasattr(xceptiontime.all, name) and name not in dir(xceptiontime.all)
     with pytest.raises(AttributeError, match='got one of tsai'): getattr(xceptiontime.all, name)
+
+def test_star_import(space):
+    "Names that scripts of tsai begin with raise the sentence where they are used, also as an argument"
+    star = {}
+    exec('from xceptiontime.all import *', star)
+    assert set(star)-{n for n in vars(xceptiontime.all) if not n.startswith('_')}=={'__builtins__',*FIRST}
+    for name in FIRST:
+        text = name_error('all', name)
+        with pytest.raises(NameError) as e: star[name](space['X'], y=space['y'])
+        assert str(e.value)==text and repr(star[name])==text
+        with pytest.raises(NameError) as e: star[name].some
+        assert str(e.value)==text
+    with pytest.raises(NameError, match='TSTPlus: .* not here'): space['ts_learner'](space['dls'], star['TSTPlus'])
+    with pytest.raises(NameError, match='TSNormalize: .*minmax'):
+        space['TSDataLoaders'].from_arrays(space['X'], space['y'], space['splits'], batch_tfms=star['TSNormalize'])
 
 def test_import_of_other_names():
     with pytest.raises(ImportError, match="cannot import name 'Foo' from 'xceptiontime.all'"):

@@ -2,7 +2,7 @@
 from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *
-from .base.tsai_names import module_names as _module_names
+from .base.tsai_names import FIRST as _first_names, module_names as _module_names
 from .models.layers import (AdaptiveAvgPool1d, Add, BatchNorm1d, BN1d, Concat, Conv1d, ConvBlock, GAP1d, MaxPool1d,
     SeparableConv1d, check_bias, check_weight, count_parameters, get_layers, is_bn, is_conv, is_layer, is_linear)
 from .models.xceptiontime import *
@@ -53,3 +53,4 @@ from .bench.groups import leave_groups_out
 from .bench.comparison import ablation, mean_ranks, pairwise, plot_ranks, plot_scatter, published
 
 __getattr__ = _module_names(__name__) # for a name of tsai, what it is called here
+__all__ = [n for n in globals() if not n.startswith('_')]+_first_names

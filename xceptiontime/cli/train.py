@@ -15,7 +15,7 @@ import numpy as np
 from ..base.files import whole_file
 from .arguments import Arg,check_out,command,names,positive,series_file,table,training
 from .inputs import read_training
-from .plan import plan
+from .plan import long_training,plan
 from .report import figures,picture,report
 from ..runtime.folder import ARCHS
 
@@ -83,7 +83,7 @@ def _callbacks(first, state):
     "Callbacks: the time left, in the first process, and the file with the state of training"
     from xceptiontime.train.callbacks import TimeLeft
     from xceptiontime.train.checkpoint import Checkpoint
-    told = [TimeLeft(hint='; fewer --epochs take less')]*first
+    told = [TimeLeft()]*first
     return [*told, Checkpoint(state)] if state else told
 
 def _fit(args, data):
@@ -92,7 +92,9 @@ def _fit(args, data):
     first = not int(os.environ.get('RANK', 0)) # of the processes
     recipe = recipe_of(args)
     learn = _learner(args, recipe, data)
-    if first: print(plan(learn.dls, recipe, learn.dls.device), flush=True)
+    if first:
+        print(plan(learn.dls, recipe, learn.dls.device), flush=True)
+        if (long := long_training(learn, recipe)) is not None: print(long, flush=True)
     state = Path(f'{args.out}.checkpoint')
     with _processes(learn, args.resume): learn.fit_recipe(recipe, _callbacks(first, args.resume and state))
     if not first: return

@@ -1,4 +1,4 @@
-"""Checks new series for a trained model and brings them to its form
+"""Check new series for a trained model, and bring them to its form
 
 Docs: https://example.github.io/xceptiontime/data.given.html.md"""
 
@@ -15,27 +15,27 @@ from ..processing.series import check_series, raw_series
 
 # %% ../../nbs/33c_data.given.ipynb #2a740623
 def series_or_windows(
-    X, # array (series, channels, steps), or list of arrays (channels, steps); or `Windows`
-    c_in=None, # channels that a model expects; any number if None
+    X, # array (samples, channels, length), or list of arrays (channels, length_i); or `Windows`
+    c_in=None, # channels of the model; any number if None
 ): # series (samples, channels, length), and their lengths or None
-    "What `check_series` gives; `Windows` as they are, in which NaN is never padding"
+    "Series after `check_series`; `Windows` unchanged, as NaN in them is never padding"
     if not isinstance(X, Windows): return check_series(X, c_in=c_in)
     if c_in not in (None, X.shape[1]):
         raise ValueError(f'X: expected {counted(c_in, "channel")}, got {X.shape[1]}')
     return X,X.lengths
 
 def as_trained(
-    rate:float, # samples a second (Hz) of the training
-) -> tuple: # what `check_same_rate` says
-    "Where the rate comes from, and how recordings of another one are brought to it"
+    rate:float, # sampling rate (Hz) in training
+) -> tuple: # two phrases for the error of `check_same_rate`
+    "The source of the rate, and the remedy for recordings at another rate"
     return 'as in training',f'to_rate={rate:g} of predict_recordings and sliding_windows resamples recordings'
 
 def check_origin(
-    X, # new series; `Windows` know of the filters and the rate of their recordings
+    X, # new series; `Windows` hold the filters and the rate of their recordings
     filters=None, # `Filters` of the model, or None
-    rate=None, # samples a second (Hz) of its training, or None
+    rate=None, # sampling rate (Hz) in training, or None
 ):
-    "Raise where `Windows` are from other signals than a model learned from; warn where nobody knows of filters"
+    "Raise if filters or rate of `Windows` differ from those in training; warn if the filters of `X` are unknown"
     own,hz = getattr(X, 'filters', None),getattr(X, 'rate', None)
     if rate is not None: check_same_rate(hz, rate, *as_trained(rate))
     if own==filters: return
@@ -48,11 +48,11 @@ def check_origin(
                   'lazy=True) cuts such', stacklevel=4)
 
 def model_series(
-    X, # new series, an array (series, channels, steps), or list of arrays (channels, steps); or `Windows`
-    preprocess, # a `Preprocess`, fitted on those of the training
-    channels=None, # names of the model's channels, which named columns are brought into the order of
+    X, # new series: array (samples, channels, length), or list of arrays (channels, length_i); or `Windows`
+    preprocess, # `Preprocess` that was fitted on the training series
+    channels=None, # names of the model's channels; named columns are brought into their order
 ): # series (samples, channels, length), and their lengths or None
-    "Series as a trained model takes them, or one sentence about what it cannot deal with"
+    "Series in the form that a trained model takes; raises if they do not fit the model"
     raw = X if isinstance(X, Windows) else raw_series(X, channels=channels)
     X,lengths = series_or_windows(raw, preprocess.c_in)
     if X is not raw: preprocess.check_resolution(raw)

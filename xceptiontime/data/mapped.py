@@ -1,4 +1,4 @@
-"""Recordings that stay in their files, and windows that are cut on demand
+"""Recordings that stay in their files, and windows that are cut when they are indexed
 
 Docs: https://example.github.io/xceptiontime/data.mapped.html.md"""
 
@@ -17,7 +17,7 @@ from ..base.checks import counted
 def _address(a): return a.__array_interface__['data'][0]
 
 class MappedArray:
-    "An array in a file, by its place there: small to keep and to pickle, mapped into memory when it is opened"
+    "An array in a file, kept as path and position; `open` maps it into memory"
     def __init__(self, path, dtype, shape, offset, strides):
         self.path,self.dtype = path,dtype
         self.shape,self.strides = shape,strides
@@ -25,9 +25,9 @@ class MappedArray:
 
     @classmethod
     def of(cls,
-        a, # array, perhaps a part of an `np.memmap`
-    ): # MappedArray, or None where `a` is not what its file holds
-        "Where `a` lies in its file"
+        a, # array, or part of an `np.memmap`
+    ): # MappedArray, or None if the data of `a` are not in a file
+        "The position of `a` in its file"
         root = a
         while isinstance(root, np.ndarray):
             if isinstance(root, np.memmap) and isinstance(root.base, mmap.mmap): break
@@ -47,18 +47,18 @@ class MappedArray:
 
 # %% ../../nbs/33a_data.mapped.ipynb #65e4625b
 class Windows:
-    "Windows (windows, channels, length) that are cut from recordings when they are asked for, as float32"
+    "Windows (windows, channels, length) of recordings, cut when they are indexed, as float32"
     ndim,dtype = 3,np.dtype(np.float32)
     max_open = 256 # files that are open at a time
     def __init__(self,
         recordings, # list of (channels, time) arrays or `MappedArray`
-        rec, # (windows,) the recording of each
-        start, # (windows,) its first sample
-        length, # samples of a window
-        pad=None, # what fills windows that reach beyond the end
-        filters=None, # `Filters` that the recordings went through
-        rate=None, # samples a second (Hz), where it is known
-        units=None, # of the channels, where the recordings know them
+        rec, # (windows,) recording of each window
+        start, # (windows,) first time step of each window
+        length, # time steps of a window
+        pad=None, # number that fills windows that reach beyond the end
+        filters=None, # `Filters` that were applied to the recordings
+        rate=None, # sampling rate (Hz), if known
+        units=None, # of the channels, if known
     ):
         self.recordings = recordings
         self.filters,self.units = filters,units
@@ -75,12 +75,12 @@ class Windows:
 
     @property
     def lengths(self): # (windows,), or None if all have `length` steps before padding
-        "Steps of each window where NaN fills the last ones up: as everywhere, it is padding"
+        "Time steps of each window before padding, if NaN fills the windows"
         if self.pad is None or self.pad==self.pad: return None
         n = np.array([r.shape[1] for r in self.recordings])[self.rec]-self.start # (windows,)
         return None if (n>=self.length).all() else np.minimum(n, self.length)
 
-    def __getitem__(self, i): # i: an index, a slice, or an array of indices; or such, then channels and steps
+    def __getitem__(self, i): # i: index, slice or array of indices; or a tuple: windows, channels, time steps
         if isinstance(i, tuple):
             res,some = self[i[0]],i[1:]
             return res[some] if res.ndim==2 else res[(slice(None), *some)]
@@ -88,7 +88,7 @@ class Windows:
         if np.ndim(rec)>1:
             raise IndexError(f'windows: expected one index or a list of them, got an index of shape {np.shape(i)}')
         res = np.empty((np.size(rec), *self.shape[1:]), np.float32) # (windows, channels, length)
-        with np.errstate(over='ignore'): # what is too large becomes infinite, and is told as that
+        with np.errstate(over='ignore'): # values that are too large become infinite, and raise later
             for o,r,s in zip(res, np.atleast_1d(rec).tolist(), np.atleast_1d(start).tolist()):
                 x = (self.maps[r] if r in self.maps else self._open(r))[:,s:s+self.length]
                 if x.shape[1]==self.length: o[:] = x
@@ -101,7 +101,7 @@ class Windows:
         return {**self.__dict__, 'maps': {}, 'recordings': recordings}
 
     def _open(self, r):
-        "Recording `r` as an array, kept at hand"
+        "Recording `r` as an array, which stays open"
         if len(self.maps)>=self.max_open: del self.maps[next(iter(self.maps))]
         a = self.recordings[r]
         self.maps[r] = a if isinstance(a, np.ndarray) else a.open()
@@ -109,12 +109,12 @@ class Windows:
 
 # %% ../../nbs/33a_data.mapped.ipynb #c41a7e41
 class Recordings(NamedTuple):
-    "Recordings, and all that their file says of them"
-    X:list # float32 (channels, samples) each
-    labels:list|None=None # for each an array (samples,): classes as text, or float64 numbers to predict
+    "Recordings with their labels, groups, names, rate and units"
+    X:list # of float32 arrays (channels, time)
+    labels:list|None=None # of arrays (time,): classes as text, or float64 numbers to predict
     groups:np.ndarray|None=None # (recordings,) subject or session
-    channels:list|None=None # their names
-    ids:np.ndarray|None=None # (recordings,) names; (recordings, n) of n columns
-    rate:float|None=None # samples a second (Hz), where the times or the file say it
-    units:list|None=None # of the channels, where the file says them
-    files:list|None=None # (recordings,) the path of the file that each came from
+    channels:list|None=None # names of the channels
+    ids:np.ndarray|None=None # (recordings,) names; (recordings, n) if n columns name them
+    rate:float|None=None # sampling rate (Hz), if known
+    units:list|None=None # of the channels, if known
+    files:list|None=None # (recordings,) path of the file of each

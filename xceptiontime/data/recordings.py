@@ -1,4 +1,4 @@
-"""Read recordings from tables and other files, with their rate, channels and labels, and cut them into windows
+"""Read recordings from tables and other files, with their rate, channels and labels
 
 Docs: https://example.github.io/xceptiontime/data.recordings.html.md"""
 
@@ -38,7 +38,7 @@ def join_recordings(
     a:Recordings, # to train on
     b:Recordings, # to validate on
 ) -> Recordings: # whose groups are 'train' and 'valid'
-    "Recordings of two files as one set"
+    "Recordings for training and for validation as one set"
     _check_alike(a, b, 'valid')
     known = a.groups is not None and b.groups is not None
     both = set(a.groups.tolist()) & set(b.groups.tolist()) if known else set()
@@ -56,10 +56,10 @@ def _seconds(a, b):
     return (d.total_seconds(),True) if isinstance(d, timedelta) else (float(d),False)
 
 def sampling_rate(
-    times:list, # of each row: numbers, dates or times of day
+    times:list, # one for each row: numbers, dates or times of day
     members:list, # row numbers of each recording, in the order of time
 ) -> float|None: # Hz
-    "Samples a second, where steps are even; a warning where some are not"
+    "The sampling rate in Hz, or None; warns of uneven steps"
     pairs = [_seconds(times[i], times[j]) for o in members for i,j in zip(o, o[1:])]
     if not pairs: return
     steps,step = np.array([d for d,_ in pairs]),np.median([d for d,_ in pairs])
@@ -74,7 +74,7 @@ def sampling_rate(
 
 # %% ../../nbs/33a_data.recordings.ipynb #5cc84ee1
 def _labelled(labels, members):
-    "For each recording the runs of its rows that have a label; a warning where some have none"
+    "The runs of labelled rows of each recording; warns of rows without a label"
     there = np.array([o is not None and o==o for o in labels])
     if not there.any():
         raise ValueError(f'label: expected one in some of {len(labels)} rows, got none')
@@ -90,7 +90,7 @@ def _labelled(labels, members):
     return res
 
 def _cut_out(recs, values, members):
-    "Recordings with the label of each sample, without samples that have none"
+    "Recordings with a label for each time step, without time steps that have none"
     pieces = _labelled(values, members)
     at = [(i,*p) for i,o in enumerate(pieces) for p in o] # (recording, start, stop) each
     kind = np.float64 if isinstance(values[0], float) else str
@@ -104,7 +104,7 @@ def _cut_out(recs, values, members):
 
 # %% ../../nbs/33a_data.recordings.ipynb #5eac20db
 def _check_none(kwargs, table):
-    "Raise where there is an argument that does not go with the file"
+    "Raise if an argument does not apply to the file"
     odd = next((k for k,v in kwargs.items() if v is not None), None)
     if odd is None: return
     raise TypeError(f'{odd}: expected none for {brief(os.fspath(table), 80)}, got {brief(kwargs[odd])}')
@@ -127,7 +127,7 @@ def _from_container(path, columns=None, **kwargs):
 
 # %% ../../nbs/33a_data.recordings.ipynb #c41a7e91
 def _groups_of(parts):
-    "Groups of recordings in several files, where nobody named any: pieces stay together"
+    "Groups of recordings in several files if none were named: pieces of a recording stay together"
     if all(o.groups is None for o in parts): return
     res,n = [],0
     for o in parts:
@@ -147,7 +147,7 @@ def _in_one(parts, groups):
                       units=None if None in [o.units for o in parts] else a.units)
 
 def _of_files(paths, kwargs):
-    "The recordings of several files, of which each is read by itself"
+    "The recordings of several files, each read by itself"
     groups,n = kwargs['groups'],len(paths)
     if not n or not all(isinstance(p, (str,os.PathLike)) for p in paths):
         raise TypeError(f'table: expected a file, a DataFrame or a list of paths, got {brief(paths)}')
@@ -168,34 +168,34 @@ def _names_of(rows, columns, groups):
     return keys[0] if keys else ['']*len(rows.values)
 
 def _values_of(rows, columns):
-    "The label or target of each row, None or NaN where there is none"
+    "The label or target of each row; None or NaN if it has none"
     if columns.target is not None: return list(map(float, rows.numbers(columns.target)))
     return [o if o is None else str(o) for o in rows.texts(columns.label)]
 
 def overlapping(
-    length, # of a window, as `sliding_windows` takes it
-    step=None, # from one start to the next
+    length, # time steps of a window; seconds if `rate` is given
+    step=None, # from one start to the next, in the same unit
     rate=None, # Hz
 ) -> int:
-    "How many windows after one share samples with it"
+    "The number of later windows that share time steps with a window"
     if step is None: return 0
     return -(-to_samples(length, rate)//to_samples(step, rate, 'step'))-1
 
 @delegates(read_csv, but=['label','target','id','time','columns'])
 def read_recordings(
-    table, # path of a .csv, .parquet, .mat, .h5, .edf, .bdf, .npy or .npz file, or a list of such; or a DataFrame
+    table, # path of a .csv, .parquet, .mat, .h5, .edf, .bdf, .npy or .npz file, or a list of paths; or a DataFrame
     *,
-    label:str|int=None, # column of class labels, one a step; 'annotations' takes those of an EDF or BDF file
-    target:str|int=None, # or of numbers to predict
-    id:str|int|list=None, # column, or list of columns, that names the recordings; one a group, or one in all, if None
-    time:str|int=None, # column to sort a recording by, which also says the rate
+    label:str|int=None, # column of class labels, one per time step; 'annotations' for those of an EDF or BDF file
+    target:str|int=None, # column of numbers to predict, instead of `label`
+    id:str|int|list=None, # column(s) that name the recordings; None: one recording per group, or one in all
+    time:str|int=None, # column of times: recordings are sorted by it, and it gives the rate
     columns:list=None, # channels; all other columns if None
-    groups:str|int|list=None, # column with the subject or session of each recording; or one for each of several files
-    key:str=None, # of a file of arrays: the name of the one with the recording
-    time_first:bool=None, # of a file of arrays: is it (samples, channels)? see `read_container`
+    groups:str|int|list=None, # column with the subject or session; for several files also a list with one each
+    key:str=None, # file of arrays: name of the array with the recording
+    time_first:bool=None, # file of arrays: True for (time steps, channels); see `read_container`
     **kwargs,
 ) -> Recordings:
-    "The recordings of a table, with a label a sample"
+    "Read recordings, with a label or target for each time step"
     arrays = dict(key=key, time_first=time_first)
     if isinstance(table, (list,tuple)):
         return _of_files(table, dict(label=label, target=target, id=id, time=time, columns=columns, groups=groups,

@@ -1,4 +1,4 @@
-"""Cut recordings into windows, and keep track of where each one came from
+"""Cut recordings into windows, each with its label and its recording
 
 Docs: https://example.github.io/xceptiontime/data.windows.html.md"""
 
@@ -23,11 +23,11 @@ from .mapped import MappedArray, Recordings, Windows
 
 # %% ../../nbs/33_data.windows.ipynb #23ea5da6
 def to_samples(
-    value, # a number of time steps; of seconds if `rate` is given
-    rate=None, # time steps a second (Hz)
-    name='length' # what the value is called in an error
+    value, # number of time steps; seconds if `rate` is given
+    rate=None, # sampling rate (Hz)
+    name='length' # name of the value in an error
 ): # int, at least 1
-    "`value` as a whole number of time steps"
+    "A length in time steps or seconds as a whole number of time steps"
     rate = check_rate(rate)
     if rate is None:
         if not isinstance(value, Integral) or isinstance(value, bool):
@@ -63,7 +63,7 @@ def window_starts(
 
 # %% ../../nbs/33_data.windows.ipynb #8ffd7114
 def _label_array(labels, name='labels'):
-    "`labels` as an array, none of them changed in kind (numpy makes '1' of 1 next to 'a')"
+    "`labels` as one array; text mixed with numbers raises (numpy would make '1' of 1 next to 'a')"
     arrays = [np.asarray(l) for l in labels]
     known = [a.dtype.kind for a in arrays if a.size and a.dtype.kind!='O']
     kinds = {'text' if k in 'US' else 'numbers' for k in known}
@@ -77,7 +77,7 @@ def _check_label(label):
 
 # %% ../../nbs/33_data.windows.ipynb #aaf72a9f
 def _most_frequent(codes, starts, stops, n):
-    "Of `n` classes the most frequent one in each window, of equals the one seen latest, and how often it comes"
+    "The most frequent of `n` classes in each window (of equals the last), and how often it occurs"
     best,count = np.zeros_like(starts),np.zeros_like(starts) # (windows,) each
     seen = np.full_like(starts, -1) # where the best class comes last
     for k in range(n): # a class at a time, so that memory stays that of one recording
@@ -92,11 +92,11 @@ def _most_frequent(codes, starts, stops, n):
 
 def window_label(
     labels, # (time,) a label for each time step of one recording
-    starts, # (windows,) where windows begin, as from `window_starts`
+    starts, # (windows,) first time step of each window, as from `window_starts`
     length, # time steps of a window
     label='majority' # 'majority', 'last' or 'pure'
 ): # (windows,) labels; (windows,) bool: with 'pure' False for windows with mixed labels, else True
-    "The label of each window of a recording that has a label for each time step"
+    "One label for each window, from the labels of the time steps"
     _check_label(label)
     labels,starts = np.asarray(labels),np.atleast_1d(np.asarray(starts, dtype=np.int64))
     stops = np.minimum(starts+to_samples(length), len(labels)) # padding has no label
@@ -161,7 +161,7 @@ def _are_several(labels, recs):
     return numbers and len(set(lens))==1 or all(len(set(l))==len(l) for l in labels)
 
 def _warn_label_per_sample(labels):
-    "Say that labels are taken for one a time step if no two time steps share a label"
+    "Warn that labels are taken for one a time step if no two time steps share a label"
     if len(labels)<2 or any(l.dtype.kind=='f' or len(l)<2 or len(np.unique(l))<len(l) for l in labels): return
     said = f'{len(labels)} lists as long as their recordings are taken for a label a sample'
     hint = 'sets, one for each recording, are taken for several labels of it'
@@ -225,14 +225,14 @@ def _cut(rec, starts, step, res, pad):
 
 # %% ../../nbs/33_data.windows.ipynb #c41a7e61
 class _Rates(NamedTuple):
-    "Time steps a second (Hz), None if not known"
+    "Sampling rates (Hz), None if not known"
     unit:float|None # of `length` and `step`, where these are seconds
     recordings:float|None # as they come
     windows:float|None # as they are cut
     resample = property(lambda self: self.windows!=self.recordings)
 
 def _rates(rate, known, to_rate):
-    "Of a rate that was given, the one that `Recordings` know of themselves, and the one to bring them to"
+    "The rates from the argument `rate`, the rate that `Recordings` hold (`known`), and `to_rate`"
     rate,to_rate = check_rate(rate),check_rate(to_rate)
     if rate is not None:
         remedy = f'to_rate={rate:g} resamples them, recordings._replace(rate={rate:g}) corrects it'
@@ -248,7 +248,7 @@ def _rates(rate, known, to_rate):
     return _Rates(None if rate is None else to_rate, of, to_rate)
 
 def _labels_at(labels, recs, rates):
-    "`labels` as `_recording_labels` gives them; one a time step: for resampled `recs`, of the nearest step"
+    "`labels` from `_recording_labels`; labels of time steps become those of the nearest step of resampled `recs`"
     if labels is None or labels[1] is None: return labels
     scale,res = rates.recordings/rates.windows,[]
     for l,r in zip(labels[1], recs):
@@ -257,7 +257,7 @@ def _labels_at(labels, recs, rates):
     return None,res
 
 def _unpacked(recordings, labels, groups):
-    "Recordings, their labels, groups and rate, where `Recordings` hold them all; else as they are"
+    "Arrays, labels, groups and rate of `Recordings`; other recordings unchanged, without a rate"
     if not isinstance(recordings, Recordings): return recordings,labels,groups,None
     labels = recordings.labels if labels is None else labels
     return recordings.X,labels,recordings.groups if groups is None else groups,recordings.rate
@@ -281,7 +281,7 @@ def _check_not_empty(n, recs, length, label):
                      f'the longest of shape (channels, time) {longest}{mixed}{hint}')
 
 def _without_padding(recs):
-    "Recordings up to their last values, and how many time steps those are"
+    "Recordings without padding at the end, and their numbers of time steps"
     ends = [series_end(_opened(r)) for r in recs]
     if 0 in ends and recs[i := ends.index(0)].shape[1]:
         raise ValueError(f'recordings[{i}]: expected a value at some sample, got NaN alone')
@@ -291,7 +291,7 @@ def _without_padding(recs):
 def _opened(r): return r if isinstance(r, np.ndarray) else r.open()
 
 def _processed(recs, rates, filters):
-    "Recordings at the rate of the windows and after `filters`, float32; where there is neither, as they are"
+    "Recordings resampled and filtered, as float32; unchanged if neither is asked for"
     res = []
     for i,r in enumerate(recs):
         name,x = f'recordings[{i}]',_opened(r)
@@ -302,7 +302,7 @@ def _processed(recs, rates, filters):
     return res
 
 def _warn_of_gaps(X, spans):
-    "Warn of windows that end within a gap of their recording: as arrays nothing tells it from padding"
+    "Warn of windows that end within a gap of their recording: in an array it looks like padding"
     gap = np.isnan(X[:,:,-1]).all(1) & (spans[2]-spans[1]==X.shape[2]) # (windows,)
     if not gap.any(): return
     got = f'{gap.sum()} of {len(X)} windows end in NaN in all channels'
@@ -311,7 +311,7 @@ def _warn_of_gaps(X, spans):
                   'lazy=True and from_recordings know the difference', stacklevel=3)
 
 def _window_labels(labels, starts, length, label):
-    "The label of each window, and the starts of those that stay; `labels` as `_recording_labels` gives them"
+    "The label of each window, and the starts of the windows that stay; `labels` from `_recording_labels`"
     y,by_sample = labels
     if by_sample is None:
         rec = np.repeat(np.arange(len(starts)), [len(s) for s in starts]) # (windows,)
@@ -323,17 +323,17 @@ def sliding_windows(
     recordings, # array (channels, time) or (time,), path of a `.npy` file, or a list of these; or `Recordings`
     length, # time steps of a window; seconds if `rate` is given
     step=None, # time steps, or seconds, from one start to the next; None: same as `length`, so no overlap
-    labels=None, # for each recording a label, several targets, or an array with a label per time step
-    groups=None, # an id for each recording; None: its place in the list
+    labels=None, # for each recording: a label, several targets, or an array with a label per time step
+    groups=None, # an id for each recording; None: its number in the list
     label='majority', # which label of its time steps a window gets: 'majority', 'last' or 'pure'
     pad=None, # None: drop an incomplete last window; a number: fill it with that number
-    rate=None, # time steps a second (Hz), to give `length` and `step` in seconds
+    rate=None, # sampling rate (Hz), to give `length` and `step` in seconds
     with_spans=False, # also return where each window lies: (recording, start, stop)
-    lazy=False, # return `X` as `Windows`, which are cut when they are asked for, instead of an array
+    lazy=False, # return `X` as `Windows`, which are cut when indexed, instead of an array
     filters=None, # `Filters` to run over each recording before it is cut
-    to_rate=None, # rate (Hz) to resample recordings to before filters and windows; `length` and `step` are at it
+    to_rate=None, # rate (Hz) to resample recordings to, before filters and windows; also that of `length` and `step`
 ): # X (windows, channels, length) float32; y for each window, or None; groups (windows,)
-    "Cut `recordings` into windows, each with its label and the group it belongs to"
+    "Cut `recordings` into windows, each with its label and group"
     units = getattr(recordings, 'units', None)
     recordings,labels,groups,known = _unpacked(recordings, labels, groups)
     rates = _rates(rate, known, to_rate)

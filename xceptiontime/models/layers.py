@@ -35,8 +35,8 @@ class Conv1d(nn.Conv1d):
     def __init__(self,
         ni:int, # channels in
         nf:int, # channels out
-        ks:int=1, # kernel size, odd, so that the output can be as long as the input
-        groups:int=1, # groups of channels that do not mix; `ni` for a depthwise convolution
+        ks:int=1, # kernel size, odd
+        groups:int=1, # groups of channels, convolved separately; `ni` for a depthwise convolution
         bias:bool=False, # add a bias?
     ):
         if ks<1 or ks%2==0:
@@ -73,11 +73,11 @@ class SeparableConv1d(Module):
 
 # %% ../../nbs/10_models.layers.ipynb #e2d03c7c
 class BatchNorm1d(nn.BatchNorm1d):
-    "Brings each channel to mean 0 and variance 1 over batch and time, then applies weight and bias"
+    "Scales each channel to mean 0 and variance 1 over batch and time, then applies weight and bias"
     def forward(self, x):
         mask = current_mask()
         if mask is None or not (self.training or self.running_mean is None): return super().forward(x)
-        # each series has a step or more; of one alone PyTorch says what is missing
+        # a single real step in the batch: PyTorch raises its error
         if len(x)==1 and not is_traced(x, mask) and mask.sum()<2: super().forward(x[:,:,:1])
         return self._of_real_steps(x, mask.sum()).to(x.dtype)
 
@@ -101,7 +101,7 @@ class BatchNorm1d(nn.BatchNorm1d):
 def BN1d(
     nf:int # channels
 ) -> nn.BatchNorm1d:
-    "A `BatchNorm1d` that starts as fastai's do: weight 1, bias 0.001"
+    "A `BatchNorm1d` that starts as in fastai, with weight 1 and bias 0.001"
     bn = BatchNorm1d(nf)
     nn.init.constant_(bn.bias, 1e-3)
     return bn
@@ -130,28 +130,28 @@ class Concat(Module):
 
 # %% ../../nbs/10_models.layers.ipynb #f8e4a731
 class Add(Module):
-    "Sum of two tensors: a module, so that it shows in a printed model and can be hooked"
+    "Sum of two tensors, as a module that is printed and can have hooks"
     def forward(self, x, y): return x.add(y)
     def __repr__(self): return 'Add'
 
 # %% ../../nbs/10_models.layers.ipynb #c1be54ff
 class Flatten(Module):
-    "Flattens all but the batch dimension, or with `full` everything"
+    "Flattens all dimensions but the batch, or with `full` all"
     def __init__(self,
-        full:bool=False # drop the batch dimension too?
+        full:bool=False # flatten the batch dimension too?
     ): self.full = full
     def forward(self, x): return x.flatten(0 if self.full else 1)
     def extra_repr(self): return f'full={self.full}'
 
 # %% ../../nbs/10_models.layers.ipynb #3f387a0d
 def pool_matrix(
-    lengths:torch.Tensor|int, # steps of each series (batch,), or of all of them
+    lengths:torch.Tensor|int, # steps of each series (batch,), or one number for all
     n:int, # steps of the padded batch
-    size:int, # averages a series
+    size:int, # averages per series
     dtype:torch.dtype=torch.float32, # of the result
     device=None, # of the result, if `lengths` is a number
 ) -> torch.Tensor: # (batch, `n`, `size`), or (`n`, `size`) if `lengths` is a number
-    "The matrix that averages over time: column i has the mean of steps floor(i L/size) up to ceil((i+1) L/size)"
+    "A matrix that averages over time: column i takes the mean of steps floor(i L/size) up to ceil((i+1) L/size)"
     if isinstance(lengths, torch.Tensor) and lengths.dim():
         lengths,device = lengths[:,None,None],lengths.device # (batch, 1, 1)
     i = torch.arange(size, device=device) # (size,)
@@ -162,13 +162,13 @@ def pool_matrix(
 
 # %% ../../nbs/10_models.layers.ipynb #92a0c621
 class AdaptiveAvgPool1d(nn.AdaptiveAvgPool1d):
-    "Averages each series over time to `output_size` steps, whatever its length; of these none is padding"
+    "Averages each series over time to `output_size` steps, whatever its length, without its padding"
     def forward(self, x):
         mask = current_mask()
         if mask is not None:
             end_mask()
             return x @ pool_matrix(mask.sum(1), x.shape[2], self.output_size, x.dtype)
-        # PyTorch's own records one length in a graph, and its gradient on a GPU is slow and in no fixed order
+        # PyTorch's own operation exports with a fixed length, and its gradient on a GPU is slow and in no fixed order
         if is_traced() or in_fixed_order(x) or x.is_cuda and self.output_size>1:
             return x @ pool_matrix(x.shape[2], x.shape[2], self.output_size, x.dtype, x.device)
         return super().forward(x)
@@ -177,17 +177,17 @@ class AdaptiveAvgPool1d(nn.AdaptiveAvgPool1d):
 class GAP1d(Module):
     "Global average pooling over time, flattened: (batch, channels, length) -> (batch, channels * `output_size`)"
     def __init__(self,
-        output_size:int=1 # averages a channel
+        output_size:int=1 # averages per channel
     ): self.gap,self.flatten = AdaptiveAvgPool1d(output_size),Flatten()
     def forward(self, x): return self.flatten(self.gap(x))
 
 # %% ../../nbs/10_models.layers.ipynb #77a5e319
 def check_input(
-    x, # what a network was called with
+    x, # input of the network
     lengths, # real steps of each series (batch,), or None
-    c_in:int, # channels that the network takes
-) -> tuple: # `x` with zeros in the padding; `lengths` as a tensor, or None where there is no padding
-    "Series as a network takes them, or an error that says what they are not"
+    c_in:int, # channels that the network expects
+) -> tuple: # `x` with zeros in the padding; `lengths` as a tensor, or None if there is no padding
+    "Checked series and lengths, or an error"
     if not isinstance(x, torch.Tensor) or x.dim()!=3 or x.shape[1]!=c_in or x.shape[2]<1:
         got = f'shape {tuple(x.shape)}' if isinstance(x, torch.Tensor) else type(x).__name__
         raise ValueError(f'x: expected a tensor (batch, {counted(c_in, "channel")}, length of 1 or more), got {got}')
@@ -200,13 +200,13 @@ def check_dtype(
     x:torch.Tensor, # series
     weight:torch.Tensor, # any weight of the network
 ):
-    "An error where `x` is not in the dtype of the weights; autocast brings both to one"
+    "Raise an error if `x` does not have the dtype of the weights; under autocast it need not"
     if x.dtype!=weight.dtype and not torch.is_autocast_enabled(x.device.type):
         raise TypeError(f'x: expected {weight.dtype}, as the weights are, got {x.dtype}')
 
 # %% ../../nbs/10_models.layers.ipynb #563ee1ac
 def is_layer(*types):
-    "A condition for `get_layers`: is it one of `types`?"
+    "A condition for `get_layers`: is a layer one of `types`?"
     def _is_layer(l): return isinstance(l, types)
     return _is_layer
 
@@ -217,8 +217,8 @@ is_conv = is_layer(nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # %% ../../nbs/10_models.layers.ipynb #61071605
 def get_layers(
     model:nn.Module, # any model
-    cond=noop, # keep the layers for which this is true
-    full:bool=True, # all the leaves in order, or only the direct children?
+    cond=noop, # function of a layer; those for which it is true are returned
+    full:bool=True, # all layers without children, at any depth? else the direct children
 ) -> list:
     "The layers of `model` that meet `cond`"
     layers = (m for m in model.modules() if not any(m.children())) if full else model.children()
@@ -236,25 +236,25 @@ def _stats(m, name, cond, verbose):
 # %% ../../nbs/10_models.layers.ipynb #9342fc00
 def check_weight(
     m:nn.Module, # any model
-    cond=noop, # look at layers for which this is true
-    verbose:bool=False, # print a line a layer?
-) -> tuple: # (means, stds), an array each, one entry a layer
+    cond=noop, # function of a layer; those for which it is true are used
+    verbose:bool=False, # print one line per layer?
+) -> tuple: # (means, stds), two arrays with one entry per layer
     "Mean and standard deviation of the weight of each layer that has one"
     return _stats(m, 'weight', cond, verbose)
 
 # %% ../../nbs/10_models.layers.ipynb #8382eeba
 def check_bias(
     m:nn.Module, # any model
-    cond=noop, # look at layers for which this is true
-    verbose:bool=False, # print a line a layer?
-) -> tuple: # (means, stds), an array each, one entry a layer
+    cond=noop, # function of a layer; those for which it is true are used
+    verbose:bool=False, # print one line per layer?
+) -> tuple: # (means, stds), two arrays with one entry per layer
     "Mean and standard deviation of the bias of each layer that has one"
     return _stats(m, 'bias', cond, verbose)
 
 # %% ../../nbs/10_models.layers.ipynb #97edf466
 def count_parameters(
     model:nn.Module, # any model
-    trainable:bool=True, # only those that training changes?
+    trainable:bool=True, # only parameters with `requires_grad`?
 ) -> int:
-    "How many parameters `model` has"
+    "The number of parameters of `model`"
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)

@@ -1,4 +1,4 @@
-"""How the layers know which steps of a padded batch are real
+"""Masks with which the layers ignore the padding of a batch
 
 Docs: https://example.github.io/xceptiontime/models.masks.html.md"""
 
@@ -19,7 +19,7 @@ class _Current(threading.local): mask = None
 _current = _Current()
 
 class real_steps:
-    "Within this context the layers take only the steps that `mask` marks for data"
+    "Within this context the layers ignore the steps that `mask` marks as padding"
     def __init__(self,
         mask:torch.Tensor|None # True where a step is real (batch, length), or None if all are
     ): self.mask = mask
@@ -33,7 +33,7 @@ def current_mask():
     return _current.mask
 
 def end_mask():
-    "Every step is real from here to the end of the innermost `real_steps`: for a layer whose output has no padding"
+    "Remove the mask until the end of the innermost `real_steps`, after a layer whose output has no padding"
     _current.mask = None
 
 # %% ../../nbs/11_models.masks.ipynb #da2f7df0
@@ -47,21 +47,21 @@ def length_mask(
 # %% ../../nbs/11_models.masks.ipynb #5afae094
 def fill_padding(
     x:torch.Tensor, # (batch, channels, length)
-    value:float=0., # goes where no step is real
+    value:float=0., # for the padding
 ) -> torch.Tensor:
-    "`x` with `value` in the padding; `x` itself where there is none"
+    "`x` with `value` in the padding; `x` itself if there is no padding"
     mask = _current.mask
     return x if mask is None else torch.where(mask[:,None], x, value)
 
 # %% ../../nbs/11_models.masks.ipynb #0f3531bd
 def is_traced(*ts):
-    "Are the values of `ts` unknown: is PyTorch compiling, exporting, tracing, or transforming a function?"
+    "Is PyTorch compiling, exporting, tracing or transforming a function, so that the values of `ts` are unknown?"
     return (torch.compiler.is_compiling() or torch.jit.is_tracing() or
             any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in ts))
 
 # %% ../../nbs/11_models.masks.ipynb #662cce14
 def in_fixed_order(x):
-    "Must gradients of `x` be the same in each run, on a device where those of PyTorch's own operations are not?"
+    "Is `x` on a GPU, and are deterministic algorithms on?"
     return x.is_cuda and torch.are_deterministic_algorithms_enabled()
 
 # %% ../../nbs/11_models.masks.ipynb #a3b82ae9
@@ -71,7 +71,7 @@ def running_sum(
     "The sum up to each step"
     if not in_fixed_order(x): return x.cumsum(-1)
     k = 1
-    while k<x.shape[-1]: # each has the sum of its last k steps
+    while k<x.shape[-1]: # each step holds the sum of its last k steps
         x,k = x + pad(x[...,:-k], (k,0)),2*k
     return x
 
@@ -79,7 +79,7 @@ def running_max(
     x:torch.Tensor, # (batch, channels, length)
     ks:int, # steps, odd
 ) -> torch.Tensor: # (batch, channels, length)
-    "The largest of the `ks` steps around each; of equal ones the first has the gradient"
+    "The maximum of the `ks` steps around each step; the first of equal steps gets the gradient"
     if not in_fixed_order(x):
         # in two dimensions, as the one-dimensional pooling of PyTorch exports with a fixed length only
         return max_pool2d(x[:,:,None], (1,ks), 1, (0,ks//2))[:,:,0]
@@ -94,15 +94,15 @@ def running_max(
 def check_lengths(
     lengths, # real steps of each series, (batch,): a tensor, an array or a list
     x:torch.Tensor, # the padded batch (batch, channels, length)
-) -> torch.Tensor|None: # int64 (batch,) on the device of `x`; None if every step is known to be real
-    "`lengths` as a tensor, checked where the host has them: a whole number from 1 to the length of `x` for each series"
+) -> torch.Tensor|None: # int64 (batch,) on the device of `x`; None if it is known that there is no padding
+    "`lengths` as a tensor, checked if they are on the CPU: one whole number per series, from 1 to the length of `x`"
     lengths = torch.as_tensor(lengths, device=x.device if x.is_cpu else None)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype==torch.bool:
         raise TypeError(f'lengths: expected whole numbers, got {lengths.dtype}')
     if lengths.shape!=x.shape[:1]:
         raise ValueError(f'lengths: expected one for each of the {x.shape[0]} series, got shape {tuple(lengths.shape)}')
     if is_traced(x, lengths): return lengths.long().to(x.device)
-    lengths = lengths.long().as_subclass(torch.Tensor) # a loader's own kind does not mix with that of its series
+    lengths = lengths.long().as_subclass(torch.Tensor) # a loader's tensor class does not mix with that of its series
     if not lengths.is_cpu: return lengths.to(x.device)
     if (bad := lengths[(lengths<1)|(lengths>x.shape[2])]).numel():
         raise ValueError(f'lengths: expected numbers from 1 to {x.shape[2]}, the length of x, got {bad[0].item()}')

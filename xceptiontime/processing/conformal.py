@@ -1,4 +1,4 @@
-"""Prediction sets and intervals that contain the true value in a chosen share of cases, from scores of held-back series
+"""Prediction sets and intervals that contain the true value with a chosen probability
 
 Docs: https://example.github.io/xceptiontime/processing.conformal.html.md"""
 
@@ -13,18 +13,18 @@ from ..base.checks import as_floats,brief,check_number,check_whole,counted
 
 # %% ../../nbs/25_processing.conformal.ipynb #312629a6
 def _levels(groups):
-    "The smallest alpha that each score serves (n,), from the groups of the scores in rising order"
+    "The smallest alpha for which each score is a threshold (n,); `groups` are those of the rising scores"
     _,g,n = np.unique(groups, return_inverse=True, return_counts=True)
     weight = 1/((len(n)+1)*n[g]) # of each score
     above = np.append(np.cumsum(weight[:0:-1])[::-1], 0) # of the larger ones together
     return 1/(len(n)+1) + above
 
 def conformal_table(
-    scores, # how badly each held-back series fits its own target (n,); larger is worse
-    groups=None, # recording, session or subject of each (n,); each is by itself if None
-    keep:int=200, # scores to keep at most
-) -> dict: # 'series' and 'groups' are counts, 'scores' rise, 'levels' are the smallest alpha that each serves
-    "The scores of held-back series, as thresholds for any alpha"
+    scores, # score of each held-back series (n,); larger is a worse fit
+    groups=None, # recording, session or subject of each series (n,); None: each series is a group
+    keep:int=200, # largest number of scores to keep
+) -> dict: # counts 'series' and 'groups'; 'scores', rising; 'levels', the smallest alpha for each score
+    "A table of thresholds for any alpha, from the scores of held-back series"
     check_whole(keep=keep)
     scores = as_floats(scores, 'scores')
     if scores.ndim!=1 or not len(scores):
@@ -50,11 +50,11 @@ def _rounded_up(x):
     return f'{np.ceil(x/third-1e-9)*third:.3g}'
 
 def threshold(
-    table:dict, # of `conformal_table`
-    alpha:float, # share of new series whose truth may be left out, between 0 and 1
-    what:str='', # what the table is of, for an error
+    table:dict, # result of `conformal_table`
+    alpha:float, # share of new series whose true value may be missed, between 0 and 1
+    what:str='', # contents of the table, for the error
 ) -> float:
-    "The largest score that is still kept; too few series for `alpha` raise"
+    "The largest score to keep; raises if there are too few series for `alpha`"
     check_number(below=1, alpha=alpha)
     serves = np.array(table['levels'])<=alpha+1e-9
     if serves.any(): return table['scores'][serves.argmax()]
@@ -64,11 +64,11 @@ def threshold(
 
 # %% ../../nbs/25_processing.conformal.ipynb #2472d1a7
 def conformal_tables(
-    task, # a `Classification`, `MultiLabel` or `Regression`
-    out, # scores of the network for held-back series (n, outputs), a tensor
-    y, # their targets, as `task.encode` gives them
-    groups=None, # recording, session or subject of each (n,); each is by itself if None
-) -> dict: # 'all': a table, None of a regression; 'each': a table of each class, label or output, or None
+    task, # `Classification`, `MultiLabel` or `Regression`
+    out, # outputs of the network for held-back series (n, outputs), a tensor
+    y, # their targets, encoded by `task.encode`
+    groups=None, # recording, session or subject of each series (n,); None: each series is a group
+) -> dict: # 'all': a table, or None for regression; 'each': list with a table or None for each class, label or output
     "Tables for `predict_sets`"
     y,groups = np.asarray(y),None if groups is None else np.asarray(groups)
     if groups is not None and groups.shape!=(len(y),):
@@ -83,7 +83,7 @@ def conformal_tables(
 def _numbers(o): return isinstance(o, list) and all(type(v) in (int,float) and abs(v)<1e300 for v in o)
 
 def _is_table(t):
-    "Is it what `conformal_table` gives?"
+    "Has `t` the form of a result of `conformal_table`?"
     if not isinstance(t, dict) or set(t)!={'series','groups','levels','scores'}: return False
     levels,scores = t['levels'],t['scores']
     if not (_numbers(levels) and _numbers(scores) and len(levels)==len(scores)>0): return False
@@ -91,10 +91,10 @@ def _is_table(t):
     return bool(in_order and 0<levels[-1] and levels[0]<=1)
 
 def check_tables(
-    tables, # None, or what `conformal_tables` gave
-    task, # the task that they are for
+    tables, # None, or result of `conformal_tables`
+    task, # task that they belong to
 ):
-    "`tables` as they are, if they fit `task`; else an error"
+    "Return `tables` unchanged if they fit `task`, else raise"
     if tables is None: return
     each = tables.get('each') if isinstance(tables, dict) else None
     fits = isinstance(each, list) and len(each)==task.c_out and all(o is None or _is_table(o) for o in each)
@@ -114,12 +114,12 @@ def _thresholds(task, alpha):
     return np.array([threshold(t, alpha, f' of {n}' if task.exclusive else '') for n,t in zip(names, tables)])
 
 def predict_sets(
-    task, # a task with `conformal` tables
-    out, # scores of the network for new series (n, outputs), a tensor
-    alpha:float=.1, # share of new series whose truth may be left out
-    per_class:bool=False, # keep the promise for each class or label by itself?
-): # classes for each series; labels that are surely there and that may be; or lower and upper ends
-    "What the truth is among, with probability 1 - `alpha` or more"
+    task, # task with `conformal` tables
+    out, # outputs of the network for new series (n, outputs), a tensor
+    alpha:float=.1, # share of new series whose true value may be missed
+    per_class:bool=False, # hold the probability for each class or label by itself?
+): # classes of each series; or labels that are surely present and labels that may be; or lower and upper ends
+    "Sets or intervals that contain the true value with probability 1 - `alpha` or more"
     if task.conformal is None:
         want = 'a model with held-back scores, got one without; learn.calibrate_sets() finds them'
         raise ValueError(f'predict_set: expected {want}')

@@ -1,4 +1,4 @@
-"""Notch, band-pass, rectification and envelope of recordings: the same numbers from a whole recording and from a stream; another rate for recordings
+"""Notch, band-pass, rectification and envelope for recordings and streams, and resampling to another rate
 
 Docs: https://example.github.io/xceptiontime/processing.filters.html.md"""
 
@@ -23,7 +23,7 @@ def _positive(v, name):
     return float(v)
 
 def _as_notches(notch):
-    "The frequencies to take out, a tuple"
+    "The frequencies to remove, a tuple"
     if notch is None: return ()
     several = list(notch) if np.ndim(notch) else [notch]
     if len(several)>20:
@@ -52,7 +52,7 @@ def _check_nyquist(rate, **frequencies):
 QUALITY = 30 # of a notch: its frequency divided by its width
 
 def _signal(name='filters'):
-    "scipy.signal, or the line that installs it"
+    "The module scipy.signal; the error says how to install it"
     try: return importlib.import_module('scipy.signal')
     except ImportError as e:
         raise ImportError(f'{name}: expected scipy to be installed, got none; '
@@ -68,12 +68,12 @@ def _butter(order, band, rate):
 class Filters:
     "Notch, band-pass, rectification and envelope of recordings, causal, in this order"
     def __init__(self,
-        notch=None, # Hz to take out, 50 or 60 for the hum of the mains, or a list of frequencies
-        band=None, # (low, high) Hz to keep; None in the place of one keeps all on its side
-        order:int=4, # of the Butterworth filters, as `scipy.signal.butter` takes it
+        notch=None, # frequency (Hz) to remove, such as 50 or 60 for mains hum, or a list of frequencies
+        band=None, # (low, high) frequencies (Hz) to keep; None for no limit on that side
+        order:int=4, # of the Butterworth filters, as in `scipy.signal.butter`
         rectify:bool=False, # take the absolute value?
-        envelope:float|None=None, # Hz of a low-pass over the absolute value
-        rate:float|None=None, # samples a second (Hz) of the recordings; that of the data if None
+        envelope:float|None=None, # frequency (Hz) of a low-pass over the absolute value
+        rate:float|None=None, # sampling rate (Hz) of the recordings; None: the rate of the data
     ):
         self.notch,self.band = _as_notches(notch),_as_band(band)
         check_whole(order=order)
@@ -87,8 +87,8 @@ class Filters:
         if self.rate is not None:
             _check_nyquist(self.rate, notch=self.notch, band=self.band or (), envelope=[self.envelope])
 
-    def settings(self) -> dict: # what `config.json` of a model folder keeps
-        "The arguments that make these filters again"
+    def settings(self) -> dict: # for `config.json` of a model folder
+        "The arguments of these filters"
         return dict(notch=list(self.notch), band=self.band and list(self.band), order=self.order,
                     rectify=self.rectify, envelope=self.envelope, rate=self.rate)
 
@@ -101,8 +101,8 @@ class Filters:
         return f"Filters({', '.join(said)})"
 
     @cached_property
-    def stages(self) -> list: # second-order sections (sections, 6) each, or None for the absolute value
-        "The filters as scipy computes them"
+    def stages(self) -> list: # of second-order sections (sections, 6), or None for the absolute value
+        "The filters in the form that scipy runs"
         if self.rate is None:
             raise ValueError('rate: expected the samples a second that filters are made for, got None')
         notches = [_signal().iirnotch(f, QUALITY, fs=self.rate) for f in self.notch]
@@ -115,9 +115,9 @@ class Filters:
 # %% ../../nbs/20b_processing.filters.ipynb #9b06c534
 def filters_at(
     filters, # `Filters`, or None
-    rate:float|None=None, # samples a second (Hz) of the recordings, where it is known
+    rate:float|None=None, # sampling rate (Hz) of the recordings, if known
 ): # `Filters` with a rate, or None
-    "`filters` for recordings of that rate, or one sentence about what does not fit"
+    "`filters` for recordings at that rate; raises if they do not fit"
     if filters is None: return
     if not isinstance(filters, Filters):
         raise TypeError('filters: expected Filters such as Filters(notch=50, band=(20, 450)), '
@@ -133,12 +133,12 @@ def filters_at(
 
 # %% ../../nbs/20b_processing.filters.ipynb #3bcb5a38
 class FilterState(NamedTuple):
-    "What filters remember of a signal"
-    n:int # samples so far
-    memory:tuple|None # of each stage (sections, channels, 2), or None; None alone: they begin anew
+    "The state of filters between two chunks"
+    n:int # time steps so far
+    memory:tuple|None # state of each stage (sections, channels, 2), or None; None alone: filters start again
 
 def _check_finite(x, name, n, where='where filters run'):
-    "Raise where a value of a chunk that begins at sample `n` is none"
+    "Raise if a value is not finite, in a chunk that begins at time step `n`"
     bad = ~np.isfinite(x) # (channels, time)
     if not bad.any(): return
     t,c = np.argwhere(bad.T)[0]
@@ -146,7 +146,7 @@ def _check_finite(x, name, n, where='where filters run'):
                      f'{x[c,t]} in channel {c} at sample {n+t}; interpolate them, or cut the recording there')
 
 def _run_stage(sos, y, memory):
-    "One stage over `y` (channels, time), and what it remembers"
+    "`y` (channels, time) after one stage, and the new state of the stage"
     if sos is None: return abs(y),None
     if memory is None: # as if the first sample had lasted for ever
         memory = _signal().sosfilt_zi(sos)[:,None]*y[:,:1] # (sections, channels, 2)
@@ -155,11 +155,11 @@ def _run_stage(sos, y, memory):
 # %% ../../nbs/20b_processing.filters.ipynb #18e27c6d
 @patch
 def step(self:Filters,
-    chunk, # the next samples (channels, time), any number, none too
-    state:FilterState|None=None, # what the call before returned; None where a recording begins
-    name:str='chunk', # what to call it in an error
-) -> tuple: # filtered (channels, time) float64; the state to go on from
-    "Filter the next samples of a signal"
+    chunk, # next time steps (channels, time), 0 or more
+    state:FilterState|None=None, # state from the last call; None at the start of a recording
+    name:str='chunk', # name of the chunk in an error
+) -> tuple: # filtered chunk (channels, time) float64; the state for the next call
+    "Filter the next chunk of a signal"
     x = as_numbers(chunk, name)
     if x.ndim!=2 or not len(x):
         raise ValueError(f'{name}: expected (channels, time), got shape {x.shape}')
@@ -180,9 +180,9 @@ def step(self:Filters,
 @patch
 def __call__(self:Filters,
     recording, # (channels, time), or (time,)
-    name:str='recording', # what to call it in an error
+    name:str='recording', # name of the recording in an error
 ) -> np.ndarray: # the same shape, float64
-    "The whole recording, filtered"
+    "Filter a whole recording"
     x = as_numbers(recording, name)
     if x.ndim==1: return self(x[None], name)[0]
     if x.ndim!=2 or not len(x):
@@ -194,11 +194,11 @@ def __call__(self:Filters,
 # %% ../../nbs/20b_processing.filters.ipynb #c41a7e31
 def resample_recording(
     recording, # (channels, time)
-    rate:float, # its samples a second (Hz)
-    to_rate:float, # those that it gets
-    name:str='recording', # what to call it in an error
+    rate:float, # sampling rate of the recording (Hz)
+    to_rate:float, # new rate (Hz)
+    name:str='recording', # name of the recording in an error
 ) -> np.ndarray: # (channels, new time) float64
-    "The recording at another rate, by `scipy.signal.resample_poly`"
+    "Resample a recording by `scipy.signal.resample_poly`"
     ratio = to_rate/rate
     if not 1e-3<=ratio<=1e3:
         raise ValueError(f'to_rate: expected a thousandth to a thousand times {rate:g} Hz, got {to_rate:g}')

@@ -1,4 +1,4 @@
-"""The one module that fills in and scales series: in training, in a saved model and on a device
+"""Fill in missing values and scale series, in training, in a saved model and on a device
 
 Docs: https://example.github.io/xceptiontime/processing.preprocess.html.md"""
 
@@ -23,7 +23,7 @@ from .values import check_resolution,check_values,series_blocks
 MISSING = ('raise','mean','ffill','interpolate','mask')
 
 def _interpolated(x, n, step_of):
-    "Points on the lines between values; `n` of them up to each step, the n-th at `step_of[n]`"
+    "Linear interpolation between values: `n` values up to each step, the n-th at `step_of[n]`"
     total = n[:,:,-1:] # (batch, channels, 1)
     step = torch.arange(x.shape[2], device=x.device)
     nth = (n, torch.minimum(n+1, total)) # the value before each step, and the one after
@@ -35,9 +35,9 @@ def fill_missing(
     x:torch.Tensor, # series (batch, channels, length)
     seen:torch.Tensor, # True where there is a value, bool of the same shape
     how:str, # 'mean', 'ffill', 'interpolate' or 'mask'
-    value, # goes where the series gives nothing to go by: a number, or a tensor that broadcasts to `x`
+    value, # used if the series has no value to fill in from: a number, or a tensor that broadcasts to `x`
 ) -> torch.Tensor: # the same shape, with a number at each step
-    "`x` with what was not `seen` filled in"
+    "`x` with missing values filled in"
     if how in ('mean','mask'): return torch.where(seen, x, value)
     n = seen.cumsum(2) # values up to each step (batch, channels, length)
     step = torch.arange(x.shape[2], device=x.device).expand(x.shape)
@@ -49,26 +49,26 @@ def fill_missing(
 
 # %% ../../nbs/22_processing.preprocess.ipynb #1545d512
 def mu_law(
-    x:torch.Tensor, # values of any shape, in the user's units
-    mu:float, # how strongly large values are pressed together; 2048 in the work on sEMG
-) -> torch.Tensor: # the same shape; -1, 0 and 1 stay what they are
+    x:torch.Tensor, # values of any shape, in your units
+    mu:float, # strength of the compression; 2048 in the paper on sEMG
+) -> torch.Tensor: # the same shape; -1, 0 and 1 stay the same
     "sign(x) ln(1+µ|x|) / ln(1+µ)"
     return x.sign()*torch.log1p(mu*x.abs())/math.log1p(mu)
 
 def mu_law_inverse(
-    x:torch.Tensor, # what `mu_law` gave
+    x:torch.Tensor, # result of `mu_law`
     mu:float, # the same number
-) -> torch.Tensor: # in the user's units
+) -> torch.Tensor: # in your units
     "sign(x) ((1+µ)^|x| - 1) / µ"
     return x.sign()*torch.expm1(x.abs()*math.log1p(mu))/mu
 
 # %% ../../nbs/22_processing.preprocess.ipynb #d6b558cb
 def resampled(
     x:torch.Tensor, # series (batch, channels, steps)
-    length:int, # steps that come out
+    length:int, # new number of steps
     lengths:torch.Tensor|None=None, # steps of each series before padding, or None
 ) -> torch.Tensor: # (batch, channels, `length`)
-    "Each series stretched or squeezed to `length` steps, by straight lines between its own; first and last step stay"
+    "Stretch or squeeze each series to `length` steps by linear interpolation; first and last step stay"
     n = torch.full((1,), x.shape[2], device=x.device) if lengths is None else lengths
     n = n[:,None] # (batch, 1), or (1, 1)
     at = source_step(n.double(), length, torch.arange(length, device=x.device)) # (batch, length)
@@ -80,7 +80,7 @@ def resampled(
 # %% ../../nbs/22_processing.preprocess.ipynb #52a284b0
 def cropped(
     x:torch.Tensor, # series (batch, channels, steps)
-    length:int, # steps that come out, no more than the shortest series has
+    length:int, # steps to keep, at most those of the shortest series
     lengths:torch.Tensor|None=None, # steps of each series before padding, or None
 ) -> torch.Tensor: # (batch, channels, `length`)
     "The `length` steps in the middle of each series"
@@ -103,13 +103,13 @@ SCALES = tuple(STATS)
 class Preprocess(Module):
     "Missing values, µ-law and scaling of series, with statistics of the training split as buffers"
     def __init__(self,
-        missing:str='raise', # NaN: 'raise' an error, or fill in by 'mean', 'ffill', 'interpolate' or 'mask'
+        missing:str='raise', # for NaN: 'raise' an error, or fill in by 'mean', 'ffill', 'interpolate' or 'mask'
         scale:str|None='channel', # 'channel', 'sample', 'robust', 'minmax' or None: see the table above
-        mu:float|None=None, # µ of `mu_law`, which then comes before scaling
-        c_in:int=0, # channels; `fit` finds out
+        mu:float|None=None, # µ of `mu_law`, applied before scaling; None: no µ-law
+        c_in:int=0, # channels; set by `fit`
         resample:int|None=None, # stretch or squeeze each series to so many steps, after scaling; see `resampled`
-        crop:int|None=None, # or keep so many steps in the middle of each; see `cropped`
-        length_channel:bool=False, # one more channel that holds the length of each series? see below
+        crop:int|None=None, # keep so many steps in the middle of each series, after scaling; see `cropped`
+        length_channel:bool=False, # add a channel that holds the length of each series?
     ):
         if missing not in MISSING:
             raise ValueError(f'missing: expected one of {MISSING}, got {brief(missing)}')
@@ -137,14 +137,14 @@ class Preprocess(Module):
     @property
     def c_out(self) -> int: return self.c_in*(2 if self.missing=='mask' else 1) + self.length_channel
     @property
-    def length(self) -> int|None: # of all series that come out; None if each keeps its own
+    def length(self) -> int|None: # of all series after the call; None if each keeps its own
         return self.resample or self.crop
-    def remaining(self, lengths): # the steps of each series that comes out, or None if all are equal
+    def remaining(self, lengths): # steps of each series after the call, or None if all are equal
         return None if self.length else lengths
     def _options(self, *names): return {k: v for k in names if (v := getattr(self, k))}
     def settings(self) -> dict:
         own = dict(missing=self.missing, scale=self.scale, mu=self.mu, c_in=self.c_in)
-        # left out where unused, as old versions do not know them
+        # left out if unused, as old versions do not know them
         return own | self._options('resample', 'crop', 'length_channel')
     def extra_repr(self):
         more = ''.join(f', {k}={v}' for k,v in self._options('mu', 'resample', 'crop', 'length_channel').items())
@@ -159,7 +159,7 @@ def _steps(X, lengths, rows):
     return n if rows is None else n[rows]
 
 def _check_crop(crop, X, lengths, rows, name):
-    "Each series has the steps that are to be kept"
+    "Raise if a series is shorter than `crop`"
     if not crop: return
     n = _steps(X, lengths, rows)
     if not len(n) or n.min()>=crop: return
@@ -171,19 +171,19 @@ def _check_crop(crop, X, lengths, rows, name):
 def check(self:Preprocess,
     X:np.ndarray, # as `check_series` returns it (samples, channels, length)
     lengths:np.ndarray|None=None, # steps of each series, or None
-    rows:np.ndarray|None=None, # look at these series only
-    name:str='X', # what to call it in an error
+    rows:np.ndarray|None=None, # indices of the series to check; all if None
+    name:str='X', # name of the series in an error
 ):
-    "Raise a `ValueError` that counts and locates the values in `X` that cannot be dealt with"
+    "Raise a `ValueError` with the number and place of values that cannot be used"
     _check_crop(self.crop, X, lengths, rows, name)
     check_values(X, lengths, rows, name, missing=self.missing!='raise')
 
 @patch
 def check_resolution(self:Preprocess,
-    X, # new series as they came: an array or a list of them, see `raw_series`
-    name:str='X', # what to call it in an error
+    X, # new series in their own type: an array or a list of arrays, see `raw_series`
+    name:str='X', # name of the series in an error
 ):
-    "Raise where float32 merges values that differ by more than 1 % of how much the channel varied in training"
+    "Raise if float32 merges values that differ by more than 1 % of the channel's variation in training"
     known = self.scale!='sample' and self.mu is None
     spread = getattr(self, STATS[self.scale][1]).cpu().double().numpy() if known else None
     check_resolution(X, name, spread=spread)
@@ -195,7 +195,7 @@ def _companded(self:Preprocess, x): # float64 of any shape
 
 @patch
 def _values(self:Preprocess, X, lengths, rows, check=False):
-    "Blocks of series and where they have values, or None; with `check`, what cannot be dealt with raises"
+    "Blocks of series and masks of their values, or None; with `check`, values that cannot be used raise"
     for _,x,valid in series_blocks(X, lengths, rows):
         seen = np.isfinite(x) if valid is None else np.isfinite(x)&valid # (n, channels, length)
         if check and not (seen==(True if valid is None else valid)).all():
@@ -205,7 +205,7 @@ def _values(self:Preprocess, X, lengths, rows, check=False):
 
 @patch
 def _set_statistics(self:Preprocess, center, spread, fill):
-    "Statistics (channels,) each become the buffers; a channel that is flat is told, and divided by 1"
+    "Store statistics (channels,) as buffers; warn of constant channels, which are divided by 1"
     info = np.finfo(np.float32)
     flat = spread<=np.maximum(info.eps*np.abs(center), info.tiny)
     if self.scale and flat.any():
@@ -219,7 +219,7 @@ def _set_statistics(self:Preprocess, center, spread, fill):
 
 @patch
 def _set_length_statistics(self:Preprocess, n):
-    "Mean and deviation of the logarithm of lengths (series,) become the buffers; lengths that are equal are told"
+    "Store mean and deviation of the logarithm of lengths (series,); warn if all lengths are equal"
     log = np.log(np.asarray(n, np.float64))
     if n.min()==n.max():
         warnings.warn('length_channel: expected training series of unequal length, '
@@ -229,7 +229,7 @@ def _set_length_statistics(self:Preprocess, n):
 
 @patch
 def _set_buffers(self:Preprocess, **stats):
-    "`stats`, those of them that this module keeps, become its buffers"
+    "Store those of `stats` that this module keeps as buffers"
     for k in stats.keys() & self._buffers.keys():
         old = self._buffers[k]
         setattr(self, k, torch.as_tensor(stats[k], dtype=torch.float32, device=old.device))
@@ -237,11 +237,11 @@ def _set_buffers(self:Preprocess, **stats):
 # %% ../../nbs/22_processing.preprocess.ipynb #3983688f
 @patch
 def fit(self:Preprocess,
-    X:np.ndarray, # series (samples, channels, length) float32, or what gives such by `X[index array]`
+    X:np.ndarray, # series (samples, channels, length) float32, or an object that returns such for `X[index array]`
     lengths:np.ndarray|None=None, # steps of each series, or None if all are equal
     rows:np.ndarray|None=None, # indices of the training series; all if None
 ) -> Preprocess:
-    "Take the statistics of `X[rows]`, a block at a time and in float64; what cannot be dealt with raises"
+    "Take the statistics of `X[rows]`, a block at a time; values that cannot be used raise"
     _check_crop(self.crop, X, lengths, rows, 'X')
     raw = Moments()
     if self.scale=='minmax': scaled = Extremes()
@@ -265,7 +265,7 @@ def fit(self:Preprocess,
 
 # %% ../../nbs/22_processing.preprocess.ipynb #92c6abc8
 def _by_sample(x, seen):
-    "Each channel of each series to mean 0 and deviation 1 of what was `seen`; one that is constant becomes 0"
+    "Each channel of each series to mean 0 and deviation 1 over the values `seen`; constant channels become 0"
     n = seen.sum(2, keepdim=True) # (batch, channels, 1), and so are the next
     lo = torch.where(seen, x, torch.inf).amin(2, keepdim=True)
     hi = torch.where(seen, x, -torch.inf).amax(2, keepdim=True)
@@ -279,13 +279,13 @@ def _by_sample(x, seen):
 # %% ../../nbs/22_processing.preprocess.ipynb #ecad0a71
 @patch
 def _fill_value(self:Preprocess, x, seen): # (channels, 1), or (batch, channels, 1)
-    "What missing values become where the series gives nothing to go by"
+    "Value for missing values if the series has none to fill in from"
     if self.scale!='sample': return self.fill[:,None]
     n = seen.sum(2, keepdim=True) # (batch, channels, 1)
     mean = torch.where(seen, x, 0).sum(2, keepdim=True)/n.clamp(min=1)
     return torch.where(n>0, mean, self.fill[:,None])
 
-_most_length = 3 # deviations from the mean: a length beyond is seen as one that is so far
+_most_length = 3 # deviations from the mean: lengths beyond count as this
 
 @patch
 def _length_values(self:Preprocess, x, lengths, valid): # (batch, 1, length)
@@ -300,7 +300,7 @@ def scaled(self:Preprocess,
     x:torch.Tensor, # series (batch, channels, length)
     lengths:torch.Tensor|None=None, # steps of each series before padding, or None
 ) -> torch.Tensor: # (batch, `c_out`, length), 0 in padding
-    "Fill in, compand and scale a batch"
+    "Fill in, apply the µ-law and scale a batch"
     valid = None if lengths is None else length_mask(lengths, x.shape[2])[:,None] # (batch, 1, length)
     seen = valid
     if self.missing!='raise':
@@ -320,10 +320,10 @@ def scaled(self:Preprocess,
 # %% ../../nbs/22_processing.preprocess.ipynb #1ea15633
 @patch
 def to_length(self:Preprocess,
-    x:torch.Tensor, # what `scaled` gave
+    x:torch.Tensor, # result of `scaled`
     lengths:torch.Tensor|None=None, # steps of each series before padding, or None
-) -> torch.Tensor: # (batch, `c_out`, steps): of `length` steps, if that is a number
-    "Resample or crop a batch, if so wished"
+) -> torch.Tensor: # (batch, `c_out`, steps): `length` steps if that is a number
+    "Resample or crop a batch, if `resample` or `crop` is set"
     if self.resample: return resampled(x, self.resample, lengths)
     return cropped(x, self.crop, lengths) if self.crop else x
 
@@ -331,16 +331,16 @@ def to_length(self:Preprocess,
 def forward(self:Preprocess,
     x:torch.Tensor, # series (batch, channels, length)
     lengths:torch.Tensor|None=None, # steps of each series before padding, or None
-) -> torch.Tensor: # (batch, `c_out`, steps): 0 in padding, of which there is none where `length` is a number
-    "Fill in, compand, scale, and bring to one length"
+) -> torch.Tensor: # (batch, `c_out`, steps): 0 in padding; no padding if `length` is a number
+    "Fill in, apply the µ-law, scale, and bring to one length"
     return self.to_length(self.scaled(x, lengths), lengths)
 
 # %% ../../nbs/22_processing.preprocess.ipynb #197f53a4
 @patch
 def inverse(self:Preprocess,
-    x:torch.Tensor, # what `forward` gave (batch, `c_out`, length)
-) -> torch.Tensor: # (batch, channels, length) in the user's units; unchanged with `scale='sample'`
-    "Undo `forward`, to show a batch; what was missing is NaN again with `missing='mask'`, else it stays filled in"
+    x:torch.Tensor, # result of `forward` (batch, `c_out`, length)
+) -> torch.Tensor: # (batch, channels, length) in your units; unchanged with `scale='sample'`
+    "Undo `forward`, to show a batch; with `missing='mask'` missing values are NaN again, else they stay filled in"
     x,mask = x[...,:self.c_in,:],x[...,self.c_in:2*self.c_in,:]
     if self.scale not in ('sample',None):
         center,spread = self._center_spread()

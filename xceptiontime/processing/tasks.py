@@ -1,4 +1,4 @@
-"""Classification and multi-label classification: from targets to tensors, and from scores to answers
+"""Classification and multi-label classification: from targets to tensors, and from logits to answers
 
 Docs: https://example.github.io/xceptiontime/processing.tasks.html.md"""
 
@@ -21,7 +21,7 @@ _all_ = ['TaskLoss', 'Regression']
 
 # %% ../../nbs/24_processing.tasks.ipynb #a1b57c14
 class _Labelled(BaseTask):
-    "Tasks with probabilities: scores are divided by `temperature` before, in predictions, not in the loss"
+    "Tasks with probabilities; predictions divide logits by `temperature`, the loss does not"
     @property
     def c_out(self) -> int: return len(self.vocab)
     @property
@@ -42,10 +42,10 @@ class _Labelled(BaseTask):
     def output_names(self) -> list: return [str(v) for v in self.vocab]
     def columns(self) -> list: # the header of a file of predictions
         return [self.column, *(f'prob_{v}' for v in self.vocab)]
-    def describe(self, codes) -> str: # how many series have each
+    def describe(self, codes) -> str: # number of series of each class or label
         return ', '.join(f'{v} {n}' for v,n in zip(self.vocab, self.counts(codes)))
 
-    def same_as(self, other) -> bool: # would scores mean the same?
+    def same_as(self, other) -> bool: # do outputs mean the same?
         return type(self) is type(other) and self.vocab.tolist()==other.vocab.tolist()
     def go_on_from(self, other): self.temperature,self.conformal = other.temperature,other.conformal
     def plain(self):
@@ -62,9 +62,9 @@ class Classification(_Labelled):
     activation_name = 'softmax'
     exclusive = True
     def __init__(self,
-        vocab, # the classes, in the order of the scores: strings, integers or booleans
-        temperature:float=1., # what scores are divided by before the softmax; above 1 makes probabilities less sure
-        conformal:dict|None=None, # tables of held-back scores, for sets: see `conformal_tables`
+        vocab, # classes, in the order of the logits: strings, integers or booleans
+        temperature:float=1., # logits are divided by it before the softmax; above 1, probabilities are less certain
+        conformal:dict|None=None, # tables for prediction sets, from `conformal_tables`
     ):
         self.vocab,self.temperature = as_vocab(vocab, 2),temperature
         self.conformal = conformal
@@ -79,13 +79,13 @@ class Classification(_Labelled):
 
     def text(self, y) -> str: # one encoded target in words
         return str(self.vocab[int(y)])
-    def row(self, probs, label=None) -> list: # of a file of predictions; `label` where it is not the likeliest class
+    def row(self, probs, label=None) -> list: # of a file of predictions; `label` if it is not the likeliest class
         return [self.decode(probs) if label is None else label, *(f'{p:.6f}' for p in probs)]
     def one_hot(self, codes): return np.eye(self.c_out)[np.asarray(codes)] # (n, classes)
     def counts(self, codes): return np.bincount(np.asarray(codes), minlength=self.c_out) # (classes,)
     def weights(self, codes): return len(codes)/np.maximum(self.counts(codes), 1)/self.c_out # (classes,)
     def check_roc(self, codes, who):
-        "Raise unless there is each class, without which a ROC curve says nothing"
+        "Raise unless each class occurs, as the area under a ROC curve needs"
         n = (self.counts(codes)>0).sum()
         if n<self.c_out:
             raise ValueError(f"{who}: expected each class in validation for 'roc_auc', got {n} of {self.c_out}")
@@ -94,23 +94,23 @@ class Classification(_Labelled):
 @patch
 def encode(self:Classification,
     y, # labels (samples,)
-    name:str='y', # what to call them in an error
+    name:str='y', # name of the labels in an error
 ) -> np.ndarray: # class indices (samples,), int64
     "Labels to class indices; a label that is not in the vocabulary raises"
     return label_codes(as_labels(y, name), self.vocab, name) if len(y) else np.zeros(0, np.int64)
 
 @patch
 def activation(self:Classification,
-    out:torch.Tensor, # scores (samples, classes)
-) -> torch.Tensor: # probabilities (samples, classes)
-    "Softmax of the scores divided by the temperature: each row sums to one"
+    out:torch.Tensor, # logits (samples, classes)
+) -> torch.Tensor: # probabilities (samples, classes); each row sums to 1
+    "Softmax of the logits divided by the temperature"
     return (out/self.temperature).softmax(-1)
 
 @patch
 def decode(self:Classification,
     probs:torch.Tensor, # probabilities (samples, classes), a tensor or an array
 ) -> np.ndarray: # labels (samples,)
-    "The most probable class of each series, in the user's own labels"
+    "The most probable class of each series, as a label"
     return self.vocab[np.asarray(probs).argmax(-1)]
 
 # %% ../../nbs/24_processing.tasks.ipynb #351fa153
@@ -120,10 +120,10 @@ class MultiLabel(_Labelled):
     one,noun = 'label','labels'
     activation_name = 'sigmoid'
     def __init__(self,
-        vocab, # the labels, in the order of the scores
-        lists:bool=False, # answers as lists of labels; else as an array of 0 and 1
-        temperature:float=1., # what scores are divided by before the sigmoid; above 1 makes probabilities less sure
-        conformal:dict|None=None, # tables of held-back scores, for sets: see `conformal_tables`
+        vocab, # labels, in the order of the logits
+        lists:bool=False, # answers as lists of labels? else as an array of 0 and 1
+        temperature:float=1., # logits are divided by it before the sigmoid; above 1, probabilities are less certain
+        conformal:dict|None=None, # tables for prediction sets, from `conformal_tables`
     ):
         self.vocab,self.lists = as_vocab(vocab, 1),lists
         self.temperature = temperature
@@ -148,7 +148,7 @@ class MultiLabel(_Labelled):
         n = np.maximum(self.counts(codes), 1) # (labels,)
         return (len(codes)-n)/n
     def check_roc(self, codes, who):
-        "Raise unless there are series with and without each label"
+        "Raise unless some series have each label and some do not"
         n = min(len(np.unique(c)) for c in np.asarray(codes).T)
         if n<2:
             want = "series with and without each label in validation for 'roc_auc'"
@@ -158,7 +158,7 @@ class MultiLabel(_Labelled):
 @patch
 def encode(self:MultiLabel,
     y, # 0/1 (samples, labels), or a list of labels for each series
-    name:str='y', # what to call it in an error
+    name:str='y', # name of the targets in an error
 ) -> np.ndarray: # 0/1 (samples, labels), float32
     "Targets to zeros and ones; a label that is not in the vocabulary raises"
     if not len(y): return np.zeros((0, self.c_out), np.float32)
@@ -183,23 +183,23 @@ def _encode_lists(self:MultiLabel, y, name):
 
 @patch
 def activation(self:MultiLabel,
-    out:torch.Tensor, # scores (samples, labels)
+    out:torch.Tensor, # logits (samples, labels)
 ) -> torch.Tensor: # probability of each label by itself (samples, labels)
-    "Sigmoid of the scores divided by the temperature: each is between 0 and 1, and rows sum to anything"
+    "Sigmoid of the logits divided by the temperature"
     return (out/self.temperature).sigmoid()
 
 @patch
 def decode(self:MultiLabel,
     probs:torch.Tensor, # probabilities (samples, labels), a tensor or an array
 ): # 0/1 (samples, labels), or a list of labels for each series
-    "The labels that are more probable than not, in the form that they came in"
+    "The labels with a probability of at least .5, in the form of the targets"
     there = np.asarray(probs)>=.5
     return [self.vocab[o].tolist() for o in there] if self.lists else there.astype(np.int64)
 
 # %% ../../nbs/24_processing.tasks.ipynb #4db0ae16
 @patch
 def misfit(self:Classification,
-    out:torch.Tensor, # scores (n, classes)
+    out:torch.Tensor, # logits (n, classes)
     y, # class indices (n,)
 ) -> np.ndarray: # (n,)
     "1 - probability of the class"
@@ -211,10 +211,10 @@ def each_misfit(self:Classification, s, y): return [(s[y==k], y==k) for k in ran
 
 @patch
 def sets(self:Classification,
-    out:torch.Tensor, # scores (n, classes)
-    q, # the largest misfit that is kept, or one for each class (classes,)
+    out:torch.Tensor, # logits (n, classes)
+    q, # largest misfit to keep, or one for each class (classes,)
 ) -> list: # classes for each series, the most probable first
-    "The classes that fit well enough, and the most probable one always"
+    "The classes with a misfit of at most `q`, and always the most probable one"
     p = self._probs(out)
     keep = 1-p<=q
     keep[np.arange(len(p)),p.argmax(1)] = True
@@ -224,10 +224,10 @@ def sets(self:Classification,
 # %% ../../nbs/24_processing.tasks.ipynb #dd4448cc
 @patch
 def misfit(self:MultiLabel,
-    out:torch.Tensor, # scores (n, labels)
+    out:torch.Tensor, # logits (n, labels)
     y, # 0/1 (n, labels)
 ) -> np.ndarray: # (n, labels)
-    "1 - probability of what each label is, there or not"
+    "1 - probability of the presence or absence of each label"
     p = self._probs(out)
     return np.where(y>=.5, 1-p, p)
 @patch
@@ -235,13 +235,13 @@ def joint_misfit(self:MultiLabel, s): return s.max(1)
 
 @patch
 def sets(self:MultiLabel,
-    out:torch.Tensor, # scores (n, labels)
-    q, # the largest misfit that is kept, or one for each label (labels,)
-) -> tuple: # answers
-    "What is surely there, and what may be; the likelier of there and not is never left out"
+    out:torch.Tensor, # logits (n, labels)
+    q, # largest misfit to keep, or one for each label (labels,)
+) -> tuple: # two answers in the form of the targets
+    "Labels that are surely present, and labels that may be; the likelier of present and absent is always kept"
     p = self._probs(out)
     there,absent = (1-p<=q)|(p>=.5),(p<=q)|(p<.5) # (n, labels)
     return self.decode(~absent),self.decode(there)
 
 # %% ../../nbs/24_processing.tasks.ipynb #4a0fe558
-TASKS = {o.name: o for o in (Classification,MultiLabel,Regression)} # as they are named in arguments and files
+TASKS = {o.name: o for o in (Classification,MultiLabel,Regression)} # by their names in arguments and files

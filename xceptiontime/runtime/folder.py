@@ -46,7 +46,7 @@ def _check_args(name, args):
 
 @patch
 def config(self:Predictor) -> dict: # the content of `config.json`
-    "All that rebuilds this predictor except its weights, and what is known of its input and training"
+    "The settings that rebuild this predictor without its weights, and known facts about its input and training"
     networks = networks_of(self.model)
     arch = type(networks[0])
     name = arch.__name__
@@ -159,7 +159,7 @@ def _put(folder, text, data, force=False):
 @patch
 def save_pretrained(self:Predictor,
     folder, # a new or empty folder, or a model folder to replace
-    force:bool=False, # write into a folder with other files too? they stay there
+    force:bool=False, # write into a folder that holds other files and no model? the other files stay
 ) -> Path: # the folder
     "Write `config.json` and `model.safetensors`; after an error neither is changed"
     folder = Path(folder)

@@ -36,7 +36,7 @@ def _live(rate):
 class StreamingPredictor:
     "Takes a signal in chunks of any size and predicts each full window; keeps one window in memory"
     def __init__(self,
-        predictor:Predictor, # a trained network
+        predictor:Predictor, # a trained model
         window, # length of a window in samples, or in seconds if `rate` is given
         hop=None, # samples (or seconds) from one window to the next; `window` if None: no overlap
         rate=None, # sampling rate (Hz); if given, `window`, `hop` and all times are in seconds
@@ -45,7 +45,7 @@ class StreamingPredictor:
         bs:int=64, # windows to compute at once, if one chunk fills several
         decide=None, # steps from predictions to decisions, such as `[Majority(5)]`; those of the model if None
         adapt=None, # samples (or seconds) at the start to adapt the model to; predictions begin after them
-        reference=None, # for `adapt`: training series of what the wearer does in that time, such as rest
+        reference=None, # for `adapt`: training series of the same activity, such as rest
     ):
         check_whole(bs=bs)
         self.predictor = predictor
@@ -63,7 +63,7 @@ class StreamingPredictor:
         self.reset()
 
     def _check_adapt(self, adapt):
-        "Samples of the period of adapting; 0 if there is none"
+        "The length of the adaptation period in samples; 0 if there is none"
         if self.reference is not None:
             if adapt is None:
                 raise ValueError('reference: expected with adapt, which says for how long, got it alone')
@@ -75,7 +75,7 @@ class StreamingPredictor:
         return n
 
     def _begin(self):
-        "The period of adapting begins, and the first window after it"
+        "Begin the adaptation period, and place the first window after it"
         self.period = self.tail[:,:0] if self.adapt else None # (channels, steps) of it so far; None: no more
         self.start = -(-(self.n+self.adapt)//self.hop)*self.hop # windows begin at multiples of `hop`
 
@@ -102,7 +102,7 @@ class StreamingPredictor:
                 f'{decide}{adapting}{self.n} samples so far)')
 
     def facts(self) -> dict: # names and texts
-        "What the predictor says of itself, and the windows, smoothing, decisions and adapting of the stream"
+        "Facts of the predictor, and the window, smoothing, decisions and adaptation of the stream"
         unit,scale = ('samples',1) if self.rate is None else ('s',self.rate)
         mean = f'mean of {self.last} probabilities' if self.smooth=='mean' else 'none'
         steps = ', '.join(map(repr, self.decide.steps)) or 'none'
@@ -153,7 +153,7 @@ def _chunk(self:StreamingPredictor, chunk):
 # %% ../../nbs/43_runtime.stream.ipynb #a8df652e
 @patch
 def _smoothed(self:StreamingPredictor, label, probs, recent):
-    "The smoothed answer; appends `probs` to the last probabilities"
+    "The smoothed label and probabilities; appends `probs` to the last probabilities"
     if self.smooth!='mean': return label,probs
     recent.append(probs)
     probs = np.mean(recent, 0)
@@ -162,7 +162,7 @@ def _smoothed(self:StreamingPredictor, label, probs, recent):
 # %% ../../nbs/43_runtime.stream.ipynb #652c33d2
 @patch
 def _adapting(self:StreamingPredictor, chunk):
-    "The period of adapting with `chunk`, None once it is over, and the predictor that answers from then on"
+    "The adaptation period with `chunk`, None once it is over; and the predictor after it"
     p = self.predictor
     if self.period is None: return None,p
     x = np.concatenate([self.period, chunk], 1)[:,:self.adapt] # (channels, steps)
@@ -198,7 +198,7 @@ def push(self:StreamingPredictor,
     "Take the next samples, predict each window that is now full; an error leaves the stream unchanged"
     chunk,state = self._chunk(chunk)
     x = np.concatenate([self.tail, chunk], 1) # (channels, steps)
-    first = self.n-self.tail.shape[1] # place in the stream of the first sample of `x`
+    first = self.n-self.tail.shape[1] # position in the stream of the first sample of `x`
     n = self.n+chunk.shape[1]
     starts = np.arange(self.start, n-self.window+1, self.hop)
     period,predictor = self._adapting(chunk)

@@ -23,7 +23,7 @@ from fastai.callback.rnn import ModelResetter,RNNCallback,RNNRegularizer
 from fastai.learner import AvgSmoothLoss,Recorder
 from fastai.torch_core import get_model,to_detach
 from fastai.imports import noop # not fastcore's: it is this one that `no_logging` puts in place
-from ..base.checks import check_whole,counted
+from ..base.checks import check_whole,duration
 from ..models.ensemble import mean_scores
 
 # %% ../../nbs/52_train.callbacks.ipynb #2c5f34d0
@@ -266,49 +266,27 @@ class ProgressOrLines(ProgressCallback):
         self.pbar.comment,self.told = f'{loss.item():.4f}',time.perf_counter()
 
 # %% ../../nbs/52_train.callbacks.ipynb #60593aa2
-def _span(seconds):
-    "A time in words"
-    if seconds<90: return counted(round(seconds), 'second')
-    return counted(round(seconds/60), 'minute') if seconds<90*60 else f'{seconds/3600:.1f} hours'
-
 class TimeLeft(Callback):
     "Prints how long an epoch takes, and the time left"
     looks_only,order = True,ProgressOrLines.order+1
     def __init__(self,
-        every:float=600, # seconds until it is printed again; a longer training is announced at once
-        hint:str='', # advice for a longer training
-        warm:int=3, # batches to skip before the first estimate
-        least:float=5, # least seconds that the first estimate measures
+        every:float=600 # seconds until it is printed again
     ):
-        self.every,self.hint = every,hint
-        self.warm,self.least = warm,least
+        self.every = every
 
     def before_fit(self):
         self.begun = self.said = time.perf_counter()
-        self.first,self.batches = None,0 # epoch; batches so far
-        self.estimated = False # was the whole time estimated?
+        self.first = None # epoch
 
     def before_epoch(self):
         if self.first is None: self.first = self.epoch # a `Checkpoint` may continue in the middle
 
-    def after_batch(self):
-        if self.estimated or not self.training or self.this_run.kind!='training': return
-        self.batches += 1
-        if self.batches<=self.warm: self.steady = time.perf_counter()
-        took = time.perf_counter()-self.steady
-        if self.batches<=self.warm or took<self.least: return
-        self.estimated = True
-        left = (self.n_epoch-self.epoch)*self.n_iter-self.iter-1 # batches
-        seconds = left*took/(self.batches-self.warm)
-        if seconds>self.every: self._say(f'training takes about {_span(seconds)}{self.hint}')
-
     def after_epoch(self):
         if self.this_run.kind!='training': return
-        self.estimated = True
         now,done = time.perf_counter(),self.epoch+1-self.first
         each,left = (now-self.begun)/done,self.n_epoch-self.epoch-1
         if left and (done==1 or now-self.said>self.every):
-            self._say(f'{each:.2g} seconds an epoch, about {_span(each*left)} left')
+            self._say(f'{each:.2g} seconds an epoch, about {duration(each*left)} left')
             self.said = now
 
     def _say(self, text):

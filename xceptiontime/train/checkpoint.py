@@ -65,7 +65,7 @@ def _taking_part(learn):
     return [cb for cb in learn.cbs.sorted('order') if not looks(cb)]
 
 def _own_states(learn):
-    "By name, those of them with a state to save"
+    "By name, the callbacks of `_taking_part` that have a state to save"
     cbs = {cb.name: cb for cb in _taking_part(learn)}
     return {name: cb for name,cb in cbs.items() if hasattr(type(cb), 'state_dict')} # else it is the network's
 
@@ -193,7 +193,7 @@ def _of_network(learn):
     return dict(network=_digest(text, *shapes), frozen=_digest(*frozen))
 
 def _fingerprint(learn):
-    "Everything that must be equal to continue a run, by the names used in errors"
+    "All that must be equal to continue a run, by the names used in errors"
     cbs = _taking_part(learn)
     seed = getattr(learn.dls.train, 'seed', None) if learn.seed is None else learn.seed
     return dict(seed=seed, epochs=learn.n_epoch, **_of_optimizer(learn), **_of_data(learn.dls),
@@ -235,7 +235,7 @@ class Checkpoint(Callback):
     order,run_valid = 200,False # after all other callbacks
     looks_only = True
     def __init__(self,
-        folder, # folder of `checkpoint.pt`; each run needs its own
+        folder, # folder of `checkpoint.pt`, a different one for each run
     ): self.file = Path(folder)/'checkpoint.pt'
 
     @property

@@ -1,4 +1,4 @@
-"""XceptionTime as a scikit-learn classifier and regressor, for pipelines, grid searches, cross-validation, and beside aeon's own
+"""XceptionTime as a scikit-learn classifier and regressor
 
 Docs: https://example.github.io/xceptiontime/train.estimator.html.md"""
 
@@ -57,7 +57,7 @@ def _from_bytes(files):
 class XceptionTimeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     "The arguments and methods that the classifier and the regressor share"
     def __init__(self,
-        epochs:int|None=None, # times that training sees each series; the recipe's if None
+        epochs:int|None=None, # passes over the series; the recipe's if None
         lr:float|None=None, # highest learning rate; the recipe's if None
         bs:int|None=None, # series in a batch; the recipe's if None
         nf:int=16, # width of the first module; the network is 32 times as wide at its end
@@ -65,16 +65,16 @@ class XceptionTimeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         scale:str|None='channel', # see `Preprocess`
         missing:str='raise', # see `Preprocess`
         mu:float|None=None, # µ of a µ-law before scaling: see `Preprocess`
-        resample:int|None=None, # stretch or squeeze all series to so many steps
-        crop:int|None=None, # or keep so many in the middle of each
-        length_channel:bool|None=None, # give the network each length? None: if those of training differ by 5 %
-        n_estimators:int=1, # networks, whose answers are averaged; 5 is usual
-        random_state=None, # a number, a `RandomState`, or None for numpy's global one; torch's own is left alone
+        resample:int|None=None, # resample all series to this number of steps
+        crop:int|None=None, # or keep this number of steps in the middle of each
+        length_channel:bool|None=None, # give the network each length? None: if lengths in training differ by 5 %
+        n_estimators:int=1, # number of networks whose answers are averaged; 5 is usual
+        random_state=None, # a number, a `RandomState`, or None for numpy's global one
         verbose:int=0, # 0 is silent, 1 prints a line an epoch
-        early_stopping:bool=False, # hold a part back, and keep the weights of its best epoch?
-        validation_fraction:float=.1, # share of the series that is held back for it
-        n_iter_no_change:int=10, # epochs without a smaller loss on it before training stops
-        warm_start:bool=False, # does `fit` go on from the weights of the fit before?
+        early_stopping:bool=False, # validate on a part, and keep the weights of the best epoch?
+        validation_fraction:float=.1, # share of the series to validate on
+        n_iter_no_change:int=10, # epochs without a smaller validation loss before training stops
+        warm_start:bool=False, # continue from the weights of the previous `fit`?
     ):
         self.epochs,self.lr = epochs,lr
         self.bs = bs
@@ -92,7 +92,7 @@ class XceptionTimeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     def transform(self,
         X, # series, as in `fit`
     ) -> np.ndarray: # (samples, 8 x `nf` x `n_estimators`), float32
-        "The features of each series: what the last layer of each network sees"
+        "The features of each series: the input of the last layer of each network"
         check_is_fitted(self)
         return self.predictor_.features(self._series(X)).numpy()
 
@@ -118,13 +118,13 @@ class XceptionTimeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 # %% ../../nbs/57_train.estimator.ipynb #71386d08
 @patch
 def _forget(self:XceptionTimeEstimator):
-    "Drop what an earlier `fit` left; returns it"
+    "Remove the attributes of an earlier `fit`; returns them"
     return {k: self.__dict__.pop(k) for k in list(vars(self)) if k.endswith('_') and not k.startswith('_')}
 
 @patch
 @contextmanager
 def _anew(self:XceptionTimeEstimator):
-    "A `fit` that ends early leaves nothing that answers; with `warm_start`, what was before"
+    "After an error in `fit` the estimator is not fitted; with `warm_start` it is as before"
     before = self._forget()
     if not self.warm_start: before = {}
     try: yield before
@@ -159,14 +159,14 @@ def _series(self:XceptionTimeEstimator, X, reset=False):
 
 @patch
 def _targets(self:XceptionTimeEstimator, y):
-    "scikit-learn's own words where there are none"
+    "`y`; raises scikit-learn's error if it is None"
     if y is None:
         raise ValueError(f'{type(self).__name__} requires y to be passed, but the target y is None')
     return y
 
 # %% ../../nbs/57_train.estimator.ipynb #5c1a0e01
 def _class_weights(class_weight, y, w, train):
-    "What the class of each series counts (samples,); 'balanced' is told by those of training"
+    "The weight of each series by its class (samples,); 'balanced' by the classes of training"
     by_label = isinstance(class_weight, dict)
     for v in class_weight.values() if by_label else (): check_number(zero=True, class_weight=v)
     classes = np.unique(y if by_label else y[train])
@@ -176,7 +176,7 @@ def _class_weights(class_weight, y, w, train):
 
 @patch
 def _parts(self:XceptionTimeEstimator, y, w, seed):
-    "Positions of the series to train on, and of those held back; weight 0 leaves out"
+    "Positions of the series to train on, and of those to validate on; without weight 0"
     rows = np.flatnonzero(w)
     if not self.early_stopping: return rows,
     check_whole(n_iter_no_change=self.n_iter_no_change)
@@ -200,11 +200,11 @@ def _check_classes(y, w):
 
 # %% ../../nbs/57_train.estimator.ipynb #5c1a0e05
 class _TakeWeights(Callback):
-    "Takes the weights out of a batch once the loss has seen them, as metrics expect none"
+    "Removes the weights from a batch after the loss, as metrics expect none"
     def after_loss(self): self.learn.yb = self.yb[:1]
 
 class _BestEpoch(TrackerCallback):
-    "Stops where the loss of the part held back stays, and puts the weights of the best epoch back"
+    "Stops if the validation loss does not fall, and restores the weights of the best epoch"
     def __init__(self, patience):
         super().__init__()
         self.patience = patience
@@ -224,7 +224,7 @@ class _BestEpoch(TrackerCallback):
 # %% ../../nbs/57_train.estimator.ipynb #197f93be
 @patch
 def _loaders(self:XceptionTimeEstimator, X, y, weights, of_classes, old, bs, **kwargs):
-    "Loaders of the series that count, in one part or two, with their weights"
+    "Loaders of the series with a weight above 0, in one part or two"
     parts = self._parts(y, weights, kwargs['seed'])
     if of_classes is not None:
         weights = weights*of_classes(weights, parts[0])
@@ -263,7 +263,7 @@ def _go_on(learn, old):
 
 @patch
 def _fit(self:XceptionTimeEstimator, X, y, task, sample_weight, old, of_classes=None):
-    "Train on series and targets that were checked, from the start or on from `old`"
+    "Train on checked series and targets, from new weights or from those of `old`"
     check_whole(n_estimators=self.n_estimators)
     seed = int(check_random_state(self.random_state).randint(2**31-1))
     recipe = get_recipe(**{k: getattr(self, k) for k in ('epochs','lr','bs') if getattr(self, k) is not None})
@@ -305,7 +305,7 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
     def fit(self,
         X, # series: (samples, steps), (samples, channels, steps), or a list of (channels, steps)
         y, # labels (samples,)
-        sample_weight=None, # how much each series counts in the loss (samples,)
+        sample_weight=None, # weight of each series in the loss (samples,)
     ):
         "Train on all of `X`; `classes_` are the labels in the order of the probabilities"
         with self._anew() as before:
@@ -348,7 +348,7 @@ class XceptionTimeRegressor(RegressorMixin, XceptionTimeEstimator):
     def fit(self,
         X, # series: (samples, steps), (samples, channels, steps), or a list of (channels, steps)
         y, # numbers (samples,) or (samples, outputs)
-        sample_weight=None, # how much each series counts in the loss (samples,)
+        sample_weight=None, # weight of each series in the loss (samples,)
     ):
         "Train on all of `X`, on targets of mean 0 and deviation 1; answers are in the units of `y`"
         with self._anew() as before:
