@@ -46,7 +46,7 @@ class TSTensor(TensorBase):
         return ctx
 
 class TSLengths(TensorBase):
-    "The number of steps of each series of a padded batch; it draws nothing"
+    "The number of steps of each series in a padded batch"
     def show(self, ctx=None, **kwargs): return ctx
 
 # %% ../../nbs/37_data.dataset.ipynb #63e74030
@@ -107,7 +107,7 @@ class TSDataset:
         if isinstance(self.X, MappedArray): self.X = self.X.open()
 
     def batch(self, i) -> tuple: # (series, targets), (series, lengths, targets), or these without targets
-        "The samples at positions `i` of this split, as one batch, no longer than its longest series"
+        "The samples at positions `i` of this split as one batch, which is as long as its longest series"
         own,i = i,self.idxs[i]
         if self.lengths is None: b = [_as(TSTensor, self.X[i])] # (batch, channels, length)
         else:
@@ -118,7 +118,7 @@ class TSDataset:
         return tuple(b)
 
     def _for_loss(self, i): # (batch,)
-        "Weights that are 1 in the mean of a batch of training; elsewhere in that of the split, as losses are there"
+        "Weights with a mean of 1 over a training batch, or over a validation split, as fastai averages losses"
         w = self.loss_weights[i]
         return np.float32(w/(w if self.split_idx==0 else self.loss_weights).mean())
 

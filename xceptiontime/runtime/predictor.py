@@ -31,14 +31,14 @@ class Predictor:
     "A trained network with its preprocessing and its task, to predict raw series"
     def __init__(self,
         model:nn.Module, # a network, such as an `XceptionTime`
-        task, # turns its outputs into labels or values, such as a `Classification`
+        task, # turns the outputs of the network into labels or values, such as a `Classification`
         preprocess:Preprocess, # fitted on the training series
         *,
         channels=None, # names of the channels
         rate:float|None=None, # time steps a second (Hz) of the training series
         filters=None, # `Filters` that ran over the recordings before they were cut into windows
         training:dict|None=None, # facts of the training, such as epochs and accuracy; see `facts`
-        decisions=None, # rules that smooth the answers of a stream, such as `[Reject(.8), Majority(5)]`
+        decisions=None, # rules that smooth the predictions of a stream, such as `[Reject(.8), Majority(5)]`
     ):
         self.model,self.task = model,task
         self.preprocess = preprocess
@@ -61,13 +61,13 @@ class Predictor:
 
     @property
     def lengths(self) -> tuple|None:
-        "Steps of the shortest and of the longest series in training; None where they are not known"
+        "Steps of the shortest and of the longest series in training; None if unknown"
         known = tuple((self.training or {}).get(k) for k in ('shortest','longest'))
         return None if None in known else known
 
     @property
     def decisions(self) -> list:
-        "The rules that smooth the answers of a stream of this model; you can set others"
+        "The rules that smooth the predictions of a stream; you can set others"
         return self._decisions
     @decisions.setter
     def decisions(self, steps):
@@ -79,28 +79,10 @@ class Predictor:
 
     def __repr__(self): return f'Predictor({type(self.model).__name__}, {self.task}, {self.preprocess})'
 
-# %% ../../nbs/40_runtime.predictor.ipynb #e40451e0
-@patch
-def check_windows(self:Predictor,
-    length:int, # time steps of a window
-    rate:float|None=None, # time steps a second (Hz), if known
-    name:str='length', # name of the length in an error
-):
-    "Raise if windows of this length do not fit the model; warn if they are far from its training series"
-    if self.rate is not None: check_same_rate(rate, self.rate, *as_trained(self.rate))
-    crop,lengths = self.preprocess.crop,self.lengths
-    if length<(crop or 1):
-        raise ValueError(f'{name}: expected {crop} steps or more, of which the model keeps so many, got {length}')
-    if lengths is None or lengths[0]/2<=length<=lengths[1]*2: return
-    shortest,longest = lengths
-    span = counted(longest, 'step') if shortest==longest else f'{shortest} to {longest} steps'
-    warnings.warn(f"{name}: {counted(length, 'step')} are far from the series that the model was trained on, "
-                  f'of {span}', stacklevel=3)
-
 # %% ../../nbs/40_runtime.predictor.ipynb #3c70e9b4
 def finite(
     out, # numbers of a network (series, ...)
-    X=None, # the series that they are of
+    X=None, # the series they were computed for
 ): # `out`
     "Raise if one of them is NaN or infinite; the error has attributes `series` and `value`"
     if out.isfinite().all(): return out
@@ -123,7 +105,7 @@ def dtype_of(
 # %% ../../nbs/40_runtime.predictor.ipynb #fefcc0be
 @patch
 def _inputs(self:Predictor, X, lengths, idx):
-    "The series at `idx`, of which the last is the longest, as the network takes them; their lengths, or None"
+    "The input of the network for the series at `idx`, the last being the longest; their lengths, or None"
     longest = X.shape[2] if lengths is None else lengths[idx[-1]]
     at = next(self.preprocess.buffers()).device # preprocessing of a learner may be on another device than its network
     x = torch.from_numpy(X[idx,:,:longest]).to(at) # (batch, c_in, longest)
@@ -176,7 +158,7 @@ def features(self:Predictor,
 def predict_proba(self:Predictor,
     X, # array (series, channels, steps), or a list of arrays (channels, steps)
     bs:int=64, # series at a time
-) -> np.ndarray: # (series, classes), float32; a row sums to 1, but with several labels each is by itself
+) -> np.ndarray: # (series, classes), float32; a row sums to 1, except with several labels a series
     "The probability of each class or label, in the order of `task.vocab`"
     self.task.check_classes('predict_proba', 'predict gives its values')
     return self.task.activation(self.scores(X, bs)).numpy()
@@ -187,7 +169,7 @@ def predict(self:Predictor,
     X, # array (series, channels, steps), or a list of arrays (channels, steps)
     bs:int=64, # series at a time
 ): # labels (series,), or lists of labels; for a regression, values (series,) or (series, outputs)
-    "The answer for each series, in the user's own labels or units"
+    "The label or value for each series, as the targets of training had them"
     return self.task.decode(self.task.activation(self.scores(X, bs)))
 
 # %% ../../nbs/40_runtime.predictor.ipynb #33522d16
@@ -215,6 +197,24 @@ def disagreement(self:Predictor,
     res = disagreement(scores, task.activation_name).numpy()
     return res if task.vocab is not None else (res*np.atleast_1d(task.std)).reshape(-1, *task.std.shape)
 
+# %% ../../nbs/40_runtime.predictor.ipynb #e40451e0
+@patch
+def check_windows(self:Predictor,
+    length:int, # time steps of a window
+    rate:float|None=None, # time steps a second (Hz), if known
+    name:str='length', # name of the length in an error
+):
+    "Raise if windows of this length do not fit the model; warn if they are far from its training series"
+    if self.rate is not None: check_same_rate(rate, self.rate, *as_trained(self.rate))
+    crop,lengths = self.preprocess.crop,self.lengths
+    if length<(crop or 1):
+        raise ValueError(f'{name}: expected {crop} steps or more, of which the model keeps so many, got {length}')
+    if lengths is None or lengths[0]/2<=length<=lengths[1]*2: return
+    shortest,longest = lengths
+    span = counted(longest, 'step') if shortest==longest else f'{shortest} to {longest} steps'
+    warnings.warn(f"{name}: {counted(length, 'step')} are far from the series that the model was trained on, "
+                  f'of {span}', stacklevel=3)
+
 # %% ../../nbs/40_runtime.predictor.ipynb #d14093cb
 def _names(names, most=50):
     "The first `most` names with commas between"
@@ -231,7 +231,7 @@ def _trained(training, lengths):
 
 @patch
 def facts(self:Predictor) -> dict: # names and texts
-    "Facts to know of a model before using it"
+    "Facts about the model: network, task, input and training"
     networks,args = networks_of(self.model),getattr(self.model, 'init_args', {})
     several = f' x {len(networks)}' if len(networks)>1 else ''
     res = dict(architecture=type(networks[0]).__name__+several,
