@@ -30,6 +30,7 @@ with warnings.catch_warnings():
     warnings.simplefilter('ignore', FutureWarning)
     from xceptiontime.bench.benchmark import scores_of
 from torch import nn
+from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from xceptiontime.bench.comparison import ablation
 from xceptiontime.data.augment import Scaling, TimeWarp
@@ -64,6 +65,29 @@ def drop_channels(model):
     "Leaves out a fifth of the channels before the last layer, others in each step of training"
     model.head[-2] = nn.Sequential(nn.Dropout1d(.2), model.head[-2])
 
+def hand_made_filters(c_in):
+    "The 17 filters of H-InceptionTime (c_in, steps): they answer to a rise, a fall and a peak of different lengths"
+    for steps in (2,4,8,16,32,64):
+        rise = torch.ones(steps)
+        rise[::2] = -1
+        yield rise.expand(c_in, -1)
+        yield -rise.expand(c_in, -1)
+        if steps==2: continue
+        slope = torch.arange(1., steps//4+1).div(steps//4)**2
+        up_and_down = torch.cat([slope, slope.flip(0)])
+        yield torch.cat([-up_and_down, 2*up_and_down, -up_and_down]).expand(c_in, -1)
+
+class HandMade(nn.Module):
+    "XceptionTime that gets the responses of the filters of H-InceptionTime as further channels"
+    def __init__(self, c_in, c_out):
+        super().__init__()
+        self.filters = [w[None] for w in hand_made_filters(c_in)] # not trained
+        self.net = XceptionTime(c_in+len(self.filters), c_out, head='linear')
+
+    def forward(self, x, lengths=None):
+        responses = torch.cat([F.conv1d(x, w.to(x), padding='same') for w in self.filters], 1).relu()
+        return self.net(torch.cat([x, responses], 1), lengths)
+
 def plus(**options):
     "tsai's XceptionTimePlus with some of its options, and a last layer that is linear as in the default recipe"
     from tsai.models.XceptionTimePlus import XceptionTimePlus
@@ -73,9 +97,9 @@ def plus(**options):
             self.head[3] = nn.Conv1d(self.head_nf//4, c_out, 1)
     return Plus
 
-Candidate = namedtuple('Candidate', 'settings below cbs change plus', defaults=({}, math.inf, (), None, None))
-# arguments of loaders and network, the size of sets it is for, callbacks, change of the network, or
-# options of tsai's XceptionTimePlus in its place
+Candidate = namedtuple('Candidate', 'settings below cbs change arch plus', defaults=({}, math.inf, (), *3*[None]))
+# arguments of loaders and network, the size of sets it is for, callbacks, change of the network, another
+# network, or options of tsai's XceptionTimePlus in its place
 CANDIDATES = dict(
     default=Candidate(),
     augment=Candidate(dict(batch_tfms=[Scaling(.1), TimeWarp(.2)])),
@@ -85,6 +109,7 @@ CANDIDATES = dict(
     sample=Candidate(dict(scale='sample')),
     narrow=Candidate(dict(nf=8), below=50),
     dropout=Candidate(change=drop_channels),
+    hand_made=Candidate(arch=HandMade),
     coord=Candidate(plus=dict(coord=True)),
     instance=Candidate(plus=dict(norm='Instance')),
     silu=Candidate(plus=dict(act=nn.SiLU)),
@@ -128,9 +153,9 @@ def trained(candidate, X, y, splits, seed, steps, device):
     r,c = get_recipe(**changes),CANDIDATES[candidate]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        arch = plus(**c.plus) if c.plus else XceptionTime
+        arch = plus(**c.plus) if c.plus else c.arch or XceptionTime
         learn = recipe_learner(X, y, splits[:1], arch, r, seed, device=device,
-                               cuda_graphs=True if c.plus else None, **c.settings)
+                               cuda_graphs=True if c.arch or c.plus else None, **c.settings)
     if c.change: c.change(learn.model)
     clock = time.thread_time if device=='cpu' else time.perf_counter
     start = clock()

@@ -122,3 +122,14 @@ def test_channels_are_dropped_in_training_alone():
     torch.manual_seed(0)
     gone = (drop[0](torch.ones(50,40,6))==0)
     assert (gone.all(2)==gone.any(2)).all() and .15<gone.float().mean()<.25
+
+def test_hand_made_filters():
+    "As in the paper on H-InceptionTime; a padded series gets what it gets alone"
+    filters = list(recipes.hand_made_filters(2))
+    assert [f.shape[1] for f in filters]==[2,2,4,4,6,8,8,12,16,16,24,32,32,48,64,64,96]
+    assert [f[1].tolist() for f in filters[2:5]]==[[-1,1,-1,1],[1,-1,1,-1],[-1,-1,2,2,-1,-1]]
+    assert filters[7][0].tolist()==[-.25,-1,-1,-.25,.5,2,2,.5,-.25,-1,-1,-.25]
+    net,x = recipes.HandMade(2, 3).eval(),torch.randn(2, 2, 40)
+    x[1,:,25:] = 0
+    alone = torch.cat([net(x[:1]), net(x[1:,:,:25])])
+    torch.testing.assert_close(net(x, torch.tensor([40,25])), alone)

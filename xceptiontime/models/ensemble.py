@@ -1,4 +1,4 @@
-"""Several networks that are trained together, saved together and answer together
+"""Several networks that are trained, saved and used as one
 
 Docs: https://example.github.io/xceptiontime/models.ensemble.html.md"""
 
@@ -18,13 +18,13 @@ from .layers import Module
 from .masks import is_traced
 
 # %% ../../nbs/13a_models.ensemble.ipynb #c08a9bd9
-ACTIVATIONS = ('softmax','sigmoid',None) # of classes, of labels, of numbers
+ACTIVATIONS = ('softmax','sigmoid',None) # for classes, for multi-label targets, for numbers
 
 def mean_scores(
     scores:torch.Tensor, # of each network (batch, networks, outputs)
-    activation:str|None, # one of `ACTIVATIONS`: what makes probabilities of scores
+    activation:str|None, # one of `ACTIVATIONS`, which turns scores into probabilities
 ) -> torch.Tensor: # (batch, outputs)
-    "Scores whose probabilities are the mean of those of the networks; without an activation the mean"
+    "Scores whose probabilities are the mean over the networks; without an activation the mean of the scores"
     n = math.log(scores.shape[1])
     if activation=='softmax': return scores.log_softmax(2).logsumexp(1) - n # (batch, outputs)
     if activation is None: return scores.mean(1)
@@ -36,7 +36,7 @@ def disagreement(
     scores:torch.Tensor, # of each network (batch, networks, outputs)
     activation:str|None, # one of `ACTIVATIONS`
 ) -> torch.Tensor: # (batch,); without an activation (batch, outputs)
-    "The mean divergence of the networks' probabilities from their mean, in nats; of numbers, their deviation"
+    "The mean divergence of the networks' probabilities from their mean, in nats; for numbers the standard deviation"
     if activation is None: return scores.std(1, correction=0) # (batch, outputs)
     mean = mean_scores(scores, activation)[:,None] # (batch, 1, outputs)
     if activation=='softmax': logs = [(scores.log_softmax(2), mean.log_softmax(2))]
@@ -45,18 +45,18 @@ def disagreement(
 
 # %% ../../nbs/13a_models.ensemble.ipynb #2c1fb44e
 def _stacked(networks, of): # a dictionary
-    "Each parameter or buffer of all networks, by name, as one tensor (networks, ..)"
+    "Parameters or buffers by name, each stacked over the networks (networks, ..)"
     each = [dict(of(net)) for net in networks]
     return {k: torch.stack([own[k] for own in each]) for k in each[0]}
 
-_one_pass = threading.Lock() # `functional_call` puts other tensors into a network for a while
+_one_pass = threading.Lock() # `functional_call` replaces the tensors of a network while it runs
 
 def in_groups(
     networks, # of one architecture
     x:torch.Tensor, # series (batch, channels, length)
     lengths:torch.Tensor|None=None, # steps of each series before padding (batch,)
 ) -> torch.Tensor: # (batch, networks, outputs)
-    "The scores of all networks in one pass, in which `vmap` gives each convolution a group a network"
+    "The scores of all networks in one pass: `vmap` makes each convolution a grouped one"
     def one(params, buffers): return functional_call(networks[0], (params, buffers), (x, lengths))
     all_at_once = torch.vmap(one, out_dims=1, randomness='different')
     with _one_pass:
@@ -73,10 +73,10 @@ def in_groups(
 def _is_looked_at(m): return bool(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks)
 
 class Ensemble(Module):
-    "Networks side by side: (batch, channels, length) -> (batch, outputs); in training (batch, networks, outputs)"
+    "Several networks as one: (batch, channels, length) -> (batch, outputs); in training (batch, networks, outputs)"
     def __init__(self,
-        networks, # two or more networks of one architecture that give as many scores, such as `XceptionTime`s
-        activation:str|None='softmax', # one of `ACTIVATIONS`: what makes probabilities of their scores
+        networks, # two or more networks with the same arguments, such as `XceptionTime`
+        activation:str|None='softmax', # one of `ACTIVATIONS`, which turns their scores into probabilities
     ):
         networks = list(networks)
         if len(networks)<2:
@@ -86,13 +86,13 @@ class Ensemble(Module):
         self.networks,self.activation = nn.ModuleList(networks),activation
 
     @property
-    def head(self): # the parts that give the scores, as `freeze` knows them
+    def head(self): # the heads, which `freeze` leaves trainable
         return nn.ModuleList([net.head for net in self.networks])
     @property
     def init_args(self): return self.networks[0].init_args # of each network
 
     def member_scores(self, x, lengths=None): # (batch, networks, outputs)
-        "The scores of each network, from what `forward` takes"
+        "The scores of each network, for the arguments of `forward`"
         one_pass = x.is_cuda and not is_traced(x) and not any(map(_is_looked_at, self.networks.modules()))
         # under autocast PyTorch's gradient of a BatchNorm in `vmap` fails: its statistics keep their own dtype
         if one_pass and not torch.is_autocast_enabled('cuda'): return in_groups(self.networks, x, lengths)

@@ -23,14 +23,14 @@ from .masks import is_traced
 
 # %% ../../nbs/14a_models.graphs.ipynb #4933b2d7
 def check_same(
-    called, # scores of a network, and the gradients of its weights or None
-    replayed, # those of a recorded step
+    called, # scores of the network, and gradients of its weights or None
+    replayed, # scores and gradients of the recorded step
 ):
-    "Raise if a replay gives other numbers than a call, for example because a layer counts its calls"
+    "Raise an error if a replay gives other numbers than a call, for example because a layer counts its calls"
     for name,a,b in zip(('scores','gradients'), called, replayed):
         if a is None or a.equal(b): continue
         off = (a.double()-b.double()).norm()/a.double().norm()
-        if not off<=.02: # for half precision, and sums in another order; also where it is NaN
+        if not off<=.02: # allows for half precision and sums in another order; NaN raises too
             raise RuntimeError(f'{name}: expected a replay to give those of a call, got others by {off:.0%}')
 
 class Recorded:
@@ -46,7 +46,7 @@ class Recorded:
         same_random = partial(torch.cuda.set_rng_state, torch.cuda.get_rng_state())
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side): # what PyTorch loads and makes at a first call is not part of a graph
+        with torch.cuda.stream(side): # what PyTorch loads and allocates at a first call is not part of a graph
             for _ in range(2):
                 same_random()
                 called = self._step(call)
@@ -59,7 +59,7 @@ class Recorded:
         check_same(called, (self.out, self.grads))
 
     def _step(self, call, record=lambda graph: nullcontext()): # copies of scores and gradients
-        "A step, which may be recorded; its gradients are of scores weighted by their number"
+        "A step, recorded or not; its loss weights each score differently"
         with record(getattr(self, 'forward', None)): out = call(*self.xs)
         self.out,self.grads = out.detach(),None
         if self.params:
@@ -69,7 +69,7 @@ class Recorded:
 
     def _flat_gradients(self, out, grad): # of all weights, one after another
         grads = torch.autograd.grad(out, self.params, grad, allow_unused=True)
-        self.used = [g is not None for g in grads] # not those of a layer that was left out
+        self.used = [g is not None for g in grads] # a weight that the step did not use has none
         return torch.cat([g.flatten() for g in grads if g is not None])
 
     def run(self, xs): # scores
@@ -114,11 +114,11 @@ class _Step(torch.autograd.Function):
 SETTING = bool,int,float,str,type(None) # such as `training`, the momentum of a BatchNorm, the share of a Dropout
 
 def _is_setting(v):
-    "Is it a setting, or several as the padding of a convolution is?"
+    "Is it a setting, or a tuple of settings such as the padding of a convolution?"
     return all(isinstance(o, SETTING) for o in (v if isinstance(v, tuple) else [v]))
 
 class _Look:
-    "The parts of a network that say whether a recorded step is still the same"
+    "The parts of a network that decide whether a recorded step is still valid"
     def __init__(self, model):
         names,self.layers = internals(),list(model.modules())
         own = [vars(l) for l in self.layers]
@@ -136,16 +136,16 @@ class _Look:
     def is_touched(self): return any(self.hooks) or any('forward' in vars(l) for l in self.layers)
     def settings(self):
         try: return tuple(get(d) for d,get in self.plain)
-        except KeyError: return (object(),) # one is gone: as no step before
+        except KeyError: return (object(),) # a setting was deleted: equal to no earlier settings
 
-OURS = 'torch.nn.modules.','xceptiontime.models.' # layers whose operations depend on nothing else
+OURS = 'torch.nn.modules.','xceptiontime.models.' # modules whose layers can be recorded
 
 def _stranger(layers):
-    "The name of a class of layers whose code is not known here, or None"
+    "The name of the first class of layers from elsewhere, or None"
     return next((type(l).__name__ for l in layers if not f'{type(l).__module__}.'.startswith(OURS)), None)
 
 def _precision():
-    "What chooses operations beside the network and its inputs"
+    "Global settings of PyTorch that choose the operations"
     matmul,cudnn = torch.backends.cuda.matmul,torch.backends.cudnn
     amp = torch.get_autocast_dtype('cuda') if torch.is_autocast_enabled('cuda') else None
     if not hasattr(cudnn, 'conv'): tf32 = matmul.allow_tf32,cudnn.allow_tf32
@@ -154,7 +154,7 @@ def _precision():
 
 @contextmanager
 def _as_before(tensors):
-    "`tensors`, random numbers and autocast are afterwards as they were"
+    "Restore `tensors`, random numbers and autocast afterwards"
     before = [t.detach().clone() for t in tensors]
     cached,gpu = torch.is_autocast_cache_enabled(),torch.cuda.is_available()
     random = torch.cuda.get_rng_state() if gpu else None
@@ -167,49 +167,49 @@ def _as_before(tensors):
         if gpu: torch.cuda.set_rng_state(random)
 
 def _end_recording():
-    "Record nothing: after a failure PyTorch's random numbers would still wait for the end of a graph"
+    "Record an empty graph: after a failure PyTorch's random numbers still wait for the end of one"
     x = torch.zeros(1, device='cuda')
     with suppress(RuntimeError),torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode='thread_local'): x.add_(1)
 
 def _errors(e, outer):
-    "An error, and those that led to it; not `outer`, which was there before"
+    "An error and the errors that led to it, without `outer`, which came before"
     errors = [e]
     while errors[-1].__context__ not in (None,outer): errors.append(errors[-1].__context__)
     return errors
 
 def _few(n):
-    "`n` steps or a little more, such that there are few such numbers"
+    "`n` rounded up by an eighth at most, so that few lengths are left"
     unit = max(1, 2**(n.bit_length()-4))
     return -(-n//unit)*unit
 
 # %% ../../nbs/14a_models.graphs.ipynb #106f3927
 class Graphed:
-    "Calls a network, and replays its steps from CUDA graphs where that gives the same numbers"
+    "Calls a network, and replays its steps from CUDA graphs if that gives the same numbers"
     record,device = Recorded,'cuda'
     def __init__(self,
         model:torch.nn.Module, # the network, in training or evaluation mode
-        own:bool=False, # record layers of your own classes too? Their Python code runs only while a step is recorded
-        after:int=2, # number of steps of a shape that call the network, before one is recorded
-        most:int=16, # number of shapes to record at most
+        own:bool=False, # record layers of your own classes too? Their Python code then runs only in a recording
+        after:int=2, # steps of a shape that call the network before one is recorded
+        most:int=16, # largest number of shapes to record
     ):
         self.model,self.own = model,own
         self.after,self.most = after,most
         self.forget()
 
     def forget(self):
-        "Forget the graphs, which gives their memory back"
-        self.look,self.places = None,None # a `_Look` at the network; where its weights are
-        self.held = None # these weights, whose places nothing else takes
-        self.pool,self.turn = None,None # memory of the graphs; the last step that may have a backward pass
-        self.recorded,self.seen = {},Counter() # by shape and mode: a `Recorded` or why there is none; steps so far
-        self.replayed,self.called = 0,Counter() # steps replayed; steps that were not, by reason
-        self.recording = False # while a step is recorded, the network itself is called
+        "Delete the graphs and free their memory"
+        self.look,self.places = None,None # a `_Look` at the network; the addresses of its weights
+        self.held = None # the weights, so that nothing else gets their addresses
+        self.pool,self.turn = None,None # memory of the graphs; the last step, which may have a backward pass
+        self.recorded,self.seen = {},Counter() # by shape and mode: a `Recorded` or the reason for none; steps so far
+        self.replayed,self.called = 0,Counter() # number of replayed steps; of others by reason
+        self.recording = False # is a step being recorded? then the network itself is called
 
     def __reduce__(self): return type(self), (self.model,self.own,self.after,self.most)
 
     def __call__(self,
         *xs, # inputs of the network: series, and their lengths if they are padded
-        **kwargs # of the network; a step with any is not replayed
+        **kwargs # further arguments of the network; a step with any is not replayed
     ): # scores
         if self.recording: return self.model._call_impl(*xs, **kwargs)
         recorded = self._reason(xs, kwargs) or self._recorded(xs)
@@ -224,7 +224,7 @@ class Graphed:
         return _Step.apply(recorded, turn, xs, *self.look.trained()).as_subclass(kind)
 
     def _reason(self, xs, kwargs):
-        "Why this step is not replayed, or None"
+        "The reason not to replay this step, or None"
         if kwargs or not all(isinstance(x, torch.Tensor) for x in xs): return 'inputs are not tensors in order'
         if {x.device.type for x in xs}!={self.device}: return 'inputs are not on a GPU'
         if internals() is None or is_traced(*xs) or is_seen(xs[0]): return 'something looks at each operation'
@@ -238,7 +238,7 @@ class Graphed:
         if self.look.is_touched(): return 'a layer has a hook or another forward'
 
     def _recorded(self, xs):
-        "The recorded step for these inputs, or why there is none"
+        "The recorded step for these inputs, or the reason for none"
         weights = self.look.weights()
         places = [t.data_ptr() for t in weights]
         if places!=self.places:
@@ -259,7 +259,7 @@ class Graphed:
         if len({p.dtype for p in self.model.parameters()})!=1: return 'the weights have several dtypes'
         if self.pool is None and self.device=='cuda': self.pool = torch.cuda.graph_pool_handle()
         grad = torch.is_grad_enabled()
-        # PyTorch ties a weight to the stream of its first use; these share its numbers and are new
+        # PyTorch ties a weight to the stream of its first use; these are new and share its memory
         params = {k: p.detach().requires_grad_() for k,p in self.model.named_parameters() if p.requires_grad and grad}
         buffers,outer = [t for t in weights if not isinstance(t, torch.nn.Parameter)],sys.exc_info()[1]
         with torch.inference_mode(False),torch.set_grad_enabled(grad),_as_before(buffers):
@@ -274,7 +274,7 @@ class Graphed:
                 return f'it cannot be recorded: {one_line(errors[-1], 150)}' # the first has the reason
 
     def _with(self, params, *xs):
-        "What the network gives with other weights"
+        "The scores of the network with other weights"
         self.recording = True
         try: return functional_call(self.model, params, xs)
         finally: self.recording = False
@@ -287,8 +287,8 @@ class Graphed:
 
     @contextmanager
     def in_place(self):
-        "Inside this context each call of the network itself goes through here, as with `model.compile()`"
-        if self.model._compiled_call_impl is not None: # it has a compiled one
+        "In this context each call of the network goes through this object, as with `model.compile()`"
+        if self.model._compiled_call_impl is not None: # it is compiled
             yield self
             return
         self.model._compiled_call_impl = self

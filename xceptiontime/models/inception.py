@@ -19,13 +19,13 @@ from .xceptiontime import XceptionModule
 
 # %% ../../nbs/13_models.inception.ipynb #292f3a00
 class InceptionModule(XceptionModule):
-    "Three convolutions beside a max pooling, BatchNorm, ReLU: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
+    "Three convolutions and a max pooling, then BatchNorm, ReLU: (batch, `ni`, length) -> (batch, 4 x `nf`, length)"
     conv = Conv1d
     def __init__(self,
         ni:int, # channels in
         nf:int, # channels out of each of the four paths
         ks:int|tuple=40, # kernel sizes: see `kernel_sizes`
-        bottleneck:bool=True, # bring the `ni` channels to `nf` before the convolutions? one channel never is
+        bottleneck:bool=True, # reduce the `ni` channels to `nf` before the convolutions? never for one channel
     ):
         super().__init__(ni, nf, ks, bottleneck and ni>1)
         self.bn,self.act = BN1d(nf*4),nn.ReLU()
@@ -38,8 +38,8 @@ class InceptionBlock(Module):
     def __init__(self,
         ni:int, # channels in
         nf:int=32, # channels out of each path of a module
-        residual:bool=True, # add shortcuts, and with them the ReLU after each sum?
-        depth:int=6, # modules
+        residual:bool=True, # add shortcuts, each followed by a ReLU?
+        depth:int=6, # number of modules
         ks:int|tuple=40, # kernel sizes: see `kernel_sizes`
         bottleneck:bool=True, # use bottlenecks in the modules?
     ):
@@ -64,11 +64,11 @@ class InceptionTime(Module):
     "The network: (batch, `c_in`, length) -> (batch, `c_out`) scores; a series may have any length"
     def __init__(self,
         c_in:int, # channels of the series
-        c_out:int, # scores: classes, or targets
+        c_out:int, # number of scores: classes, or targets
         nf:int=32, # channels out of each path of a module
-        nb_filters:int|None=None, # another name for `nf`; goes before it if given
+        nb_filters:int|None=None, # another name for `nf`, which it replaces if given
         residual:bool=True, # use shortcuts?
-        depth:int=6, # modules
+        depth:int=6, # number of modules
         ks:int|tuple=40, # kernel sizes: a number as in the reference, or three odd sizes
         bottleneck:bool=True, # use bottlenecks in the modules?
     ):
@@ -81,7 +81,7 @@ class InceptionTime(Module):
         self.as_built = signature(self)
 
     @property
-    def head(self): return self.fc # the part that gives the scores, as `freeze` knows it
+    def head(self): return self.fc # the last layer, which `freeze` leaves trainable
 
     def forward(self,
         x:torch.Tensor, # series (batch, `c_in`, length), in the dtype of the weights
@@ -95,7 +95,7 @@ def forward_features(self:InceptionTime,
     x:torch.Tensor, # series (batch, `c_in`, length), in the dtype of the weights
     lengths:torch.Tensor|None=None, # steps of each series before padding (batch,); None if there is no padding
 ) -> torch.Tensor: # (batch, 4 x `nf`)
-    "A vector a series, its average over time: the scores are a linear function of it"
+    "One vector per series, averaged over time: the input of the last layer"
     x,lengths = check_input(x, lengths, self.init_args['c_in'])
     check_dtype(x, self.fc.weight)
     if applies(self, x, lengths) and len(x)*x.shape[2]>=FEWEST:
@@ -107,9 +107,9 @@ def forward_features(self:InceptionTime,
 @patch
 def reset_head(self:InceptionTime,
     c_out:int, # scores of the new head
-    head=None, # there is one kind: anything else raises
+    head=None, # only None: there is one kind of head
 ) -> InceptionTime: # itself
-    "Give the network a fresh last layer for other classes or targets; the rest stays as it was trained"
+    "Replace the last layer by a new one for other classes or targets; all other weights stay"
     if head is not None:
         raise ValueError(f'head: expected None, as an InceptionTime has one kind of head, got {brief(head)}')
     new,w = InceptionTime(**{**self.init_args, 'c_out':c_out}),self.fc.weight
@@ -118,4 +118,4 @@ def reset_head(self:InceptionTime,
     return self
 
 # %% ../../nbs/13_models.inception.ipynb #e332dc7a
-FEWEST = 512 # steps in all series together, from which on it pays
+FEWEST = 512 # smallest number of steps, over all series of a batch, for which this is faster
