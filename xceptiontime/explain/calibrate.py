@@ -8,13 +8,12 @@ Docs: https://example.github.io/xceptiontime/explain.calibrate.html.md"""
 __all__ = ['calibration_error', 'plot_reliability', 'fit_temperature', 'Novelty']
 
 # %% ../../nbs/63_explain.calibrate.ipynb #fd9089e8
-import warnings
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from ..base.checks import brief,check_whole
+from ..base.checks import brief,check_whole,warn
 from ..processing.conformal import conformal_tables
 from ..data.windows import Windows
 from ..runtime.predictor import Predictor,finite
@@ -123,8 +122,8 @@ def fit_temperature(
     elif slope(np.exp(hi))<=0:
         why = 'all of them are answered right, so the surest claims would look best, whatever comes later'
     if why is not None:
-        warnings.warn(f'calibrate: expected series that tell the temperature, got {len(y)} that do not, since {why}; '
-                      f'it stays {task.temperature:g}', stacklevel=3)
+        warn(f'calibrate: expected series that tell the temperature, got {len(y)} that do not, since {why}; '
+                      f'it stays {task.temperature:g}')
         return task.temperature
     for _ in range(100):
         mid = (lo+hi)/2
