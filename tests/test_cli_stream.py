@@ -121,7 +121,7 @@ def test_decisions_of_the_folder(tmp_path, monkeypatch, capsys):
     asked,raw = labels('--majority','3'),labels('--no-decisions')
     kept,said = labels()
     assert kept==asked[0]!=raw[0] and asked[1]==raw[1]==''
-    assert said==('xceptiontime stream: decides by [Majority(n=3)], kept with the model; '
+    assert said==('xceptiontime stream: applies the decision steps of the model, [Majority(n=3)]; '
                   '--no-decisions leaves them out\n')
     assert labels('--hold','2')[1]==''
 

@@ -17,7 +17,7 @@ def _stop(*_):
 
 def main() -> int: # exit code
     "Run the command `xceptiontime` as a process"
-    before = signal.signal(signal.SIGINT, _stop) # there is nothing to clean up yet
+    before = signal.signal(signal.SIGINT, _stop) # there are no files to clean up yet
     from xceptiontime.cli.run import main
     signal.signal(signal.SIGINT, before)
     try: return main()

@@ -199,6 +199,6 @@ def run_benchmark(
     if failed:
         first = one_line(f"{failed[0]['set']}: {failed[0]['error']}", 200)
         warn(f'out: expected a result of each of {counted(len(units), "unit")}, '
-                      f'got {counted(len(failed), "error")}, '
-                      f'the first is {first}')
+             f'got {counted(len(failed), "error")}, '
+             f'the first is {first}')
     return res

@@ -50,7 +50,7 @@ def _warn_of_classes(task, codes, groups):
     n = np.array([len(np.unique(groups[codes==k])) for k in range(task.c_out)]) # groups of each class
     if not (n<2).any(): return
     warn(f'y: expected each class in two groups or more, got [{listed(task.vocab[n<2])}] in one alone; '
-                  'the network evaluated on that group has never seen them')
+         'the network evaluated on that group has never seen them')
 
 # %% ../../nbs/73_bench.groups.ipynb #adda953d
 class _Job(NamedTuple):

@@ -1,4 +1,4 @@
-"""The arguments of the command line: types, shared arguments, and the parser
+"""The arguments of the commands: types, shared arguments, and the parser
 
 Docs: https://example.github.io/xceptiontime/cli.arguments.html.md"""
 
@@ -20,8 +20,8 @@ from ..runtime.folder import ARCHS
 
 # %% ../../nbs/82_cli.arguments.ipynb #f99b4167
 def whole(
-    least:int # smallest that is allowed
-): # the kind of value
+    least:int # smallest value
+): # a type
     "Whole numbers of `least` or more"
     def parse(text):
         n = int(text)
@@ -64,7 +64,7 @@ def names(text):
     return [o.strip() for o in text.split(',')]
 
 def words(text):
-    "Words with commas between them; none of an empty text"
+    "Words with commas between them; an empty text has none"
     return [o for o in names(text) if o]
 
 def numbers(text):
@@ -93,7 +93,7 @@ device.__name__ = 'device of this machine'
 
 # %% ../../nbs/82_cli.arguments.ipynb #5bd17328
 class _Wrapped(argparse.HelpFormatter):
-    "Wraps a description, and leaves the example as one line that can be copied"
+    "Wraps the description, and keeps the example on one line"
     def _fill_text(self, text, width, indent):
         if text.startswith('example:'): return text
         return super()._fill_text(text, width, indent)
@@ -124,11 +124,11 @@ class Group:
 
 # %% ../../nbs/82_cli.arguments.ipynb #d627971a
 def command(
-    example:str, # a call of it, for the help
+    example:str, # a call of the command, for the help
     *args, # `Arg` and `Group` objects
     **fixed # further attributes of its `args`
 ):
-    "Makes a function of the parsed arguments a command: its name after `run_`, its docstring as help"
+    "Decorator that makes `run_NAME`, a function of the parsed arguments, the command NAME, with its docstring as help"
     def made(f):
         f.command,f.example = f.__name__.removeprefix('run_'),example
         f.args,f.fixed = args,fixed
@@ -140,7 +140,8 @@ def get_parser(
     commands # functions that `command` has decorated, in the order of the help
 ):
     "The parser of the command `xceptiontime` with these `commands`"
-    p = Parser(prog='xceptiontime', description='XceptionTime for time series: train, predict, evaluate')
+    p = Parser(prog='xceptiontime',
+               description='Classification and regression of time series: train, predict, evaluate')
     p.add_argument('--version', action='version', version=f'xceptiontime {__version__}')
     sub = p.add_subparsers(dest='command', metavar='COMMAND')
     for f in commands:
@@ -154,31 +155,31 @@ def get_parser(
 MODEL = Arg('model', metavar='DIR', help='model folder')
 
 def series_file(what, name='file', metavar='FILE'):
-    "The file that a command reads"
+    "An argument for the file that a command reads"
     return Arg(name, metavar=metavar,
         help=f'{what}: .ts, .tsv, .csv, .parquet, .arff, .npz; - reads a table from standard input')
 
 def force(of):
-    "The option to replace `of`"
-    return Arg('--force', action='store_true', help=f'replace {of}')
+    "The option to replace an output that exists"
+    return Arg('--force', action='store_true', help=f'replace {of} if it exists')
 
 QUIET = Arg('--quiet', action='store_true', help='print only warnings and errors')
 JSON = Arg('--json', action='store_true',
     help='print the result as one JSON object; other text goes to standard error')
 
 def on_device(default):
-    "The device for computing"
+    "The option for the device"
     return Arg('--device', type=device, metavar='NAME',
-        help=f'device for computing, such as cpu, cuda or cuda:1; {default} if not given')
+        help=f'device for computing, such as cpu, cuda or cuda:1 (default: {default})')
 
 # %% ../../nbs/82_cli.arguments.ipynb #f3e9a6b5
 def check_out(
-    out, # of `--out`; None if it is not given
-    overwrite:bool, # `--force`
-    name='--out', # the option, for the error
-    folder:bool=False, # or a file?
+    out, # path of the output; None if not given
+    overwrite:bool, # is `--force` given?
+    name='--out', # name of the option, for the error
+    folder:bool=False, # is the output a folder, not a file?
 ):
-    "Raise, before any work, if the output could not be written or exists already"
+    "Raise if the output exists already or cannot be written"
     if out is None: return
     out = Path(out)
     taken = out.is_file() or out.is_dir() and any(out.iterdir())
@@ -195,60 +196,60 @@ def check_out(
 
 # %% ../../nbs/82_cli.arguments.ipynb #df8a7002
 def table(*more):
-    "The options for tables, and `more` of a command"
+    "The options for tables, and `more` options of a command"
     return Group('a table', 'the columns of a .csv or .parquet file; '
                             'with --id a row is a time step, otherwise a whole series',
         Arg('--label', metavar='NAME', help='column of class labels'),
         Arg('--target', metavar='NAME', help='column of numbers to predict, in place of --label'),
         Arg('--id', metavar='NAMES', type=names,
             help='column that names the series; several columns with commas between, such as subject,trial'),
-        Arg('--time', metavar='NAME', help='column of times; sorts the steps of a series'),
+        Arg('--time', metavar='NAME', help='column of times, which sorts the steps of a series'),
         Arg('--columns', metavar='NAMES', type=names,
-            help='columns of values, with commas between; all others if not given'),
+            help='columns of values, with commas between (default: all other columns)'),
         Arg('--sep', type=character, metavar='CHARACTER',
-            help='separator of the fields of a .csv (default: a comma); tab for a tab'),
+            help='separator of the fields of a .csv, such as ; or tab (default: a comma)'),
         Arg('--decimal', type=character, metavar='CHARACTER',
-            help='decimal mark of the numbers of a .csv (default: a point)'),
+            help='decimal mark of the numbers in a .csv (default: a point)'),
         Arg('--encoding', metavar='NAME',
-            help='encoding of a .csv, such as cp1252, if it is not UTF-8 and has no mark'),
+            help='encoding of a .csv, such as cp1252, if it is not UTF-8 and has no byte order mark'),
         Arg('--dayfirst', action=BooleanOptionalAction,
             help='read 03/04/2020 with the day, or with the month, first (default: the order that fits all dates)'),
         Arg('--na-values', metavar='WORDS', type=words,
-            help='words for missing values of a .csv, with commas between; NA, NULL, None ... are known'),
-        Arg('--length', type=span, metavar='N', help='cut a table with a row per time step into windows of N steps; '
-            'of seconds with --rate, such as 2, 2s or 250ms'),
+            help='words that mean a missing value in a .csv, with commas between; NA, NULL, None ... are known'),
+        Arg('--length', type=span, metavar='N', help='cut a table with a row per time step into windows of '
+            'N steps, or of seconds with --rate, such as 2, 2s or 250ms'),
         Arg('--step', type=span, metavar='N',
-            help='time steps, or seconds, from one window to the next; --length if not given'),
-        Arg('--rate', type=positive, metavar='HZ', help='time steps a second of the table'),
+            help='time steps, or seconds with --rate, from one window to the next (default: --length)'),
+        Arg('--rate', type=positive, metavar='HZ', help='sampling rate of the table: time steps per second'),
         Arg('--to-rate', type=positive, metavar='HZ',
             help='resample recordings to this rate before they are filtered and cut'),
         Arg('--window-label', choices=('majority','last','pure'),
-            help='label of a window: that of most steps, that of the last step, or only windows with one label '
-                 '(default: majority; last with --target)'),
+            help='label of a window: that of most steps, that of the last step, or (pure) '
+                 'only windows with one label (default: majority; last with --target)'),
         *more)
 
 # %% ../../nbs/82_cli.arguments.ipynb #3258aaaa
 def deciding():
-    "The options for decisions of a stream"
-    return Group('decisions', 'steps from single answers to steady decisions, applied in this order; '
-                              'if none is given, those stored with the model',
-        Arg('--reject', type=share, metavar='P', help='reject answers with a lower probability'),
+    "The options for the decision steps of a stream"
+    return Group('decisions', 'steps that turn predictions into stable decisions, applied in this order '
+                              '(default: those stored with the model)',
+        Arg('--reject', type=share, metavar='P', help='reject predictions with a lower probability'),
         Arg('--rest', metavar='CLASS',
-            help='class in place of a rejected answer; the last answer that was not rejected if not given'),
+            help='class in place of a rejected prediction (default: the last one that was not rejected)'),
         Arg('--majority', type=count, metavar='N',
-            help='the most frequent of the last N answers; of equally frequent ones the newest'),
+            help='take the most frequent of the last N predictions, or the newest of equally frequent ones'),
         Arg('--hold', type=span, metavar='N',
-            help='keep a new decision for N windows; seconds with --rate, such as 0.3, 0.3s or 300ms'),
+            help='keep a new decision for N windows, or seconds with --rate, such as 0.3, 0.3s or 300ms'),
         Arg('--dead-band', type=numbers, metavar='X',
-            help='values closer to 0 become 0; one number, or one per output with commas between'),
-        Arg('--no-decisions', action='store_true', help='do not use the steps stored with the model'))
+            help='set values closer to 0 than X to 0; one number, or one per output with commas between'),
+        Arg('--no-decisions', action='store_true', help='do not apply the decision steps stored with the model'))
 
 # %% ../../nbs/82_cli.arguments.ipynb #0b8fef4d
 def learning(
-    epochs=None, # default; the recipe's if None
-    lr=None # default; the recipe's if None
+    epochs=None, # default number; the recipe's if None
+    lr=None # default rate; the recipe's if None
 ) -> tuple: # of arguments
-    "The options of the network and of its training"
+    "The options for the network and its training"
     def default(v): return "(default: the recipe's)" if v is None else '(default: %(default)s)'
     scales = [s or 'none' for s in SCALES]
     return (
@@ -259,27 +260,27 @@ def learning(
         Arg('--arch', choices=ARCHS, default='XceptionTime', help='network (default: %(default)s)'),
         Arg('--nf', type=count, metavar='N', help="width of the network (default: the network's own)"),
         Arg('--networks', type=count, default=1, metavar='N',
-            help='number of networks; they train together and their mean is the answer (default: %(default)s)'),
+            help='number of networks that train together; the prediction is their mean (default: %(default)s)'),
         Arg('--missing', choices=MISSING, default='raise',
             help='treatment of missing values, see the page Preprocess (default: %(default)s)'),
-        Arg('--scale', choices=scales, help=f'scaling, see the page Preprocess {default(None)}'),
+        Arg('--scale', choices=scales, help=f'scaling of the values, see the page Preprocess {default(None)}'),
         Arg('--resample', type=count, metavar='N', help='resample all series to N steps'),
         Arg('--crop', type=count, metavar='N', help='keep the N middle steps of each series'),
         Arg('--length-channel', action=BooleanOptionalAction,
-            help='give the network the length of each series (default: if training lengths differ by 5 %% or more)'),
+            help='add a channel with the length of each series (default: if training lengths differ by 5 %% or more)'),
         Arg('--seed', type=seed, default=0, metavar='N',
             help='random seed; the same seed gives the same numbers (default: %(default)s)'))
 
 def training(
     out, # the end of the help of `--out`
-    epochs=None, # default; the recipe's if None
-    lr=None # default; the recipe's if None
+    epochs=None, # default number; the recipe's if None
+    lr=None # default rate; the recipe's if None
 ) -> tuple: # of arguments
-    "The options of a training that saves a model"
+    "The options for a training that saves a model"
     return (
         Arg('--out', metavar='DIR', help=f'model folder to write; {out}'),
         *learning(epochs, lr),
         Arg('--resume', action='store_true',
             help='save the state of training in DIR.checkpoint after each epoch, and continue from it if it exists'),
-        on_device('a GPU, where there is one,'), QUIET, JSON,
-        force('what --out holds'))
+        on_device('a GPU if there is one'), QUIET, JSON,
+        force('--out'))

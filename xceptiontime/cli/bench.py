@@ -19,27 +19,26 @@ from ..runtime.folder import ARCHS
     Arg('--sets', nargs='+', metavar='NAME', required=True,
         help='data sets of the UCR and UEA archives'),
     Arg('--out', metavar='DIR', required=True,
-        help='folder for results; run the same command again to do what is missing'),
+        help='folder for results; the same command again continues an interrupted run'),
     Arg('--data', metavar='DIR',
-        help='folder with the data sets, where missing ones are downloaded to; '
-             'a cache if not given'),
+        help='folder with the data sets; missing ones are downloaded to it (default: a cache)'),
     Arg('--arch', nargs='+', choices=ARCHS, default=['XceptionTime'],
         help='networks (default: XceptionTime)'),
     Arg('--recipe', nargs='+', metavar='NAME',
-        help='names of recipes in RECIPES; the default recipe if not given'),
+        help='names of recipes, see the page Recipe (default: the default recipe)'),
     Arg('--seeds', nargs='+', type=seed, metavar='N', default=[0,1,2],
-        help='a training for each seed (default: 0 1 2)'),
+        help='random seeds, with a training for each (default: 0 1 2)'),
     Arg('--epochs', type=count, metavar='N',
-        help='number of epochs in place of that of the recipe'),
+        help="number of epochs (default: the recipe's)"),
     Arg('--networks', type=count, metavar='N',
-        help='number of networks that train together for each result; one if not given'),
-    Arg('--jobs', type=count, metavar='N', default=1, help='trainings at a time (default: %(default)s)'),
+        help='number of networks that train together for each result (default: 1)'),
+    Arg('--jobs', type=count, metavar='N', default=1, help='number of trainings at a time (default: %(default)s)'),
     Arg('--backend', choices=('dask','ray'),
-        help='engine for the trainings; processes of this machine if not given'),
-    Arg('--address', metavar='URL', help='address of its cluster; one on this machine if not given'),
+        help='engine for the trainings (default: processes of this machine)'),
+    Arg('--address', metavar='URL', help='address of the cluster of --backend (default: a cluster on this machine)'),
     QUIET)
 def run_bench(args):
-    "Train over data sets, networks, recipes and seeds; several commands may share a folder and its finished results"
+    "Train on many data sets, with each network, recipe and seed; several commands can share a folder for results"
     import_training()
     from xceptiontime.bench.benchmark import run_benchmark
     from xceptiontime.train.recipe import DEFAULT
@@ -53,16 +52,15 @@ def run_bench(args):
 @command('xceptiontime crossvalidate har.csv --label activity --id file --groups person --length 2s --rate 50',
     series_file('labelled series'),
     Arg('--folds', type=count, metavar='N',
-        help='number of trainings, each of which leaves out several groups; '
-             'one per group if not given'),
+        help='number of folds, each of which leaves out several groups (default: one per group)'),
     Arg('--out', metavar='DIR',
-        help='folder for results; run the same command again to do what is missing; not saved if not given'),
-    Arg('--jobs', type=count, metavar='N', default=1, help='trainings at a time (default: %(default)s)'),
-    *learning(), on_device('a GPU, where there is one,'), QUIET, JSON,
+        help='folder for results; the same command again continues an interrupted run (default: not saved)'),
+    Arg('--jobs', type=count, metavar='N', default=1, help='number of trainings at a time (default: %(default)s)'),
+    *learning(), on_device('a GPU if there is one'), QUIET, JSON,
     table(Arg('--groups', metavar='NAME', help='column of the person or session of each series')),
     recipe=None)
 def run_crossvalidate(args):
-    "Train once per person, or other group, on all the others, and evaluate on the one left out"
+    "For each person, or other group, train on all the others and evaluate on this one"
     data,recipe = read_groups(args),recipe_of(args)
     from xceptiontime.bench.groups import leave_groups_out
     own = {k: getattr(args, k)

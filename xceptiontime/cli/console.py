@@ -18,14 +18,14 @@ from ..base.checks import one_line
 def to_nowhere(
     stream # of text, with a file descriptor
 ):
-    "Drop all that is written to a stream from now on, also by Python's last flush"
+    "Drop all text written to a stream from now on, also by Python's last flush"
     to = os.open(os.devnull, os.O_WRONLY)
     os.dup2(to, stream.fileno())
     os.close(to)
 
 # %% ../../nbs/84_cli.console.ipynb #dddaf428
 class _Dropping:
-    "A text stream that drops all further text after the first error of writing"
+    "A text stream that drops all text after the first error of writing"
     def __init__(self, stream, lost): self.stream,self.lost = stream,lost
     def __getattr__(self, name): return getattr(self.stream, name)
 
@@ -44,9 +44,9 @@ class _Dropping:
 # %% ../../nbs/84_cli.console.ipynb #bf4093fa
 @contextmanager
 def steady_streams(
-    keep:bool # go on if standard output cannot be written?
-): # yields the list of errors that did not stop it
-    "For a while, standard output and error take every letter, also if they are closed"
+    keep:bool # continue if standard output cannot be written?
+): # yields the list of errors of writing
+    "Context in which standard output and error accept every character, also if they are closed"
     before,lost = (sys.stdout,sys.stderr),[]
     for name,drop in (('stdout',keep), ('stderr',True)):
         stream = getattr(sys, name)
@@ -57,10 +57,10 @@ def steady_streams(
     finally: sys.stdout,sys.stderr = before
 
 # %% ../../nbs/84_cli.console.ipynb #e212bb5e
-_COLUMNS = {"task='classification'": 'label', "task='regression'": 'target'} # the option that says the task
+_COLUMNS = {"task='classification'": 'label', "task='regression'": 'target'} # the option that sets the task
 
 def _with_options(args, text):
-    "An error with options of the command in place of arguments in Python: --rate for rate="
+    "An error with the command's options in place of Python's arguments: --rate for rate="
     def option(m): return f"--{m[1].replace('_', '-')}" if m[1] in vars(args) else m[0]
     def advised(m):
         name = {'label': 'window_label'}.get(m[1], m[1]) # --label is the name of a column
@@ -68,8 +68,8 @@ def _with_options(args, text):
         else: value = ' tab' if m[2]=='\\t' else f' {shlex.quote(m[2])}'
         return f"--{name.replace('_', '-')}{value}" if name in vars(args) else m[0]
     text = re.sub(r'\b([a-z_]+)=(?![^\s,;)])', option, text)
-    text = re.sub(r"(?<=; )([a-z_]+)='([^'\s]+)'", advised, text) # advice, not what was given
-    usage = args.parser.format_usage() if hasattr(args, 'parser') else '' # has the options, --label NAME
+    text = re.sub(r"(?<=; )([a-z_]+)='([^'\s]+)'", advised, text) # advice, not a given value
+    usage = args.parser.format_usage() if hasattr(args, 'parser') else '' # contains the options, such as --label NAME
     def named(m): return option(m) if f'{option(m)} ' in usage else m[0]
     return re.sub(r'^([a-z_]+)(?=: )', named, text)
 
@@ -77,9 +77,9 @@ def say(
     args, # of a command
     text, # an error or a warning
 ):
-    "Print a sentence about a command on standard error"
+    "Print a message of a command on standard error"
     text = _with_options(args, str(text))
-    if hasattr(args, 'stdin'): # its copy, whose path a sentence may shorten
+    if hasattr(args, 'stdin'): # its copy, whose path may be shortened in the text
         text = re.sub(rf'\S*{re.escape("/".join(args.stdin.parts[-2:]))}', 'standard input', text)
     print(f'xceptiontime {args.command}: {text}', file=sys.stderr)
 
@@ -88,7 +88,7 @@ def turned_away(
     quiet:bool=False, # drop it?
     json:bool=False # move it to standard error?
 ):
-    "For a while, drop or move what is printed for a person"
+    "Context in which printed text is dropped, or moved to standard error"
     if quiet: return redirect_stdout(io.StringIO())
     return redirect_stdout(sys.stderr) if json else nullcontext()
 
@@ -96,7 +96,7 @@ def turned_away(
 def plain_warnings(
     say # function that prints a text
 ):
-    "For a while, a warning is one line and does not name a place in the code"
+    "Context in which a warning is one line, without its place in the code"
     with warnings.catch_warnings():
         before = warnings.showwarning
         def show(message, category, *args, **kwargs):
@@ -106,10 +106,10 @@ def plain_warnings(
         yield
 
 # %% ../../nbs/84_cli.console.ipynb #c3a1f002
-BEGINS = {b'PAR1': '.parquet', b'PK\3\4': '.npz', b'\x1f\x8b': '.csv.gz'} # first bytes of a kind of file
+BEGINS = {b'PAR1': '.parquet', b'PK\3\4': '.npz', b'\x1f\x8b': '.csv.gz'} # first bytes of some kinds of files
 
 def _copy_input(folder, most):
-    "The file in `folder` with all bytes of standard input, at most so many"
+    "Copy standard input to a file in `folder`; raises if it has more than `most` bytes"
     stream = getattr(sys.stdin, 'buffer', None)
     if stream is None:
         raise ValueError('-: expected a table on standard input, got an input that is closed')
@@ -134,7 +134,7 @@ def standard_input(
     names=('train','valid','file'), # arguments that are files to read
     most:int=2**32 # bytes
 ):
-    "For a while, `-` among the files of a command stands for a copy of standard input"
+    "Context in which `-` among the files of a command is a copy of standard input"
     asked = [k for k in names if getattr(args, k, None)=='-']
     if len(asked)>1:
         raise ValueError('-: expected for one file, as standard input can be read once, got it for two')

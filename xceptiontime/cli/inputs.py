@@ -1,4 +1,4 @@
-"""Reading the files, columns and groups that a command names
+"""Read the files, columns and groups that a command names
 
 Docs: https://example.github.io/xceptiontime/cli.inputs.html.md"""
 
@@ -30,8 +30,8 @@ def column_options(
     args, # of a command
     path, # of the file
     channels=None, # names of the model's channels
-) -> dict: # those that are given
-    "The options about a table's columns, as arguments of its reader"
+) -> dict: # of the given options
+    "The options for a table's columns, as arguments of the reader"
     text = 'sep','decimal','encoding','na_values'
     res = {k: getattr(args, k, None) for k in ('label','target','id','time','columns','dayfirst',*text)}
     res = {k: v for k,v in res.items() if v is not None}
@@ -44,14 +44,14 @@ def column_options(
     if not channels: return res
     steps = getattr(args, 'length', None) is not None or 'id' in res
     known = steps or is_table(path) and set(channels)<=set(_names(path, res))
-    return {'columns': channels, **res} if known else res # in the order that the model knows
+    return {'columns': channels, **res} if known else res # in the order of the model
 
 # %% ../../nbs/82a_cli.inputs.ipynb #0de5d169
 def check_window_options(
     args, # of a command
     path, # of the file
 ):
-    "Raise unless the options of windows fit each other and the file"
+    "Raise unless the options for windows fit each other and the file"
     if args.length is None:
         for k in ('step','rate','to_rate','window_label'):
             if getattr(args, k) is not None:
@@ -63,7 +63,7 @@ def check_learnable(
     args, # of a training
     path, # of the file
 ):
-    "Raise if no column of a table is the label or target, or if the options of windows do not fit"
+    "Raise if no option names the labels of a table, or if the options for windows do not fit"
     if is_table(path) and args.label is None and args.target is None:
         raise ValueError(f'--label, --target: expected one of them to name a column of {path}, got neither')
     check_window_options(args, path)
@@ -71,9 +71,9 @@ def check_learnable(
 # %% ../../nbs/82a_cli.inputs.ipynb #c331001b
 def window_rate(
     args, # of a command
-    recs=None, # `Recordings`, which may know their rate
+    recs=None, # `Recordings`, which may have a rate
 ) -> float|None: # Hz
-    "The rate of the windows to be cut, or None"
+    "The sampling rate of the windows, or None"
     return args.to_rate or args.rate or (None if recs is None else recs.rate)
 
 def cut_windows(
@@ -81,14 +81,14 @@ def cut_windows(
     recs, # `Recordings`
     filters=None, # `Filters` of a model
 ) -> tuple: # X, y, groups, and the recording, start and stop of each window
-    "Windows of recordings as the options ask for them"
+    "Cut recordings into windows, as the options say"
     label = args.window_label or ('majority' if args.target is None else 'last')
     return sliding_windows(recs, args.length, args.step, label=label, rate=args.rate, to_rate=args.to_rate,
                            with_spans=True, filters=filters, lazy=filters is not None)
 
 # %% ../../nbs/82a_cli.inputs.ipynb #d4be646e
 def _split(args, y, groups):
-    "Training and validation series, by the groups that are named or by chance"
+    "Training and validation series, by the groups of --valid-groups or at random"
     if args.valid_groups is None: return get_splits(y, args.valid_size, groups=groups, seed=args.seed)
     return get_splits(y, groups=groups, valid_groups=args.valid_groups)
 
@@ -109,7 +109,7 @@ def _windows(args):
 def read_training(
     args, # of `train`
 ) -> dict: # arguments of `TSDataLoaders.from_arrays`
-    "The labelled series of a file, and which of them are for validation"
+    "The labelled series of a file, split into training and validation"
     check_learnable(args, args.train)
     if args.length is not None: return _windows(args)
     data = read_files(args.train, args.valid, args.groups, **column_options(args, args.train))
@@ -120,7 +120,7 @@ def read_training(
 def read_groups(
     args, # of `crossvalidate`
 ) -> dict: # arguments of `leave_groups_out`
-    "The labelled series of a table, their groups, and the recordings of windows if these have one label each"
+    "The labelled series of a table and their groups; and the recording of each window, if recordings have one label"
     if args.groups is None:
         raise ValueError('--groups: expected the column that names the person or session of each series, got none')
     check_learnable(args, args.file)
@@ -139,8 +139,8 @@ class Input(NamedTuple):
     "The series of a file for a model"
     X:object # series (series, channels, steps), or a list of those of unequal length
     y:object = None # labels or targets (series,) or (series, outputs); None if the file has none
-    header:list|None = None # names of the columns that tell the series apart; None if none does
-    ids:list|None = None # the values of these columns, a list for each series
+    header:list|None = None # names of the columns that identify the series; None without such columns
+    ids:list|None = None # the values of these columns, a list per series
     groups:object = None # of each series (series,); None if not asked for
 
 def recordings_for(
@@ -148,7 +148,7 @@ def recordings_for(
     predictor, # `Predictor`
     groups=None, # name of their column
 ): # `Recordings`
-    "The recordings of a table; raises if their windows would be of another rate than the model's"
+    "The recordings of a table; raises if their windows have another rate than the model"
     recs = read_recordings(args.file, groups=groups, **column_options(args, args.file, predictor.channels))
     if predictor.rate is not None:
         remedy = f'--to-rate {predictor.rate:g} resamples'
@@ -167,7 +167,7 @@ def _check_channels(path, own, known, asked):
                          f'got {listed(own, width=70)}')
 
 def _of_windows(args, predictor):
-    "Windows of recordings, which their recording, start and stop tell apart"
+    "Windows of recordings, identified by recording, start and stop"
     recs = recordings_for(args, predictor, getattr(args, 'groups', None))
     X,y,groups,(rec,*where) = cut_windows(args, recs, predictor.filters)
     if args.rate is not None: where = [[f'{o/window_rate(args):.6f}' for o in w] for w in where]
@@ -176,7 +176,7 @@ def _of_windows(args, predictor):
     return Input(X, y, [*(args.id or []),'start','stop'], ids, groups)
 
 def _of_table(args, predictor):
-    "The series of a table, which the columns of `--id` tell apart"
+    "The series of a table, identified by the columns of `--id`"
     columns = column_options(args, args.file, predictor.channels)
     found = read_table(args.file, Columns(**columns), getattr(args, 'groups', None))
     _check_channels(args.file, found.channels, predictor.channels, columns.get('columns'))
@@ -188,7 +188,7 @@ def _of_series(args, predictor):
     return Input(*read_series(args.file, **column_options(args, args.file, predictor.channels)))
 
 def _warn_of_order(args, predictor):
-    "Say so if a column sorted the steps in training, and does not now"
+    "Warn if a column sorted the steps in training, and no column does now"
     name,steps = (predictor.training or {}).get('sorted_by'),args.id is not None or args.length is not None
     if name is None or args.time is not None or not steps or not is_table(args.file): return
     if name in _names(args.file, column_options(args, args.file)):
@@ -198,9 +198,9 @@ def _warn_of_order(args, predictor):
 def read_input(
     args, # of a command
     predictor, # `Predictor`
-    labels=True # raise if there are none?
+    labels=True # raise if the file has none?
 ) -> Input:
-    "The series of a file for a model, with what the file knows of them"
+    "The series of a file for a model, with their labels, ids and groups"
     check_window_options(args, args.file)
     if getattr(args, 'groups', None) is not None and not is_table(args.file):
         raise ValueError(f"--groups: expected a table, {' or '.join(TABLES)}, with such a column, got {args.file}")
@@ -215,10 +215,10 @@ def read_input(
 # %% ../../nbs/82a_cli.inputs.ipynb #9fa78a48
 def warn_of_steps(
     args, # of a command
-    X, # the series that it has read
+    X, # series of the file
     predictor, # `Predictor`
 ):
-    "Warn if series have a length that training did not have, or a table has one column too many, often the labels"
+    "Warn if series have another length than in training, or if a table has a column too many, often the labels"
     how = predictor.preprocess
     if predictor.lengths is None or how.resample or how.crop: return
     (lo,hi),n = predictor.lengths,[x.shape[-1] for x in X]

@@ -25,7 +25,7 @@ from ..runtime.predictor import Predictor
 
 # %% ../../nbs/88_cli.model.ipynb #636d3ec0
 def _truths(task, y, n):
-    "The targets in a file of `n` series: a header and a row per series; empty if there are none"
+    "The targets of `n` series: a header and a row per series; empty if there are none"
     if y is None: return [[]]*(n+1)
     y = np.asarray(y)
     if y.ndim==1: return [['truth'], *([o] for o in y.tolist())]
@@ -35,10 +35,10 @@ def _truths(task, y, n):
 
 # %% ../../nbs/88_cli.model.ipynb #2554d190
 def _predictions(args, predictor):
-    "The rows of a file of predictions: a header, and one row per series"
+    "The rows of the predictions: a header, and one row per series"
     given = read_input(args, predictor, labels=False)
     task = predictor.task
-    probs = task.activation(predictor.scores(given.X)).numpy() # (series, outputs), or (series,) of a single number each
+    probs = task.activation(predictor.scores(given.X)).numpy() # (series, outputs), or (series,) if each has one number
     warn_of_steps(args, given.X, predictor)
     rows = [task.columns(), *map(task.row, probs)]
     names = [['row'], *([i] for i in range(len(given.X)))] if given.ids is None else [given.header, *given.ids]
@@ -46,9 +46,9 @@ def _predictions(args, predictor):
     return [[*name,*row,*truth] for name,row,truth in parts]
 
 def _of_recordings(args, predictor):
-    "The same with one row per recording, and the times at which its label changes"
+    "The rows of the predictions for recordings: a header, and one row per recording"
     if args.length is None:
-        raise ValueError('--per-recording: expected with --length, whose windows make an answer, got it alone')
+        raise ValueError('--per-recording: expected with --length, which cuts recordings into windows, got it alone')
     check_window_options(args, args.file)
     recs = recordings_for(args, predictor)
     task = predictor.task
@@ -66,12 +66,12 @@ def _of_recordings(args, predictor):
     MODEL, series_file('series'), table(),
     Arg('--per-recording', choices=('mean','vote'), nargs='?', const='mean',
         help='one row per recording, by the mean or the vote of its windows, '
-             'with the times at which the answer changes (default: mean)'),
-    Arg('--out', metavar='CSV', help='file to write; standard output if not given'), force('--out'),
+             'with the times at which the prediction changes (default: mean)'),
+    Arg('--out', metavar='CSV', help='file to write (default: standard output)'), force('--out'),
     on_device('the CPU'), QUIET)
 def run_predict(args):
-    """Write the predictions for the series of a file as CSV: id or row (counted from 0), label, probabilities \
-or value, and the true label if the file has it"""
+    """Write a prediction for each series of a file as CSV: label and probabilities, or value, \
+and the true label if the file has it"""
     if args.quiet and args.out is None:
         raise ValueError('--quiet: expected with --out, got it alone, where predictions are printed')
     check_out(args.out, args.force)
@@ -111,7 +111,7 @@ def run_evaluate(args):
 
 # %% ../../nbs/88_cli.model.ipynb #e2b04a38
 def _facts(predictor):
-    "Facts of a model for a program"
+    "The description of a model for --json"
     networks,task = networks_of(predictor.model),predictor.task
     settings = {k: v for k,v in task.settings().items() if k!='conformal'} # tables of many numbers
     return dict(architecture=type(networks[0]).__name__, networks=len(networks),
@@ -134,7 +134,7 @@ def run_info(args):
     MODEL,
     Arg('--onnx', metavar='FILE', required=True, help='file to write'),
     Arg('--channels', metavar='NAMES', type=names,
-        help='names of the channels for its metadata, with commas between'),
+        help='names of the channels for the metadata of the file, with commas between'),
     Arg('--lengths', action=BooleanOptionalAction, help='add a second input for the lengths of padded series '
         '(default: if the model was trained on series of unequal length)'),
     force('--onnx'), QUIET)
@@ -143,4 +143,4 @@ def run_export(args):
     from xceptiontime.runtime.export import export_onnx
     check_out(args.onnx, args.force, '--onnx')
     export_onnx(Predictor.from_pretrained(args.model), args.onnx, args.channels, args.lengths)
-    print(f'{Path(args.onnx).stat().st_size/1e6:.1f} MB in {args.onnx}, which gives what the model gives')
+    print(f'{Path(args.onnx).stat().st_size/1e6:.1f} MB in {args.onnx}; ONNX Runtime gives the model\'s outputs')

@@ -1,4 +1,4 @@
-"""Figures and a picture of how well a model did, as printed by `xceptiontime train` and `evaluate`
+"""Scores of a model's predictions as text, numbers and plots, as `xceptiontime train` and `evaluate` print them
 
 Docs: https://example.github.io/xceptiontime/cli.report.html.md"""
 
@@ -37,7 +37,7 @@ def figures_of_labels(task, y, pred):
     return dict(f1_macro=f1, labels=by)
 
 def by_output(task, y, pred):
-    "(name, targets, predictions) of each output of a regression, the latter two of shape (series,)"
+    "(name, targets (series,), predictions (series,)) of each output of a regression"
     y,pred = (np.asarray(o, np.float64).reshape(len(o), -1) for o in (y,pred)) # (series, outputs)
     return zip(task.output_names(), y.T, pred.T)
 
@@ -87,17 +87,17 @@ FIGURES = dict(classification=figures_of_classes, multilabel=figures_of_labels, 
 def figures(
     task, # of the model
     y, # true labels, or targets, of each series
-    pred # the model's, as `Predictor.predict` gives them
+    pred # predictions, as of `Predictor.predict`
 ) -> dict: # of plain numbers, with the task's name and the count of series
-    "How well a model did, as plain numbers"
+    "Scores of a model's predictions, as plain numbers"
     return dict(task=task.name, series=len(y), **FIGURES[task.name](task, y, pred))
 
 def report(
     task, # of the model
     y, # true labels, or targets, of each series
-    pred # the model's, as `Predictor.predict` gives them
+    pred # predictions, as of `Predictor.predict`
 ) -> str:
-    "How well a model did: accuracy and a table by class, F1 and a table by label, or RMSE, MAE and R2 by output"
+    "Scores of a model's predictions: accuracy and a table by class, F1 and a table by label, or errors by output"
     return REPORTS[task.name](task, y, pred)
 
 # %% ../../nbs/83_cli.report.ipynb #869c4049
@@ -131,7 +131,7 @@ PICTURES = dict(classification=picture_classes, regression=picture_outputs)
 def picture(
     task, # of the model
     y, # true labels, or targets, of each series
-    pred # the model's, as `Predictor.predict` gives them
+    pred # predictions, as of `Predictor.predict`
 ) -> tuple|None: # (name for a file, figure); None for several labels
     "The plot for the task: a confusion matrix, or predictions against targets"
     make = PICTURES.get(task.name)

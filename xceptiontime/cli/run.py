@@ -23,7 +23,7 @@ COMMANDS = ( # in the order of the help
     run_demo, run_train, run_predict, run_evaluate, run_info, run_export, run_stream, run_bench, run_crossvalidate)
 
 def _left_by(args):
-    "What an interrupted command leaves, as the end of a sentence"
+    "The state after an interrupted command, as the end of a sentence"
     if args.command=='stream': return ''
     if saved := getattr(args, 'saved', None): return f', the model is in {saved}'
     goes_on = args.command=='bench' or (args.command=='crossvalidate' and args.out is not None)
@@ -31,12 +31,12 @@ def _left_by(args):
     return ', nothing was written'+('; --resume keeps every epoch' if 'resume' in vars(args) else '')
 
 def _close_output():
-    "Drop what Python would still write to an output that is closed"
+    "Drop the remaining text for an output that is closed"
     try: sys.stdout.flush()
     except OSError: to_nowhere(sys.stdout)
 
 def _finite(o):
-    "A result in types that JSON has: None in place of NaN and infinity"
+    "A result in JSON's types, with None in place of NaN and infinity"
     if isinstance(o, dict): return {str(k): _finite(v) for k,v in o.items()}
     if isinstance(o, (list,tuple)): return [_finite(v) for v in o]
     if isinstance(o, (float,np.floating)): return float(o) if math.isfinite(o) else None
@@ -51,7 +51,7 @@ def _run(args):
         if as_json and hasattr(args, 'result'): print(json.dumps(_finite(args.result)))
         sys.stdout.flush()
         return code or 0
-    except BrokenPipeError: # whoever read the output has gone
+    except BrokenPipeError: # the program that read the output has ended
         _close_output()
         return 0
     except (ValueError, TypeError, ArithmeticError, OSError, ImportError) as e:

@@ -1,4 +1,4 @@
-"""`xceptiontime stream`: from lines of text to decisions
+"""`xceptiontime stream`: from lines of text to predictions and decisions
 
 Docs: https://example.github.io/xceptiontime/cli.stream.html.md"""
 
@@ -28,11 +28,11 @@ def _columns_of(channels, header):
     return [header.index(n) for n in channels]
 
 def _samples(
-    lines, # of CSV, one a time step
+    lines, # of CSV, one per time step
     c_in, # channels
     channels=None # their names, if these are known
-): # generator of time steps (channels, 1), or of a ValueError in the place of one that cannot be read
-    "Time steps from lines of text; names in the first line give the order of the columns, or are skipped"
+): # generator of time steps (channels, 1), or of a ValueError for a step that cannot be read
+    "Time steps from lines of text; names in the first line give the order of the columns or are skipped"
     columns,width = range(c_in),c_in
     begun = False
     for i,line in enumerate(lines, 1):
@@ -56,7 +56,7 @@ def _samples(
 
 # %% ../../nbs/89_cli.stream.ipynb #20518f1f
 class _DropOut:
-    "Reports lost time steps on standard error: when the first is lost, and how many were"
+    "Reports lost time steps on standard error: the first one, and the number lost in a row"
     def __init__(self):
         self.n,self.begun = 0,False
         self.first = None
@@ -75,7 +75,7 @@ class _DropOut:
     def tell(self, text): print(f'xceptiontime stream: {text}', file=sys.stderr)
 
 def _answers(live, samples):
-    "The predictions of a stream; a time step that cannot be read or used counts as a gap"
+    "The predictions of a stream; a time step that cannot be read or used is a gap"
     drop_out = _DropOut()
     for x in samples:
         try:
@@ -92,7 +92,7 @@ def _answers(live, samples):
 
 # %% ../../nbs/89_cli.stream.ipynb #a92548ba
 def _rest(args, task):
-    "The class that --rest names, as the model knows it"
+    "The class of --rest, in the type of the model's classes"
     if args.rest is None or not task.exclusive: return args.rest
     names = task.output_names()
     if args.rest not in names:
@@ -100,14 +100,14 @@ def _rest(args, task):
     return task.vocab.tolist()[names.index(args.rest)]
 
 def _hold(args):
-    "The step of --hold: seconds where there is a rate, windows where there is none"
+    "The step of --hold: in seconds with --rate, otherwise in windows"
     if args.rate is not None: return Hold(seconds=args.hold)
     if not isinstance(args.hold, int):
         raise ValueError(f'--hold: expected a whole number of windows, got {args.hold:g}; --rate gives seconds')
     return Hold(args.hold)
 
 def _steps(args, task):
-    "The rules for decisions that the options name; None, which stands for those of the model, if none"
+    "The decision steps of the options; None, for the steps of the model, if no option is given"
     if args.rest is not None and args.reject is None:
         raise ValueError('--rest: expected with --reject, got it alone')
     res = []
@@ -122,7 +122,7 @@ def _steps(args, task):
 
 # %% ../../nbs/89_cli.stream.ipynb #a63456a1
 def _decided(task, p):
-    "The fields of a prediction: its decision, empty where there is none yet, and its probabilities"
+    "The fields of a prediction: its decision (empty if there is none yet) and its probabilities"
     if task.vocab is None: return task.row(p.label)
     label,*probs = task.row(p.probs, p.label)
     return ['' if p.label is None else label, *probs]
@@ -130,24 +130,24 @@ def _decided(task, p):
 @command('armband | xceptiontime stream gestures --window 0.2 --hop 0.05 --rate 200 '
          '--reject .8 --rest rest --majority 5 --hold 0.3s',
     MODEL,
-    Arg('--window', type=span, required=True, metavar='N', help='time steps of a window; seconds with --rate'),
+    Arg('--window', type=span, required=True, metavar='N', help='time steps, or seconds with --rate, of a window'),
     Arg('--hop', type=span, metavar='N',
-        help='time steps, or seconds, from one window to the next; --window if not given'),
-    Arg('--rate', type=positive, metavar='HZ', help='time steps a second'),
+        help='time steps, or seconds with --rate, from one window to the next (default: --window)'),
+    Arg('--rate', type=positive, metavar='HZ', help='sampling rate: time steps per second'),
     on_device('the CPU'),
-    Arg('--smooth', choices=('majority','mean'), help='smooth over the last answers; no smoothing if not given'),
-    Arg('--last', type=count, default=5, metavar='N', help='answers to smooth over (default: %(default)s)'),
+    Arg('--smooth', choices=('majority','mean'), help='smooth over the last predictions (default: no smoothing)'),
+    Arg('--last', type=count, default=5, metavar='N', help='predictions to smooth over (default: %(default)s)'),
     deciding())
 def run_stream(args):
-    """Predict a live signal: read one time step per line of CSV from standard input, write a line per window"""
+    "Predict a live signal: read CSV from standard input, one line per time step, and write a line per window"
     from xceptiontime.runtime.stream import StreamingPredictor
     predictor = Predictor.from_pretrained(args.model, args.device)
     task = predictor.task
     live = StreamingPredictor(predictor, args.window, args.hop, args.rate, args.smooth, args.last,
                               decide=_steps(args, task))
     if live.own:
-        say(args, f'decides by {brief(predictor.decisions, 200)}, kept with the model; '
-                   '--no-decisions leaves them out')
+        say(args, f'applies the decision steps of the model, {brief(predictor.decisions, 180)}; '
+                  '--no-decisions leaves them out')
     rows = csv.writer(sys.stdout, lineterminator='\n')
     def write(*row):
         rows.writerow(row)

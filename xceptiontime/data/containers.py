@@ -96,7 +96,7 @@ def _time_last(x, key, n, time_first):
         time_first = x.shape[0]>x.shape[1]
         if time_first:
             warn(f'{key}: expected (channels, samples), got shape {x.shape}, taken for samples '
-                          'first; time_first=True says so')
+                 'first; time_first=True says so')
     return x.T if time_first else x
 
 def _a_sample(source, v, name, n=None, target=False):
@@ -172,7 +172,7 @@ def _annotated(source, notes, n, rate):
     short = [o for o in notes if not o.duration]
     if short:
         warn(f'annotations: expected a duration, got none in {len(short)} of {len(notes)}, as in '
-                      f'{brief(short[0].text, 40)} at {short[0].onset:g} s; they label no sample')
+             f'{brief(short[0].text, 40)} at {short[0].onset:g} s; they label no sample')
     res,last = [None]*n,0 # last: where the one before ends
     for o in sorted(lasting, key=lambda o: o.onset):
         a,b = (min(max(round(t*rate), 0), n) for t in (o.onset, o.onset+o.duration))

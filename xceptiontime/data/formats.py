@@ -1,4 +1,4 @@
-"""Read a file of time series, whatever its format, into arrays; write a `.ts` file
+"""Read a file of time series of any format into arrays; write a `.ts` file
 
 Docs: https://example.github.io/xceptiontime/data.formats.html.md"""
 
@@ -53,7 +53,7 @@ def read_tsv(
 
 # %% ../../nbs/30_data.formats.ipynb #b2e44d6c
 def _load_array(source, f, size, name, most):
-    "One array in numpy's own format, if it is as large as its header says, at most `most` bytes"
+    "One array in numpy's format, if its size agrees with its header and is at most `most` bytes"
     with f:
         version = np.lib.format.read_magic(f)
         if version==(1,0): shape,_,dtype = np.lib.format.read_array_header_1_0(f)
@@ -73,8 +73,8 @@ _broken = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, Over
 def load_arrays(
     source:Source, # an .npz or .npy file
     keys:list|None=None, # names of arrays; all if None
-) -> dict: # arrays by name; that of an .npy file by the first of `keys`, or 'array'
-    "The arrays of a file that numpy saved"
+) -> dict: # arrays by name; the array of an .npy file has the first name of `keys`, or 'array'
+    "The arrays of an .npz or .npy file"
     with source.open() as f:
         size = os.fstat(f.fileno()).st_size
         try:
@@ -95,7 +95,7 @@ def load_arrays(
 
 # %% ../../nbs/30_data.formats.ipynb #44e56f77
 def _check_y(source, y, n, key, kind):
-    "The targets `y` of `n` series, whose `kind` is 'label', 'target' or None, as labels or numbers"
+    "Targets `y` of `n` series as labels or numbers; `kind` is 'label', 'target' or None"
     name,many = brief(key, 40),y.dtype.kind
     if y.ndim not in (1,2) or len(y)!=n:
         source.fail(f'a value for each of {n} series in {name}', f'shape {y.shape}')
@@ -116,10 +116,10 @@ def read_npz(
     path, # an .npz or .npy file
     *,
     x:str='X', # name of the array of series in an .npz
-    label:str=None, # name of an array of class labels
-    target:str=None, # name of an array of numbers to predict; default for both: `y` by its type, if there is one
+    label:str=None, # name of the array of class labels; None: `y`, if it holds text
+    target:str=None, # name of the array of numbers to predict; None: `y`, if it holds floats
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, targets, 0/1 labels or None
-    "Series from arrays that numpy saved"
+    "Read series from arrays of an .npz or .npy file"
     if label is not None and target is not None:
         raise ValueError(f'label, target: expected one of them, got {brief(label)} and {brief(target)}')
     source,key = Source(path),label or target or 'y'
@@ -142,10 +142,10 @@ _readers = {'.ts':read_ts, '.tsv':read_tsv, '.txt':read_tsv, '.arff':read_arff, 
     '.parquet':read_parquet, '.npz':read_npz, '.npy':read_npz}
 
 def read_series(
-    path, # a file of time series
-    **kwargs, # for the reader of its format: label, target, id, time... of a table
+    path, # file of time series
+    **kwargs, # arguments of the reader, such as label, target, id and time of a table
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
-    "Read a file of time series by its ending"
+    "Read a file of time series; its ending decides the format"
     end = ''.join(Path(path).suffixes[-2:] if str(path).lower().endswith('.gz') else Path(path).suffix).lower()
     if end not in _readers:
         Source(path).fail(f"a file ending in {', '.join(_readers)}", brief(end) if end else 'no ending')

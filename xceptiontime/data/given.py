@@ -44,7 +44,7 @@ def check_origin(
     if filters is None: said = f'without filters, as in training, got some filtered by {own}'
     else: said = f'of recordings that went through {filters}, got series of which nobody knows it'
     warn(f'X: expected windows {said}; sliding_windows(.., filters=predictor.filters, '
-                  'lazy=True) cuts such')
+         'lazy=True) cuts such')
 
 def model_series(
     X, # new series: array (samples, channels, length), or list of arrays (channels, length_i); or `Windows`

@@ -67,7 +67,7 @@ def sampling_rate(
     if not near.all():
         n,worst = (~near).sum(),steps[np.abs(steps-step).argmax()]
         warn(f'time: expected even steps, of {step:g} as most are, got {n} of {len(steps)} that are '
-                      f'not, as {worst:g}; windows run across gaps, id= can name each stretch without one')
+             f'not, as {worst:g}; windows run across gaps, id= can name each stretch without one')
     in_seconds = pairs[0][1] or step<1
     return float(f'{1/steps[near].mean():.6g}') if in_seconds and near.mean()>=.99 else None
 
@@ -80,7 +80,7 @@ def _labelled(labels, members):
     gone = (~there).sum()
     if gone:
         warn(f'label: expected one in each row, got none in {gone} of {len(labels)}; those are left '
-                      'out, and no window runs across them')
+             'out, and no window runs across them')
     res = []
     for o in members:
         at = np.flatnonzero(there[o]) # (labelled samples,)

@@ -74,7 +74,7 @@ def warn_of_columns(
     more = '' if len(odd)==1 else f' ({len(odd)} columns like that, also {brief(names[[*odd][1]], 25)})'
     says = 'id=, time= or groups=' if kind=='channel' else 'groups=, label= or target='
     warn(f'columns: expected measurements, got {odd[j]}, in {brief(names[j], 30)}{more}, '
-                  f'taken for a {kind}; {says} says what it is, columns= names the {kind}s alone')
+         f'taken for a {kind}; {says} says what it is, columns= names the {kind}s alone')
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e19
 STEPS,RUN = 30,10 # fewer steps than that, and labels that stay for as many rows, make a recording likely
@@ -87,8 +87,8 @@ def warn_of_recording(
     runs = 1+sum(a!=b for a,b in zip(y, y[1:]))
     if steps>=STEPS or len(y)<5*RUN or len(y)<RUN*runs or len({*y})<2: return
     warn(f'X: expected a series in each row, got {len(y)} rows of {steps} '
-                  f"step{'s'*(steps>1)}, in which a label stays for {len(y)//runs} rows on end: a recording with "
-                  'a label a step? length= of from_file and from_df, or read_recordings, cuts it into windows')
+         f"step{'s'*(steps>1)}, in which a label stays for {len(y)//runs} rows on end: a recording with "
+         'a label a step? length= of from_file and from_df, or read_recordings, cuts it into windows')
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #eea02a7d
 def warn_of_single_rows(
@@ -97,4 +97,4 @@ def warn_of_single_rows(
     "Warn where each series of a long table has one row"
     if len(members)<2 or any(len(o)>1 for o in members): return
     warn(f'id: expected several rows in each series, a row for each time step, got one row in each of '
-                  f'{len(members)}; a table in which a row is a whole series needs no id=')
+         f'{len(members)}; a table in which a row is a whole series needs no id=')

@@ -62,7 +62,7 @@ def _warn_of_midnight(times, members):
         if i is None: continue
         got = f'{times[rows[-1]]} in the last row of a series and {times[i]} before'
         return warn(f'time: expected times of day that rise, got {got}: past midnight? They were sorted by '
-                             'the hour; a column with the date as well keeps the order, as does no time= at all')
+                    'the hour; a column with the date as well keeps the order, as does no time= at all')
 
 def long_to_series(
     V:np.ndarray, # float64 (rows, channels)
@@ -125,8 +125,8 @@ def _warn_of_pieces(ids, columns):
     first = next(o for o,k in pieces.items() if k>1)
     some = ', '.join(brief(o, 30) for o in columns.ids[:2])
     warn(f'id: expected the rows of a series side by side, got {brief(first, 40)} in {pieces[first]} '
-                  f"places, {sum(k>1 for k in pieces.values())} of {n} series so; they were joined. If ids "
-                  f"repeat, id=['subject', {some}] tells them apart by several columns; else time= sorts the rows")
+         f"places, {sum(k>1 for k in pieces.values())} of {n} series so; they were joined. If ids "
+         f"repeat, id=['subject', {some}] tells them apart by several columns; else time= sorts the rows")
 
 def _warn_of(rows, columns, members, each):
     "Warn of columns that look like no measurement, and of rows that look like no series"

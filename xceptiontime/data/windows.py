@@ -244,7 +244,7 @@ def _rates(rate, known, to_rate):
                          f'{to_rate:g} of them, got None')
     if to_rate>1.01*of:
         warn(f'to_rate: expected at most the {of:g} Hz of the recordings, got {to_rate:g}; what is above '
-                      f'{of/2:g} Hz, half of it, is in no recording')
+             f'{of/2:g} Hz, half of it, is in no recording')
     return _Rates(None if rate is None else to_rate, of, to_rate)
 
 def _labels_at(labels, recs, rates):
@@ -307,8 +307,8 @@ def _warn_of_gaps(X, spans):
     if not gap.any(): return
     got = f'{gap.sum()} of {len(X)} windows end in NaN in all channels'
     warn(f'recordings: {got}, the first is window {gap.argmax()}; within a recording it is '
-                  'missing data, but at the end of an array it is taken for padding. '
-                  'lazy=True and from_recordings know the difference')
+         'missing data, but at the end of an array it is taken for padding. '
+         'lazy=True and from_recordings know the difference')
 
 def _window_labels(labels, starts, length, label):
     "The label of each window, and the starts of the windows that stay; `labels` from `_recording_labels`"

@@ -14,10 +14,10 @@ from .conformal import check_tables
 
 # %% ../../nbs/23a_processing.basetask.ipynb #53f09604
 class TaskLoss(nn.Module):
-    "A loss of torch, or any function of scores and targets, with all that fastai asks of one"
+    "A loss of torch, or any function of outputs and targets, in the form that fastai expects"
     def __init__(self,
-        loss, # such as `nn.CrossEntropyLoss()`; takes scores and targets
-        task, # a `Classification`, `MultiLabel` or `Regression`
+        loss, # function of outputs and targets, such as `nn.CrossEntropyLoss()`
+        task, # `Classification`, `MultiLabel` or `Regression`
     ):
         super().__init__()
         self.loss,self.task = loss,task
@@ -32,9 +32,9 @@ class TaskLoss(nn.Module):
         else: self._reduction = v
 
     def forward(self,
-        out, # scores (batch, outputs); of an `Ensemble` in training (batch, networks, outputs)
-        y, # targets, as `task.encode` gives them
-        weights=None, # what each series counts (batch,), 1 in the mean; all alike if None
+        out, # outputs of the network (batch, outputs); of an `Ensemble` in training (batch, networks, outputs)
+        y, # targets, encoded by `task.encode`
+        weights=None, # weight of each series (batch,), 1 on average; None: all equal
     ): # a number, or (batch,) without reduction
         if out.ndim==3: return self._of_each(out, y, weights)
         if weights is not None: return self._weighted(out, y, weights)
@@ -44,7 +44,7 @@ class TaskLoss(nn.Module):
         return res.reshape(len(y), -1).mean(1) if self.reduction=='none' else res # (batch,), or a number
 
     def _weighted(self, out, y, weights):
-        "The losses times their weights, reduced as they would be without"
+        "The losses times their weights, with the same reduction"
         reduction,self.reduction = self.reduction,'none'
         try: losses = self(out, y)*weights # (batch,)
         finally: self.reduction = reduction
@@ -60,13 +60,13 @@ class TaskLoss(nn.Module):
     def decodes(self, probs): return self.task.indices(probs)
 
 # %% ../../nbs/23a_processing.basetask.ipynb #b8575ccc
-_CALIBRATION = 'temperature','conformal' # what is found for trained weights
+_CALIBRATION = 'temperature','conformal' # found for trained weights
 
 class BaseTask:
-    "Tables of held-back scores, with which predictions become sets or intervals, and answers that differ little"
+    "Methods that all tasks share, and the tables for prediction sets"
     exclusive = False # has each series one class, and no other?
     one,noun = 'output','outputs'
-    activation_name = None # what makes probabilities of scores, as an `Ensemble` names it
+    activation_name = None # name of the activation, for an `Ensemble`
     _conformal = None
 
     @property
@@ -74,8 +74,8 @@ class BaseTask:
     @conformal.setter
     def conformal(self, v): self._conformal = check_tables(v, self)
     def uncalibrate(self): self.conformal = None
-    def recalibrate(self, settings): # of a task that may be another
-        "Temperature and tables as in `settings`, if these are those of this task otherwise; else none"
+    def recalibrate(self, settings): # settings of any task
+        "Take temperature and tables from `settings`, if these are the settings of this task otherwise; else none"
         own,given = ({k: v for k,v in o.items() if k not in _CALIBRATION} for o in (self.settings(),settings))
         self.uncalibrate()
         if own!=given: return
@@ -87,13 +87,13 @@ class BaseTask:
     def plain(self): # the task with a temperature of 1
         return self
     def check_classes(self, who, hint=''):
-        "Raise if the task has no probabilities, for which `who` asks"
+        "Raise if the task has no probabilities, which `who` needs"
     def check_exclusive(self, who):
         "Raise unless each series has one class"
         if not self.exclusive:
             raise TypeError(f'{who}: expected a classification, got {self.name}')
 
-    def joint_misfit(self, s): # of all outputs of a series (n,); None where outputs are judged alone
+    def joint_misfit(self, s): # over all outputs of a series (n,); None if each output has its own
         return None
-    def each_misfit(self, s, y): # of each output: its scores, and the series that they are of
+    def each_misfit(self, s, y): # for each output: its scores, and the indices of their series
         return [(o, slice(None)) for o in s.T]

@@ -1,4 +1,4 @@
-"""Chooses the task from the targets, and weights for rare classes
+"""Choose the task from the targets; weights for rare classes
 
 Docs: https://example.github.io/xceptiontime/processing.infer.html.md"""
 
@@ -17,7 +17,7 @@ from .tasks import TASKS,Classification,MultiLabel,Regression
 
 # %% ../../nbs/24a_processing.infer.ipynb #1f800323
 def _kind_2d(y):
-    "The task that targets (samples, outputs) look like, and what to warn of"
+    "The task for targets (samples, outputs), and a warning or None"
     binary = y.dtype.kind in 'fiub' and y.size and np.isin(y, (0,1)).all()
     if binary and y.shape[1]==1:
         hint = "y[:,0] makes classes, task='multilabel' one label"
@@ -36,7 +36,7 @@ def _kind_2d(y):
     return _kind_1d(y)
 
 def _kind_1d(y):
-    "The task that targets look like, and what to warn of"
+    "The task for targets (samples,), and a warning or None"
     if y.dtype.kind=='f' and not are_whole(y): return 'regression',None
     if y.dtype.kind=='f':
         said = 'floats that are all whole numbers are learned as numbers (regression)'
@@ -47,7 +47,7 @@ def _kind_1d(y):
     return 'classification',f"{said}; task='regression' learns them as numbers"
 
 def _kind_of_lists(y, vocab):
-    "What is said of lists of labels that may be rows of a table"
+    "The task for lists of labels, which may be rows of a table, and a warning or None"
     lens = {len(o) for o in y}
     if y.sets or len(lens)!=1 or len(y)<2 or lens=={0}: return 'multilabel',None
     n = lens.pop()
@@ -61,7 +61,7 @@ def _kind_of_lists(y, vocab):
     return 'multilabel',f"{said}; task='regression' learns them as numbers"
 
 def _kind(y, vocab):
-    "The name of the task that `y` looks like, and what to warn of"
+    "The name of the task for `y`, and a warning or None"
     if isinstance(y, list): return _kind_of_lists(y, vocab)
     several = y.ndim==2 and (vocab is None or y.shape[1]>1 or len(vocab)==1)
     if vocab is not None: return ('multilabel' if several else 'classification'),None
@@ -94,20 +94,20 @@ def _multilabel(y, vocab):
     return MultiLabel(vocab, lists)
 
 def _check_ready(task, vocab):
-    "A task that is there already has its own vocabulary"
+    "Raise if `vocab` differs from that of a task that was given"
     if vocab is None: return
     if task.vocab is None or np.asarray(vocab).tolist()!=task.vocab.tolist():
         raise ValueError(f'vocab: expected none beside a task that has its own, got {brief(vocab)}')
 
 def infer_task(
     y, # targets of the training series
-    task:str|None=None, # the task by name, or one that is ready; told from `y` if None
-    vocab=None, # classes or labels in the order of the scores; those in `y`, sorted, if None
+    task:str|None=None, # name of the task, or a task object; None: chosen from `y`
+    vocab=None, # classes or labels in the order of the logits; None: those in `y`, sorted
     target_names=None, # names of the outputs of a regression
     units=None, # their units, or one for all
-    order=None, # classes in their order, of which those in `y` are taken; that of an ordered categorical if None
+    order=None, # all classes in order, of which those in `y` are used; None: from an ordered categorical
 ):
-    "The task that fits `y`; what is ambiguous is decided as above, with a warning"
+    "The task for `y`; warns if `y` is ambiguous"
     if isinstance(task, tuple(TASKS.values())):
         _check_ready(task, vocab)
         return task
@@ -130,9 +130,9 @@ def infer_task(
 
 # %% ../../nbs/24a_processing.infer.ipynb #e316a81e
 def class_weights(
-    task, # a `Classification` or a `MultiLabel`
-    codes, # targets of the training series, as `task.encode` gives them
+    task, # `Classification` or `MultiLabel`
+    codes, # targets of the training series, encoded by `task.encode`
 ) -> torch.Tensor: # (classes,) or (labels,)
-    "Weights that make up for rarity, for `nn.CrossEntropyLoss(weight=)` or `nn.BCEWithLogitsLoss(pos_weight=)`"
+    "Weights that are larger for rarer classes or labels"
     task.check_classes('class_weights')
     return torch.tensor(task.weights(codes), dtype=torch.float32)

@@ -214,7 +214,7 @@ def _set_statistics(self:Preprocess, center, spread, fill):
         elif (spread[flat]<=1e-12*np.abs(center[flat])).all(): how = 'that are constant'
         else: how = 'that vary too little for float32 beside their size (subtract an offset first)'
         warn(f'X: expected channels that vary in the training series, got {which} {how}; '
-                      'they are only centred')
+             'they are only centred')
     self._set_buffers(**dict(zip(STATS[self.scale], (center, np.where(flat, 1, spread))), fill=fill))
 
 @patch
@@ -223,7 +223,7 @@ def _set_length_statistics(self:Preprocess, n):
     log = np.log(np.asarray(n, np.float64))
     if n.min()==n.max():
         warn('length_channel: expected training series of unequal length, '
-                      f'got {counted(n[0], "step")} in each; the channel tells the network nothing')
+             f'got {counted(n[0], "step")} in each; the channel tells the network nothing')
     std = log.std() if n.min()<n.max() else 1.
     self._set_buffers(length_mean=log.mean(keepdims=True), length_std=np.array([std]))
 

@@ -1,4 +1,4 @@
-"""One number or several per series, standardised for training, answered in the units of the targets
+"""One or several numbers per series, standardised for training, predicted in the units of the targets
 
 Docs: https://example.github.io/xceptiontime/processing.regression.html.md"""
 
@@ -18,14 +18,14 @@ from .targets import as_values,as_targets
 
 # %% ../../nbs/23b_processing.regression.ipynb #1f526313
 class Regression(BaseTask):
-    "One number or several for each series"
+    "One or several numbers for each series"
     name,vocab = 'regression',None
     def __init__(self,
-        mean, # of the targets in the training series: a number, or one for each output
-        std, # their deviation, likewise
+        mean, # mean of the training targets: a number, or one for each output
+        std, # their standard deviation: a number, or one for each output
         target_names=None, # a name for each output
         units=None, # a unit for each output, or one for all
-        conformal:dict|None=None, # tables of held-back scores, for intervals: see `conformal_tables`
+        conformal:dict|None=None, # tables for prediction intervals, from `conformal_tables`
     ):
         self.mean,self.std = as_floats(mean, 'mean'),as_floats(std, 'std')
         if self.mean.ndim>1 or self.mean.shape!=self.std.shape or not self.mean.size:
@@ -88,7 +88,7 @@ def describe(self:Regression, codes) -> str: # the range of each output
 
 # %% ../../nbs/23b_processing.regression.ipynb #dbcf67e0
 @patch
-def same_as(self:Regression, other) -> bool: # would scores mean the same, but for mean and deviation?
+def same_as(self:Regression, other) -> bool: # do outputs mean the same, but for mean and deviation?
     if type(self) is not type(other) or self.mean.shape!=other.mean.shape: return False
     return None in (self.target_names,other.target_names) or self.target_names==other.target_names
 @patch
@@ -102,7 +102,7 @@ def check_classes(self:Regression, who, hint=''):
 
 # %% ../../nbs/23b_processing.regression.ipynb #256419da
 def _check_tells(y, name):
-    "Raise where targets (samples,) are all the same, or the same to float32"
+    "Raise if targets (samples,) are all equal, or equal as float32"
     top,s = np.abs(y).max(),y.std()
     if s<=np.finfo(np.float64).eps*top:
         raise ValueError(f'{name}: expected targets that differ, got {y.mean():.6g} for every training series')
@@ -115,7 +115,7 @@ def fit(cls,
     y, # targets of the training series (samples,) or (samples, outputs)
     target_names=None, # a name for each output
     units=None, # a unit for each output, or one for all
-    name:str='y', # what to call the targets in an error
+    name:str='y', # name of the targets in an error
 ) -> Regression:
     "The task with the mean and deviation of `y`"
     y = as_values(y, name)
@@ -128,9 +128,9 @@ def fit(cls,
 @patch
 def encode(self:Regression,
     y, # numbers (samples,), or (samples, outputs)
-    name:str='y', # what to call them in an error
+    name:str='y', # name of the targets in an error
 ) -> np.ndarray: # the same as float32
-    "Targets in the user's units; NaN raises"
+    "Targets in their own units; NaN raises"
     if not len(y): return np.zeros((0, *self.mean.shape), np.float32)
     y = as_values(y, name)
     if y.shape[1:]!=self.mean.shape:
@@ -140,9 +140,9 @@ def encode(self:Regression,
 
 @patch
 def activation(self:Regression,
-    out:torch.Tensor, # scores (samples, outputs)
-) -> torch.Tensor: # values in the user's units, (samples,) or (samples, outputs) as the targets were
-    "From mean 0 and deviation 1 to the user's units"
+    out:torch.Tensor, # outputs of the network (samples, outputs)
+) -> torch.Tensor: # values in the units of the targets, in their shape
+    "From mean 0 and deviation 1 to the units of the targets"
     mean,std = self._stats(out)
     return out.reshape(out.shape[0], *self.mean.shape)*std + mean
 
@@ -150,13 +150,13 @@ def activation(self:Regression,
 def decode(self:Regression,
     values:torch.Tensor, # values, a tensor or an array
 ) -> np.ndarray: # the same as an array
-    "The answers are the values"
+    "The values as an array"
     return np.asarray(values)
 
 # %% ../../nbs/23b_processing.regression.ipynb #6e6f2b00
 @patch
 def misfit(self:Regression,
-    out:torch.Tensor, # scores (n, outputs)
+    out:torch.Tensor, # outputs of the network (n, outputs)
     y, # values (n,) or (n, outputs)
 ) -> np.ndarray: # (n, outputs)
     "Distance from the value"
@@ -165,8 +165,8 @@ def misfit(self:Regression,
 
 @patch
 def sets(self:Regression,
-    out:torch.Tensor, # scores (n, outputs)
-    q:np.ndarray, # the largest misfit of each output (outputs,)
+    out:torch.Tensor, # outputs of the network (n, outputs)
+    q:np.ndarray, # largest misfit of each output (outputs,)
 ) -> tuple: # values
     "Lower and upper ends"
     value,q = self.activation(out).numpy().astype(np.float64),q.reshape(self.mean.shape)

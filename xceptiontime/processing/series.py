@@ -1,4 +1,4 @@
-"""Checks series and brings arrays, lists, tensors and tables to one form
+"""Check series, and bring arrays, lists, tensors and tables to one form
 
 Docs: https://example.github.io/xceptiontime/processing.series.html.md"""
 
@@ -19,9 +19,9 @@ from .targets import is_missing
 
 # %% ../../nbs/20_processing.series.ipynb #933f4251
 def _unmasked(
-    x, # an array, or what numpy makes one of
-) -> np.ndarray: # of numbers with a point if `x` is masked
-    "`x` as an array, NaN where it is masked"
+    x, # array-like
+) -> np.ndarray: # floats if `x` is masked
+    "`x` as an array, with NaN for masked values"
     if not np.ma.isMaskedArray(x) or x.dtype.kind not in 'fiub': return np.asarray(x)
     dtype = np.float64 if x.dtype.itemsize>4 else np.float32
     return x.astype(dtype).filled(np.nan)
@@ -29,10 +29,10 @@ def _unmasked(
 # %% ../../nbs/20_processing.series.ipynb #400d8589
 def _as_float(o):
     try: return float(o)
-    except OverflowError: return np.inf if o>0 else -np.inf # which is told elsewhere
+    except OverflowError: return np.inf if o>0 else -np.inf # `check_values` raises for it
 
 def _plain_numbers(a, name):
-    "An array of objects as one of numbers, NaN where there is none"
+    "An array of objects as an array of numbers, with NaN for missing values"
     values = [np.nan if is_missing(o) else o for o in a.ravel()]
     odd = next((o for o in values if not isinstance(o, (Real,np.bool_,Decimal))), None)
     if odd is not None:
@@ -42,10 +42,10 @@ def _plain_numbers(a, name):
     return res.reshape(a.shape)
 
 def as_numbers(
-    X, # an array, tensor, DataFrame, or what numpy makes an array of
-    name:str='X', # what to call it in an error
-) -> np.ndarray: # of real numbers, without a copy where possible
-    "`X` as an array of real numbers, NaN where a value is missing or masked"
+    X, # array, tensor, DataFrame or other array-like
+    name:str='X', # name of the array in an error
+) -> np.ndarray: # of real numbers, without a copy if possible
+    "`X` as an array of real numbers, with NaN for missing and masked values"
     if hasattr(X, 'detach'): X = X.detach().cpu() # a tensor
     if isinstance(X, (list,tuple)) and any(np.ma.isMaskedArray(x) for x in X):
         X = np.ma.stack(X) # numpy's own way forgets the masks
@@ -57,7 +57,7 @@ def as_numbers(
 
 def to_float32(
     a, # numbers of any type
-) -> np.ndarray: # float32 in C order, without a copy where possible; infinite where float32 cannot hold the value
+) -> np.ndarray: # float32 in C order, without a copy if possible; infinite for values too large for float32
     "`a` rounded to float32"
     with np.errstate(over='ignore'): return np.ascontiguousarray(a, dtype=np.float32)
 
@@ -65,14 +65,14 @@ def to_float32(
 def is_frame(o) -> bool: return hasattr(o, 'columns') and getattr(o, 'ndim', 2)==2
 
 def _order(df, names, name, first='the model'):
-    "Where in a DataFrame the columns `names` stand; it has no others"
+    "The positions of the columns `names` in a DataFrame; other columns raise"
     own,want = ([str(o) for o in cols] for cols in (df.columns, names))
     if sorted(own)==sorted(want): return [own.index(o) for o in want]
     raise ValueError(f'{name}: expected the columns {listed(names, width=70)} as in {first}, '
                      f'got {listed(list(df.columns), width=70)}')
 
 def _channels_first(df, names, name, first):
-    "A DataFrame with a column a channel as (channels, length), its columns in the order of `names`"
+    "A DataFrame with one column per channel as (channels, length), in the order of `names`"
     order = _order(df, names, name, first)
     return as_numbers(df, name)[:,order].T
 
@@ -81,13 +81,13 @@ def _are_names(columns): return any(isinstance(o, str) for o in columns)
 def _is_array(o): return isinstance(o, (list,tuple)) or getattr(o, 'ndim', 0)>0
 
 def _array_cells(X):
-    "An array of objects, a pandas Series or a DataFrame as an array, if it holds arrays; else None"
+    "The cells of an array of objects, a pandas Series or a DataFrame that holds arrays; else None"
     if isinstance(X, (list,tuple)) or hasattr(X, 'detach') or np.ma.isMaskedArray(X): return
     a = np.asarray(X)
     if a.dtype.kind=='O' and a.ndim in (1,2) and any(map(_is_array, a.ravel())): return a
 
 def _one_series(cells, name):
-    "A row of cells, each a channel or the only one a series, as (channels, length)"
+    "A row of cells as one series: a single cell unchanged, several as channels (channels, length)"
     if len(cells)==1: return cells[0]
     xs = [as_numbers(x, name) for x in cells] # (length,) each
     if all(x.ndim==1 for x in xs) and len({len(x) for x in xs})==1: return np.stack(xs) # (channels, length)
@@ -97,10 +97,10 @@ def _one_series(cells, name):
 
 def series_list(
     X, # series in any container
-    name:str='X', # what to call it in an error
-    channels:list|None=None, # names of the channels of a model, in its order; that of the first DataFrame if None
-): # a list of series; or `X` as it came if it does not hold arrays as objects
-    "The series that an array of objects, a pandas Series or a DataFrame keeps as arrays, or a list as DataFrames"
+    name:str='X', # name of the series in an error
+    channels:list|None=None, # the channel names in the model's order; None: the order of the first DataFrame
+): # list of series; or `X` unchanged if it does not hold arrays as objects
+    "A list of series from an array of objects, a pandas Series or a DataFrame of arrays, or a list of DataFrames"
     if isinstance(X, (list,tuple)) and any(map(is_frame, X)):
         first = next(i for i,x in enumerate(X) if is_frame(x))
         names,of = list(X[first].columns),f'{name}[{first}]'
@@ -123,9 +123,9 @@ def _holds_arrays(x): return getattr(x, 'dtype', None)==object and np.ndim(x)==1
 
 def raw_series(
     X, # series in any container
-    name:str='X', # what to call it in an error
+    name:str='X', # name of the series in an error
     channels:list|None=None, # see `series_list`
-): # an array of numbers, or a list of them, in the type that they came in
+): # array of numbers, or list of arrays, in their own type
     "Series as numbers, before they are brought to one form"
     if channels is not None and is_frame(X) and len(channels)>1 and {*map(str, channels)}=={*map(str, X.columns)}:
         if _array_cells(X) is None:
@@ -138,8 +138,8 @@ def raw_series(
 # %% ../../nbs/20_processing.series.ipynb #ff9b5467
 def channel_names(
     X, # series in any container
-) -> list|None: # strings; None where nothing names the channels
-    "The names of the channels, if DataFrames in a list or columns of arrays have them"
+) -> list|None: # strings; None if the channels have no names
+    "The channel names from DataFrames in a list, or from columns of arrays"
     frames = [x for x in X if is_frame(x)] if isinstance(X, (list,tuple)) else []
     if not frames and (not is_frame(X) or _array_cells(X) is None): return
     names = list((frames[0] if frames else X).columns)
@@ -150,7 +150,7 @@ def channel_names(
 def _is_ragged(X): return isinstance(X, (list,tuple)) and len({np.shape(x) for x in X})>1
 
 def _check_same_channels(x, first, name, i):
-    "Series `i` has the channels of the first"
+    "Raise unless series `i` has the channels of the first"
     c = first.shape[0]
     if x.ndim==2 and x.shape[0]==c: return
     turned = x.ndim==2 and x.shape[1]==first.shape[1]<len(x)
@@ -159,7 +159,7 @@ def _check_same_channels(x, first, name, i):
     raise ValueError(f'{name}[{i}]: expected {want}, got shape {x.shape}{hint}')
 
 def _pad(Xs, name):
-    "Series (channels, length_i) as one array, with zeros behind the shorter ones, and their lengths"
+    "Series (channels, length_i) as one array, padded with zeros, and their lengths"
     Xs = [x[None] if x.ndim==1 else x for x in raw_series(Xs, name)] # (channels, length_i)
     for i,x in enumerate(Xs): _check_same_channels(x, Xs[0], name, i)
     lengths = np.array([x.shape[1] for x in Xs])
@@ -172,10 +172,10 @@ def _pad(Xs, name):
 
 # %% ../../nbs/20_processing.series.ipynb #63280730
 def series_end(
-    x, # a series (channels, length)
-    block:int=2**16, # steps to look at together
-) -> int: # 0 if it has no value
-    "Steps of a series up to the last one with a value in some channel"
+    x, # series (channels, length)
+    block:int=2**16, # time steps to read at a time
+) -> int: # 0 if the series has no value
+    "Length of a series without padding: up to the last time step with a value in some channel"
     n = x.shape[1]
     if x.dtype.kind!='f' or n and not np.isnan(x[:,-1]).all(): return n
     for stop in range(n, 0, -block):
@@ -185,9 +185,9 @@ def series_end(
 
 def without_padding(
     X:list, # series (channels, length_i)
-    name:str='X', # what to call them in an error
-) -> list: # series (channels, length_i), views of those
-    "Series up to their last values; one without a value raises"
+    name:str='X', # name of the series in an error
+) -> list: # series (channels, length_i), as views
+    "Series without padding; a series without a value raises"
     ends = [series_end(x) for x in X]
     if 0 in ends:
         i = ends.index(0)
@@ -196,7 +196,7 @@ def without_padding(
     return [x[:,:n] for x,n in zip(X, ends)]
 
 def _cut_padding(X, lengths):
-    "Series and lengths without padding of NaN; one without a value is as long as the longest, to be told by number"
+    "Series and lengths without padding of NaN; a series without values keeps its length, so that a check can name it"
     own = np.full(len(X), X.shape[2]) if lengths is None else lengths # (samples,)
     last = X[:,:,-1] if lengths is None else X[np.arange(len(X)),:,own-1] # (samples, channels)
     rows = np.flatnonzero(np.isnan(last).all(1))
@@ -221,7 +221,7 @@ def _one_form(X, c_in, name):
     return to_float32(X)
 
 def _turned(raw, X, c_in):
-    "What may be wrong with the axes of series that have not `c_in` channels, as the end of a sentence"
+    "A hint about the axes of series without `c_in` channels, as the end of an error"
     if X.shape[1]==1 and np.ndim(raw)==2 and c_in in (len(X), X.shape[2]):
         if len(X)==c_in: one = 'X[None]' if hasattr(raw, 'ndim') else 'np.array(X)[None]'
         else: one = 'np.array(X).T[None]'
@@ -230,12 +230,12 @@ def _turned(raw, X, c_in):
     return '; if that is (samples, length, channels), X.transpose(0, 2, 1) turns it' if X.shape[2]==c_in else ''
 
 def check_series(
-    X, # series: see the table above
+    X, # series in any form of the table above
     *,
     c_in:int|None=None, # channels that a model expects; any number if None
-    name:str='X', # what to call it in an error
+    name:str='X', # name of the series in an error
 ) -> tuple: # `X` (samples, channels, length) float32, and the lengths (samples,), or None if all are equal
-    "The one door for input: brings series to one form, or raises one sentence"
+    "Series in the form that the package uses; other input raises"
     raw = series_list(X, name)
     X,lengths = _pad(raw, name) if _is_ragged(raw) else (_one_form(raw, c_in, name),None)
     if c_in is not None and X.shape[1]!=c_in:
@@ -246,10 +246,10 @@ def check_series(
 # %% ../../nbs/20_processing.series.ipynb #5cba44f7
 def check_channels(
     channels, # a name for each channel, or None
-    c_in:int, # how many there are
-    steps:int|None=None, # of a series, to tell whether channels come last
+    c_in:int, # number of channels
+    steps:int|None=None, # time steps of a series, for a hint about swapped axes
 ) -> list|None: # the names as strings
-    "Names of channels, as many as there are and each once"
+    "Check channel names: one for each channel, all different"
     if channels is None: return
     names = [channels] if isinstance(channels, str) else [str(c) for c in channels]
     if len(names)!=c_in or len(set(names))<c_in:
@@ -261,33 +261,33 @@ def check_channels(
 # %% ../../nbs/20_processing.series.ipynb #b5a7830d
 def warn_transposed(
     c:int, # channels
-    steps:int, # of the longest series
-    turn:str, # the expression that turns the series
-    rate:float|None=None, # samples a second (Hz)
-    many:float|None=None, # times the steps: so many channels are too many; 8, or 3 of the shortest series, if None
+    steps:int, # time steps of the longest series
+    turn:str, # expression that transposes the series, for the warning
+    rate:float|None=None, # sampling rate (Hz)
+    many:float|None=None, # warn from this many channels per time step; None: 8, or 3 if series are short
 ):
-    "Warn where series have many more channels than steps, as they have if time comes first"
+    "Warn if series have many more channels than time steps, as if time came first"
     short = steps<=32 or rate is not None and steps<rate/10
     if c<10 or c<(many or (3 if short else 8))*steps: return
     seconds = '' if rate is None else f' ({steps/rate:.3g} s)'
     warn(f'X: expected (channels, length) of each series, '
-                  f'got {counted(c, "channel")} of {counted(steps, "step")}{seconds}; '
-                  f'if those are {counted(c, "step")} of {counted(steps, "channel")}, {turn} turns them')
+         f'got {counted(c, "channel")} of {counted(steps, "step")}{seconds}; '
+         f'if those are {counted(c, "step")} of {counted(steps, "channel")}, {turn} turns them')
 
 # %% ../../nbs/20_processing.series.ipynb #af422185
 def source_step(
-    n, # steps of the series
-    length:int, # steps that come out
-    step, # of those, from 0: a number, or an array or tensor
-): # a number between 0 and `n`-1, or an array or tensor
-    "Where `step` of a series stretched to `length` lies in the series; the first and the last step stay"
+    n, # time steps of the series
+    length:int, # time steps of the stretched series
+    step, # time step of the stretched series, from 0: a number, array or tensor
+): # number between 0 and `n`-1, array or tensor
+    "The position in the series of a `step` of the stretched series; the first and last steps agree"
     return step*(n-1)/max(length-1, 1)
 
 def middle_start(
-    n, # steps of the series, as many as `length` or more: a number, or an array or tensor
-    length:int, # steps to keep
-): # a whole number, or an array or tensor
-    "Where the `length` steps in the middle begin"
+    n, # time steps of the series, at least `length`: a number, array or tensor
+    length:int, # time steps to keep
+): # whole number, array or tensor
+    "The first of the `length` time steps in the middle"
     return (n-length)//2
 
 # %% ../../nbs/20_processing.series.ipynb #b9bc7aa8
@@ -302,9 +302,9 @@ def _same_channels(X):
 
 def resample_series(
     X, # series: (samples, channels, length), or a list of (channels, length_i)
-    length:int, # steps of each series that comes out
+    length:int, # new time steps of each series
 ) -> np.ndarray: # (samples, channels, length) float32
-    "Stretch or squeeze each series to `length` steps, by straight lines between its own; first and last step stay"
+    "Stretch or squeeze each series to `length` time steps by linear interpolation; first and last step stay"
     check_whole(length=length)
     X = _same_channels(X)
     res = np.empty((len(X), len(X[0]) if X else 0, length), np.float32) # (samples, channels, length)
@@ -316,10 +316,10 @@ def resample_series(
 # %% ../../nbs/20_processing.series.ipynb #b5abda79
 def crop_series(
     X, # series: (samples, channels, length), or a list of (channels, length_i)
-    length:int, # steps of each series that comes out
+    length:int, # time steps to keep
     where:str='center', # 'start', 'center' or 'end': the part to keep
 ) -> np.ndarray: # (samples, channels, length) float32
-    "Keep `length` steps of each series; one that is shorter raises"
+    "Keep `length` time steps of each series; a shorter series raises"
     check_whole(length=length)
     X = _same_channels(X)
     if where not in ('start','center','end'):

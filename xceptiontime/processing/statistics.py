@@ -1,4 +1,4 @@
-"""Means, deviations, extremes and exact quantiles of each channel, for data larger than memory
+"""Mean, standard deviation, extremes and exact quantiles of each channel, for data larger than memory
 
 Docs: https://example.github.io/xceptiontime/processing.statistics.html.md"""
 
@@ -12,16 +12,16 @@ import numpy as np
 
 # %% ../../nbs/21_processing.statistics.ipynb #f6ee1885
 class Moments:
-    "Count, mean and squared deviation of each channel, over blocks of series"
+    "Count, mean and sum of squared deviations of each channel, over blocks of series"
     def __init__(self):
         self.n,self.mean = 0,0.
         self.m2 = 0. # sum of squared distances from the mean
 
     def add(self,
         x, # (series, channels, length) float64
-        seen=None, # where there is a value, likewise; None if everywhere
+        seen=None, # True for values, False for missing ones, same shape; None: no missing values
     ):
-        "Join a block to what there was"
+        "Add a block"
         if seen is not None: x = np.where(seen, x, 0)
         k = x[:,0].size if seen is None else seen.sum((0,2)) # values in the block, (channels,)
         mean = x.sum((0,2))/np.maximum(k, 1) # (channels,)
@@ -42,14 +42,14 @@ class Moments:
 
 # %% ../../nbs/21_processing.statistics.ipynb #13a97b1b
 class Extremes:
-    "The smallest and the largest value of each channel, over blocks of series"
+    "Smallest and largest value of each channel, over blocks of series"
     def __init__(self): self.low,self.high = np.inf,-np.inf
 
     def add(self,
         x, # (series, channels, length)
-        seen=None, # where there is a value, likewise; None if everywhere
+        seen=None, # True for values, False for missing ones, same shape; None: no missing values
     ):
-        "Join a block to what there was"
+        "Add a block"
         some = np.True_ if seen is None else seen
         self.low = np.minimum(self.low, np.where(some, x, np.inf).min((0,2))) # (channels,)
         self.high = np.maximum(self.high, np.where(some, x, -np.inf).max((0,2)))
@@ -71,7 +71,7 @@ def _from_keys(k):
 
 # %% ../../nbs/21_processing.statistics.ipynb #4e892767
 def _count(blocks, prefix, shift, bits):
-    "How many values of each channel share a `prefix`, by their next `bits`: (channels, ranks, 2**bits)"
+    "Count the values of each channel that share a `prefix`, by their next `bits`: (channels, ranks, 2**bits)"
     counts = np.zeros((*prefix.shape, 2**bits), np.int64)
     for x,seen in blocks:
         for c in range(len(prefix)):
@@ -82,7 +82,7 @@ def _count(blocks, prefix, shift, bits):
     return counts
 
 def _descend(counts, ranks):
-    "The bin in which each rank lies, and its rank in there: (channels, ranks) both"
+    "The bin of each rank, and the rank within the bin: (channels, ranks) both"
     upto = counts.cumsum(2) # (channels, ranks, bins)
     bins = (upto<=ranks[...,None]).sum(2)
     before = np.take_along_axis(upto, np.maximum(bins-1, 0)[...,None], 2)[...,0] # values in the bins below
@@ -90,12 +90,12 @@ def _descend(counts, ranks):
 
 # %% ../../nbs/21_processing.statistics.ipynb #02460835
 def exact_quantiles(
-    blocks, # function that starts a pass: yields (series, channels, length) float32 and where values are, or None
-    n:np.ndarray, # values in each channel (channels,)
+    blocks, # function that yields blocks (series, channels, length) float32, each with its mask of values or None
+    n:np.ndarray, # number of values in each channel (channels,)
     qs, # quantiles, 0 to 1
-    f=lambda x: x, # a rising function; the quantiles are those of `f` of the values
+    f=lambda x: x, # a rising function, applied to the values
 ) -> np.ndarray: # (quantiles, channels) float64
-    "Quantiles of each channel, linear between ranks as in numpy, in three passes"
+    "Exact quantiles of each channel, linear between ranks as in numpy, in three passes"
     at = np.multiply.outer(qs, n-1) # (quantiles, channels)
     ranks = np.concatenate([np.floor(at), np.ceil(at)]).astype(np.int64).T # (channels, 2*quantiles)
     prefix = np.zeros_like(ranks)

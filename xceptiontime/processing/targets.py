@@ -1,4 +1,4 @@
-"""Checks targets and brings them to an array of labels or numbers
+"""Check targets, and bring them to an array of labels or numbers
 
 Docs: https://example.github.io/xceptiontime/processing.targets.html.md"""
 
@@ -20,15 +20,15 @@ from ..base.checks import brief,kind_of,listed,one_line
 def is_missing(
     v # anything
 ) -> bool:
-    "Is it None, NaN, or NA or NaT of pandas?"
+    "Is the value None, NaN, or NA or NaT of pandas?"
     if v is None or type(v).__name__ in ('NAType','NaTType'): return True
     return isinstance(v, (float,np.floating,np.datetime64,Decimal)) and bool(v!=v)
 
 class LabelLists(list):
-    "A list of labels for each series, or None; known as that where the lists look like rows of numbers"
+    "A list of labels for each series, or None; its type tells it from rows of numbers"
     def __init__(self,
         lists, # lists of labels
-        sets:bool=False, # were they sets, of which none is a row of a table?
+        sets:bool=False, # were they sets? then they are no rows of a table
     ):
         super().__init__(lists)
         self.sets = sets
@@ -48,7 +48,7 @@ def _unmasked(y):
 def _is_tensor(o): return hasattr(o, 'detach') # torch takes a second to import
 
 def _of_each(ys):
-    "Targets that are a list, set or array for each series: an array of numbers, or lists of labels"
+    "Targets that are a list, set or array for each series, as an array of numbers or lists of labels"
     gone = [is_missing(o) for o in ys]
     sets = any(isinstance(o, (set,frozenset)) for o in ys)
     alike = not any(gone) and not sets and len({np.shape(o) for o in ys})==1
@@ -69,7 +69,7 @@ def _text(values):
         raise ValueError(f'y: expected text, got {got}') from None
 
 def _of_objects(y):
-    "An array of objects as one of text, booleans, integers or numbers, where all are that"
+    "An array of objects as an array of text, booleans, integers or floats, if all values are of that kind"
     values = y.ravel().tolist()
     kinds = {type(o) for o in values}
     def all_of(*classes): return all(issubclass(k, classes) for k in kinds)
@@ -86,9 +86,9 @@ def _of_objects(y):
 def _is_several(o): return isinstance(o, (list,tuple,set,frozenset,np.ndarray)) or _is_tensor(o)
 
 def as_targets(
-    y # an array, a list, a tensor, a column or a table of pandas, or a list of labels for each series
-): # an array, or `LabelLists`
-    "Targets as an array; as a list where each is a list of labels"
+    y # array, list, tensor, column or table of pandas, or a list of labels for each series
+): # array, or `LabelLists`
+    "Targets as an array, or as a list if each target is a list of labels"
     if isinstance(y, LabelLists): return y
     if _is_tensor(y): return y.detach().cpu().numpy()
     if np.ma.isMaskedArray(y): y = _unmasked(y)
@@ -106,9 +106,9 @@ def as_targets(
 
 # %% ../../nbs/23_processing.targets.ipynb #61defa72
 def missing_targets(
-    y # as from `as_targets`
+    y # result of `as_targets`
 ) -> np.ndarray: # (samples,) bool
-    "Which series have no target, or lack one of several"
+    "True for series without a target, or without one of several"
     if isinstance(y, list):
         return np.array([o is None or any(is_missing(l) for l in o) for o in y], bool)
     if y.dtype.kind=='O': gone = np.frompyfunc(is_missing, 1, 1)(y).astype(bool)
@@ -116,13 +116,13 @@ def missing_targets(
     return gone.reshape(len(y), -1).any(1) if y.size else np.zeros(len(y), bool)
 
 def check_there(
-    y, # as from `as_targets`
-    name:str='y', # what to call it in an error
-    series=None, # those to look at, indices (n,); all if None
-    of:str='series', # what a target is of
-    hint:str='', # what to do
+    y, # result of `as_targets`
+    name:str='y', # name of the targets in an error
+    series=None, # indices of the series to check (n,); all if None
+    of:str='series', # noun for the owner of a target
+    hint:str='', # remedy, for the error
 ):
-    "Raise if a target is missing, and say whose"
+    "Raise if a target is missing; the error names the first such series"
     gone = missing_targets(y)
     where = np.flatnonzero(gone) if series is None else np.sort(np.asarray(series)[gone[series]])
     if not len(where): return
@@ -135,7 +135,7 @@ def check_there(
 def ordered_classes(
     y # targets, in any form
 ) -> list|None:
-    "All classes in the order that an ordered categorical gives them; None without one"
+    "All classes of an ordered categorical in its order; None for other targets"
     dtype = getattr(y, 'dtype', None)
     return dtype.categories.tolist() if getattr(dtype, 'ordered', False) else None
 
@@ -143,18 +143,18 @@ def ordered_classes(
 _NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?', re.ASCII)
 
 def sorted_classes(
-    labels # an array of strings, integers or booleans
-) -> np.ndarray: # each of them once
-    "Labels in their order: as numbers where all are numbers, written as text or not, else as text"
+    labels # array of strings, integers or booleans
+) -> np.ndarray: # each label once
+    "Labels sorted by value if all are numbers, also as text, else sorted as text"
     found = np.unique(labels)
     if found.dtype.kind!='U' or not all(map(_NUMBER.fullmatch, found)): return found
     return found[np.argsort([float(o) for o in found], kind='stable')]
 
 # %% ../../nbs/23_processing.targets.ipynb #af1fb813
 def are_whole(
-    y:np.ndarray # numbers with a point
+    y:np.ndarray # floats
 ) -> bool:
-    "Are all of them whole numbers, and there is one?"
+    "Are all values whole numbers, and is there at least one?"
     return bool(y.size and np.isfinite(y).all() and (y==np.round(y)).all() and np.abs(y).max()<2**53)
 
 def _kinds(y):
@@ -162,10 +162,10 @@ def _kinds(y):
     return one_line(', '.join(sorted({type(o).__name__ for o in y.ravel().tolist()})), 80)
 
 def as_labels(
-    y, # a label for each series, as `as_targets` takes them
-    name:str='y', # what to call them in an error
+    y, # a label for each series, in any form that `as_targets` accepts
+    name:str='y', # name of the labels in an error
 ) -> np.ndarray: # of strings, integers or booleans (samples,)
-    "Labels as an array, or one sentence about what they are instead"
+    "Labels as an array; other targets raise"
     y = as_targets(y)
     check_there(y, name)
     if isinstance(y, list) and all(len(o)==1 for o in y): y = as_targets([o[0] for o in y])
@@ -185,9 +185,9 @@ def as_labels(
 # %% ../../nbs/23_processing.targets.ipynb #2759baa3
 def as_vocab(
     vocab, # classes or labels
-    least:int, # how many there must be
+    least:int, # smallest number of classes
 ) -> np.ndarray: # (classes,)
-    "The vocabulary as an array without doubles"
+    "The vocabulary as an array; missing or repeated classes raise"
     vocab = as_targets(vocab)
     if missing_targets(vocab).any():
         raise ValueError(f'vocab: expected classes, none of them missing, got [{listed(vocab)}]')
@@ -201,13 +201,13 @@ def as_vocab(
     return vocab
 
 def label_codes(
-    labels:np.ndarray, # as from `as_labels` (n,)
-    vocab:np.ndarray, # as from `as_vocab`
-    name:str, # what to call the labels in an error
-    noun:str='classes', # what `vocab` holds
-    series=None, # which series each label is of (n,); each of its own if None
+    labels:np.ndarray, # result of `as_labels` (n,)
+    vocab:np.ndarray, # result of `as_vocab`
+    name:str, # name of the labels in an error
+    noun:str='classes', # noun for the entries of `vocab`
+    series=None, # number of the series of each label (n,); None: one label per series
 ) -> np.ndarray: # (n,) int64
-    "Where each label stands in `vocab`; one that is not there raises"
+    "The index of each label in `vocab`; other labels raise"
     seen,inverse = np.unique(labels, return_inverse=True)
     index = {v: i for i,v in enumerate(vocab.tolist())}
     same = (seen.dtype.kind=='U')==(vocab.dtype.kind=='U')
@@ -221,10 +221,10 @@ def label_codes(
 
 # %% ../../nbs/23_processing.targets.ipynb #2c8c8c53
 def as_values(
-    y, # a number, or one for each output, of each series
-    name:str='y', # what to call them in an error
+    y, # one number for each series, or one for each output
+    name:str='y', # name of the targets in an error
 ) -> np.ndarray: # (samples,) or (samples, outputs) float64
-    "Targets to be learned as numbers, all finite"
+    "Targets as finite numbers; other targets raise"
     y = as_targets(y)
     if isinstance(y, list) or y.dtype==object: check_there(y, name)
     if isinstance(y, list) and len({len(o) for o in y})==1: y = as_targets(np.array(y, object)) # rows of a table

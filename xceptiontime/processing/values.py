@@ -14,14 +14,14 @@ from .series import to_float32
 from .statistics import Moments
 
 # %% ../../nbs/20a_processing.values.ipynb #ca92715f
-_block = 2**20 # values to look at together
+_block = 2**20 # values in a block
 
 def series_blocks(
-    X, # series (samples, channels, length): an array, a memory-mapped file, or what gives such by `X[index array]`
+    X, # series (samples, channels, length): array, memory-mapped file, or an object that takes index arrays
     lengths=None, # steps of each series, or None if all are equal
-    rows=None, # indices of the series to look at; all if None
-): # yields indices (n,), series (n, channels, length), and their steps before padding as a mask (n, 1, length) or None
-    "A pass over series, a block at a time"
+    rows=None, # indices of the series to read; all if None
+): # yields indices (n,), series (n, channels, length), and a mask (n, 1, length) of steps before padding, or None
+    "Read series block by block"
     rows = np.arange(len(X)) if rows is None else np.asarray(rows)
     n = max(1, _block//math.prod(X.shape[1:]))
     for i in range(0, len(rows), n):
@@ -31,7 +31,7 @@ def series_blocks(
 
 # %% ../../nbs/20a_processing.values.ipynb #9f29d289
 class _BadValues:
-    "Values of one kind: how many there are, in how many series, and where the first is"
+    "Number of values of one kind, number of their series, and place of the first"
     def __init__(self, kind, hint=''):
         self.kind,self.hint = kind,hint
         self.values = self.series = 0
@@ -54,13 +54,13 @@ class _BadValues:
                          f'in {self.series} of {of} series, the first in series {i}, channel {c}, step {t}{self.hint}')
 
 def check_values(
-    X, # series (samples, channels, length), as `check_series` gives them
+    X, # series (samples, channels, length), from `check_series`
     lengths=None, # steps of each series, or None
-    rows=None, # look at these series only
-    name:str='X', # what to call it in an error
+    rows=None, # indices of the series to check; all if None
+    name:str='X', # name of the series in an error
     missing:bool=False, # may values be missing?
 ):
-    "Raise a `ValueError` that counts and locates values that nothing can be done with"
+    "Raise a `ValueError` with the number and place of values that cannot be used"
     infinite = _BadValues('infinite or too large for float32')
     nan = _BadValues('NaN', "; missing='interpolate' and its like fill in")
     empty = []
@@ -79,13 +79,13 @@ def check_values(
 
 # %% ../../nbs/20a_processing.values.ipynb #3732f021
 class _Rounding:
-    "What float32 takes from the values of each channel, beside how much they vary, over blocks of series"
+    "Rounding error of float32 and variation of each channel, over blocks of series"
     def __init__(self):
         self.n = self.error = self.within = self.size = 0
         self.all = Moments()
 
     def add(self, x): # (series, channels, length) of any type
-        ok = np.isfinite(to_float32(x)) # what is infinite there is told elsewhere
+        ok = np.isfinite(to_float32(x)) # `check_values` raises for infinite values
         a = np.where(ok, x, 0).astype(np.float64)
         lost = np.where(ok, a-to_float32(a), 0)
         n = ok.sum(2) # (series, channels)
@@ -104,34 +104,34 @@ class _Rounding:
         return (self.error/n>1e-4*known) & (var>noise)
 
 def _equal_as_float32(x, c):
-    "Two values of channel `c` that are one as float32, and that one; None if the block has none"
+    "Two values of channel `c` that are equal as float32, and their float32; None if the block has none"
     v = np.unique(x[:,c][np.isfinite(to_float32(x[:,c]))])
     f = to_float32(v)
     i = np.flatnonzero(f[1:]==f[:-1])
     if len(i): return *(str(v[j]).removesuffix('.0') for j in (i[0],i[0]+1)),float(f[i[0]])
 
 def _wide_blocks(X):
-    "The series of a type that float32 may round, as blocks (series, channels, length)"
+    "Series of types that float32 may round, as blocks (series, channels, length)"
     for x in [X] if hasattr(X, 'ndim') else X:
         if x.dtype.kind not in 'fiu' or x.dtype.itemsize<4 or x.dtype==np.float32: continue
         x = x[:,None] if x.ndim==2 and x is X else x[(None,)*(3-x.ndim)]
         if x.size: yield from (o for _,o,_ in series_blocks(x))
 
 def _may_round(X, spread):
-    "Is a value so large that float32 may take 1 % of `spread` from it? It takes 2**-24 of a value at most"
+    "Is any value so large that its rounding (at most 2**-24 of it) may be 1 % of `spread`?"
     def size(x): return np.fmax.reduce(abs(x.astype(np.float64)), (0,2), initial=2.**-126) # (channels,)
     return any((size(x)>1.6e5*spread).any() for x in _wide_blocks(X))
 
 def check_resolution(
-    X, # series (samples, channels, length) or (samples, length), or a list of (channels, length_i), as they came
-    name:str='X', # what to call it in an error
-    fail=None, # raises the error, given what was expected and what was got
-    spread=None, # of each channel in training (channels,), if that is known; that of `X` if None
+    X, # series (samples, channels, length) or (samples, length), or a list of (channels, length_i), in their own type
+    name:str='X', # name of the series in an error
+    fail=None, # function that raises the error, from the expected and the actual values as text
+    spread=None, # standard deviation of each channel in training (channels,); None: that of `X`
 ):
-    "Raise where float32 can't tell values of a channel apart"
+    "Raise if float32 can't tell values of a channel apart"
     rounding = _Rounding()
     with np.errstate(over='ignore', invalid='ignore'):
-        if spread is not None and not _may_round(X, spread): return # as nearly all new series, at a glance
+        if spread is not None and not _may_round(X, spread): return # a quick check that nearly all new series pass
         for x in _wide_blocks(X): rounding.add(x)
         if not np.ndim(rounding.n): return # float32 can hold all of them
         bad = np.flatnonzero(np.broadcast_to(rounding.bad(spread), np.shape(rounding.n)))

@@ -212,7 +212,7 @@ def check_windows(self:Predictor,
     shortest,longest = lengths
     span = counted(longest, 'step') if shortest==longest else f'{shortest} to {longest} steps'
     warn(f"{name}: {counted(length, 'step')} are far from the series that the model was trained on, "
-                  f'of {span}')
+         f'of {span}')
 
 # %% ../../nbs/40_runtime.predictor.ipynb #d14093cb
 def _names(names, most=50):

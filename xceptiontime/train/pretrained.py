@@ -37,10 +37,10 @@ def _check_channels(predictor, dls, folder):
                          f'as the data has, got [{listed(predictor.channels, width=60)}] in {short_path(folder, 60)}')
     if None not in (predictor.rate,dls.rate) and predictor.rate!=dls.rate:
         warn(f'rate: expected {predictor.rate:g} Hz, at which the pretrained model was trained, '
-                      f'got data of {dls.rate:g} Hz')
+             f'got data of {dls.rate:g} Hz')
     if predictor.filters!=dls.filters:
         warn(f'filters: expected {predictor.filters}, with which the pretrained model was trained, '
-                      f'got {dls.filters}')
+             f'got {dls.filters}')
 
 # %% ../../nbs/53_train.pretrained.ipynb #8a82112b
 def _centre_and_spread(preprocess):
@@ -56,7 +56,7 @@ def _take_statistics(own, new):
         far = (np.abs(c2-c)>10*s) | (s2>10*s) | (s2<s/10)
         if far.any():
             warn('X: expected values like those that the pretrained model was trained on, got others '
-                          f'in channels [{listed(np.flatnonzero(far))}]; are they in other units?')
+                 f'in channels [{listed(np.flatnonzero(far))}]; are they in other units?')
     new.load_state_dict(own.state_dict())
 
 # %% ../../nbs/53_train.pretrained.ipynb #cada5a5b

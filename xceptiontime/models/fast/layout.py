@@ -1,4 +1,4 @@
-"""Operations on (batch, length, channels), where a step's channels lie side by side: the parts of the fast path
+"""Operations of the fast path on tensors (batch, length, channels)
 
 Docs: https://example.github.io/xceptiontime/models.fast.layout.html.md"""
 
@@ -17,20 +17,20 @@ from ..layers import pool_matrix
 from ..masks import real_steps
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #38674981
-def channels_last(x): return x.transpose(1, 2).unsqueeze(2) # (batch, channels, 1, length), as 2d layers take it
-def steps_first(x): return x.squeeze(2).transpose(1, 2).contiguous() # the way back (batch, length, channels)
-def rows(x): return x.reshape(-1, x.shape[-1]) # (batch*length, channels), as products take it
+def channels_last(x): return x.transpose(1, 2).unsqueeze(2) # (batch, channels, 1, length), for 2d layers
+def steps_first(x): return x.squeeze(2).transpose(1, 2).contiguous() # the inverse (batch, length, channels)
+def rows(x): return x.reshape(-1, x.shape[-1]) # (batch*length, channels), for matrix products
 
-def weight_gradient(g, x): return (x.t()@g).t() # of w (channels out, channels in), from `g` at the rows x w^T
+def weight_gradient(g, x): return (x.t()@g).t() # of w (channels out, channels in) in x w^T, from the gradient `g`
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #0a9a95ca
 def maxima(x): # (batch, length, channels), (batch, channels, 1, length)
-    "The maximum of each step and its two neighbours, and the step that it came from"
+    "The maximum of each step and its two neighbours, and its step"
     out,steps = F.max_pool2d(channels_last(x), (1,3), 1, (0,1), return_indices=True)
     return steps_first(out), steps
 
 def peaks(x, out): # (batch, length, channels)
-    "The maxima alone, written to `out`: half the time, where no gradient is needed"
+    "The maxima alone, written to `out`: half the time, for use without a gradient"
     if x.shape[1]==1: return out.copy_(x)
     pairs = torch.maximum(x[:,1:], x[:,:-1]) # (batch, length-1, channels)
     out[:,0],out[:,-1] = pairs[:,0],pairs[:,-1]
@@ -38,37 +38,37 @@ def peaks(x, out): # (batch, length, channels)
     return out
 
 def maxima_gradient(g, x, steps, out):
-    "The gradient at `x`, written to `out`, from that at the maxima, which came from `steps`"
+    "The gradient of `x`, written to `out`, from the gradient `g` of the maxima and their `steps`"
     write = internals().maximum_gradient
     write(channels_last(g), channels_last(x), [1,3], [1,1], [0,1], [1,1], False, steps, grad_input=channels_last(out))
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #7a3823e5
-def block_length(L): # steps of a block, which divide a series where they can
+def block_length(L): # steps of a block; a divisor of `L` if possible
     return next((t for t in range(20, 9, -1) if L%t==0), min(L, 16))
 
 def channel_rows(x, before=0, after=0): # (channels, batch, before+length+after)
-    "A row for each channel of each series, with zeros before and after it"
+    "One row for each channel of each series, with zeros before and after it"
     B,L,C = x.shape
     x = rows(x).t().contiguous().view(C, B, L) # (channels, batch, length)
     return F.pad(x, (before,after)) if before or after else x
 
 def windows(x, k, T): # (channels, blocks, T+k-1)
-    "The inputs that kernels of up to `k` steps touch in each block of `T`"
+    "The inputs that kernels of up to `k` steps read for each block of `T` steps"
     B,L,C = x.shape
     n = -(-L//T)
     x = channel_rows(x, k//2, n*T-L+k//2) # (channels, batch, n*T+k-1)
     return x.unfold(2, T+k-1, T).contiguous().view(C, B*n, T+k-1)
 
-def narrowed(wins, k, T): # the part of `windows` that a kernel of `k` steps touches (channels, blocks, T+k-1)
+def narrowed(wins, k, T): # the part of `windows` for a kernel of `k` steps (channels, blocks, T+k-1)
     return wins.narrow(2, (wins.shape[2]-T+1-k)//2, T+k-1)
 
 def diagonals(M): # (channels, T, T+k-1) -> (channels, T, k), the same memory
-    "Row t from its t-th column on: where a kernel stands that moves on by a step"
+    "Columns t to t+k-1 of each row t: the positions of a kernel that moves by one step per row"
     C,T,J = M.shape
     return M.as_strided((C,T,J-T+1), (T*J,J+1,1))
 
 def kernel_gradient(wins, g, k, T): # (channels, 1, k)
-    "The gradient of a depthwise kernel, from `windows` of its input and the gradient at its output"
+    "The gradient of a depthwise kernel, from `windows` of its input and the gradient of its output"
     B,L,C = g.shape
     n = -(-L//T)
     g = channel_rows(g, 0, n*T-L).view(C, B*n, T)
@@ -77,11 +77,11 @@ def kernel_gradient(wins, g, k, T): # (channels, 1, k)
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #dace9c43
 def depthwise(x, w): # (batch, length, channels)
-    "Each channel filtered by its own kernel"
+    "Each channel convolved with its own kernel"
     return steps_first(F.conv2d(channels_last(x), w.unsqueeze(2), padding=(0,w.shape[2]//2), groups=w.shape[0]))
 
 def filtered_gradient(gs, x, kernels, of_kernels=True): # of `x`, of each kernel or None
-    "The gradients of depthwise convolutions of one input; those of the kernels if asked for"
+    "The gradients of depthwise convolutions of one input, for the kernels only if `of_kernels`"
     gx = depthwise(gs[0], kernels[0].flip(2)) # (batch, length, channels)
     for g,k in zip(gs[1:], kernels[1:]): gx.add_(depthwise(g, k.flip(2)))
     if not of_kernels: return gx, [None]*3
@@ -91,19 +91,19 @@ def filtered_gradient(gs, x, kernels, of_kernels=True): # of `x`, of each kernel
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #b7e93d4e
 def pool_steps(x, size, mask=None): # (batch, size, channels)
-    "Averages over time, for each series over its own length"
+    "Averages over time, for each series over its real steps"
     if mask is None: return steps_first(F.adaptive_avg_pool2d(channels_last(x), (1,size)))
     return pool_matrix(mask.sum(1), x.shape[1], size, x.dtype).transpose(1,2) @ x
 
 def pool_gradient(g, L, mask=None): # (batch, length, channels)
-    "The gradient at the input of `pool_steps`, of `L` steps, from that at the averages"
+    "The gradient of the input of `pool_steps`, of `L` steps, from that of the averages"
     if mask is not None: return pool_matrix(mask.sum(1), L, g.shape[1], g.dtype) @ g
-    like = channels_last(g.new_empty(len(g), L, g.shape[2])) # only its shape counts
+    like = channels_last(g.new_empty(len(g), L, g.shape[2])) # only its shape is used
     return steps_first(internals().pool_gradient(channels_last(g), like))
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #8f26809d
 def batch_norm(norm, x, mask=None): # (batch, length, channels)
-    "The output of a BatchNorm, which may be folded away; in training padding does not count"
-    with real_steps(None): # the layers' own masks are in their layout
+    "The output of a BatchNorm, or of what `fuse` left of it; in training without the padding"
+    with real_steps(None): # masks of the layers are for the other layout
         if mask is None or not norm.training: return norm(rows(x)).view_as(x)
         return x.new_zeros(x.shape).index_put((mask,), norm(x[mask]))

@@ -18,19 +18,19 @@ import torch
 # %% ../../../nbs/15_models.fast.pieces.ipynb #31009cbc
 @lru_cache(1)
 def internals():
-    "The private names of PyTorch that the fast path needs; None where one is missing"
+    "The private names of PyTorch that the fast path needs; None if one is missing"
     try:
         ad,aten = torch.autograd.forward_ad, torch.ops.aten
         layer,kinds = torch.nn.Identity(), ('forward', 'forward_pre', 'backward', 'backward_pre')
         names = SimpleNamespace(
             parameters=attrgetter('_parameters'), # the public way is slow
             hooks=itemgetter('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks'),
-            global_hook=lambda: any(vars(torch.nn.modules.module)[f'_global_{k}_hooks'] for k in kinds), # run by layers
-            transform=torch._C._functorch.peek_interpreter_stack, # `vmap` and its like see operations, and so do
+            global_hook=lambda: any(vars(torch.nn.modules.module)[f'_global_{k}_hooks'] for k in kinds), # of all
+            transform=torch._C._functorch.peek_interpreter_stack, # `vmap` and its like observe operations, and so do
             modes=torch._C._len_torch_dispatch_stack, # counters and tracers
-            forward_level=lambda: ad._current_level, # 0 or more in forward-mode differentiation, not written out here
-            profiler=torch.autograd._profiler_enabled, # it sees the operations of its own thread
-            maximum_gradient=aten.max_pool2d_with_indices_backward.grad_input, # to memory that is given
+            forward_level=lambda: ad._current_level, # 0 or more in forward-mode differentiation, not written here
+            profiler=torch.autograd._profiler_enabled, # observes the operations of its own thread only
+            maximum_gradient=aten.max_pool2d_with_indices_backward.grad_input, # writes to given memory
             relu_gradient=aten.threshold_backward,
             pool_gradient=aten._adaptive_avg_pool2d_backward)
         names.global_hook(), names.hooks(vars(layer)), names.parameters(layer), ad._current_level
@@ -39,7 +39,7 @@ def internals():
 
 # %% ../../../nbs/15_models.fast.pieces.ipynb #155ae926
 def _start(all_here):
-    torch.get_num_threads() # PyTorch sets a thread up when it is first asked: later, it would undo what follows
+    torch.get_num_threads() # the first such call sets the thread up; later it would undo the next line
     torch.set_num_threads(1)
     all_here.wait()
 
@@ -49,10 +49,10 @@ def _pool(n):
     pool = ThreadPoolExecutor(n, 'xceptiontime', _start, (all_here,))
     for _ in range(n): pool.submit(int)
     all_here.wait()
-    torch.set_num_threads(n) # of this thread and of those to come, where `_start` has left its mark
+    torch.set_num_threads(n) # of this thread and of later ones, which `_start` changed
     return pool
 
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_pool.cache_clear) # threads are not forked
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_pool.cache_clear) # a fork has no threads
 
 def _on_pool(f, items):
     if torch.get_num_threads()==1 or internals().profiler(): return [f(o) for o in items]
@@ -61,7 +61,7 @@ def _on_pool(f, items):
         with torch.inference_mode(inference), torch.set_grad_enabled(grad): return f(o)
     futures = [_pool(torch.get_num_threads()).submit(g, o) for o in items]
     try: return [o.result() for o in futures]
-    finally: # also after an error or Ctrl-C nothing goes on behind the caller's back
+    finally: # after an error or Ctrl-C too, no piece continues in the background
         for o in futures: o.cancel()
         wait(futures)
 
@@ -69,17 +69,17 @@ def on_threads(f, items): # results in the order of `items`
     "`[f(o) for o in items]`, several at a time, each on one thread"
     return [f(o) for o in items] if len(items)==1 else _on_pool(f, items)
 
-def on_one_thread(f, when=True): # what it returns
-    "`f()` on one of the threads of `on_threads`; here where there are no pieces, not `when`, that would be disturbed"
+def on_one_thread(f, when=True): # the result of `f`
+    "`f()` on one of the threads of `on_threads`; without `when`, in the calling thread"
     return _on_pool(lambda _: f(), [None])[0] if when else f()
 
 # %% ../../../nbs/15_models.fast.pieces.ipynb #f88c64b1
-PIECE = 2**20 # numbers of a module's output, about what a cache holds beside what leads to it
+PIECE = 2**20 # largest size of a module's output in a piece, for which it fits into the cache with its inputs
 
-def fits(B, L, C): return B*L*C <= PIECE # is a module's output small enough for a piece?
+def fits(B, L, C): return B*L*C <= PIECE # is a module's output small enough for one piece?
 
 def pieces(B, L, C, joined=1): # slices of the batch
-    "A batch in about equal pieces that `fits`, or up to `joined` of these; if it is more than one, as many a thread"
+    "About equal pieces of a batch that fit, or up to `joined` of them together; their number divides by the threads"
     threads,n = torch.get_num_threads(), -(-B//max(1, PIECE//(L*C)))
     if n>1: n = -(-n//(threads*joined))*threads
     size = -(-B//n)
@@ -92,5 +92,5 @@ def cut(c, *tensors): # a list
 # %% ../../../nbs/15_models.fast.pieces.ipynb #5811bb83
 @lru_cache(1)
 def keep_memory():
-    "Let glibc keep what a batch gives back"
+    "Make glibc keep the memory that a batch frees"
     torch.empty(2**25-2**16, dtype=torch.uint8, device='cpu')

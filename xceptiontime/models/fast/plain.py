@@ -1,4 +1,4 @@
-"""The weights by name, and the formulas of the fast path in operations that PyTorch differentiates: its specification
+"""The formulas of the fast path in operations that PyTorch differentiates
 
 Docs: https://example.github.io/xceptiontime/models.fast.plain.html.md"""
 
@@ -15,7 +15,7 @@ from .layout import pool_steps
 
 # %% ../../../nbs/17_models.fast.plain.ipynb #7022d4c1
 class Weights(NamedTuple):
-    "The weights of a stage, as its layers hold them"
+    "The weights of a stage, in the shapes of its layers"
     bottleneck: torch.Tensor|None # (width, channels in, 1)
     long: torch.Tensor            # kernels (width, 1, kernel size)
     middle: torch.Tensor
@@ -25,11 +25,11 @@ class Weights(NamedTuple):
     mix_short: torch.Tensor
     mix_maxima: torch.Tensor      # after the max pooling (nf, channels in, 1)
     shortcut: torch.Tensor|None = None # (4*nf, channels of the shortcut's input, 1); None if none ends here
-    gamma: torch.Tensor|None = None    # its BatchNorm's weight (4*nf,)
-    beta: torch.Tensor|None = None     # and bias (4*nf,)
+    gamma: torch.Tensor|None = None    # weight of the shortcut's BatchNorm (4*nf,)
+    beta: torch.Tensor|None = None     # its bias (4*nf,)
     @classmethod
     def of(cls, m, shortcut=None):
-        "Those of an `XceptionModule` and a `ConvBlock`, whose BatchNorm may be folded into its convolution"
+        "The weights of an `XceptionModule` and of a `ConvBlock`, which may be fused"
         module = cls(getattr(m.bottleneck, 'weight', None), *(c.depthwise_conv.weight for c in m.convs),
                      *(c.pointwise_conv.weight for c in m.convs), m.maxconvpool[1].weight)
         if shortcut is None: return module
@@ -41,28 +41,28 @@ class Weights(NamedTuple):
     mix = property(lambda self: (self.mix_long, self.mix_middle, self.mix_short, self.mix_maxima))
     mixes = property(lambda self: [w.squeeze(2) for w in self.mix]) # four matrices (nf, width)
 
-def grouped(tensors, *kinds): # a list of tuples of these kinds
-    "A row of tensors as the named tuples that it is made of"
+def grouped(tensors, *kinds): # a list of named tuples of these kinds
+    "A flat list of tensors as named tuples"
     ts = iter(tensors)
     return [kind(*(next(ts) for _ in kind._fields)) for kind in kinds]
 
 # %% ../../../nbs/17_models.fast.plain.ipynb #cd0054e3
 class Stats(NamedTuple):
-    "What a BatchNorm goes by"
+    "The statistics that a BatchNorm uses"
     mean: torch.Tensor    # of each channel
     invstd: torch.Tensor  # one over the standard deviation
-    n: int = 0            # steps these were taken over; 0 if they are constants
+    n: int = 0            # steps that they were computed from; 0 if they are constants
     eps: float = 0.       # added to the variance
     center: torch.Tensor|None = None  # mean of the input (channels in,)
-    scatter: torch.Tensor|None = None # of the input about its mean (channels in, channels in)
+    scatter: torch.Tensor|None = None # scatter matrix of the input (channels in, channels in)
 
 def fixed_stats(norm):
-    "`Stats` that are constants; where a BatchNorm was folded away, those that change nothing"
+    "Constant `Stats`, for evaluation; mean 0 and deviation 1 if the BatchNorm was fused"
     if not hasattr(norm, 'running_var'): return Stats(0., 1.)
     return Stats(norm.running_mean.clone(), (norm.running_var+norm.eps).rsqrt())
 
 def folded(weights, stats): # (channels in, 4*nf), (4*nf,)
-    "The shortcut with the `Stats` of its BatchNorm, as one product and a shift"
+    "The shortcut and its BatchNorm with these `Stats`, as one matrix and a shift"
     scale = weights.gamma*stats.invstd
     return (weights.shortcut.squeeze(2)*scale[:,None]).t(), weights.beta-scale*stats.mean
 
@@ -82,13 +82,13 @@ def plain_module(x, weights, mask=None): # (batch, length, 4*nf)
 
 # %% ../../../nbs/17_models.fast.plain.ipynb #09565354
 class Setup(NamedTuple):
-    "What a stage goes by beside its tensors"
+    "Settings of a stage beside its tensors"
     mask: torch.Tensor|None = None # True where a step is real (batch, length)
     stats: Stats|None = None       # of the shortcut's BatchNorm; None if no shortcut ends there
     pool: int|None = None          # steps to pool to
 
 def normalized(s, stats, mask=None): # (batch, length, channels)
-    "BatchNorm without weight and bias; statistics of the batch are taken again, for they have a gradient"
+    "BatchNorm without weight and bias; statistics of the batch are computed anew, as they have a gradient"
     if not stats.n: return (s-stats.mean)*stats.invstd
     s = s - filled(s, mask).sum((0,1))/stats.n
     return s*(filled(s, mask).square().sum((0,1))/stats.n + stats.eps).rsqrt()
