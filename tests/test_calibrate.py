@@ -158,7 +158,7 @@ def test_temperature_of_targets_that_fit():
 def test_scores_that_are_all_the_same(value):
     for task in (Classification(range(3)),*([MultiLabel(range(3))] if value==0 else [])):
         y = np.zeros(7, int) if task.name=='classification' else np.ones((7,3))
-        with pytest.warns(UserWarning, match='the scores know nothing of the targets; it stays 1'):
+        with pytest.warns(UserWarning, match='whose scores do not predict the targets; it stays 1'):
             assert fit_temperature(task, torch.full((7,3), value), y)==1
 
 def test_the_alpha_that_is_told_will_do():

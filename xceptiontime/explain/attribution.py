@@ -52,7 +52,7 @@ def _integrated_gradients(model, x, base, target, bs, n_steps=64):
 
 # %% ../../nbs/60_explain.attribution.ipynb #a4746166
 def _occlusion(model, x, base, target, bs, window=None, step=None):
-    "How much the score falls if a window of one channel is replaced by `base`"
+    "The fall of the score if a window of one channel is replaced by `base`"
     n = min(x.shape[2], window or max(1, x.shape[2]//10))
     step = min(n, step or max(1, n//2))
     hide = _captum().Occlusion(model)
@@ -114,7 +114,7 @@ def output_labels(
 
 def score_indices(
     target, # class, label or output, one for all or one per series; None for the largest score
-    task, # what the scores mean
+    task, # task of the model
     n:int, # series
     name:str='target', # of the argument, for errors
 ) -> list: # an index per series, or None for the largest score
@@ -177,7 +177,7 @@ METHODS = dict(integrated_gradients={'baseline','n_steps'}, occlusion={'baseline
 _of_methods = dict(integrated_gradients=_integrated_gradients, occlusion=_occlusion, grad_cam=_grad_cam)
 
 def attribute(
-    learn_or_predictor, # a trained `TSLearner`, or a `Predictor`
+    learn_or_predictor, # trained `TSLearner`, or `Predictor`
     X, # raw series, an array (series, channels, steps), or list of arrays (channels, steps)
     method:str='integrated_gradients', # one of `METHODS`
     target=None, # class, label or output, one for all or one per series; the class with the highest score if None
@@ -273,7 +273,7 @@ def _checked(X, attribution):
     return xs,az,lengths
 
 def _score_titles(pred, series, targets, n):
-    "What was explained of the first `n` series, and the model's answer"
+    "The explained score of each of the first `n` series, and the answer of the model"
     pred = copy(pred)
     pred.filters = None # the series went through them: `attribute` takes them as they are
     out = pred.task.activation(pred.scores(series[:n])).reshape(n, -1).numpy() # (n, outputs)
@@ -289,16 +289,16 @@ def plot_attribution(
     names=None, # of the channels; those of the model, else their numbers, if None
     titles=None, # one a series; the score that is explained if None and `model` is given
     max_n:int=9, # series to draw
-    cmap:str='cividis_r', # matplotlib's colours; the default goes by lightness, which print and every eye keep
+    cmap:str='cividis_r', # matplotlib's colours
     figsize:tuple|None=None, # inches
     *,
-    model=None, # the `TSLearner` or `Predictor` that `attribute` got: it knows names, rate and classes
+    model=None, # the `TSLearner` or `Predictor` that `attribute` got, for names, rate and classes
     target=None, # as in `attribute`
     rate:float|None=None, # samples a second (Hz); that of the model if None
     colorbar:bool=True, # draw the key to the colours?
     **kwargs # of a new grid: see `series_axes`; others go to matplotlib's `LineCollection`
 ) -> list: # of axes, one a series
-    "Draw series in the colour of what mattered, for or against; colours and thickness start anew in each series"
+    "Draw series, dark and thick where the size of the attribution is large"
     xs,az,lengths = _checked(X, attribution)
     check_whole(max_n=max_n)
     n,c = min(len(xs), max_n),xs.shape[1]

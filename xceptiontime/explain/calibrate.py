@@ -81,12 +81,12 @@ def plot_reliability(
     bins:int=10, # of equal width between 0 and 1
     ax=None, # axes to draw on; new ones if None
     label:str|None=None, # for the legend
-    color:str='#0072B2', # blue, which everyone can tell from the default orange of 'before'
+    color:str='#0072B2', # of marks and line
     marker:str='o', # of the bins
     figsize:tuple=(4,4), # inches of new axes
     **kwargs # of matplotlib's `errorbar`
 ): # the axes
-    "Share that came true against the claim, a mark a bin, with the 95 % (Wilson) interval of the share"
+    "The share of right claims against the claimed probability, for each bin, with its 95 % (Wilson) interval"
     n,claim,true = _binned(probs, y, bins)
     if ax is None: ax = plt.subplots(figsize=figsize, layout='constrained')[1]
     if not ax.lines: ax.plot([0,1], [0,1], color='0.6', lw=1, ls='--')
@@ -119,11 +119,11 @@ def fit_temperature(
         return ((plain.activation(b*s)-there)*s).sum(1).mean()
     lo,hi = -20.,40. # of log b
     why = None
-    if slope(np.exp(lo))>=-1e-12: why = 'the scores know nothing of the targets' # above 0, or 0 but for rounding
+    if slope(np.exp(lo))>=-1e-12: why = 'whose scores do not predict the targets' # above 0, or 0 but for rounding
     elif slope(np.exp(hi))<=0:
-        why = 'all of them are answered right, so the surest claims would look best, whatever comes later'
+        why = 'that are all answered right' # the largest probabilities have the lowest loss
     if why is not None:
-        warnings.warn(f'calibrate: expected series that tell the temperature, got {len(y)} that do not, since {why}; '
+        warnings.warn(f'calibrate: expected series that determine the temperature, got {len(y)} {why}; '
                       f'it stays {task.temperature:g}', stacklevel=3)
         return task.temperature
     for _ in range(100):
@@ -180,7 +180,7 @@ def plot_reliability(self:TSLearner,
     ax=None, # axes to draw on; new ones if None
     **kwargs # `figsize`, and arguments of matplotlib's `errorbar`
 ): # the axes
-    "Reliability with a temperature of 1 and, where it is another, with that"
+    "Reliability with a temperature of 1 and, if it is another, with that"
     self.task.check_classes('plot_reliability')
     out,y = _scores(self, _held_back(self, dl))
     def draw(task, name, ax, **own):
@@ -196,7 +196,7 @@ def calibrate_sets(self:TSLearner,
     dl=None, # series that training did not see, with targets; the validation split if None
     groups=None, # recording, session or subject of each series of `dl`, if several series share one
 ) -> TSLearner:
-    "Store how badly the network fits each held-back series, for `predict_set`, until the weights change"
+    "Store the tables for `predict_set`, found on held-back series; they hold until the weights change"
     dl = _held_back(self, dl)
     n = len(dl.dataset)
     if groups is not None and len(groups)!=n:
@@ -212,7 +212,7 @@ def predict_set(self:TSLearner, X, alpha:float=.1, **kwargs):
 
 # %% ../../nbs/63_explain.calibrate.ipynb #643b5d92
 class Novelty:
-    "How unlike the training series a new series is, by the distance between features"
+    "The distance of a new series to the training series, between features"
     def __init__(self,
         learn:TSLearner, # a trained learner; after more training, make a new `Novelty`
         dl=None, # series that training did not see, to define large distances; the validation split if None
@@ -245,6 +245,6 @@ class Novelty:
     def p_value(self,
         X, # array (series, channels, steps), or list of arrays (channels, steps)
     ) -> np.ndarray: # (samples,) above 0, 1 at most
-        "Share of held-back series, with this one counted, at the same or a larger distance; small means unusual"
+        "Share of held-back series, this one included, at the same or a larger distance; small means unusual"
         n = len(self.held_back)
         return (n-np.searchsorted(self.held_back, self.score(X), side='left')+1)/(n+1)

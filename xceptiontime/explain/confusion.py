@@ -61,7 +61,7 @@ def draw_confusion(
     normalize:bool=False, # show shares of each true class in place of counts?
     cmap:str='Blues', # matplotlib's colours
     *,
-    figsize:tuple|None=None, # inches of new axes; such that the names fit if None
+    figsize:tuple|None=None, # inches of new axes; chosen to fit the names if None
     title:str|None=None, # share of right answers if None
     of:str='series', # what was counted
     **kwargs # of scikit-learn's `plot`: `values_format`, `include_values`, `xticks_rotation`, `colorbar`, `text_kw`

@@ -23,14 +23,14 @@ from ..train.metrics import DEFAULT_METRICS,task_metrics
 
 # %% ../../nbs/61_explain.importance.ipynb #9824a9a1
 class Importance:
-    "How much worse shuffling made the metric: `drops` (parts, repeats), with `mean`, `low` and `high`"
+    "The loss in a metric by shuffling: `drops` (parts, repeats), with `mean`, `low` and `high`"
     def __init__(self,
         names, # of the parts
         drops:np.ndarray, # how much worse the metric got (parts, repeats)
         base:float, # the metric with nothing shuffled
         metric:str, # its name
         confidence:float=.95, # of the intervals
-        of:str='', # what the names say, for the axis of a plot
+        of:str='', # kind of the names, such as 'channel', for the axis of a plot
     ):
         from scipy.stats import t
         self.names,self.drops = list(names),drops
@@ -112,7 +112,7 @@ def _span_parts(ds, spans):
     return [Part(_span_name(a, b, getattr(ds, 'rate', None)), everywhere, slice(a, b)) for a,b in spans]
 
 def _span_name(a, b, rate):
-    "The steps `a` to `b`, `b` not among them; from where to where in seconds if the rate is known"
+    "The name of steps `a` to `b`, without `b`; in seconds if the rate is known"
     if rate: return f'{a/rate:.4g}-{b/rate:.4g}'
     return f'{a}-{b-1}' if b-a>1 else f'{a}'
 
@@ -130,7 +130,7 @@ def _parts(ds, over, channels, spans, names):
     return [p._replace(name=n) for n,p in zip(names, parts)]
 
 def _named_by(ds, over, names):
-    "What the names of parts say: channels, times, steps, or shares of a series"
+    "The kind of the names: channels, times, steps, or shares of a series"
     if over=='channel' or names is not None: return over
     if ds.lengths is not None: return 'share of the series'
     return time_label(getattr(ds, 'rate', None))
@@ -165,9 +165,9 @@ def permutation_importance(
     names=None, # of channels, or of spans; those of the loader, or their numbers, if None
     confidence:float=.95, # of the intervals of the mean over repeats
     seed:int|None=None, # a number makes the shuffles reproducible
-    bs:int=64, # series that are read, and predicted, at a time
+    bs:int=64, # series at a time
 ) -> Importance:
-    "How much worse the metric gets when a part of the series is shuffled among them"
+    "How much worse the metric gets when a channel or a span of time is shuffled among the series"
     if not isinstance(learn, TSLearner):
         raise TypeError(f'learn: expected a TSLearner, got {type(learn).__name__}')
     check_whole(2, n_repeats=n_repeats)

@@ -32,7 +32,7 @@ def plot_confusion_matrix(
     ax=None, # axes; new ones if None
     normalize:bool=False, # shares of each true class rather than counts?
     cmap:str='Blues', # matplotlib's colours
-    figsize:tuple|None=None, # inches of new axes; such that the names fit if None
+    figsize:tuple|None=None, # inches of new axes; chosen to fit the names if None
     **kwargs # of `draw_confusion`: `title`, and what scikit-learn's `ConfusionMatrixDisplay.plot` takes
 ):
     "Draw how often each class was predicted as each other class; returns the axes"
@@ -104,7 +104,7 @@ def plot_embedding(
     learn:TSLearner, # trained
     dl=None, # a loader; that of the validation split if None
     ax=None, # axes; new ones if None
-    output=None, # of a regression with several outputs, the one to colour by
+    output=None, # output to colour by, of a regression with several
     cmap:str='viridis', # matplotlib's colours
     figsize:tuple=(5,4), # inches of new axes
     **kwargs # of matplotlib's `scatter`

@@ -29,7 +29,7 @@ from .weights import check_numbers
 
 # %% ../../nbs/40b_runtime.adapt.ipynb #60205492
 def _values(x):
-    "The input of a BatchNorm as (series, channels, values) float64, and where it is no padding; None if everywhere"
+    "The input of a BatchNorm as (series, channels, values) float64, and where it is not padding, or None"
     mask = current_mask() # (batch, length), or None
     x = x.double().flatten(2) if x.dim()>2 else x.double()[:,:,None]
     seen = None if mask is None else np.broadcast_to(mask[:,None].cpu().numpy(), x.shape)
@@ -45,14 +45,14 @@ class _First:
 # %% ../../nbs/40b_runtime.adapt.ipynb #1faa3e5b
 @contextmanager
 def _watched(norms, watch):
-    "For a while `watch` is called with each of `norms` and its input"
+    "A context in which `watch` is called with each of `norms` and its input"
     hooks = [m.register_forward_pre_hook(watch) for m in norms]
     try: yield watch
     finally:
         for h in hooks: h.remove()
 
 def _take(norm, moments):
-    "Mean and variance become the statistics of a BatchNorm"
+    "Set the statistics of a BatchNorm"
     n = int(np.min(moments.n))
     if n<2:
         raise ValueError(f'X: expected series with 2 or more steps together, as a variance needs, got {n}')
@@ -74,7 +74,7 @@ def _adapt_norms(one, X, bs):
 # %% ../../nbs/40b_runtime.adapt.ipynb #7842e350
 @contextmanager
 def _learning(net):
-    "For a while only the weights of the head get gradients"
+    "A context in which only the weights of the head get gradients"
     head = list(getattr(net, 'head', torch.nn.Module()).parameters())
     if not head:
         raise TypeError('adapt: expected a network with a head, whose weights learn from y, '
@@ -113,7 +113,7 @@ def _fine_tune(one, X, codes, batches, lr):
             opt.step()
 
 def _encoded(task, y, n):
-    "Targets of `n` series; a class of which there is none is told"
+    "Encoded targets of `n` series; a missing class gives a warning"
     codes = task.encode(y)
     if len(codes)!=n:
         raise ValueError(f'y: expected {n} targets for as many series, got {len(codes)}')
@@ -124,7 +124,7 @@ def _encoded(task, y, n):
 
 # %% ../../nbs/40b_runtime.adapt.ipynb #24fd3c3a
 def _statistics(X, lengths, name):
-    "Mean and deviation of each channel of `series` that are checked, (channels,) float64 each"
+    "Mean and deviation of each channel of checked series, (channels,) float64 each"
     res = Moments()
     for _,x,valid in series_blocks(X, lengths):
         seen = np.isfinite(x) if valid is None else np.isfinite(x)&valid # (n, channels, length)
@@ -141,12 +141,12 @@ def channel_statistics(self:Predictor,
     X, # array (series, channels, steps), or list of arrays (channels, steps); a recording as `[recording]`
     name:str='X', # what to call it in an error
 ) -> tuple: # (mean, standard deviation), (channels,) float64 each
-    "Mean and deviation of each channel over all values of series, as they are before scaling"
+    "Mean and deviation of each channel over all values of the series, before scaling"
     check_origin(X, self.filters, self.rate)
     return _statistics(*model_series(X, self.preprocess, self.channels), name)
 
 def _move(preprocess, now, then):
-    "Statistics of preprocessing for channels with the mean and deviation `now` where they had those of `then`"
+    "Correct statistics of preprocessing by the mean and deviation of a reference `now` and in training (`then`)"
     if preprocess.scale in (None,'sample') or preprocess.mu is not None:
         raise TypeError('reference: expected a model that scales channels by statistics of its training and has no mu, '
                         f'got {preprocess}')
@@ -159,7 +159,7 @@ def _move(preprocess, now, then):
 
 # %% ../../nbs/40b_runtime.adapt.ipynb #7cc0b236
 def _warn_dropped(task):
-    "Tell what was found for the weights as they were"
+    "Warn that calibration for the old weights is dropped"
     lost = [] if task.conformal is None else ['the tables for prediction sets']
     if getattr(task, 'temperature', 1)!=1: lost.insert(0, f'the temperature of {task.temperature:.3g}')
     if not lost: return
@@ -173,7 +173,7 @@ def _with(p, **parts):
     return new
 
 def _copied(p, n):
-    "A copy of a predictor in evaluation mode, uncalibrated, with what is known of its training but the last figures"
+    "A copy of a predictor in evaluation mode, uncalibrated, without the last losses and metrics"
     with answering(p.model, always=True) as net: model = deepcopy(net)
     task = copy(p.task)
     task.uncalibrate()
@@ -184,14 +184,14 @@ def _copied(p, n):
 # %% ../../nbs/40b_runtime.adapt.ipynb #58e4ec7e
 @patch
 def adapt(self:Predictor,
-    X, # of the new person: array (series, channels, steps), or list of arrays (channels, steps)
+    X, # series of the new person: array (series, channels, steps), or list of arrays (channels, steps)
     y=None, # their targets, a few of each class; without them only statistics change
     *,
-    preprocess:bool=False, # first take the statistics of preprocessing from `X`, too?
-    reference=None, # series of the training that show what `X` does, such as rest: gain and offset change
-    steps:int=50, # of the fine-tuning, if `y` is given
-    lr:float=1e-3, # its learning rate: how far a weight of the head moves in a step, about
-    seed:int=0, # its batches, if there are more series than `bs`
+    preprocess:bool=False, # also take the statistics of preprocessing from `X`?
+    reference=None, # training series of the same activity as `X`, such as rest: corrects gain and offset
+    steps:int=50, # of fine-tuning, if `y` is given
+    lr:float=1e-3, # its learning rate: about how far a weight of the head moves in a step
+    seed:int=0, # of its batches, if there are more series than `bs`
     bs:int=64, # series at a time
 ) -> Predictor: # on the same device
     "A new Predictor for a new wearer or a new day; this one stays as it is"
@@ -222,7 +222,7 @@ def adapt(self:Predictor,
 
 # %% ../../nbs/40b_runtime.adapt.ipynb #7e708aec
 def _quality(p, X, codes):
-    "Share of right answers; of a regression the mean distance from the value, in its units"
+    "Accuracy; for a regression the mean absolute error in its units"
     out,task = p.scores(X),p.task
     if task.vocab is None: return float(task.misfit(out, codes).mean())
     return float((task.indices(task.activation(out)).numpy()==codes).mean())
@@ -233,13 +233,13 @@ def _parts(X, lengths, rows):
 # %% ../../nbs/40b_runtime.adapt.ipynb #95b7622a
 @patch
 def adapt_report(self:Predictor,
-    X, # of the new person: array (series, channels, steps), or list of arrays (channels, steps)
+    X, # series of the new person: array (series, channels, steps), or list of arrays (channels, steps)
     y, # their targets
     groups, # repetition or recording of each series (samples,), two or more
     labels:bool=True, # adapt with the targets, or without?
     **kwargs # of `adapt`
-) -> dict: # of each group: (before, after), shares of right answers; of a regression mean distances
-    "How good the model is on each group as it is, and once adapted to the other groups"
+) -> dict: # (before, after) of each group: accuracy, or for a regression the mean absolute error
+    "Accuracy on each group before and after adapting to the other groups"
     check_origin(X, self.filters, self.rate)
     X,lengths = model_series(X, self.preprocess, self.channels) # (samples, c_in, length); (samples,) or None
     y = list(y) if isinstance(y, (list,tuple)) else as_targets(y)

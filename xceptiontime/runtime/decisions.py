@@ -17,16 +17,16 @@ from ..base.checks import as_floats,brief,check_number,check_whole,listed
 
 # %% ../../nbs/43a_runtime.decisions.ipynb #e04e2058
 class Step(ABC):
-    "From the decision so far and the probabilities of a window to another decision"
+    "Base of the steps: from a decision and the probabilities of a window to a decision"
     task = 'classification' # the one that it is for
     __repr__ = basic_repr()
     def reset(self):
         "Forget the windows so far"
     def fitted(self,
-        task, # of the answers: `predictor.task`
+        task, # of the predictions: `predictor.task`
         hop:float|None=None, # seconds from one window to the next, if known
-    ): # a step like this one that has seen nothing
-        "A copy for answers of `task`; a step for another task raises"
+    ): # a copy without memory
+        "A copy for predictions of `task`; a step for another task raises an error"
         if task.name!=self.task:
             raise TypeError(f'decide: expected steps for a {task.name} task, got {brief(self)}')
         res = copy(self)
@@ -34,19 +34,19 @@ class Step(ABC):
         return res
     @abstractmethod
     def __call__(self,
-        answer, # the decision of the step before; of the first step, the answer of the model
+        answer, # the decision of the step before; for the first step, the prediction of the model
         probs:np.ndarray, # probabilities of the window (classes,); values of a regression
     ):
-        "The decision; memory is replaced and never changed in place, so that a copy keeps its own"
+        "The new decision; replace the memory of the step, as copies share it until then"
 
 # %% ../../nbs/43a_runtime.decisions.ipynb #dad1b808
 def _plain(label): return getattr(label, 'item', lambda: label)() # Python's own, as JSON holds it
 
 class Reject(Step):
-    "An answer that the model is unsure of is not taken: a class of rest, or the last sure answer, takes its place"
+    "Replaces a prediction of low probability by a class such as rest, or by the last sure decision"
     def __init__(self,
-        below:float=.8, # an answer is rejected where the largest probability is smaller than this
-        to=None, # the class that takes its place, such as 'rest'; the last sure answer if None
+        below:float=.8, # a prediction is rejected if its largest probability is smaller
+        to=None, # the class in its place, such as 'rest'; the last sure decision if None
     ):
         if as_floats(below, 'below').ndim or not 0<below<=1:
             raise ValueError(f'below: expected a probability above 0 and up to 1, got {brief(below)}')
@@ -70,9 +70,9 @@ class Reject(Step):
 
 # %% ../../nbs/43a_runtime.decisions.ipynb #de96905c
 class Majority(Step):
-    "The most frequent of the last answers; of those that are level, the newest"
+    "The most frequent of the last decisions; in a tie the newest"
     def __init__(self,
-        n:int=5, # answers that vote, the present one among them
+        n:int=5, # windows that vote, including the present one
     ):
         check_whole(n=n)
         self.n = n
@@ -89,9 +89,9 @@ class Majority(Step):
 
 # %% ../../nbs/43a_runtime.decisions.ipynb #66c75798
 class Hold(Step):
-    "A new decision stays for so long, whatever the answers are meanwhile"
+    "Keeps a new decision for a number of windows, or for a time"
     def __init__(self,
-        n:int|None=None, # windows that it stays for, the first among them
+        n:int|None=None, # windows, including the first
         *,
         seconds:float|None=None, # in place of `n`
     ):
@@ -121,7 +121,7 @@ class Hold(Step):
 
 # %% ../../nbs/43a_runtime.decisions.ipynb #2a196f46
 class DeadBand(Step):
-    "Values close to a point become that point, or stay at the last decision"
+    "Values close to a point become that point, or the last decision"
     task = 'regression'
     def __init__(self,
         width, # how close, in the units of the targets: a number, or one for each output
@@ -157,7 +157,7 @@ class DeadBand(Step):
 def as_steps(
     steps, # a list of steps, or a single one; None for none
 ) -> list:
-    "Steps as a list, if each is one"
+    "Steps as a list; raises if one is not a step"
     steps = [] if steps is None else list(steps) if isinstance(steps, (list,tuple)) else [steps]
     for s in steps:
         if not isinstance(s, Step):
@@ -165,10 +165,10 @@ def as_steps(
     return steps
 
 class Decide:
-    "Steps one after another; of the probabilities of a recording, all decisions at once"
+    "Applies steps one after another, to single windows or to a recording"
     def __init__(self,
-        steps, # such as `[Reject(.8, to='rest'), Majority(5)]`, or a single one; they stay as they are
-        task, # of the answers: `predictor.task`
+        steps, # such as `[Reject(.8, to='rest'), Majority(5)]`, or a single one; they are copied
+        task, # of the predictions: `predictor.task`
         hop:float|None=None, # seconds from one window to the next, for `Hold(seconds=..)`
     ):
         self.task,self.steps = task,[s.fitted(task, hop) for s in as_steps(steps)]
@@ -178,12 +178,12 @@ class Decide:
         "Forget the windows so far"
         for s in self.steps: s.reset()
     def copy(self):
-        "The same with a memory of its own"
+        "A copy with a memory of its own"
         res = copy(self)
         res.steps = [copy(s) for s in self.steps]
         return res
     def step(self,
-        answer, # of the model for a window
+        answer, # the prediction of the model for a window
         probs, # of this window: probabilities (classes,), or values
     ):
         "The decision for one more window"
@@ -193,7 +193,7 @@ class Decide:
     def __call__(self,
         probs, # probabilities (windows, classes) in the order of time; values of a regression
     ) -> np.ndarray: # decisions (windows,); of a regression values (windows,) or (windows, outputs)
-        "The decisions for the windows of one recording, which begins anew"
+        "The decisions for the windows of one recording, from its beginning"
         kind,task = getattr(probs, 'dtype', None),self.task
         probs = as_floats(probs, 'probs')
         shape = task.mean.shape if task.vocab is None else (task.c_out,)
@@ -213,7 +213,7 @@ STEPS = {cls.__name__: cls for cls in (Reject, Majority, Hold, DeadBand)} # that
 def step_settings(
     steps, # a list of steps
 ) -> list: # a dictionary for each, which JSON can hold
-    "What `config.json` of a model folder keeps of steps"
+    "The settings of steps, as `config.json` of a model folder holds them"
     for s in steps:
         if STEPS.get(name := type(s).__name__) is not type(s):
             raise TypeError(f'decisions: expected steps among {list(STEPS)} to save, got {name}; '
@@ -223,7 +223,7 @@ def step_settings(
 def steps_from(
     settings, # of `step_settings`
 ) -> list:
-    "The steps that have these settings"
+    "Steps from their settings"
     def made(step=None, **kwargs):
         if not isinstance(step, str) or step not in STEPS:
             raise ValueError(f'decisions: expected steps among {list(STEPS)}, got {brief(step)}')

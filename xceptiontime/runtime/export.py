@@ -1,4 +1,4 @@
-"""Write one ONNX or torch.export file that takes raw series and returns answers
+"""Write one ONNX or torch.export file that takes raw series and returns predictions
 
 Docs: https://example.github.io/xceptiontime/runtime.export.html.md"""
 
@@ -23,7 +23,7 @@ from .predictor import Predictor,dtype_of
 
 # %% ../../nbs/44_runtime.export.ipynb #cfc3708e
 class Deployed(nn.Module):
-    "Preprocessing, network and the task's activation as one module, from raw series to answers"
+    "Preprocessing, network and the task's activation as one module, from raw series to probabilities or values"
     def __init__(self,
         predictor:Predictor # copied to the CPU, in evaluation mode
     ):
@@ -89,7 +89,7 @@ def _trial_series(predictor, length, n, rng):
 
 # %% ../../nbs/44_runtime.export.ipynb #69339126
 def _alone(predictor, x, n):
-    "The Predictor's answers to the first `n` steps of each series, each by itself"
+    "The Predictor's probabilities for the first `n` steps of each series, each by itself"
     scores = [predictor.scores(o[None,:,:k]) for o,k in zip(x, n)]
     return predictor.task.activation(torch.cat(scores)).numpy() # (batch, classes)
 
@@ -102,7 +102,7 @@ def _in_float32(predictor):
 
 def check_export(
     run, # function of series (batch, channels, length), and lengths (batch,): -> (batch, classes)
-    predictor:Predictor, # the model that it was made from
+    predictor:Predictor, # the model of the file
     lengths:bool=False, # does it take lengths?
     atol:float=1e-4, # largest difference of a probability; of a regression, in deviations of its targets
     name:str='run', # its name in an error

@@ -89,7 +89,7 @@ def push_to_hub(self:Predictor,
     repo:str, # name on the Hub, 'user/model'; created if new
     *,
     private:bool|None=None, # create it as private?
-    token:str|None=None, # of an account that may write there; the one of `hf auth login` if None
+    token:str|None=None, # of an account that may write there; that of `hf auth login` if None
     message:str='Model folder of xceptiontime', # of the commit
 ) -> str: # address of the commit
     "Upload the model folder to the Hugging Face Hub, with a model card if it has no README.md yet"

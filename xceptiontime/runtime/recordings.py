@@ -77,7 +77,7 @@ def _changes(task, probs):
 
 @patch
 def _check_rate(self:Predictor, *rates):
-    "Raise if the first known of `rates`, that of the windows, is not the rate of the training"
+    "Raise if the rate of the windows, the first known of `rates`, is not that of training"
     rate = next((check_rate(r) for r in rates if r is not None), None)
     if self.rate is not None: check_same_rate(rate, self.rate, *as_trained(self.rate))
 
@@ -102,12 +102,12 @@ def predict_recordings(self:Predictor,
     length, # samples of a window; seconds where `rate` is given
     step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
     how:str='mean', # 'mean' of probabilities or values over windows, or 'vote': see `pool_windows`
-    rate:float|None=None, # samples a second (Hz), to give `length` and `step` in seconds, as times are then
+    rate:float|None=None, # samples a second (Hz); if given, `length`, `step` and all times are in seconds
     pad:float|None=None, # None drops the rest at the end; a number pads the last window with it: see `sliding_windows`
     bs:int=64, # windows at a time
     to_rate:float|None=None, # Hz to bring recordings to, that of the training: see `sliding_windows`
 ) -> list: # a `RecordingAnswer` for each recording
-    "One answer for each recording, with the answers for its windows and where they change"
+    "One answer for each recording, with the predictions for its windows and their changes"
     if is_frame(recordings): recordings = [recordings]
     known = recordings.rate if isinstance(recordings, Recordings) else None
     self._check_rate(to_rate, rate, known)
