@@ -52,7 +52,7 @@ class TSLearner(Learner):
         model:nn.Module, # takes a batch, and the lengths of its series if they are unequal
         loss_func=None, # a loss that fits the task; the task's own if None
         default_cbs:bool=True, # add fastai's callbacks, `ProgressOrLines` and `KeepFinite`?
-        task=None, # what the scores mean; a copy of the task of `dls` if None
+        task=None, # a copy of the task of `dls` if None
         cuda_graphs:bool|None=None, # on a GPU: False never replays recorded steps, True records your own layers too
         **kwargs
     ):
@@ -138,7 +138,7 @@ def running(self:TSLearner,
 @patch
 @delegates(Learner.validation_context)
 def validation_context(self:TSLearner, **kwargs):
-    "fastai's validation context as a run of its own; waits for one of another thread"
+    "fastai's validation context as a run of its own; another thread waits for its end"
     res = super(TSLearner, self).validation_context(**kwargs)
     res.remove(self.lock)
     first = asking(self.model),self.lock,self.running(Run('validation', self.seed))
@@ -204,7 +204,7 @@ def _do_fit(self:TSLearner):
 @patch
 @contextmanager
 def _restored_after_error(self:TSLearner):
-    "After an error in training, remove what it had set: the loss of a mix, gradients, a progress bar"
+    "After an error in training, restore the loss function and the logger, and remove gradients"
     loss_func,logger = self._loss_func,self.logger
     try: yield
     except BaseException:

@@ -19,7 +19,7 @@ from torch.nn.parameter import is_lazy
 def weights_digest(
     model:nn.Module, # a network
 ) -> str:
-    "A short text that changes with any change of weights or statistics that half precision can show"
+    "A short text that changes with the weights and statistics, in half precision"
     state = [t.detach() for t in model.state_dict().values() if isinstance(t, torch.Tensor) and not is_lazy(t)]
     h = sha1(usedforsecurity=False)
     for kind in (True,False): # numbers, then counts; each in one piece, because copies from a GPU are slow
@@ -32,7 +32,7 @@ class Known(NamedTuple):
     "The facts known about weights"
     weights:str='' # their digest
     training:dict|None=None # facts for a model folder; {} if unknown, None of a new network
-    task:dict|None=None # settings of the task, with the temperature and tables of these weights
+    task:dict|None=None # settings of the task, with temperature and tables
     order:tuple|None=None # seed of the training loader, and the state of its order
 
     @property

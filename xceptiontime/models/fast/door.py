@@ -1,4 +1,4 @@
-"""On a CPU: the same network and the same numbers in less time, by memory layout and hand-written gradients
+"""XceptionTime in less time on a CPU: the same numbers, by memory layout and written-out gradients
 
 Docs: https://example.github.io/xceptiontime/models.fast.door.html.md"""
 
@@ -19,26 +19,26 @@ from ..layers import BatchNorm1d, Conv1d, MaxPool1d
 from ..masks import fill_padding, is_traced, length_mask
 
 # %% ../../../nbs/19_models.fast.door.ipynb #05782035
-SETTINGS = { # what a layer's formula depends on beside its weights
+SETTINGS = { # settings that a layer's formula depends on, beside its weights
     Conv1d: lambda l: (l.kernel_size, l.stride, l.padding, l.dilation, l.groups, l.padding_mode),
     BatchNorm1d: lambda l: (l.affine, l.track_running_stats, l.momentum is None, l.running_mean is None),
     MaxPool1d: lambda l: (l.kernel_size, l.stride, l.padding, l.dilation, l.ceil_mode, l.return_indices)}
 
 class Signature(tuple):
-    "The kinds of layers and how they are set; with what evaluation `kept`, which copies and pickles leave out"
+    "The kinds and settings of layers; `kept` holds memory of `evaluate_one`, which copies and pickles leave out"
     def __init__(self, entries): self.kept = {}
     def __reduce__(self): return Signature, (tuple(self),)
 
-def entry(l): # of a layer in a `Signature`
+def entry(l): # the entry of a layer in a `Signature`
     if type(l) not in SETTINGS: return type(l)
     return type(l), SETTINGS[type(l)](l), [k for k,p in internals().parameters(l).items() if p is not None]
 
-def signature(model): # the `Signature` of a network, or None where PyTorch lacks the `internals`
+def signature(model): # the `Signature` of a network; None if PyTorch lacks one of `internals`
     return None if internals() is None else Signature(map(entry, list(model.modules())[1:]))
 
 # %% ../../../nbs/19_models.fast.door.ipynb #16e37aa1
 def is_untouched(model, x):
-    "Are the layers as they were built, their weights tensors like `x`, and does nobody look at them?"
+    "Are the layers as they were built, without hooks, and their weights of the dtype and device of `x`?"
     names,layers = internals(), list(model.modules())[1:]
     if any('forward' in vars(l) or any(names.hooks(vars(l))) for l in layers): return False
     weights = [t for l in layers for t in names.parameters(l).values() if t is not None]
@@ -47,29 +47,29 @@ def is_untouched(model, x):
     return tuple(map(entry, layers))==getattr(model, 'as_built', None)
 
 def is_seen(x):
-    "Does anything see operations on `x`: a transform, a mode, a hook on all layers, a subclass of tensors?"
+    "Does anything observe operations on `x`: a transform, a mode, a hook on all layers, a tensor subclass?"
     names = internals()
     if names.global_hook() or names.transform() is not None or names.modes(): return True
     return names.forward_level()>=0 or type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
 
 def applies(model, x, lengths=None):
-    "Is the fast path right for series `x` of these lengths, or None, and faster?"
+    "Is the fast path used for series `x` (batch, channels, length) of these `lengths` or None?"
     if is_traced(x) or internals() is None or is_seen(x): return False
     if not x.is_cpu or x.dtype not in (torch.float32, torch.float64): return False
     if torch.is_autocast_enabled('cpu') or not torch.backends.mkldnn.is_available(): return False
-    if x.numel()==0 or (len(x)*x.shape[2] if lengths is None else lengths.sum())<2: return False # BatchNorm says why
+    if x.numel()==0 or (len(x)*x.shape[2] if lengths is None else lengths.sum())<2: return False # BatchNorm raises
     return is_untouched(model, x)
 
 # %% ../../../nbs/19_models.fast.door.ipynb #de5835c8
 def fast_forward(model, x, lengths=None, last=True): # scores (batch, classes)
-    "The scores of an `XceptionTime` for series `x`, 0 in the padding; without the `last` block features (batch, 8*nf)"
+    "The scores of an `XceptionTime` for series `x`, 0 in the padding; without `last` its features (batch, 8*nf)"
     keep_memory()
     kind = torch.Tensor if isinstance(x, torch.nn.Parameter) else type(x)
     mask = None if lengths is None else length_mask(lengths, x.shape[2]) # (batch, length)
     stages,size = stages_of(model.block), model.head[0].output_size
     blocks = list(model.head)[1:4 if last else 3]
     norms = [norm for _,norm in stages] + [l[1] for l in blocks if isinstance(l, torch.nn.Sequential)]
-    moving = any(n is not None and n.training for n in norms) # statistics of the batch join its pieces
+    moving = any(n is not None and n.training for n in norms) # statistics of the batch are over all pieces
     grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     x = x.as_subclass(torch.Tensor).transpose(1, 2) # (batch, length, channels)
     one = len(x)==1 and mask is None and 16<=x.shape[1]<=FEW//len(stages[-1][0].long)
@@ -80,7 +80,7 @@ def fast_forward(model, x, lengths=None, last=True): # scores (batch, classes)
 
 # %% ../../../nbs/19_models.fast.door.ipynb #ffdd82ee
 def depthwise_on_gpu(convs, x): # tensors like `x`, or None
-    "What the depthwise layers of some `SeparableConv1d` give for `x`; None where the kernels do not compute it"
+    "The outputs of the depthwise layers of some `SeparableConv1d` for `x`; None if the kernels cannot be used"
     if is_traced(x) or not on_gpu(x) or is_seen(x) or isinstance(convs[0], Conv1d): return None
     weights,low = [c.depthwise_conv.weight for c in convs], torch.is_autocast_enabled(x.device.type)
     if x.device!=weights[0].device or not (low or x.dtype==weights[0].dtype): return None

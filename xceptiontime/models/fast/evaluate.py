@@ -1,4 +1,4 @@
-"""The forward pass alone, on a CPU: each piece of a batch goes through the whole network; a single series uses memory that is kept
+"""The fast path in evaluation: the forward pass of a batch, and of a single series
 
 Docs: https://example.github.io/xceptiontime/models.fast.evaluate.html.md"""
 
@@ -17,15 +17,15 @@ from .train import *
 
 # %% ../../../nbs/18c_models.fast.evaluate.ipynb #6ab58ce3
 def evaluate(stages, blocks, x, size, mask=None): # (batch, channels out of the head)
-    "`train` without gradients and statistics of the batch: each piece goes all the way"
+    "`train` without gradients or statistics of the batch, for each piece by itself"
     def piece(c): return train(stages, blocks, x[c], size, None if mask is None else mask[c])
     return torch.cat(on_threads(piece, pieces(*x.shape[:2], 4*stages[-1][0].nf, joined=4)))
 
 # %% ../../../nbs/18c_models.fast.evaluate.ipynb #25c35f17
-FEW = 2**15 # steps times width of the last module, up to which it pays
+FEW = 2**15 # largest steps x width of the last module for which this is faster
 
 def module_calls(x, weights): # a list, (length, 4*nf)
-    "A module for `x` (length, channels) as calls without arguments, and the memory of its output"
+    "A module for `x` (length, channels), as calls without arguments, and the memory of its output"
     (L,ni),C = x.shape, len(weights.long)
     T,K = block_length(L), max(k.shape[2] for k in weights.kernels)
     n = -(-L//T)
@@ -47,9 +47,9 @@ def module_calls(x, weights): # a list, (length, 4*nf)
     return calls, out
 
 # %% ../../../nbs/18c_models.fast.evaluate.ipynb #cc07f35c
-@torch.inference_mode(False) # memory made in that mode could not be written to outside of it
+@torch.inference_mode(False) # memory of that mode cannot be written to outside of it
 def network_calls(stages, x): # memory (length, channels); calls and output of each stage
-    "All modules for single series like `x` (1, length, channels)"
+    "All modules, for a single series of the shape of `x` (1, length, channels)"
     memory = out = torch.empty(x.shape[1:], dtype=x.dtype, device='cpu')
     modules = []
     for weights,_ in stages:
@@ -58,10 +58,10 @@ def network_calls(stages, x): # memory (length, channels); calls and output of e
     return memory, modules
 
 def evaluate_one(kept, stages, blocks, x, size): # (1, channels out of the head)
-    "`evaluate` for one series; `kept` holds two `network_calls`, each for a length and weights in place"
+    "`evaluate` for one series; `kept` holds the last two `network_calls`, by length and by memory of the weights"
     weights = [w for stage,_ in stages for w in (stage.bottleneck, *stage.kernels, *stage.mix) if w is not None]
     key = x.shape[1], x.dtype, *(n is None for _,n in stages), *((w.data_ptr(), w.stride(), w.shape) for w in weights)
-    memory,modules = mine = kept.pop(key, None) or network_calls(stages, x) # nobody else's until it is put back
+    memory,modules = mine = kept.pop(key, None) or network_calls(stages, x) # no other thread has it till it is put back
     res = memory.copy_(x[0])[None] # (1, length, channels)
     for (weights,norm),(calls,out) in zip(stages, modules):
         if norm is not None: write_shortcut(out, res, folded(weights, fixed_stats(norm)))

@@ -1,4 +1,4 @@
-"""The kernels as functions of autograd, and whether they compute
+"""The kernels as functions of autograd, and the check whether they can be used
 
 Docs: https://example.github.io/xceptiontime/models.fast.gpu.html.md"""
 
@@ -18,13 +18,13 @@ from .pieces import internals
 # %% ../../../nbs/18e_models.fast.gpu.ipynb #058a2869
 @lru_cache(1)
 def kernels():
-    "The room of the kernels; None where Triton is missing"
+    "The module of the kernels; None if Triton is missing"
     try: from xceptiontime.models.fast import kernels as room
     except ImportError: return None
     return room
 
 class FiltersFunction(Function):
-    "Depthwise convolutions of `x` (batch, channels, length) with some weights (channels, 1, odd size)"
+    "Depthwise convolutions of `x` (batch, channels, length) with each of `weights` (channels, 1, odd size)"
     @staticmethod
     def forward(ctx, x, *weights):
         ctx.save_for_backward(x, *weights)
@@ -38,7 +38,7 @@ class FiltersFunction(Function):
         return gx, *([None]*len(gs) if frozen else kernels().filters_weight_gradient(x, gs, weights))
 
 class MaximaFunction(Function):
-    "The largest of the three steps around each"
+    "The maximum of each step and its two neighbours"
     @staticmethod
     def forward(ctx, x):
         ctx.save_for_backward(x)
@@ -48,7 +48,7 @@ class MaximaFunction(Function):
     def backward(ctx, g): return kernels().maxima_gradient(*ctx.saved_tensors, g.contiguous())
 
 def applied(function, x, *args):
-    "A function of autograd, for `x` of any kind of tensor in any order of memory"
+    "A function of autograd for `x` of any subclass of tensor and any memory layout"
     def as_kind(t): return t if type(x) in (torch.Tensor,torch.nn.Parameter) else t.as_subclass(type(x))
     with torch.cuda.device_of(x): out = function.apply(x.as_subclass(torch.Tensor).contiguous(), *args)
     return tuple(map(as_kind, out)) if isinstance(out, tuple) else as_kind(out)
@@ -63,8 +63,8 @@ def small_step(x, ws, filters, maxima): # a list of tensors in float64
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def difference(device, dtype, length=32): # relative, of the tensor that differs most
-    "Between the kernels and PyTorch, for a few series in which neighbours may be equal"
+def difference(device, dtype, length=32): # relative difference of the tensor that differs most
+    "The difference between the kernels and PyTorch, for a few series in which neighbours may be equal"
     x = torch.arange(6.*length, device='cpu').sin().mul(4).round().view(2, 3, length) # (batch, channels, length)
     ws = [torch.arange(3.*k, device='cpu').cos().view(3, 1, k) for k in (7,5,3)]
     def convs(x, *ws): return [F.conv1d(x, w, padding=w.shape[2]//2, groups=3) for w in ws]
@@ -75,7 +75,7 @@ def difference(device, dtype, length=32): # relative, of the tensor that differs
 
 @lru_cache
 def works_on(device, dtype, in_fours=True):
-    "Do the kernels give there what PyTorch gives? Rows that do not begin at a multiple of four are read otherwise"
+    "Do the kernels agree with PyTorch? `in_fours`: for lengths that are multiples of four, which are read differently"
     if kernels() is None: return False
     try: worst = difference(device, dtype, 32 if in_fours else 30)
     except Exception as e: reason = f'{type(e).__name__} in Triton'
@@ -86,7 +86,7 @@ def works_on(device, dtype, in_fours=True):
     return False
 
 def on_gpu(x):
-    "Do the kernels compute `x` (batch, channels, length)?"
+    "Can the kernels be used for `x` (batch, channels, length)?"
     if not x.is_cuda or x.dtype not in (torch.float32, torch.bfloat16, torch.float16): return False
     if not 0 < x.numel() < 2**31: return False # they count in 32 bits
     names = internals()

@@ -17,13 +17,13 @@ from ..masks import length_mask
 
 # %% ../../../nbs/18b_models.fast.inception.ipynb #929a5b9d
 def steps_conv(x, conv): # (batch, length, channels) -> (batch, length, channels out)
-    "The output of a `Conv1d` without bias, in the other layout"
+    "The output of a `Conv1d` without bias, in this layout"
     if conv.kernel_size==(1,): return F.linear(x, conv.weight.squeeze(2))
     return steps_first(F.conv2d(channels_last(x), conv.weight.unsqueeze(2), padding=(0,*conv.padding)))
 
 # %% ../../../nbs/18b_models.fast.inception.ipynb #f08278b6
 def steps_module(m, x, mask=None): # (batch, length, channels out)
-    "The output of an `InceptionModule`, in the other layout"
+    "The output of an `InceptionModule`, in this layout"
     b = x if m.bottleneck is noop else steps_conv(x, m.bottleneck) # (batch, length, nf)
     paths = [steps_conv(filled(b, mask), conv) for conv in m.convs]
     peaks,_ = maxima(filled(x, mask, -torch.inf)) # (batch, length, channels)

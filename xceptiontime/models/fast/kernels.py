@@ -1,4 +1,4 @@
-"""In Triton: depthwise convolutions of one input together, the maximum of three steps, and the gradient of each
+"""Kernels in Triton for depthwise convolutions of one input, for the maximum of three steps, and for their gradients
 
 Docs: https://example.github.io/xceptiontime/models.fast.kernels.html.md"""
 
@@ -15,19 +15,19 @@ import torch, triton
 import triton.language as tl
 
 # %% ../../../nbs/18d_models.fast.kernels.ipynb #f5dd79e2
-NOWHERE = tl.constexpr(2**20) # steps past the end of a row
-SIZES = 'B','C','L','L4' # a kernel is compiled once, not anew for other sizes
+NOWHERE = tl.constexpr(2**20) # a step far past the end of any row
+SIZES = 'B','C','L','L4' # one compiled kernel serves all sizes
 
 @triton.jit
 def steps_at(B, C, L, L4, N: tl.constexpr):
-    "Of `N` groups of four steps: the start of their row, and their first step (past all if there is none)"
+    "The start of the row and the first step of each of `N` groups of four steps; past the end if there is none"
     q = tl.program_id(0)*N + tl.arange(0, N)
     b = q//L4
     return (b*C + tl.program_id(1))*L, tl.where(b<B, q%L4*4, L+NOWHERE)
 
 @triton.jit
 def four(at, t, L, other=0.):
-    "The steps from `t` on, as four tensors (N,); `other` before 0 and from `L` on"
+    "Steps `t` to `t+3` as four tensors (N,); `other` before step 0 and from `L` on"
     i = t[:,None] + tl.arange(0, 4)[None,:] # (N, 4)
     x = tl.load(at[:,None]+i, mask=(i>=0) & (i<L), other=other).to(tl.float32)
     even,odd = tl.split(tl.reshape(x, (x.shape[0],2,2))) # (N, 2) each
@@ -37,21 +37,21 @@ def four(at, t, L, other=0.):
 
 @triton.jit
 def put(at, t, L, x):
-    "Writes where `four` reads"
+    "Write `x` to the steps that `four` reads"
     i = t[:,None] + tl.arange(0, 4)[None,:] # (N, 4)
     y = tl.reshape(tl.join(tl.join(x[0], x[2]), tl.join(x[1], x[3])), (t.shape[0],4))
     tl.store(at[:,None]+i, y.to(at.dtype.element_ty), mask=i<L)
 
 def sizes(x, n): # the grid; batch, channels, length by `align`, groups a row, `align`
-    "How a kernel is called for `x` (batch, channels, length), with `n` groups of four steps a program"
+    "Grid and arguments of a kernel for `x` (batch, channels, length), with `n` groups of four steps per program"
     (B,C,L),groups = x.shape, triton.cdiv(x.shape[2], 4)
-    align = 4 if L%4==0 else 1 # a row begins at a multiple of it
+    align = 4 if L%4==0 else 1 # each row begins at a multiple of it
     return (triton.cdiv(B*groups, n), C), (B, C, L//align, groups, align)
 
 # %% ../../../nbs/18d_models.fast.kernels.ipynb #82eaf9df
 @triton.jit
 def tap(w, j, K, flip: tl.constexpr):
-    "Tap `j` of a kernel of `K`, 0 where it has none"
+    "Tap `j` of a kernel of `K` taps, 0 outside"
     return tl.load(w + (K-1-j if flip else j), mask=(j>=0) & (j<K), other=0.).to(tl.float32)
 
 @triton.jit
@@ -60,10 +60,10 @@ def taps_from(w, j, K, flip: tl.constexpr):
 
 @triton.jit
 def filtered(sums, at, w, t, L, K, flip: tl.constexpr):
-    "Four sums, and what the `K` taps `w` make of the steps around each"
+    "Four sums plus the convolution with the `K` taps `w` at steps `t` to `t+3`"
     a,b,c,d = sums
     groups = (K//2+3)//4
-    j = K//2 - 4*groups # the tap that the first of four steps meets in the first of four sums
+    j = K//2 - 4*groups # the tap for the first of four steps in the first of four sums
     w0,w1,w2,w3 = taps_from(w, j-4, K, flip)
     for i in range(-groups, groups+1):
         x = four(at, t+4*i, L)
@@ -98,13 +98,13 @@ def filter_input_kernel(gs, kernels, out, B, C, L, L4, ALIGN: tl.constexpr, KS, 
 def taps(kernels): return tuple(k.shape[2] for k in kernels)
 
 def filters(x, kernels): # a tuple of tensors like `x`
-    "The depthwise convolutions of `x` (batch, channels, length) with some `kernels` (channels, 1, odd size)"
+    "The depthwise convolutions of `x` (batch, channels, length) with each of `kernels` (channels, 1, odd size)"
     outs,(grid,args) = tuple(torch.empty_like(x) for _ in kernels), sizes(x, 512)
     filter_kernel[grid](x, tuple(kernels), outs, *args, taps(kernels), 512)
     return outs
 
 def filters_input_gradient(gs, kernels): # (batch, channels, length)
-    "The gradient at the input of `filters` from those at its outputs"
+    "The gradient of the input of `filters` from those of its outputs"
     out,(grid,args) = torch.empty_like(gs[0]), sizes(gs[0], 512)
     filter_input_kernel[grid](tuple(gs), tuple(kernels), out, *args, taps(kernels), 512)
     return out
@@ -112,14 +112,14 @@ def filters_input_gradient(gs, kernels): # (batch, channels, length)
 # %% ../../../nbs/18d_models.fast.kernels.ipynb #498241cc
 @triton.jit
 def store_tap(at, stride, j, K, g, x0, x1, x2, x3):
-    "Writes the sum for tap `j`, of `g` times the steps that it meets"
+    "Write the gradient of tap `j`: the sum of `g` times the steps that the tap multiplies"
     products = g[0]*x0 + g[1]*x1 + g[2]*x2 + g[3]*x3 # (N,)
-    total = tl.reduce(products, 0, tl.standard._sum_combine) # `tl.sum`, also where Triton was imported for a GPU
+    total = tl.reduce(products, 0, tl.standard._sum_combine) # `tl.sum`; also runs where Triton was imported for a GPU
     tl.store(at + j*stride, total, mask=(j>=0) & (j<K))
 
 @triton.jit
 def store_taps(at, stride, g, x, t, L, K):
-    "Writes the sums for `K` taps, `stride` apart"
+    "Write the gradients of `K` taps, `stride` apart"
     groups = (K//2+3)//4
     j = K//2 - 4*groups
     x0,x1,x2,x3 = four(x, t-4*groups, L)
@@ -143,7 +143,7 @@ def filter_weight_kernel(x, gs, out, B, C, L, L4, ALIGN: tl.constexpr, KS, N: tl
         at += C*KS[k]*n
 
 def filters_weight_gradient(x, gs, kernels): # a list of (channels, 1, size)
-    "The gradients of the kernels of `filters` from those at its outputs"
+    "The gradients of the kernels of `filters` from those of its outputs"
     (grid,args),ks = sizes(x, 256), taps(kernels)
     parts = x.new_empty(x.shape[1]*sum(ks), grid[0], dtype=torch.float32) # a column for each program
     filter_weight_kernel[grid](x, tuple(gs), parts, *args, ks, 256, num_warps=1)
@@ -152,17 +152,17 @@ def filters_weight_gradient(x, gs, kernels): # a list of (channels, 1, size)
 
 # %% ../../../nbs/18d_models.fast.kernels.ipynb #641ecfcb
 @triton.jit
-def beats(b, a): return (b>a) | (b!=b) # does a later step take the place of the largest so far?
+def beats(b, a): return (b>a) | (b!=b) # does a later step replace the largest so far?
 
 @triton.jit
 def largest(a, b, c, no_a):
-    "Of three steps; `no_a`: there is no first"
+    "The maximum of three steps; of two if `no_a`"
     m = tl.where(beats(b, a) | no_a, b, a)
     return tl.where(beats(c, m), c, m)
 
 @triton.jit
 def share(a, b, c, d, e, ga, gb, gc, no_a, no_b):
-    "What `c` has of the gradients of the maxima around `b`, itself and `d`"
+    "The gradient of `c`, from those of the maxima around `b`, `c` and `d`"
     m = tl.where(beats(b, a) | no_a, b, a)
     total = tl.where(beats(c, m), ga, 0.)
     total += tl.where((beats(c, b) | no_b) & ~beats(d, c), gb, 0.)
@@ -170,7 +170,7 @@ def share(a, b, c, d, e, ga, gb, gc, no_a, no_b):
 
 @triton.jit
 def eight(at, t, L, other=0.):
-    "The four steps from `t` on, with two before and two after them"
+    "Steps `t-2` to `t+5`"
     before,here = four(at, t-4, L, other), four(at, t, L, other)
     after = four(at, t+4, L, other)
     return before[2], before[3], here[0], here[1], here[2], here[3], after[0], after[1]
@@ -195,13 +195,13 @@ def max_input_kernel(x, g, out, B, C, L, L4, ALIGN: tl.constexpr, N: tl.constexp
                         share(e[3], e[4], e[5], e[6], e[7], g[4], g[5], g[6], no, no)))
 
 def maxima(x): # (batch, channels, length)
-    "The largest of the three steps around each of `x` (batch, channels, length)"
+    "The maximum of each step of `x` (batch, channels, length) and its two neighbours"
     out,(grid,args) = torch.empty_like(x), sizes(x, 256)
     max_kernel[grid](x, out, *args, 256)
     return out
 
 def maxima_gradient(x, g): # (batch, channels, length)
-    "The gradient at the input of `maxima`"
+    "The gradient of the input of `maxima`, from the gradient `g` of its output"
     out,(grid,args) = torch.empty_like(x), sizes(x, 256)
     max_input_kernel[grid](x, g, out, *args, 256)
     return out

@@ -1,4 +1,4 @@
-"""A stage of the network as one function of autograd, forward and backward in pieces
+"""The fast path in training: a stage of the network as one function of autograd
 
 Docs: https://example.github.io/xceptiontime/models.fast.train.html.md"""
 
@@ -23,25 +23,25 @@ class Inner(NamedTuple):
     middle: torch.Tensor|None = None
     short: torch.Tensor|None = None
     maxima: torch.Tensor|None = None # (batch, length, channels in)
-    steps: torch.Tensor|None = None  # where the maxima came from, see `maxima`
+    steps: torch.Tensor|None = None  # steps of the maxima, see `maxima`
 
 def inner_tensors(x, between, weights, mask=None, keep=True): # an iterator
-    "The fields of `Inner` for a module's input and its bottleneck's output: not `keep`, one at a time, without `steps`"
+    "The fields of `Inner` one by one, from a module's input and its bottleneck's output; `steps` only with `keep`"
     for k in weights.kernels: yield depthwise(between, k)
     x = filled(x, mask, -torch.inf)
     out,steps = maxima(x) if keep else (peaks(x, torch.empty_like(x)), None)
     yield from (filled(out, mask), steps)
 
 def mix(inner, weights, out, add=False):
-    "The output of a module, written to `out` (batch, length, 4*nf) or added to it, from `inner_tensors`"
+    "The output of a module from `inner_tensors`, written to `out` (batch, length, 4*nf) or added to it"
     parts = rows(out).split(weights.nf, 1) # four times (batch*length, nf)
     for w,t,part in zip(weights.mixes, inner, parts): part.addmm_(rows(t), w.t(), beta=int(add))
 
 # %% ../../../nbs/18a_models.fast.train.ipynb #0e7500d2
 def batch_stats(res, w, norm, mask=None):
-    "`Stats` of a shortcut `w` (channels out, channels) of `res` over the real steps; those of `norm` move on"
+    "`Stats` of a shortcut `w` (channels out, channels) of `res` over the real steps; updates the statistics of `norm`"
     n = res.shape[0]*res.shape[1] if mask is None else int(mask.sum())
-    cuts = pieces(*res.shape[:2], 4*res.shape[2]) # small ones, for there are copies in double precision
+    cuts = pieces(*res.shape[:2], 4*res.shape[2]) # small pieces, as they are copied in double precision
     center = sum(on_threads(lambda c: rows(res[c]).sum(0), cuts))/n # (channels,)
     def scatter_of(c):
         d = (res[c]-center).double() # (batch, length, channels)
@@ -59,7 +59,7 @@ def batch_stats(res, w, norm, mask=None):
 
 # %% ../../../nbs/18a_models.fast.train.ipynb #f4e34ae0
 def shortcut_gradient(weights, stats, sums): # `Weights`; the shift (channels,) and the matrix, or None
-    "Gradients from sums over all steps, of $g r^T$ in `sums.shortcut` and of $g$ in `sums.beta`"
+    "Gradients of a shortcut from sums over all steps: of $g r^T$ in `sums.shortcut`, of $g$ in `sums.beta`"
     w = weights.shortcut.squeeze(2)
     G,g = sums.shortcut, sums.beta
     scale = (weights.gamma*stats.invstd)[:,None] # (channels out, 1)
@@ -73,8 +73,8 @@ def shortcut_gradient(weights, stats, sums): # `Weights`; the shift (channels,) 
 
 # %% ../../../nbs/18a_models.fast.train.ipynb #20caa5a3
 def write_shortcut(out, res, affine): torch.addmm(affine[1], rows(res), affine[0], out=rows(out)) # see `folded`
-def stage_forward(x, res, weights, setup, grad=False): # (batch, length or pool, 4*nf); what the gradient needs; `Inner`
-    "`plain_stage`, with the outputs of bottleneck, ReLU and `folded`; the inner ones only of a batch in one piece"
+def stage_forward(x, res, weights, setup, grad=False): # (batch, length or pool, 4*nf); tensors for backward; `Inner`
+    "`plain_stage`, and tensors for the backward pass; `Inner` only if the batch is one piece"
     bottleneck,affine = weights.bottleneck, None
     out = x.new_empty(*x.shape[:2], 4*weights.nf) # (batch, length, 4*nf)
     pooled = out if setup.pool is None else x.new_empty(len(x), setup.pool, 4*weights.nf)
@@ -97,7 +97,7 @@ def stage_forward(x, res, weights, setup, grad=False): # (batch, length or pool,
 
 # %% ../../../nbs/18a_models.fast.train.ipynb #4b39a40c
 class StageGradient:
-    "The gradients of a stage: of its two inputs, and of its weights"
+    "The gradients of a stage, for its two inputs and its weights"
     def __init__(self, ctx, g):
         self.g,self.setup = g, ctx.setup
         self.x,self.res,self.between,self.out,self.affine,*rest = ctx.saved_tensors
@@ -107,11 +107,11 @@ class StageGradient:
         self.cuts = pieces(*self.x.shape[:2], 4*self.weights.nf)
         self.gx,self.gres = torch.empty_like(self.x), None if self.res is None else torch.empty_like(self.res)
     def output_gradient(self, c, mask):
-        "The gradient at the sum of module and shortcut, before ReLU and pooling, for the piece `c`"
+        "The gradient of the sum of module and shortcut, before ReLU and pooling, for the piece `c`"
         g = self.g[c] if self.setup.pool is None else pool_gradient(self.g[c], self.x.shape[1], mask)
         return filled(g, mask) if self.res is None else internals().relu_gradient(g, self.out[c], 0)
     def piece(self, c): # `Weights`
-        "The sums over a piece: for the shortcut those that `shortcut_gradient` takes"
+        "The gradients of the weights of a piece; for the shortcut the sums that `shortcut_gradient` takes"
         (x,gx,between,mask),w = cut(c, self.x, self.gx, self.between, self.setup.mask), self.weights
         inner = self.inner if self.inner.steps is not None else Inner(*inner_tensors(x, between, w, mask))
         g,sums = rows(self.output_gradient(c, mask)), Weights(*[None]*8) # (batch*length, 4*nf)
@@ -141,7 +141,7 @@ class StageGradient:
 
 # %% ../../../nbs/18a_models.fast.train.ipynb #e769dc00
 class StageFunction(torch.autograd.Function):
-    "`plain_stage` for autograd"
+    "A stage as a function of autograd"
     @staticmethod
     def forward(ctx, setup, x, res, *weights):
         out,kept,inner = stage_forward(x, res, Weights(*weights), setup, True)
@@ -151,8 +151,8 @@ class StageFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         if not torch.is_grad_enabled(): return None, *StageGradient(ctx, g.contiguous()).run()
-        x,res,_,_,_,*rest = ctx.saved_tensors # a gradient that will be differentiated itself
-        ins = [t if t is None else t.view_as(t) for t in (x, res, *grouped(rest, Weights)[0])] # x may come from res
+        x,res,_,_,_,*rest = ctx.saved_tensors # for a second derivative
+        ins = [t if t is None else t.view_as(t) for t in (x, res, *grouped(rest, Weights)[0])] # x may depend on res
         x,res,*weights = ins
         out,(_,*need) = plain_stage(x, res, Weights(*weights), ctx.setup), ctx.needs_input_grad
         got = iter(torch.autograd.grad(out, [t for t,n in zip(ins, need) if n], g, create_graph=True))
@@ -160,7 +160,7 @@ class StageFunction(torch.autograd.Function):
 
 # %% ../../../nbs/18a_models.fast.train.ipynb #cdccafa4
 def head_scores(x, blocks): # (batch, channels out)
-    "The averages over time of the last block's output; `x` is pooled (batch, steps, channels)"
+    "The scores: the output of the head's `blocks`, averaged over time; `x` is pooled (batch, steps, channels)"
     for block in blocks:
         conv,*rest = [block] if isinstance(block, torch.nn.Conv1d) else block
         x = F.linear(x, conv.weight.squeeze(2), conv.bias) # (batch, steps, channels out)
@@ -174,13 +174,13 @@ def stages_of(block): # a list of (`Weights`, BatchNorm of the shortcut or None)
     return [(Weights.of(m, s), s and s[1]) for m,s in zip(block.xception, ends)]
 
 def small_stage(x, res, weights, norm, mask=None): # (batch, length, 4*nf)
-    "A stage by statistics of the batch, its shortcut in PyTorch's own operations: for few steps they are quicker"
+    "A stage whose shortcut uses PyTorch's operations, which are faster for few steps"
     s = batch_norm(norm, F.linear(res, weights.shortcut.squeeze(2)), mask) # (batch, length, 4*nf)
     module = weights._replace(shortcut=None, gamma=None, beta=None)
     return F.relu(StageFunction.apply(Setup(mask), x, None, *module) + s)
 
 def train(stages, blocks, x, size, mask=None): # (batch, channels out of the head)
-    "Scores of series `x`, 0 in the padding, pooled to `size` steps; running statistics move on"
+    "Scores of series `x`, 0 in the padding, pooled to `size` steps; updates running statistics"
     grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     x = res = x.contiguous()
     for i,(weights,norm) in enumerate(stages):
