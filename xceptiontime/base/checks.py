@@ -1,4 +1,4 @@
-"""Errors about arguments: the name, the expected value and the value given
+"""Check arguments, and write errors that name the argument, the expected and the given value
 
 Docs: https://example.github.io/xceptiontime/base.checks.html.md"""
 
@@ -17,8 +17,8 @@ import numpy as np
 def _printable(text): return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 def one_line(
-    text, # from outside: of a file, of another library's error
-    most:int=300, # characters
+    text, # text from a file or from another library's error
+    most:int=300, # largest number of characters
 ) -> str:
     "`text` as one printable line"
     text = ' '.join(str(text).split())
@@ -27,16 +27,16 @@ def one_line(
 
 # %% ../../nbs/00_base.checks.ipynb #f5491e32
 def short_path(
-    path, # of a file or a folder
-    most:int=120, # characters
+    path, # path of a file or a folder
+    most:int=120, # largest number of characters
 ) -> str:
-    "`path` as one printable line; of a longer one the end"
+    "`path` as one printable line; only the end of a long path"
     text = _printable(os.fspath(path)[-5000:])
     return text if len(text)<=most else '...'+text[3-most:]
 
 # %% ../../nbs/00_base.checks.ipynb #9270e49e
 class _Brief(reprlib.Repr):
-    "`repr` of at most so many characters, or little more"
+    "`repr` of about `most` characters at most"
     def __init__(self, most):
         super().__init__()
         for k in ('string','long','other'): setattr(self, f'max{k}', most)
@@ -49,18 +49,18 @@ class _Brief(reprlib.Repr):
 
 def brief(
     o, # anything
-    most:int=80, # characters
+    most:int=80, # largest number of characters
 ) -> str:
-    "`repr` of `o` as one printable line"
+    "The `repr` of `o` as one printable line"
     return one_line(_Brief(most).repr(o), most)
 
 # %% ../../nbs/00_base.checks.ipynb #2deeca23
 def listed(
-    names, # a list or array of anything
-    most:int=10, # as many of them as are shown
-    width:int=160, # characters, or little more where there are more names
+    names, # list or array of anything
+    most:int=10, # largest number of names to show
+    width:int=160, # about the largest number of characters
 ) -> str:
-    "The first of `names`, with commas between, and how many there are"
+    "The first of `names`, separated by commas; their number if not all are shown"
     names = names.tolist() if hasattr(names, 'tolist') else list(names)
     shown = [brief(o, width//4) for o in names[:most]]
     while len(', '.join(shown))>width: shown.pop()
@@ -80,9 +80,9 @@ def warn(
 
 # %% ../../nbs/00_base.checks.ipynb #b4c88a8c
 def counted(
-    n, # how many
-    one:str, # the noun
-    several:str|None=None, # its plural; `one` with an s if None
+    n, # number of things
+    one:str, # noun
+    several:str|None=None, # plural of the noun; None: `one` with an s
 ) -> str:
     "A number with its noun"
     return f"{n} {one if n==1 else several or f'{one}s'}"
@@ -100,30 +100,30 @@ _KINDS = dict(U='text', T='text', S='bytes', b='booleans', i='integers', u='inte
 def kind_of(
     a # an array
 ) -> str:
-    "What an array holds, in a word"
+    "A word for the values of an array"
     return _KINDS.get(a.dtype.kind, 'records')
 
 # %% ../../nbs/00_base.checks.ipynb #06fa0390
 def _is_number(v, kind=Real): return isinstance(v, kind) and not isinstance(v, bool)
 
 def check_whole(
-    least:int=1, # the smallest that will do
-    **numbers # by the names of arguments
+    least:int=1, # smallest allowed number
+    **numbers # values by the names of arguments
 ):
-    "Raise unless all are whole numbers, Python's or numpy's"
+    "Raise unless all values are whole numbers of Python or numpy"
     for k,v in numbers.items():
         if not _is_number(v, Integral) or v<least:
             raise ValueError(f'{k}: expected a whole number of {least} or more, got {brief(v)}')
 
 # %% ../../nbs/00_base.checks.ipynb #ffc74b30
 def check_number(
-    above:float=0, # all are larger
-    most:float=math.inf, # the largest that will do
-    zero:bool=False, # will 0 do too?
-    below:float=math.inf, # all are smaller
-    **numbers # by the names of arguments
+    above:float=0, # values must be larger
+    most:float=math.inf, # largest allowed value
+    zero:bool=False, # allow 0 too?
+    below:float=math.inf, # values must be smaller
+    **numbers # values by the names of arguments
 ):
-    "Raise unless all are finite numbers in that range"
+    "Raise unless all values are finite numbers in the range"
     want = f"{'0 or ' if zero else ''}a number above {above:g}"
     if most<math.inf: want += f' and up to {most:g}'
     if below<math.inf: want += f' and below {below:g}'
@@ -134,9 +134,9 @@ def check_number(
 
 # %% ../../nbs/00_base.checks.ipynb #ddeb1139
 def check_rate(
-    rate, # samples a second (Hz), or None
+    rate, # sampling rate (Hz), or None
 ) -> float|None:
-    "A sampling rate as a number above 0"
+    "A sampling rate as a float above 0; other values raise"
     if rate is None: return
     if np.ndim(rate)==0 and hasattr(rate, 'item'): rate = rate.item() # as numpy and torch hold a single number
     if not _is_number(rate) or not 0<rate<math.inf:
@@ -145,21 +145,21 @@ def check_rate(
 
 # %% ../../nbs/00_base.checks.ipynb #c41a7e20
 def check_same_rate(
-    rate, # samples a second (Hz), or None
-    known, # those that are known, or None
-    said:str, # from where, as 'as in training'
-    remedy:str, # what makes them the same
+    rate, # sampling rate (Hz), or None
+    known, # known rate (Hz), or None
+    said:str, # source of the known rate, such as 'as in training'
+    remedy:str, # advice that makes the rates equal
 ):
-    "Raise where two rates are more than a hundredth apart: clocks differ by less"
+    "Raise if two rates differ by more than 1 %; clocks differ by less"
     if None in (rate,known) or abs(rate-known)<=known/100: return
     raise ValueError(f'rate: expected {known:g} Hz, {said}, got {rate:g}; {remedy}')
 
 # %% ../../nbs/00_base.checks.ipynb #a029cbb8
 def as_floats(
-    v, # a number, an array, or what numpy makes one of
-    name:str, # what to call it in an error
+    v, # number or array-like
+    name:str, # name of the value in an error
 ) -> np.ndarray: # float64
-    "`v` as an array of numbers with a point"
+    "`v` as an array of floats"
     try: return np.asarray(v, np.float64)
     except (TypeError,ValueError,OverflowError):
         raise TypeError(f'{name}: expected numbers, got {brief(v)}') from None
