@@ -77,16 +77,16 @@ def hand_made_filters(c_in):
         up_and_down = torch.cat([slope, slope.flip(0)])
         yield torch.cat([-up_and_down, 2*up_and_down, -up_and_down]).expand(c_in, -1)
 
-class HandMade(nn.Module):
-    "XceptionTime that gets the responses of the filters of H-InceptionTime as further channels"
+class HandMade(XceptionTime):
+    "The network with the responses of the filters of H-InceptionTime as further channels"
     def __init__(self, c_in, c_out):
-        super().__init__()
-        self.filters = [w[None] for w in hand_made_filters(c_in)] # not trained
-        self.net = XceptionTime(c_in+len(self.filters), c_out, head='linear')
+        filters = [w[None] for w in hand_made_filters(c_in)] # not trained
+        super().__init__(c_in+len(filters), c_out, head='linear')
+        self.filters = filters
 
     def forward(self, x, lengths=None):
         responses = torch.cat([F.conv1d(x, w.to(x), padding='same') for w in self.filters], 1).relu()
-        return self.net(torch.cat([x, responses], 1), lengths)
+        return super().forward(torch.cat([x, responses], 1), lengths)
 
 def plus(**options):
     "tsai's XceptionTimePlus with some of its options, and a linear last layer as in the default recipe"
