@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all
+"""Write files and folders completely or not at all
 
 Docs: https://example.github.io/xceptiontime/base.files.html.md"""
 
@@ -17,14 +17,14 @@ except ImportError: fcntl = None # on Windows
 
 # %% ../../nbs/01_base.files.ipynb #3f9a1e07
 def _is_about(e, path, tmp):
-    "Is the file of an error of the system `path`, a part of it, or what is written for it?"
+    "Is the error of the system about `path`, one of its parents, or its temporary file?"
     if e.filename is None: return True
     file,path = str(e.filename),Path(path)
     return file.startswith(str(tmp)) or Path(file) in (path, *path.parents)
 
 @contextmanager
 def _told_of(path, tmp):
-    "Let an error of writing `tmp` name `path`"
+    "Let errors about `tmp` name `path`"
     try: yield
     except OSError as e:
         if not _is_about(e, path, tmp):
@@ -40,12 +40,12 @@ def _told_of(path, tmp):
 # %% ../../nbs/01_base.files.ipynb #a6d19920
 @contextmanager
 def whole_file(
-    path, # what shall appear whole or not at all
+    path, # path of the file
     alone:bool=False, # is there one writer at a time? then the temporary name is always the same
-    parents:bool=False, # make the folder that it lies in, where there is none?
-    told=None, # the name that an error gives it; `path` if None
+    parents:bool=False, # make missing parent folders?
+    told=None, # name of the file in an error; `path` if None
 ):
-    "Yields the path of a temporary file to write, which takes the place of `path` unless there is an error"
+    "Yields the path of a temporary file to write, which replaces `path` unless an error is raised"
     path = Path(path).absolute()
     if path.is_dir():
         raise IsADirectoryError(f'path: expected a file to write, got {short_path(path)}, which is a folder')
@@ -65,9 +65,9 @@ def whole_file(
 # %% ../../nbs/01_base.files.ipynb #9a70e52b
 @contextmanager
 def whole_folder(
-    folder # what shall appear whole or not at all
+    folder # path of the folder
 ):
-    "Yields a temporary folder to fill, which then becomes `folder`; one that is there raises `FileExistsError`"
+    "Yields a temporary folder to fill, which then becomes `folder`; raises `FileExistsError` if it exists"
     folder = Path(folder).resolve()
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f'folder: expected a folder, or none yet, got the file {short_path(folder)}')
@@ -91,9 +91,9 @@ def whole_folder(
 # %% ../../nbs/01_base.files.ipynb #c05d9a68
 @contextmanager
 def one_writer(
-    folder # that is there
-): # yields whether it is so, as not every system and network can lock a folder
-    "Wait until no other process has `folder` to itself; it is free again when a process ends, however it does"
+    folder # path of an existing folder
+): # yields True if locked, False on systems and networks that cannot lock a folder
+    "Wait until no other process has locked `folder`, and lock it; the end of a process frees it"
     if fcntl is None: # Windows
         yield False
         return
@@ -107,9 +107,9 @@ def one_writer(
 
 # %% ../../nbs/01_base.files.ipynb #b27d90f4
 def check_writable(
-    path # a file or a folder, that is there or will be
+    path # file or folder, existing or new
 ):
-    "Raise unless there is room and leave to write it; nothing is left behind"
+    "Raise unless `path` can be written; leaves no file behind"
     path = Path(path).absolute()
     place = next(p for p in (path, *path.parents) if p.exists())
     if path.is_file(): place = path.parent

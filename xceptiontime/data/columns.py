@@ -1,4 +1,4 @@
-"""The meaning of each column of a table, and which files are tables
+"""The meaning of each column of a table
 
 Docs: https://example.github.io/xceptiontime/data.columns.html.md"""
 
@@ -17,19 +17,19 @@ from ..base.checks import brief, listed
 # %% ../../nbs/31b_data.columns.ipynb #71f56ab8
 @dataclass
 class Columns:
-    "What the columns of a table are, and how its text is written"
+    "The meaning of the columns of a table, and the format of its text"
     label:str|int|None=None # column of class labels
     target:str|int|None=None # column of numbers to predict
-    id:str|int|list|None=None # column, or list of columns, that names the series: the table is long
+    id:str|int|list|None=None # column(s) that name the series: the table is long
     time:str|int|None=None # column to sort a series by, numbers or dates
-    columns:list|None=None # columns of values; default: all others
+    columns:list|None=None # columns of values; None: all others
     header:bool=True # does the first line of a .csv name the columns? else they are called 0, 1, 2...
-    sep:str=',' # what separates the fields of a .csv
-    decimal:str='.' # what stands before the fraction of a number in a .csv
-    encoding:str|None=None # of a .csv, 'cp1252' for example; told by its first bytes, else UTF-8, if None
-    dayfirst:bool|None=None # does 03/04/2020 begin with the day? as all dates together say if None
-    na_values:list|None=None # missing values of a .csv, texts and numbers, beside NA, NULL, None... among numbers
-    steps:bool=False # is a row a time step without id=, too? Then all are of one recording
+    sep:str=',' # separator of the fields of a .csv
+    decimal:str='.' # decimal separator in a .csv
+    encoding:str|None=None # of a .csv, such as 'cp1252'; None: from its first bytes, else UTF-8
+    dayfirst:bool|None=None # does 03/04/2020 begin with the day? None: decided by all dates together
+    na_values:list|None=None # missing values of a .csv, texts and numbers, in addition to NA, NULL, None...
+    steps:bool=False # is a row a time step even without id=? then all rows are one recording
 
     def __post_init__(self):
         for k in ('label','target','time'):
@@ -74,28 +74,28 @@ class Columns:
 
     @property
     def written(self):
-        "What was said of the text of a `.csv`"
+        "The arguments about the text of a `.csv` that differ from the defaults"
         plain = dict(header=True, sep=',', decimal='.', encoding=None, na_values=None)
         return [k for k,v in plain.items() if getattr(self, k)!=v]
 
     @property
     def ids(self):
-        "The columns that name the series together; none in a wide table"
+        "The columns that name the series; none in a wide table"
         if self.id is None: return []
         return self.id if isinstance(self.id, list) else [self.id]
 
     @property
     def roles(self):
-        "What each column is that is no value: pairs (role, column)"
+        "The columns that are no values, as pairs (role, column)"
         roles = [('label',self.label), ('target',self.target), *(('id',o) for o in self.ids), ('time',self.time)]
         return [(k,o) for k,o in roles if o is not None]
 
     def values(self,
-        names, # of all columns
-        path=None, # the file that they are from, for errors
-        **more, # other columns that are no values, by what an error calls them
+        names, # names of all columns
+        path=None, # file of the table, for errors
+        **more, # other columns that are no values, by their name in an error
     ) -> list: # of names
-        "The names of the value columns, after a check of all that was named"
+        "The names of the value columns; raises if a column was named that does not exist"
         names,roles = list(names),[*self.roles, *more.items()]
         of = '' if path is None else f' of {brief(Path(path).name, 50)}'
         _check_different(names, of)
@@ -117,8 +117,8 @@ class Columns:
 
     def channels(self,
         values, # names of the value columns
-    ) -> list|None: # a name a channel; None of a wide table, whose columns are steps, and of one without names
-        "The names of the channels in a long table, in their order"
+    ) -> list|None: # of names; None for a wide table, whose columns are time steps, and without names
+        "The names of the channels of a long table, in order"
         return [str(o) for o in values] if (self.id is not None or self.steps) and self.header else None
 
 def _check_different(names, of=''):
@@ -128,10 +128,10 @@ def _check_different(names, of=''):
     raise ValueError(f'columns: expected different names{of}, got {brief(twice)} twice')
 
 # %% ../../nbs/31b_data.columns.ipynb #1d46becc
-TABLES = '.csv','.parquet' # endings; a .csv may be packed, too
+TABLES = '.csv','.parquet' # endings; a .csv may also be packed
 
 def is_table(
-    path # of a file
+    path # path of a file
 ) -> bool:
-    "Is it a table, by its ending?"
+    "Does the file have the ending of a table?"
     return str(path).lower().endswith((*TABLES,'.csv.gz'))

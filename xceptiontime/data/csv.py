@@ -1,4 +1,4 @@
-"""The rows of a `.csv` as numbers and text; errors name the line
+"""Read the rows of a `.csv` as numbers and text; errors name the line
 
 Docs: https://example.github.io/xceptiontime/data.csv.html.md"""
 
@@ -8,11 +8,11 @@ Docs: https://example.github.io/xceptiontime/data.csv.html.md"""
 __all__ = ['NA', 'csv_lines', 'csv_rows', 'csv_names', 'CSVRows']
 
 # %% ../../nbs/31c_data.csv.ipynb #3c29475c
-import csv, gzip, io, warnings, zlib
+import csv, gzip, io, zlib
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from itertools import chain
 import numpy as np
-from ..base.checks import brief
+from ..base.checks import brief,warn
 from .columns import Columns
 from .numbers import NumberReader, Source, parse_number, parse_target
 from .times import parse_times
@@ -23,9 +23,9 @@ _marks = {BOM_UTF8:'utf-8', BOM_UTF32_LE:'utf-32', BOM_UTF32_BE:'utf-32',
 _others = 'pd.read_csv and from_df read tables of other forms'
 
 def _check_text(source, line, encoding):
-    "Raise where a line holds bytes that `encoding` has no character for, or zeros"
+    "Raise if a line holds zeros, or bytes that are no characters of `encoding`"
     try: line.encode()
-    except UnicodeEncodeError: # of what stands for bytes that were none of its characters
+    except UnicodeEncodeError: # from placeholders of bytes that are no characters of it
         source.fail(f'text in {encoding.upper()}', line.encode('utf-8', 'surrogateescape'),
                     hint="encoding='cp1252' or 'latin-1' reads most others")
     if '\0' in line:
@@ -33,9 +33,9 @@ def _check_text(source, line, encoding):
 
 def csv_lines(
     source:Source, # the file
-    encoding:str|None=None, # told by its first bytes, else UTF-8, if None
+    encoding:str|None=None, # None: from the first bytes, else UTF-8
 ): # each line as text
-    "The lines of a `.csv`, its text decoded"
+    "The lines of a `.csv` as text"
     try:
         with source.open() as f:
             start = f.peek(4)
@@ -53,10 +53,10 @@ def csv_lines(
 # %% ../../nbs/31c_data.csv.ipynb #583472bf
 def csv_rows(
     source:Source, # the file
-    lines, # of text
-    sep:str, # what separates the fields
+    lines, # lines of text
+    sep:str, # separator of the fields
 ): # a list of texts for each row
-    "The fields of each row that is not blank, all of one width"
+    "The fields of each row; raises unless all rows have the same number of fields"
     rows,width = csv.reader(lines, delimiter=sep, strict=True),None
     try:
         for row in rows:
@@ -69,10 +69,10 @@ def csv_rows(
 
 def csv_names(
     source:Source, # the file
-    row:list, # the fields of its first row
+    row:list, # fields of the first row
     header:bool, # do they name the columns?
 ) -> list: # names, or numbers from 0
-    "The names of the columns, if the first row looks like names"
+    "The names of the columns; raises if the first row does not look like names"
     other = next((o for o in ';\t|' if len(row)==1 and o in row[0]), None)
     if other: source.fail('several fields', row[0].encode(), hint=f'sep={other!r} separates them')
     if not header: return list(range(len(row)))
@@ -83,19 +83,19 @@ def csv_names(
     return [o.strip() for o in row]
 
 # %% ../../nbs/31c_data.csv.ipynb #a2b5e4a3
-# what R, databases, Python and Excel write where a value is missing; pandas takes most of them
+# missing values as written by R, databases, Python and Excel; pandas knows most of them
 NA = ('NA','N/A','n/a','#N/A','#NA','#N/A N/A','<NA>','NULL','null','(null)','\\N','None',
     'NaN','nan','-NaN','-nan','#NV','1.#QNAN','-1.#QNAN','1.#IND','-1.#IND')
 _named = '(label=, target=, id= and time= name columns that are no values, columns= those that are)'
 
 class CSVRows:
-    "The rows of a `.csv`: values as numbers, the other columns that are asked for as text"
-    series = None # which cells of a DataFrame alone can hold
+    "The rows of a `.csv`: values as numbers, other columns as text"
+    series = None # only cells of a DataFrame can hold series
 
     def __init__(self,
         source:Source, # the file
-        columns:Columns, # what its columns are, and how its text is written
-        **more, # other columns that are asked for, by what an error calls them
+        columns:Columns, # meaning of the columns, and format of the text
+        **more, # other columns to read, by their name in an error
     ):
         self.source,self.columns = source,columns
         self._take_missing(columns.na_values)
@@ -112,24 +112,24 @@ class CSVRows:
         self.values = self._without(nums.values().reshape(-1, len(self.names))) # (rows, columns)
 
     def _take_missing(self, na_values):
-        "Which texts and which numbers are missing values"
+        "Note the texts and numbers that are missing values"
         more = [str(o) for o in na_values or ()]
         self.missing = {'', *more} # of text
-        self.doubtful = set(NA) if na_values is None else () # text, probably not meant so
+        self.doubtful = set(NA) if na_values is None else () # text that may be a missing value
         forms = str, str.lower, str.upper, str.capitalize
-        self.marks = {f(o): '?' for o in ('', *NA, *more) for f in forms} # of numbers, which no word can be
+        self.marks = {f(o): '?' for o in ('', *NA, *more) for f in forms} # in columns of numbers
         self.gone = [o for o in map(parse_number, map(str.encode, more)) if o is not None]
 
     def _without(self, V):
-        "Numbers, those that stand for a missing value as NaN"
+        "Numbers, with NaN for those that mean a missing value"
         return np.where(np.isin(V, self.gone), np.nan, V) if self.gone else V
 
     def _point(self, text):
-        "A number with a point; what has one already is none, or of thousands"
+        "A number with a decimal point; text that has a point already becomes no number"
         return text if self.columns.decimal=='.' else text.replace('.', '_').replace(self.columns.decimal, '.')
 
     def _read(self, rows, at):
-        "Take all rows, in which a column is the field `at[name]`; the values, still to be cut into rows"
+        "Read all rows; column `name` is field `at[name]`. Returns the reader with the values"
         nums,pos = NumberReader(self.source, _others),[at[o] for o in self.names]
         texts = [(v, at[o]) for o,v in self.fields.items()]
         marks,plain = self.marks,self.columns.decimal=='.'
@@ -145,7 +145,7 @@ class CSVRows:
         return nums
 
     def _check(self, row, pos, fields):
-        "Raise unless the fields are numbers: in the first row, and where a field looks like none"
+        "Raise unless the fields are numbers; called for the first row and for suspicious ones"
         for name,i,o in zip(self.names, pos, fields):
             if parse_number(o.encode()) is not None: continue
             v = row[i].strip()
@@ -154,18 +154,17 @@ class CSVRows:
             self.source.fail(f'a number in column {brief(name, 30)} {_named}', v.encode(), hint=hint)
 
     def texts(self, name):
-        "A column of text, None where a value is missing"
+        "A column of text, with None for missing values"
         res = [None if o in self.missing else o for o in self.fields[name]]
         found = [o for o in res if o in self.doubtful]
         if found:
             got = f'{found[0]!r} in {len(found)} of {len(res)} rows'
             says = f'na_values=[{found[0]!r}] makes it a missing value, na_values=[] a name'
-            warnings.warn(f'{brief(name, 30)}: expected names, got {got}, taken for one; {says}',
-                          stacklevel=5)
+            warn(f'{brief(name, 30)}: expected names, got {got}, taken for one; {says}')
         return res
 
     def keys(self, name):
-        "A column of text, in which no value is missing"
+        "A column of text; missing values raise"
         res = self.texts(name)
         if None in res:
             row = res.index(None)

@@ -18,17 +18,17 @@ from ..processing.values import check_resolution
 
 # %% ../../nbs/31_data.numbers.ipynb #0623af52
 class Source:
-    "A file that is read: its path, the line being read, the rows kept so far, and one way to fail"
+    "A file to read: its path, the current line, and the method that raises errors"
     def __init__(self,
-        path, # the file; or what the data is called, `df` for example
+        path, # path of the file, or a name of the data, such as `df`
     ):
         self.path = path
-        self.line = None # counted from 1; None before the first, and in a format without lines
-        self.rows = [] # the line of each row, or series, that was kept
-        self.error = None # what `fail` raised
+        self.line = None # counted from 1; None before the first line, and in formats without lines
+        self.rows = [] # line of each row, or series, that was kept
+        self.error = None # the error that `fail` raised
 
     def open(self):
-        "The file, opened for reading bytes; unpacked if its name ends in .gz"
+        "Open the file for reading bytes, unpacked if its name ends in .gz"
         opened = gzip.open if os.fspath(self.path).lower().endswith('.gz') else open
         try:
             if opened is gzip.open: _check_unpacked(self)
@@ -39,22 +39,22 @@ class Source:
 
     def lines(self,
         f, # the open file
-        comments:bytes=b'', # first bytes of a line to skip
+        comments:bytes=b'', # characters that begin a comment
     ): # each line that is neither blank nor a comment, stripped
-        "The lines of `f` that say something"
+        "The lines of `f` without blank lines and comments"
         for self.line,text in enumerate(f, 1):
             if self.line==1: text = text.removeprefix(b'\xef\xbb\xbf')
             text = text.strip()
             if text and text[0] not in comments: yield text
 
     def keep(self):
-        "Note that the line being read is the next row"
+        "Note that the current line is the next row"
         self.rows.append(self.line)
 
     def decode(self,
-        text:bytes, # a part of the line being read
+        text:bytes, # part of the current line
     ) -> str:
-        "`text` as a string, to the letter"
+        "`text` as a string, unchanged"
         try: s = text.decode('utf-8')
         except UnicodeDecodeError: self.fail('text in UTF-8', text)
         if '\0' in s: # numpy would drop it from the end of a label
@@ -62,11 +62,11 @@ class Source:
         return s
 
     def fail(self,
-        expected:str, # what should have stood there
-        got, # what stood there: bytes as in the file, a description, or another library's error
-        line:int|None=None, # where, if not in the line being read
-        row:int|None=None, # or in which row, counted from 0
-        hint:str='', # what helps; left out where there is no room for it
+        expected:str, # expected content
+        got, # actual content: bytes of the file, a description, or another library's error
+        line:int|None=None, # line of the error; None: the current line
+        row:int|None=None, # or row of the error, counted from 0
+        hint:str='', # advice; left out if the error would be too long
     ):
         "Raise the error for a file that cannot be read"
         if isinstance(got, bytes): got = brief(got[:400].decode('utf-8', 'replace'), 63)
@@ -85,7 +85,7 @@ _PACKED_TEXT = 100 # to 1: more than gzip packs measurements
 _LEAST_TEXT = 2**24 # bytes that a packed file of any size may unpack to
 
 def _check_unpacked(source):
-    "Raise where a packed file unpacks to more than a text of its packed size does"
+    "Raise if a packed file unpacks to more than texts of its packed size do"
     size,got = os.path.getsize(source.path),0
     most = max(_PACKED_TEXT*size, _LEAST_TEXT)
     with gzip.open(source.path) as f:
@@ -100,17 +100,17 @@ _decimal = re.compile(rb'[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+
 _words = {s+w: float(s+w.replace(b'?', b'nan')) for s in (b'',b'+',b'-') for w in (b'?',b'nan',b'inf',b'infinity')}
 
 def parse_number(
-    text:bytes, # a field of a file
-)->float|None: # NaN if missing, None if it is not a number
-    "The number that `text` spells"
+    text:bytes, # field of a file
+)->float|None: # NaN for a missing value, None for text that is no number
+    "The number in `text`"
     text = text.strip()
     return float(text) if _decimal.fullmatch(text) else _words.get(text.lower())
 
 # %% ../../nbs/31_data.numbers.ipynb #6a4e07b5
 def parse_target(
-    text:bytes, # a field of a file
-) -> float|None: # NaN if missing, None if it is not a number, or one that a double cannot hold
-    "The number to predict that `text` spells"
+    text:bytes, # field of a file
+) -> float|None: # NaN for a missing value, None for text that is no number or too large for a double
+    "The number to predict in `text`"
     y = parse_number(text)
     return None if y is None or np.isinf(y) and b'n' not in text.lower() else y
 
@@ -118,9 +118,9 @@ def parse_target(
 _simple = re.compile(rb'\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*')
 
 def parse_time(
-    text:bytes, # a field of a file
-)->float|datetime|None: # None if it is neither
-    "The number or ISO date that `text` spells"
+    text:bytes, # field of a file
+)->float|datetime|None: # None for other text
+    "The number or ISO date in `text`"
     try:
         if b':' not in text and _simple.fullmatch(text): return float(text)
         return datetime.fromisoformat(text.decode('ascii').strip())
@@ -132,7 +132,7 @@ _marks = bytes(c in b'.,' for c in range(256))
 
 def parse_fixed(
     text:bytes, # comma-separated numbers
-)->np.ndarray|None: # float64 (values,); None if one of them is written otherwise or has too many digits
+)->np.ndarray|None: # float64 (values,); None if a number is written differently or has too many digits
     "The numbers in `text` if all are decimals like -12.345"
     marks = text.translate(None, b'0123456789-+')
     n = len(marks)//2+1
@@ -154,7 +154,7 @@ def parse_fixed(
 # %% ../../nbs/31_data.numbers.ipynb #47b92241
 def parse_plain(
     text:bytes, # comma-separated numbers
-)->np.ndarray|None: # float64 (values,); None if there is anything unusual in `text`
+)->np.ndarray|None: # float64 (values,); None for other text
     "The numbers in `text` if all are plain decimals, `?` or NaN without blanks"
     odd = text.translate(None, b'0123456789.,-+eE')
     if odd:
@@ -166,11 +166,11 @@ def parse_plain(
     return a[:n] if len(a)>n else None
 
 # %% ../../nbs/31_data.numbers.ipynb #6ac88652
-FLOAT32 = 'that float32 can hold (up to 3.4e38)' # what an error expects of a value
+FLOAT32 = 'that float32 can hold (up to 3.4e38)' # for errors
 
 def first_overflow(
-    a:np.ndarray, # numbers (..)
-    b:np.ndarray, # the same as `to_float32` gives them
+    a:np.ndarray, # numbers of any shape
+    b:np.ndarray, # the same numbers after `to_float32`
 ) -> float|None:
     "The first finite number in `a` that is infinite in `b`"
     big = np.isinf(b) & np.isfinite(a)
@@ -179,11 +179,11 @@ def first_overflow(
 # %% ../../nbs/31_data.numbers.ipynb #309507b0
 def float32_series(
     X, # float64 (samples, channels, length), or a list of (channels, length_i)
-    source:Source, # where they come from, for an error
+    source:Source, # source of the series, for an error
 ): # the same in float32
-    "Series as float32; values that it can't tell apart fail"
+    "Series as float32; raises if float32 can't tell values apart"
     def fail(expected, got):
-        source.line = None # it is no fault of the last line
+        source.line = None # the error is not about the last line
         source.fail(expected, got)
     check_resolution(X, fail=fail)
     return to_float32(X) if isinstance(X, np.ndarray) else [to_float32(x) for x in X]
@@ -192,10 +192,10 @@ def float32_series(
 PACKED = 1100 # to 1: a little more than deflate packs at most
 
 def text_array(
-    values:list, # texts, or tuples of them, one a row
-    source:Source, # where they come from, for an error
-) -> np.ndarray: # strings (samples,), or (samples, n) of tuples
-    "Labels, groups or ids as an array, unless one of them is so long that the array would be huge"
+    values:list, # a text, or a tuple of texts, for each row
+    source:Source, # source of the values, for an error
+) -> np.ndarray: # strings (samples,), or (samples, n) from tuples
+    "Labels, groups or ids as an array; raises if a long text would make the array huge"
     res = np.array(values, dtype=object)
     widths = np.array([len(str(o)) for o in res.ravel()])
     if widths.max(initial=0)>1000 and 4*widths.max()*len(widths)>2**28: # bytes
@@ -205,31 +205,31 @@ def text_array(
 
 # %% ../../nbs/31_data.numbers.ipynb #d7c7fc49
 class NumberReader:
-    "Takes lines of comma-separated numbers, keeps them in double precision"
+    "Reads lines of comma-separated numbers into one block of memory, in double precision"
     def __init__(self,
         source:Source, # the file, for errors
-        hint:str='', # what helps where a field is no number
+        hint:str='', # advice in the error for a field that is no number
     ):
         self.source,self.hint = source,hint
-        self.todo,self.size = [],0 # lines that wait, and their values
-        self.data = bytearray() # float64, what was parsed
-        self.block = 256 # short lines are parsed together, so many values and more
-        self.wait = self.waits = 0 # blocks to parse the slow way after one where the fast way failed
+        self.todo,self.size = [],0 # lines to parse, and the number of their values
+        self.data = bytearray() # parsed values, float64
+        self.block = 256 # short lines are parsed together, at least so many values at a time
+        self.wait = self.waits = 0 # blocks to parse the slow way after the fast way failed
         self.missing = None # number of the first line with a missing value
 
     def add(self,
-        text:bytes, # comma-separated numbers, of the line being read
+        text:bytes, # comma-separated numbers, from the current line
     ):
-        "Take one line; its errors may come with a later call"
+        "Add one line; its errors may come with a later call"
         self.todo.append((self.source.line, text))
         self.size += text.count(b',')+1
         if self.size>=self.block: self.flush()
 
     def flush(self):
-        "Parse what is waiting, line by line where something is unusual"
+        "Parse the waiting lines, one by one if a value is unusual"
         todo,self.todo = self.todo,[]
         size,self.size = self.size,0
-        self.block = min(1024, 256+len(self.data)//512) # what parsing takes should stay small beside the data
+        self.block = min(1024, 256+len(self.data)//512) # the memory for parsing should stay small beside the data
         text = b','.join([t for _,t in todo])
         a = self._parse_fixed(text) if size>=100 else None # for fewer the fast way does not pay
         if a is not None: self.data += a.data # 15 digits never overflow
@@ -241,7 +241,7 @@ class NumberReader:
                 self.missing = next(n for n,t in todo if b'?' in t or b'n' in t.lower())
 
     def _parse_fixed(self, text):
-        "The fast way, unless it failed not long ago"
+        "Parse the fast way, unless it failed recently"
         if self.wait:
             self.wait -= 1
             return
@@ -253,7 +253,7 @@ class NumberReader:
         line:int, # line number
         text:bytes, # comma-separated numbers
     ) -> np.ndarray: # float64 (values,)
-        "The numbers of one line, or the error that names the first field which is none"
+        "The numbers of one line; the error names the first field that is no number"
         a = parse_plain(text)
         if a is None:
             fields = text.split(b',')
@@ -270,9 +270,9 @@ class NumberReader:
         return a
 
     def series(self,
-        shapes:list, # (channels, length) of each series, in the order in which they were added
+        shapes:list, # (channels, length) of each series, in the order of reading
     ): # float32 (samples, channels, length), or a list of (channels, length_i)
-        "All that was read, cut into series"
+        "All values, cut into series"
         a = self.values() # (values,)
         if len(set(shapes))==1: # (samples, channels, length)
             return float32_series(a.reshape(-1, *shapes[0]), self.source)
@@ -281,6 +281,6 @@ class NumberReader:
         return float32_series(X, self.source)
 
     def values(self) -> np.ndarray: # float64 (values,)
-        "All that was read"
+        "All values"
         if self.todo: self.flush()
         return np.frombuffer(self.data, np.float64)

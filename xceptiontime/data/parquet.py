@@ -16,7 +16,7 @@ from .numbers import PACKED, Source
 # %% ../../nbs/31e_data.parquet.ipynb #b4e30a88
 @contextmanager
 def _reading(source):
-    "What pandas and pyarrow raise on a broken file becomes one sentence"
+    "Turn errors of pandas and pyarrow about a broken file into one that names the file"
     try: import pandas, pyarrow.parquet # noqa: F401
     except ImportError as e:
         raise ImportError(f'{e.name}: expected this package to read parquet, got none; '
@@ -30,9 +30,9 @@ def _reading(source):
         source.fail('a parquet file', e)
 
 # %% ../../nbs/31e_data.parquet.ipynb #0171673b
-# pyarrow's own sizes of columns end the whole process where metadata is damaged: a C++ error that nothing catches
+# reading sizes by pyarrow would crash the process on damaged metadata
 class _Compact:
-    "Values in the compact protocol of Thrift; text is passed over"
+    "Values in the compact protocol of Thrift; text is skipped"
     def __init__(self, data): self.data,self.at = data,0
 
     def byte(self):
@@ -72,19 +72,19 @@ class _Compact:
         self.at += n
 
 # %% ../../nbs/31e_data.parquet.ipynb #9481ab68
-LEAST = 2**28 # bytes of values that a file of any size may hold
+LEAST = 2**28 # bytes of values allowed in a file of any size
 
 def _claim(f):
-    "Bytes that the values of an open file take, as its metadata says"
+    "Bytes of the values of an open file, from its metadata"
     f.seek(-8, os.SEEK_END)
     size = int.from_bytes(f.read(4), 'little')
     f.seek(-8-size, os.SEEK_END)
     groups = _Compact(f.read(size)).struct()[4]
     columns = [c[3] for g in groups for c in g[1]]
-    return sum(max(8*c[5], c[6]) for c in columns) # values, which are read as doubles; bytes without packing
+    return sum(max(8*c[5], c[6]) for c in columns) # number of values as doubles; unpacked bytes
 
 def _check_size(source, f):
-    "Raise where a file says that it holds more than a packed file of its size can"
+    "Raise if a file claims more values than a packed file of its size can hold"
     size,claim = os.fstat(f.fileno()).st_size,_claim(f)
     most = max(PACKED*size, LEAST)
     if claim>most:
@@ -92,16 +92,16 @@ def _check_size(source, f):
 
 # %% ../../nbs/31e_data.parquet.ipynb #978c9175
 def _check_text(source, table):
-    "Raise where text is not UTF-8"
+    "Raise if text is not UTF-8; pandas would raise later, without the name of the file"
     for name,column in zip(table.column_names, table.columns):
         try: column.validate(full=True)
         except ValueError as e: source.fail(f'text in UTF-8 in column {brief(name, 30)}', e)
 
 def parquet_frame(
     source:Source, # the file
-    head:bool=False, # only the names of its columns?
+    head:bool=False, # read only the names of the columns?
 ): # DataFrame
-    "The table in a parquet file"
+    "The table of a parquet file"
     with source.open() as f, _reading(source):
         from pyarrow.parquet import ParquetFile
         file = ParquetFile(f)

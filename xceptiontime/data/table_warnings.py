@@ -1,4 +1,4 @@
-"""Warnings for tables that are probably not what the arguments say
+"""Warnings for tables that are probably not meant as the arguments state
 
 Docs: https://example.github.io/xceptiontime/data.table_warnings.html.md"""
 
@@ -8,29 +8,28 @@ Docs: https://example.github.io/xceptiontime/data.table_warnings.html.md"""
 __all__ = ['LEAST', 'STEPS', 'RUN', 'odd_steps', 'odd_channels', 'warn_of_columns', 'warn_of_recording', 'warn_of_single_rows']
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e04
-import warnings
 import numpy as np
-from ..base.checks import brief
+from ..base.checks import brief,warn
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e07
-LEAST = 10 # rows that say something of a column
+LEAST = 10 # rows needed to judge a column
 
 def _whole(v): return (v==np.round(v)).all()
 
 def _is_unique(v):
-    "Whole numbers of which each stands in one row, or numbers of rows in any order"
+    "Whole numbers, all different?"
     return _whole(v) and len(np.unique(v))==len(v)
 
 def _is_even(v):
-    "Steps of one size upwards, as far as float32 can tell"
+    "Do values rise in even steps, within the precision of float32?"
     d = np.diff(v.astype(np.float64))
     return d.min()>0 and np.ptp(d)<=4*np.finfo(np.float32).eps*np.abs(v).max()+1e-3*d.min()
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e10
 def odd_steps(
     V:np.ndarray, # float64 (rows, columns)
-) -> dict: # {column: what it looks like}
-    "The columns of a wide table that look like no step of a series"
+) -> dict: # {column: description of its values}
+    "The columns of a wide table that do not look like time steps"
     if len(V)<LEAST or V.shape[1]<2: return {}
     whole,unique = {},{}
     for j,v in enumerate(V.T):
@@ -39,16 +38,16 @@ def odd_steps(
         if len(v)<max(LEAST, len(V)/2) or n<2 or not _whole(v): continue
         whole[j] = f'{n} different whole numbers in {len(V)} rows, where other columns have fractions'
         if n==len(v): unique[j] = f'another whole number in each of {len(V)} rows'
-    for odd in ({**whole, **unique}, unique): # few columns are odd, all are the way it is measured
+    for odd in ({**whole, **unique}, unique): # if many columns are odd, the measurements are like that
         if len(odd)<=V.shape[1]/4 or len(odd)==1: return odd
     return {}
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e13
 def odd_channels(
     V:np.ndarray, # float64 (rows, columns)
-    members:list, # row numbers of each series, in their order
-) -> dict: # {column: what it looks like}
-    "The columns of a long table that look like no channel"
+    members:list, # row numbers of each series, in order
+) -> dict: # {column: description of its values}
+    "The columns of a long table that do not look like channels"
     members = [o for o in members if len(o)>2]
     rows = sum(map(len, members))
     if rows<LEAST or not np.isfinite(V).any(): return {}
@@ -65,38 +64,37 @@ def odd_channels(
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e16
 def warn_of_columns(
-    odd:dict, # {column: what it looks like}
-    names:list, # of the columns
-    kind:str, # what they are taken for: 'step' or 'channel'
+    odd:dict, # {column: description of its values}
+    names:list, # names of the columns
+    kind:str, # meaning of the columns: 'step' or 'channel'
 ):
-    "Warn that columns are taken for measurements, if some look odd"
+    "Warn of columns that do not look like measurements"
     if not odd: return
     j = next(iter(odd))
     more = '' if len(odd)==1 else f' ({len(odd)} columns like that, also {brief(names[[*odd][1]], 25)})'
     says = 'id=, time= or groups=' if kind=='channel' else 'groups=, label= or target='
-    warnings.warn(f'columns: expected measurements, got {odd[j]}, in {brief(names[j], 30)}{more}, '
-                  f'taken for a {kind}; {says} says what it is, columns= names the {kind}s alone', stacklevel=5)
+    warn(f'columns: expected measurements, got {odd[j]}, in {brief(names[j], 30)}{more}, '
+         f'taken for a {kind}; {says} says what it is, columns= names the {kind}s alone')
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e19
-STEPS,RUN = 30,10 # fewer steps than that, and labels that stay for as many rows, make a recording likely
+STEPS,RUN = 30,10 # a recording is likely below so many columns, with a label that stays for so many rows
 
 def warn_of_recording(
     y, # label or target of each row (rows,)
     steps:int, # columns of values
 ):
-    "Warn where rows look like the steps of a recording rather than series"
+    "Warn if rows look like the time steps of a recording"
     runs = 1+sum(a!=b for a,b in zip(y, y[1:]))
     if steps>=STEPS or len(y)<5*RUN or len(y)<RUN*runs or len({*y})<2: return
-    warnings.warn(f'X: expected a series in each row, got {len(y)} rows of {steps} '
-                  f"step{'s'*(steps>1)}, in which a label stays for {len(y)//runs} rows on end: a recording with "
-                  'a label a step? length= of from_file and from_df, or read_recordings, cuts it into windows',
-                  stacklevel=5)
+    warn(f'X: expected a series in each row, got {len(y)} rows of {steps} '
+         f"step{'s'*(steps>1)}, in which a label stays for {len(y)//runs} rows on end: a recording with "
+         'a label a step? length= of from_file and from_df, or read_recordings, cuts it into windows')
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #eea02a7d
 def warn_of_single_rows(
     members, # row numbers of each series
 ):
-    "Warn where each series of a long table has one row"
+    "Warn if each series of a long table has one row"
     if len(members)<2 or any(len(o)>1 for o in members): return
-    warnings.warn(f'id: expected several rows in each series, a row for each time step, got one row in each of '
-                  f'{len(members)}; a table in which a row is a whole series needs no id=', stacklevel=5)
+    warn(f'id: expected several rows in each series, a row for each time step, got one row in each of '
+         f'{len(members)}; a table in which a row is a whole series needs no id=')

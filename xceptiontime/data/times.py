@@ -18,7 +18,7 @@ _clock = r'(\d{1,6}):(\d\d)(?::(\d\d))?(?:[.,](\d{1,9}))?(?:\s*([ap])\.?m\.?)?'
 _time_of_day = re.compile(_clock, re.IGNORECASE)
 
 def _since_midnight(hours, minutes, seconds, fraction, half):
-    "The texts of a time of day as a span of time; None if there is no such time"
+    "The parts of a time of day as a `timedelta`; None if there is no such time"
     parts = [hours,minutes,seconds or '0']
     if seconds is None and fraction: parts = ['0',hours,minutes] # of a stopwatch
     h,m,s = map(int, parts)
@@ -27,9 +27,9 @@ def _since_midnight(hours, minutes, seconds, fraction, half):
     return timedelta(hours=h, minutes=m, seconds=s, microseconds=int(f'{fraction or 0:0<6}'[:6]))
 
 def parse_clock(
-    text:str, # a field of a file
-) -> timedelta|None: # since midnight; None if it is no time of day
-    "The time of day that `text` spells, or the time on a stopwatch"
+    text:str, # field of a file
+) -> timedelta|None: # since midnight; None for other text
+    "The time of day, or time of a stopwatch, in `text`"
     m = _time_of_day.fullmatch(text.strip())
     return _since_midnight(*m.groups()) if m else None
 
@@ -41,21 +41,21 @@ _month = '(?<![a-z])(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)'
 _named_month = re.compile(rf'(?=.*\d)[\w .,:/+-]{{0,20}}{_month}[\w .,:/+-]{{0,40}}', re.IGNORECASE)
 
 class _Date(NamedTuple):
-    "A date of numbers, of which the day or the month comes first"
+    "A date of numbers that begins with the day or the month"
     first:int
     second:int
     year:int
     clock:timedelta # since midnight
-    short:bool # has the year two digits, and could come first?
+    short:bool # has the year two digits, so that it could come first?
 
     def read(self, dayfirst):
-        "The date, read in one way; None if there is none"
+        "The date, with the day first or second; None if there is no such date"
         day,month = (self.first,self.second) if dayfirst else (self.second,self.first)
         try: return datetime(self.year, month, day)+self.clock
         except (ValueError, OverflowError): return
 
 def _numeric(text):
-    "`text` as a date of numbers whose year comes last; None if it is none"
+    "`text` as a date of numbers with the year last; None for other text"
     m = _day_or_month.fullmatch(text.strip())
     if m is None: return
     first,sep,second,year,*clock = m.groups()
@@ -66,7 +66,7 @@ def _numeric(text):
     return _Date(int(first), int(second), year, clock, short and sep!='.')
 
 def _other_date(text, dayfirst):
-    "A date whose year comes first, or whose month is a word; None if it is none"
+    "`text` as a date with the year first, or with the month as a word; None for other text"
     if m := _year_first.fullmatch(text.strip()):
         year,_,month,day,*clock = m.groups()
         clock = timedelta() if clock[0] is None else _since_midnight(*clock)
@@ -78,26 +78,26 @@ def _other_date(text, dayfirst):
 
 # %% ../../nbs/31d_data.times.ipynb #90abc5ae
 def ranks(
-    values:list, # of any kind that can be sorted (n,)
-) -> list: # (n,) from 0, equal ones of equal values
-    "Where each value stands in order"
+    values:list, # values that can be sorted (n,)
+) -> list: # (n,) from 0; equal values have equal ranks
+    "The rank of each value"
     rank = {o: i for i,o in enumerate(sorted(set(values)))}
     return [rank[o] for o in values]
 
 def _is_day_first(dates):
-    "Which of the numbers of dates is the day: True, False, or None where they do not say"
+    "Do dates begin with the day? True, False, or None if the dates do not decide"
     read = {o: [d.read(o) for d in dates] for o in (True,False)}
     ways = [o for o,r in read.items() if None not in r]
     if any(o.short for o in dates) and True in ways: return # 13/02/20 may be one of 2013
-    if len(ways)<2: return ways==[True] # what cannot be read in one way fails by its row
+    if len(ways)<2: return ways==[True] # a date that fits no way fails later, by its row
     if len(set(dates))>1 and ranks(read[True])==ranks(read[False]): return True
 
 def parse_times(
     texts:list, # fields of a file (n,)
-    dayfirst:bool|None, # does 03/04/2020 begin with the day? None: as all of them together say
-    fail, # called with the place of a text that is no time, and with what helps
-) -> list: # (n,) numbers, dates, or times of day as spans of time
-    "A column of times, all dates in it read in one way"
+    dayfirst:bool|None, # does 03/04/2020 begin with the day? None: decided by all dates together
+    fail, # called with the index of a text that is no time, and with advice
+) -> list: # (n,) numbers, dates, or times of day as `timedelta`
+    "The times of a column; all its dates have the same form"
     res = [parse_time(o.encode()) for o in texts]
     left = [i for i,o in enumerate(res) if o is None]
     dates = {i: o for i in left if (o := _numeric(texts[i])) is not None}
@@ -113,9 +113,9 @@ def parse_times(
 
 # %% ../../nbs/31d_data.times.ipynb #955cd56a
 def as_time(
-    t, # what a DataFrame has in a cell of a column of times
-): # a number, a date, or a time of day as a span of time
-    "A day or a time of day of Python as one that can be sorted with others"
+    t, # cell of a DataFrame
+): # number, date, or time of day as `timedelta`
+    "A date or time of Python in a form that can be sorted with others"
     if isinstance(t, time):
         return timedelta(hours=t.hour, minutes=t.minute, seconds=t.second, microseconds=t.microsecond)
     return datetime(t.year, t.month, t.day) if isinstance(t, date) and not isinstance(t, datetime) else t

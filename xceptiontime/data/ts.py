@@ -1,4 +1,4 @@
-"""Read a `.ts` file and check it against its header; write one
+"""Read and check a `.ts` file; write one
 
 Docs: https://example.github.io/xceptiontime/data.ts.html.md"""
 
@@ -27,13 +27,13 @@ _keys = {o.encode(): o for o in ['problemname', *_flags, *_counts, 'classlabel',
 _keys[b'dimensions'] = 'dimension'
 
 class TSHeader:
-    "What the header of a `.ts` file promises, and where it says so"
-    timestamps = missing = univariate = equallength = targetlabel = None # true, false or not said
-    dimension = serieslength = None # numbers, or not said
+    "The header of a `.ts` file, and the line of each of its keys"
+    timestamps = missing = univariate = equallength = targetlabel = None # True, False, or None if not stated
+    dimension = serieslength = None # numbers, or None if not stated
     labels = None # {as in the file: as text}
     def __init__(self,
         source:Source, # the file
-        lines, # iterator of its lines; left after `@data`
+        lines, # iterator over its lines; stops after `@data`
     ):
         self.source,self.said = source,{} # key: (line number, line)
         for text in lines:
@@ -86,7 +86,7 @@ class TSHeader:
         key:str, # in small letters
         most:int=60, # characters
     ) -> str:
-        "The header's words on `key`"
+        "The header line of `key`, for an error"
         n,text = self.said[key]
         return f"'{text[:most].decode('utf-8', 'replace')}' (line {n})"
 
@@ -104,11 +104,11 @@ def _shape(source, text):
     return len(lens),k+1
 
 def _check_shape(
-    head:TSHeader, # of the file
-    shape:tuple, # (channels, length) of the series in the line being read
+    head:TSHeader, # header of the file
+    shape:tuple, # (channels, length) of the series in the current line
     first:tuple, # (line, channels, length) of the first series
 ):
-    "Hold a series against the header and the first series"
+    "Raise unless a series agrees with the header and the first series"
     channels,length = shape
     def fail(expected, key=None, got=_counted(channels, 'channel')):
         head.source.fail(expected if key is None else f'{expected} as in {head.quote(key)}', got)
@@ -128,9 +128,9 @@ _stamped = re.compile(rb'\s*\(([^(),]*),([^(),]*)\)\s*([,:]|$)')
 
 def drop_times(
     source:Source, # the file
-    text:bytes, # channels of (time,value) pairs, in the line being read
-) -> bytes: # the channels with values only
-    "The line as it would be without time stamps"
+    text:bytes, # current line: channels of (time,value) pairs
+) -> bytes: # channels with values only
+    "The line without its times"
     res,pos = [],0
     last = None # the time before
     while m := _stamped.match(text, pos):
@@ -147,7 +147,7 @@ def drop_times(
 
 # %% ../../nbs/30a_data.ts.ipynb #54df5c48
 def _split_stamped(line):
-    "`line` as (pairs, colon, target), as `rpartition` does it without time stamps"
+    "`line` as (pairs, colon, target)"
     x,end,y = line.rpartition(b')')
     y = y.lstrip()
     return x+end,y[:1],y[1:]
@@ -163,7 +163,7 @@ def _split_target(head, text):
     return x,target
 
 def _targets(source, ys):
-    "Regression targets of the rows from their texts"
+    "Regression targets as numbers"
     res = parse_plain(b','.join(ys))
     if res is not None and len(res)==len(ys) and np.isfinite(res).all(): return res
     res = [parse_target(o) for o in ys]
@@ -240,7 +240,7 @@ def _as_target(y, n):
     return [str(o) for o in y]
 
 def _numbers_text(x):
-    "float32 (length,) as text with as few digits as read back to the same bits; nine always do"
+    "float32 (length,) as text, with the fewest digits (at most nine) that read back to the same bits"
     for d in (6,7,8,9):
         s = ','.join([f'%.{d}g']*len(x)) % tuple(x.tolist())
         if np.array_equal(to_float32(np.array(s.split(','), dtype=float)), x, equal_nan=True): break
@@ -263,9 +263,9 @@ def _header_lines(X, y, name):
     else: yield '@targetLabel true'
 
 def write_ts(
-    path, # the file to write
+    path, # file to write
     X, # array (samples, channels, length) or (samples, length), or list of (channels, length_i)
-    y=None, # one class label (string) or regression target (float) a series
+    y=None, # a class label (string) or regression target (float) for each series
     name:str=None, # problem name in the header; default: the file's name without ending
 ):
     "Write a `.ts` file that `read_ts` reads back bit for bit"
