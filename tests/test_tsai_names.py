@@ -64,16 +64,18 @@ def test_star_import(space):
     "Names at the start of tsai scripts raise the error where they are used, also as an argument"
     star = {}
     exec('from xceptiontime.all import *', star)
-    assert set(star)-{n for n in vars(xceptiontime.all) if not n.startswith('_')}=={'__builtins__',*FIRST}
+    there = {n for n in vars(xceptiontime.all) if not n.startswith('_')}
+    assert set(star)-there=={'__builtins__',*FIRST}
     for name in FIRST:
         text = name_error('all', name)
         with pytest.raises(NameError) as e: star[name](space['X'], y=space['y'])
         assert str(e.value)==text and repr(star[name])==text
         with pytest.raises(NameError) as e: star[name].some
         assert str(e.value)==text
-    with pytest.raises(NameError, match='TSTPlus: .* not here'): space['ts_learner'](space['dls'], star['TSTPlus'])
+    with pytest.raises(NameError, match='TSTPlus: .* not here'):
+        space['ts_learner'](space['dls'], star['TSTPlus'])
     with pytest.raises(NameError, match='TSNormalize: .*minmax'):
-        space['TSDataLoaders'].from_arrays(space['X'], space['y'], space['splits'], batch_tfms=star['TSNormalize'])
+        exec('TSDataLoaders.from_arrays(X, y, splits, batch_tfms=TSNormalize)', {**star, **space})
 
 def test_import_of_other_names():
     with pytest.raises(ImportError, match="cannot import name 'Foo' from 'xceptiontime.all'"):
