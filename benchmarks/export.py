@@ -1,5 +1,5 @@
-"""Milliseconds of ONNX Runtime and of torch for one window and for 64, with the network that `ts_learner` makes;
-alternating, medians. Run: python benchmarks/export.py [threads]"""
+"""Milliseconds of ONNX Runtime and of torch for one window and for 64, with the default network of `ts_learner`:
+medians over alternating turns. Run: python benchmarks/export.py [threads]"""
 import sys, tempfile, time
 from pathlib import Path
 from statistics import median
@@ -18,7 +18,7 @@ def ms(f, x):
     return (time.perf_counter()-start)*1e3
 
 def exported(predictor, threads):
-    "An ONNX session of `predictor`, and the seconds that its export took"
+    "An ONNX session of `predictor`, and the seconds of the export"
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     with tempfile.TemporaryDirectory() as d:

@@ -1,4 +1,4 @@
-"Time and peak memory of `read_ts` beside aeon's loader, on every `.ts` file in aeon's wheel; alternating, medians"
+"Time and peak memory of `read_ts` and of aeon's loader on each `.ts` file in aeon's wheel: medians, alternating"
 import sys, tracemalloc
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,7 @@ def seconds(f, path, n):
     return (perf_counter()-t)/n
 
 def peak(f, path):
-    "Most memory held at once while reading, and the size of the resulting arrays, in bytes"
+    "Peak memory of reading, and the size of the resulting arrays, in bytes"
     tracemalloc.start()
     X = f(path)[0]
     p = tracemalloc.get_traced_memory()[1]
@@ -25,7 +25,7 @@ def main(rounds=9):
     for path in sorted((Path(find_spec('aeon').origin).parent/'datasets'/'data').rglob('*.ts')):
         path = str(path)
         ours,aeons = [],[]
-        n = max(1, int(.01/seconds(read_ts, path, 1)))     # short ones several times a round
+        n = max(1, int(.01/seconds(read_ts, path, 1)))     # small files several times per round
         for _ in range(rounds):
             ours.append(seconds(read_ts, path, n))
             aeons.append(seconds(load_from_ts_file, path, n))

@@ -1,12 +1,12 @@
-"""Time and memory of XceptionTime on this machine's GPU, beside tsai's where it is installed
+"""Time and memory of XceptionTime on a GPU, beside tsai's network if it is installed
 
     python benchmarks/gpu.py                  # all parts, within four minutes
     python benchmarks/gpu.py --quick          # about one minute: fewer repetitions, less data
     python benchmarks/gpu.py steps epochs     # some parts: see PARTS below
-    python benchmarks/gpu.py --json FILE      # keeps the figures, row by row
+    python benchmarks/gpu.py --json FILE      # saves the figures, row by row
 
-A time is a median over repetitions in which ours and tsai's take turns, each until the GPU has
-nothing left to do. A step is forward, loss, backward and PyTorch's fused AdamW. An epoch goes
+A time is a median over repetitions in which the two networks alternate, each until the GPU is
+idle. A step is forward, loss, backward and PyTorch's fused AdamW. An epoch goes
 through each library's own loaders and Learner, without bars. Memory is what PyTorch holds on the
 GPU during a step, with what it keeps for CUDA graphs.
 """
@@ -16,14 +16,14 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-begun = time.perf_counter() # before the imports that take long
+begun = time.perf_counter() # before the slow imports
 import numpy as np
 import torch
 with warnings.catch_warnings():
     warnings.simplefilter('ignore', FutureWarning)
     from fastai.callback.core import Callback, CancelTrainException
 from torch.nn import functional as F
-from network import data, head, line, network # beside this file
+from network import data, head, line, network # in this folder
 
 CASES = [ # series, channels, steps; precisions
     ((16,1,150), ('fp32','tf32')),
@@ -31,17 +31,17 @@ CASES = [ # series, channels, steps; precisions
     ((256,12,512), ('tf32','bf16')),
     ((64,6,5000), ('tf32','bf16'))]
 
-try: from xceptiontime.models.graphs import Graphed as graphed # as `learn.fit` uses it by itself
+try: from xceptiontime.models.graphs import Graphed as graphed # as used by `learn.fit`
 except ImportError: graphed = None # a version without CUDA graphs
 
 def through_graphs(m): return m if graphed is None else graphed(m)
 
 class Report:
-    "Tables that are printed as they grow, and kept"
+    "Tables that are printed row by row, and saved"
     def __init__(self, path=None, **facts):
         self.path,self.kept = path,{**facts, 'tables': {}, 'notes': []}
     def add(self, table, **cells):
-        "Print a row of a table and keep it; cells that are None are left out of the file"
+        "Print a row of a table and save it; the file has no cells that are None"
         rows = self.kept['tables'].setdefault(table, [])
         if not rows:
             print(f'\n{table} ({time.perf_counter()-begun:.0f} s)\n')
@@ -50,12 +50,12 @@ class Report:
         line(*(o if isinstance(o, str) else '' if o is None else f'{o:,}' for o in cells.values()))
         self._save()
     def say(self, text):
-        "Print a sentence and keep it"
+        "Print a sentence and save it"
         print(f'\n{text}')
         self.kept['notes'].append(text)
         self._save()
     def _save(self):
-        if self.path: Path(self.path).write_text(json.dumps(self.kept, indent=1)+'\n') # so far
+        if self.path: Path(self.path).write_text(json.dumps(self.kept, indent=1)+'\n') # the rows so far
 
 def wait(device):
     if device.type=='cuda': torch.cuda.synchronize()
@@ -106,7 +106,7 @@ def evaluator(m, x, device, precision):
     return evaluate
 
 def with_memory(make, device, warm=8):
-    "What `make` gives, and the MB that PyTorch holds for it at most in a call after the first ones"
+    "The result of `make`, and the peak MB of PyTorch in a call after the first calls"
     if device.type!='cuda': return make(),0
     gc.collect()
     torch.cuda.empty_cache()
@@ -121,7 +121,7 @@ def with_memory(make, device, warm=8):
     return f,round((torch.cuda.max_memory_reserved()-before)/2**20)
 
 def shape_and_precision(cases, device):
-    "Each case with its series and targets, while its precision is set"
+    "Each case with its series and targets, with its precision set"
     for shape,precisions in cases:
         x,y = (o.to(device) for o in data(*shape))
         for precision in precisions:
@@ -132,7 +132,7 @@ def shape_and_precision(cases, device):
 def of_shape(shape, **more): return {'series x channels x steps': ' x '.join(map(str, shape)), **more}
 
 def steps(report, names, device, cases=CASES, n=20, **_):
-    "Training steps: ours with CUDA graphs and without, and tsai's"
+    "Training steps: XceptionTime with and without CUDA graphs, and tsai's"
     for shape,precision,x,y in shape_and_precision(cases, device):
         ways = [(name,True) for name in names]
         if graphed: ways.insert(1, ('ours',False))
@@ -158,7 +158,7 @@ def evaluation(report, names, device, cases=CASES, n=20, **_):
             'ours, ms': ours, 'tsai, ms': theirs, 'ratio': ratio(ours, theirs)})
 
 def lengths(report, names, device, shapes=((64,3,256),(64,12,512)), n=20, **_):
-    "A step of series of unequal length, beside one of series of one length"
+    "A step with series of unequal length, and one with series of equal length"
     for shape in shapes:
         x,y = (o.to(device) for o in data(*shape))
         own = torch.randint(shape[2]//2, shape[2], shape[:1]).to(device) # (series,)
@@ -171,7 +171,7 @@ def lengths(report, names, device, shapes=((64,3,256),(64,12,512)), n=20, **_):
                 'ratio': ratio(masked, plain)})
 
 def difference(report, names, device, **_):
-    "Length of the difference to float64 on the CPU over the length of scores, and of gradients"
+    "Relative difference to float64 on the CPU, of scores and of gradients (norms)"
     set_precision('fp32')
     m = network('ours', 3)
     x,y = data(16, 3, 133)
@@ -187,11 +187,11 @@ def difference(report, names, device, **_):
                gradients=float(f'{grads:.1e}'))
 
 def losses_by_hand(device, graphs, n, shape):
-    "Losses of the first `n` steps, each on a batch of its own"
+    "Losses of the first `n` steps, each on another batch"
     torch.manual_seed(1)
     x,y = (o.to(device) for o in data(shape[0]*n, *shape[1:])) # (n*series, channels, steps)
     m = network('ours', shape[1]).to(device)
-    here = [torch.empty_like(o[:shape[0]]) for o in (x,y)] # one place for the batches
+    here = [torch.empty_like(o[:shape[0]]) for o in (x,y)] # the same memory for all batches
     step,res = stepper(m, *here, device, graphs=graphs),[]
     for batch in zip(x.split(shape[0]), y.split(shape[0])):
         for place,o in zip(here, batch): place.copy_(o)
@@ -239,7 +239,7 @@ def learner(name, X, y, splits, bs, device):
     return without_bars(tsai_learner(dls, XceptionTime))
 
 def epochs(report, names, device, train=16000, valid=4000, L=128, sizes=(64,512), rounds=3, **_):
-    "Whole epochs with their validation, after a first one that is not counted"
+    "Whole epochs with validation, after a first one that is not counted"
     X,y = made_up(train+valid, 3, L)
     splits = list(range(train)),list(range(train, train+valid))
     for bs in sizes:
@@ -253,7 +253,7 @@ def epochs(report, names, device, train=16000, valid=4000, L=128, sizes=(64,512)
         if graphed: report.say(f'Batches of {bs}: {learns[0].graphs}')
 
 def digest(device):
-    "A short name for the weights of a small training by deterministic algorithms"
+    "A digest of the weights after a small training with deterministic algorithms"
     torch.use_deterministic_algorithms(True)
     X,y = made_up(256, 3, 64)
     learn = learner('ours', X, y, (list(range(192)),list(range(192, 256))), 32, device)
@@ -262,7 +262,7 @@ def digest(device):
     return hashlib.sha1(weights.numpy().tobytes()).hexdigest()[:12]
 
 def determinism(report, names, device, **_):
-    "The weights of two new processes, which run at the same time"
+    "Compare the weights of two new processes that run at the same time"
     env = {**os.environ, 'CUBLAS_WORKSPACE_CONFIG':':4096:8'}
     runs = [subprocess.Popen([sys.executable, __file__, '--digest'], env=env, text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
@@ -273,7 +273,7 @@ def determinism(report, names, device, **_):
                first=one, second=other)
 
 class Pace(Callback):
-    "Seconds a batch takes in training, without the first `warm`; ends the epoch after `most` seconds"
+    "Seconds per batch of training, without the first `warm`; ends the epoch after `most` seconds"
     looks_only,order = True,70
     def __init__(self, device, most, warm):
         self.device = device
@@ -293,7 +293,7 @@ class Pace(Callback):
         self.each = (time.perf_counter()-self.start)/(self.batches-self.warm)
 
 def write_series(folder, gb, c_in=3, L=512):
-    "A `.npy` file of float32 series of noise that repeats, mapped"
+    "A memory-mapped `.npy` file of float32 series of repeated noise"
     n = int(gb*2**30)//(4*c_in*L)
     X = np.lib.format.open_memmap(f'{folder}/X.npy', 'w+', np.float32, (n,c_in,L))
     block = np.random.default_rng(0).standard_normal((4096,c_in,L), dtype=np.float32)
@@ -301,19 +301,19 @@ def write_series(folder, gb, c_in=3, L=512):
     return np.load(f'{folder}/X.npy', mmap_mode='r')
 
 def alone(dl, device, n):
-    "Milliseconds of a step among `n` on a batch that is on the device, and of a batch of the loader"
+    "Milliseconds of a step on a batch on the device, and of a batch of the loader, over `n`"
     batch = [o.as_subclass(torch.Tensor) for o in dl.one_batch()]
     step = stepper(network('ours', batch[0].shape[1]).to(device), *batch, device)
     def in_a_row():
         for _ in range(n): step()
     own, = turns([in_a_row], device, 1, warm=1)
     batches = islice(dl, n)
-    next(batches) # worker processes have started
+    next(batches) # starts the worker processes
     loader = milliseconds(lambda: [None for _ in batches], device)
     return own/n,loader/(min(n, len(dl))-1)
 
 def paced_epoch(report, dls, where, device, most, warm):
-    "An epoch, or as much of it as `most` seconds allow, beside the network's own time"
+    "An epoch, or its first `most` seconds, and the time of the network alone"
     from xceptiontime.all import ts_learner
     dl = dls.train
     own,loader = alone(dl, device, warm or 2)
@@ -328,7 +328,7 @@ def paced_epoch(report, dls, where, device, most, warm):
 
 def loaders(X, device):
     from xceptiontime.all import TSDataLoaders
-    n = len(X)-max(len(X)//200, 1) # to train
+    n = len(X)-max(len(X)//200, 1) # number of training series
     at,y = np.arange(len(X)),np.arange(len(X))%6
     return TSDataLoaders.from_arrays(X, y, splits=(at[:n],at[n:]), device=device)
 
@@ -337,7 +337,7 @@ def changed(dls, device, **kwargs):
 
 def from_file(report, names, device, gb=4, sizes=(64,512), processes=4, most=20, warm=50,
               minutes=4, **_):
-    "Epochs over a memory-mapped file, as large as there is room for, and over a part of it in memory"
+    "Epochs over a memory-mapped file, as large as the disk allows, and over a part of it in memory"
     folder = tempfile.mkdtemp()
     try:
         X = write_series(folder, min(gb, shutil.disk_usage(folder).free/2**30*.8))
@@ -346,7 +346,7 @@ def from_file(report, names, device, gb=4, sizes=(64,512), processes=4, most=20,
         runs = [('memory',held,sizes[0],0), *((size,mapped,bs,0) for bs in sizes),
                 (size,mapped,sizes[0],processes)]
         for i,(where,dls,bs,n) in enumerate(runs):
-            left = (minutes*60-10-time.perf_counter()+begun)/(len(runs)-i) # seconds for each
+            left = (minutes*60-10-time.perf_counter()+begun)/(len(runs)-i) # seconds for each run
             dls = changed(dls, device, bs=bs, num_workers=n)
             paced_epoch(report, dls, where, device, min(most, max(left-4, 3)), warm)
     finally: shutil.rmtree(folder)
@@ -365,7 +365,7 @@ def machine(names):
     return facts | {k: found_version(k) for k in ('torch','tsai') if k!='tsai' or k in names}
 
 def libraries():
-    "Ours, and tsai where it is installed and can be imported"
+    "The libraries: xceptiontime, and tsai if it can be imported"
     if find_spec('tsai') is None: return ['ours']
     try: importlib.import_module('tsai.learner')
     except ImportError as e:
@@ -374,7 +374,7 @@ def libraries():
     return ['ours','tsai']
 
 def command(args):
-    "What was asked for, without the file that keeps the figures"
+    "The command line, without the file of the figures"
     gb = [] if args.gb is None else ['--gb', f'{args.gb:g}']
     return ' '.join(['python benchmarks/gpu.py', *args.parts, *['--quick']*args.quick, *gb])
 
@@ -392,7 +392,7 @@ def arguments():
     return args
 
 def run(parts, *args, **how):
-    "Run `parts`, and give the names of those that fail"
+    "Run `parts`; returns the names of those that fail"
     failed = []
     for name in parts:
         if time.perf_counter()-begun>how.get('minutes', 4)*60-10:

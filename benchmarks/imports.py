@@ -1,5 +1,5 @@
-"""Seconds that imports, and a process that only predicts, take over what they build on, each in fresh processes,
-alternating; medians. Run: python benchmarks/imports.py"""
+"""Seconds of imports, and of a process that only predicts, over those of their base, in fresh processes:
+medians over alternating turns. Run: python benchmarks/imports.py"""
 import subprocess, sys, tempfile, time
 from statistics import median
 
@@ -7,7 +7,7 @@ PREDICTS = """import numpy as np
 from xceptiontime.runtime import Predictor
 Predictor.from_pretrained({folder!r}).predict_proba(np.zeros((1,3,256), np.float32))"""
 
-PAIRS = [('import torch', 'from xceptiontime.runtime import Predictor', 0.5), # base, ours, limit of what is over
+PAIRS = [('import torch', 'from xceptiontime.runtime import Predictor', 0.5), # base, ours, limit of the difference
          ('from fastai.basics import *', 'from xceptiontime.all import *', 0.5)]
 
 def save(folder):

@@ -1,5 +1,5 @@
-"""CPU time of InceptionTime in channels-last beside the same network layer by layer, on one thread; and of a training
-step of XceptionTime beside one of InceptionTime.
+"""CPU time of InceptionTime in channels-last and of the same network layer by layer, on one thread; and of training
+steps of XceptionTime and InceptionTime.
 
     python benchmarks/inception.py
 """

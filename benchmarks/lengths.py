@@ -1,13 +1,13 @@
-"""Four ways to deal with series of unequal length: `python benchmarks/lengths.py`
+"""Four treatments of series of unequal length: `python benchmarks/lengths.py`
 
-- masks: each series as it is, padding left out exactly
-- length channel: the same, and the network is told each length; batches hold any lengths
-- resampled: each series stretched to the longest
-- padded: filled up with the training mean to the longest
+- masks: each series as it is, with the padding masked
+- length channel: masks, and a channel with the length; batches of any lengths
+- resampled: each series resampled to the longest length
+- padded: each series padded with the training mean to the longest length
 
-And `--ways mixed`: masks in batches of any lengths, which shows the effect of the batches alone.
-Judged by cross-validation inside the training parts; test parts are not looked at. Of the sets after `--halve`
-two values become their mean, which halves the time.
+And `--ways mixed`: masks in batches of any lengths, for the effect of the batches alone.
+Evaluated by cross-validation inside the training parts; test parts are not used. In the sets after `--halve`,
+pairs of values are replaced by their mean, which halves the time.
 """
 import argparse, math, warnings
 import numpy as np
@@ -32,7 +32,7 @@ def training_part(name, path, halve):
     return X,y[train]
 
 def in_the_way(way, X, train):
-    "Series and arguments of the loaders"
+    "The series and the arguments of the loaders for a treatment"
     longest = max(x.shape[1] for x in X)
     if way=='resampled': return X,dict(resample=longest)
     if way!='padded': return X,dict(length_channel=way=='length channel')
@@ -40,7 +40,7 @@ def in_the_way(way, X, train):
     return np.stack([np.concatenate([x, mean.repeat(longest-x.shape[1], 1)], 1) for x in X]),{}
 
 def right(way, X, y, splits, seed, args):
-    "How many held-back series are answered rightly"
+    "The number of held-back series that are predicted correctly"
     X,how = in_the_way(way, X, splits[0])
     dls = TSDataLoaders.from_arrays(X, y, splits, bs=16, seed=seed, device='cpu', **how)
     if way=='mixed':

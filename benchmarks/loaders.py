@@ -1,7 +1,7 @@
-"""Loaders beside loops by hand: `python benchmarks/loaders.py [arrays] [recordings] [lengths]`, or all three
+"""Loaders and loops by hand: `python benchmarks/loaders.py [arrays] [recordings] [lengths]`, or all three
 
-- arrays: 100,000 x 3 x 128 beside `torch.from_numpy(X[idx])` and, if tsai is installed, its `get_ts_dls`,
-  whose time depends on the threads of torch: leave them at their default
+- arrays: 100,000 x 3 x 128, beside `torch.from_numpy(X[idx])` and, if tsai is installed, its `get_ts_dls`,
+  whose time depends on the number of threads of torch: keep the default
 - recordings: an epoch over a temporary file of 4 GB, its windows beside slices made by hand,
   and the private memory it takes (Linux)
 - lengths: the share of padding in batches of series of unequal length
@@ -18,14 +18,14 @@ with warnings.catch_warnings():
 from xceptiontime.data.sets import get_ucr, make_bumps
 
 def seconds_a_batch(batches, most=None):
-    "Mean over a pass, or over its first `most` batches; the start of the pass, where the order is made, included"
+    "Mean over a pass, or over its first `most` batches, with the time for the order of the series"
     t = perf_counter()
     for n,_ in enumerate(batches, 1):
         if n==most: break
     return (perf_counter()-t)/n
 
 def plain(X, y, idxs, bs):
-    "Shuffled batches, as one would write it"
+    "Shuffled batches by a simple loop"
     order = np.random.permutation(idxs)
     for i in range(0, len(order), bs): yield torch.from_numpy(X[order[i:i+bs]]), torch.from_numpy(y[order[i:i+bs]])
 
@@ -37,7 +37,7 @@ def tsai_loaders(X, y, splits, bs):
         return get_ts_dls(X, y, splits=splits, bs=bs, num_workers=0, device='cpu')
 
 def ways_to_batches(X, y, splits, bs):
-    "Functions that give the seconds a batch takes, by name"
+    "Functions that return the seconds per batch, by name"
     ways = {'by hand': lambda: seconds_a_batch(plain(X, y, splits[0], bs))}
     for scale in (None,'channel'):
         dls = TSDataLoaders.from_arrays(X, y, splits, bs=bs, scale=scale, seed=0, device='cpu')
@@ -72,11 +72,11 @@ def arrays(rounds=7):
         print(f"times tsai's batches/s, 64            {times:21.1f}     (goal: 30)")
 
 def private_memory():
-    "Bytes of this process that no file backs"
+    "Bytes of this process that are not mapped files"
     with open('/proc/self/status') as f: return next(int(l.split()[1])*1024 for l in f if l.startswith('RssAnon'))
 
 def write_recordings(folder, gb, c, parts=4):
-    "Paths of recordings of noise that repeats, as the disk should not matter"
+    "Paths of recordings of repeated noise, which fit the cache of the disk"
     n = gb*2**30//(4*c)
     paths = [f'{folder}/{i}.npy' for i in range(parts)]
     for i,path in enumerate(paths):

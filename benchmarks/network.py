@@ -1,13 +1,13 @@
-"""Time and memory of XceptionTime on this machine's CPU, beside tsai's where that is installed.
+"""Time and memory of XceptionTime on the CPU, beside tsai's network if it is installed.
 
     python benchmarks/network.py            # the whole table
     python benchmarks/network.py --quick    # fewer repetitions, no growth
 
-    python benchmarks/network.py --cpu-time # on a busy machine: one thread, and the time it computed
+    python benchmarks/network.py --cpu-time # on a busy machine: processor time of one thread
 
-The two take turns in one process, and a ratio is the median over turns. The bound is the time that the network's
-multiplications alone would take at the rate of a 1024 x 1024 matrix product, measured between the turns; the share is
-the bound over the time. Peak memory is the memory that a step adds, each in a process of its own.
+The two alternate in one process, and a ratio is the median over turns. The bound is the time of the network's
+multiplications at the rate of a 1024 x 1024 matrix product, measured between the turns; the share is the bound over
+the time. Peak memory is the memory that a step adds, in a separate process.
 """
 import argparse, copy, importlib.util, platform, resource, statistics as st, subprocess, sys, time
 import torch
@@ -57,13 +57,13 @@ def seconds(f):
     return clock()-start
 
 def rate(a=torch.randn(1024, 1024)):
-    "Multiply-adds a second of a matrix product"
+    "Multiply-adds per second of a matrix product"
     return 1024**3/min(seconds(lambda: a@a) for _ in range(5))
 
 def turns(fs, n):
     """Seconds of each of `fs` in `n` turns, and the median rate between them.
 
-    Each is called once more before, so that all find the caches as they leave them; none is always the first.
+    Each is called once before, so that all find the same caches; the order changes between turns.
     """
     times,rates = [],[]
     for i in range(n):
@@ -73,7 +73,7 @@ def turns(fs, n):
     return list(zip(*times)),st.median(rates)
 
 def high_water():
-    "Most MB that this process has held; on Linux from /proc, as what getrusage says there begins with the parent's"
+    "Peak MB of this process; on Linux from /proc, as getrusage includes the parent's peak there"
     if sys.platform!='linux':
         unit = 2**20 if sys.platform=='darwin' else 2**10
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/unit
@@ -94,7 +94,7 @@ def peak_elsewhere(name, shape):
     return float(run.stdout.split()[-1])
 
 def kinds(ms, x, y):
-    "(name, passes over the network, functions to be timed) of training, evaluation, and evaluation of a fused network"
+    "(name, passes over the network, functions to time) of training, evaluation, and evaluation of a fused network"
     yield 'training step', 3, [stepper(m, x, y) for m in ms]
     yield 'evaluation', 1, [evaluator(m, x) for m in ms]
     yield 'evaluation, fused', 1, [evaluator(m, x) for m in (ms[0].fuse(), *ms[1:])]
@@ -102,7 +102,7 @@ def kinds(ms, x, y):
 def line(*cells): print('| '+' | '.join(map(str, cells))+' |', flush=True)
 
 def head(*names, left=1):
-    "A table's first two lines; all but the first `left` columns are numbers"
+    "The first two lines of a table; all columns after the first `left` are numbers"
     line(*names)
     line(*['---']*left, *['--:']*(len(names)-left))
 
@@ -129,7 +129,7 @@ def memory(names, shapes):
         line(' x '.join(map(str, shape)), *(f'{peak_elsewhere(n, shape):.0f}' for n in names))
 
 def ensembles(shapes, n):
-    "A training step of five networks as one model, beside one network, and beside five one after another"
+    "A training step of five networks as one model, of one network, and of five one after another"
     print()
     head('series x channels x steps', 'one network, ms', 'five as one, ms', 'five apart, ms', 'as one / apart')
     loss = Classification(range(6)).loss_func

@@ -1,5 +1,5 @@
-"""Milliseconds of one prediction for one series, over a bare forward of the same network, as a ratio to it, and with a
-network that computes nothing; alternating, medians. Run: python benchmarks/predict.py"""
+"""Milliseconds of a prediction for one series: beyond a bare forward of the network, as a ratio to it, and with a
+network that computes nothing. Medians over alternating turns. Run: python benchmarks/predict.py"""
 import time
 from statistics import median
 import numpy as np
@@ -9,7 +9,7 @@ from xceptiontime.processing.preprocess import Preprocess
 from xceptiontime.processing.tasks import Classification, Regression
 from xceptiontime.runtime import Predictor
 
-OWN,RATIO = 3,1.3 # limits: milliseconds of the Predictor's own, and of probabilities to a forward
+OWN,RATIO = 3,1.3 # limits: milliseconds of the Predictor alone, and the ratio of probabilities to a forward
 
 def ms(f):
     start = time.perf_counter()
@@ -17,14 +17,14 @@ def ms(f):
     return (time.perf_counter()-start)*1e3
 
 class Nothing(torch.nn.Module):
-    "Has the modules of `model` and computes nothing: what is left is the Predictor's own"
+    "Has the modules of `model` and computes nothing, so that only the Predictor takes time"
     def __init__(self, model):
         super().__init__()
         self.model = model
     def forward(self, x): return x.new_zeros(len(x), self.model.init_args['c_out'])
 
 def measure(p, x, rounds):
-    "Milliseconds of a bare forward, predict, predict of nothing, and probabilities, a row a round"
+    "Milliseconds of a bare forward, predict, predict of nothing, and probabilities, a row per round"
     q = Predictor(Nothing(p.model).eval(), p.task, p.preprocess)
     t = torch.from_numpy(x) # (1, channels, length)
     proba = p.predict if p.task.vocab is None else p.predict_proba

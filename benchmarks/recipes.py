@@ -1,20 +1,20 @@
-"""Recipes beside the default one: `python benchmarks/recipes.py --path DATA --csv benchmarks/recipes.csv`
+"""Recipes compared with the default recipe: `python benchmarks/recipes.py --path DATA --csv benchmarks/recipes.csv`
 
-Each candidate is judged by cross-validation inside the training part of each set; no test part is
-looked at. Where a class has fewer series than there are folds, a fold holds back a random share of
-each class instead, and a class of one series is never held back.
+Each candidate is evaluated by cross-validation inside the training part of each set; test parts are
+not used. If a class has fewer series than there are folds, a fold holds back a random share of each
+class instead, and a class of one series is never held back.
 
-A fold goes over all sets before the next begins, and a set over all candidates. Each training adds
-a row to the csv file; a run that was stopped goes on with the same command. With `--minutes` no set
-begins that would not end in time, so the sets that are there have all candidates. `--workers` is the
+The loop is over folds, then sets, then candidates. Each training adds a row to the csv file; the same
+command continues an interrupted run. With `--minutes`, a set begins only if it will end in time, so
+the sets in the file have all candidates. `--workers` is the
 number of processes, each with one thread; with two devices, one number for each:
 
     python benchmarks/recipes.py --device cuda cpu --workers 8 4 --minutes 10
 
-Then a set goes as a whole to the next device that is free. `seconds` are those of the training's own
-thread on a CPU, and of the clock on a GPU, where a training shares the device with the others.
+Then each set goes to the next device that is free. `seconds` are the processor time of the training's
+thread on a CPU, and elapsed time on a GPU, which the trainings share.
 
-`--summary` compares the rows that are there with the default recipe: differences of accuracy and
+`--summary` compares the rows with the default recipe: differences of accuracy and
 negative log likelihood, wins, draws and losses over the sets, Wilcoxon's p, and the seconds of
 training as a share of the default's. Only rows of the same device and number of steps are compared.
 """
@@ -42,7 +42,7 @@ from xceptiontime.train.recipe import AverageWeights, get_recipe, recipe_learner
 class FreshAverage(AverageWeights):
     "A running average whose decay grows from .1 to `decay`, and fresh statistics of BatchNorm for it"
     def before_fit(self):
-        self.steps = 0 # already averaged
+        self.steps = 0 # number of averaged steps
         def mix(means, new, _):
             torch._foreach_lerp_(means, new, 1-min(self.decay, (1+self.steps)/(10+self.steps)))
         if self.averages: self.mean = AveragedModel(self.model, multi_avg_fn=mix)
@@ -59,10 +59,10 @@ class FreshAverage(AverageWeights):
         self.model.train()
         for i,b in enumerate(self.dls.train, 1):
             for m in norms: m.momentum = 1/i # the mean over all batches
-            self.model.forward(*b[:-1]) # never from a CUDA graph, which keeps the momentum of its first step
+            self.model.forward(*b[:-1]) # without a CUDA graph, which would keep the momentum of its first step
 
 def drop_channels(model):
-    "Leaves out a fifth of the channels before the last layer, others in each step of training"
+    "Drops a fifth of the channels before the last layer, at random in each step of training"
     model.head[-2] = nn.Sequential(nn.Dropout1d(.2), model.head[-2])
 
 def hand_made_filters(c_in):
@@ -77,19 +77,19 @@ def hand_made_filters(c_in):
         up_and_down = torch.cat([slope, slope.flip(0)])
         yield torch.cat([-up_and_down, 2*up_and_down, -up_and_down]).expand(c_in, -1)
 
-class HandMade(nn.Module):
-    "XceptionTime that gets the responses of the filters of H-InceptionTime as further channels"
+class HandMade(XceptionTime):
+    "The network with the responses of the filters of H-InceptionTime as further channels"
     def __init__(self, c_in, c_out):
-        super().__init__()
-        self.filters = [w[None] for w in hand_made_filters(c_in)] # not trained
-        self.net = XceptionTime(c_in+len(self.filters), c_out, head='linear')
+        filters = [w[None] for w in hand_made_filters(c_in)] # not trained
+        super().__init__(c_in+len(filters), c_out, head='linear')
+        self.filters = filters
 
     def forward(self, x, lengths=None):
         responses = torch.cat([F.conv1d(x, w.to(x), padding='same') for w in self.filters], 1).relu()
-        return self.net(torch.cat([x, responses], 1), lengths)
+        return super().forward(torch.cat([x, responses], 1), lengths)
 
 def plus(**options):
-    "tsai's XceptionTimePlus with some of its options, and a last layer that is linear as in the default recipe"
+    "tsai's XceptionTimePlus with some of its options, and a linear last layer as in the default recipe"
     from tsai.models.XceptionTimePlus import XceptionTimePlus
     class Plus(XceptionTimePlus):
         def __init__(self, c_in, c_out):
@@ -118,7 +118,7 @@ CANDIDATES = dict(
     zero_norm=Candidate(plus=dict(norm_act=True, zero_norm=True)))
 OURS = [k for k,c in CANDIDATES.items() if c.plus is None]
 COLUMNS = ['set','candidate','fold','seed','accuracy','nll','seconds','steps','n_train','n_valid','device']
-# quick ones first; without Fungi, which has one series of each class
+# small sets first; without Fungi, which has one series of each class
 SETS = ['ItalyPowerDemand','Chinatown','JapaneseVowels','MelbournePedestrian',
         'DistalPhalanxOutlineAgeGroup','MiddlePhalanxOutlineCorrect',
         'ProximalPhalanxOutlineAgeGroup','DistalPhalanxTW','MiddlePhalanxOutlineAgeGroup',
@@ -148,7 +148,7 @@ def fold_of(y, fold, folds):
     return np.concatenate([several[train], np.flatnonzero(n[at]==1)]),several[valid]
 
 def trained(candidate, X, y, splits, seed, steps, device):
-    "Results of a candidate on the series held back"
+    "Train a candidate; returns its results on the series held back"
     changes = dict(epochs=1, min_steps=steps) if steps else {}
     r,c = get_recipe(**changes),CANDIDATES[candidate]
     with warnings.catch_warnings():
@@ -169,7 +169,7 @@ def trained(candidate, X, y, splits, seed, steps, device):
                 device='cpu' if device=='cpu' else torch.cuda.get_device_name())
 
 def work(unit, device, args):
-    "The row of a training"
+    "Train once and return the row"
     torch.set_num_threads(1)
     name,candidate,fold,seed = unit
     X,y = training_part(name, args.path)
@@ -189,7 +189,7 @@ def write(row, path):
     print(*(row[k] for k in COLUMNS[:7]), sep='\t', flush=True)
 
 def units(args):
-    "The trainings of each set and fold that have no row yet"
+    "The trainings without a row, by set and fold"
     done = set(read(args.csv)[COLUMNS[:4]].itertuples(index=False, name=None))
     for fold in range(args.repeats*args.folds) if args.only is None else args.only:
         for name in args.sets:
@@ -202,7 +202,7 @@ def units(args):
             else: yield [u for u in todo if len(y)<CANDIDATES[u[1]].below]
 
 class Plan:
-    "Trainings in their order, as long as there is time for a whole set"
+    "The trainings in order, as long as there is time for a whole set"
     def __init__(self, args):
         self.sets,self.workers = units(args),sum(args.workers)
         self.longest = 0
@@ -219,7 +219,7 @@ def rows_here(plan, args):
     for unit in plan.begins(): yield work(unit, args.device[0], args)
 
 def rows_of_workers(plan, args):
-    "Rows of trainings in several processes, which end when the time is over"
+    "Rows of trainings in several processes, which end when the time is up"
     pools = [(device,n,ProcessPoolExecutor(n, get_context('spawn')),plan.begins())
              for device,n in zip(args.device, args.workers)]
     busy = {}
@@ -230,7 +230,7 @@ def rows_of_workers(plan, args):
                     busy[pool.submit(work, unit, device, args)] = unit,device
             time_left = None if plan.left()==math.inf else max(0, plan.left())
             ended = wait(busy, time_left, FIRST_COMPLETED).done
-            if not ended: return # all is done, or the time is over
+            if not ended: return # all is done, or the time is up
             for f in ended:
                 unit,_ = busy.pop(f)
                 if e := f.exception(): print(*unit, f'{type(e).__name__}: {e}', sep='\t', flush=True)
@@ -246,7 +246,7 @@ def run(args):
         plan.note(row)
 
 def summary(args):
-    "Each candidate beside the default, over the folds that have both"
+    "Each candidate compared with the default, over the folds with both"
     rows = read(args.csv)
     unit = rows[['fold','seed','steps','device']].astype(str).agg('.'.join, axis=1)
     rows = rows.assign(recipe=rows['candidate'], seed=unit)

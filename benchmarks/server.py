@@ -1,12 +1,12 @@
-"""A small web server around one Predictor under load: requests a second, wrong answers, memory.
+"""A small web server with one Predictor under load: requests per second, wrong predictions, memory.
 
     python benchmarks/server.py            # 40 seconds, 8 clients
     python benchmarks/server.py --quick    # 4 seconds
 
-Each request is one window, sent as the bytes of float32 numbers; each answer is compared, to the bit, with what one
-thread answers. A request that fails counts as a wrong answer, and where any is wrong the exit status is 1. The server
-is Python's own, with a thread for each client; PyTorch has one thread. Memory is what the process holds in the end
-over what it held after a tenth of the time.
+Each request is one window, sent as the bytes of float32 numbers; each prediction is compared, bit by bit, with
+that of one thread. A failed request counts as wrong, and with any wrong prediction the exit status is 1. The server
+is Python's, with a thread for each client; PyTorch uses one thread. Memory is the growth of the process after the first
+tenth of the time.
 """
 import argparse, json, sys, threading, time
 from http.client import HTTPConnection, HTTPException
@@ -21,7 +21,7 @@ from xceptiontime.processing.tasks import Classification
 from xceptiontime.runtime import Predictor
 
 SHAPE = 8,40 # channels and steps of a window, as in the sEMG recordings of the package
-WINDOWS = 64 # different ones
+WINDOWS = 64 # number of different windows
 
 def opened(X):
     "A Predictor from a model folder, with the default network"
@@ -44,7 +44,7 @@ def handler(predictor):
     return Handler
 
 def client(port, X, answers, end, counts):
-    "Asks for random windows until `end`; tells of each request whether its answer was right"
+    "Send random windows until `end`; records whether each prediction was right"
     rng,connection = np.random.default_rng(threading.get_ident()),HTTPConnection('127.0.0.1', port, timeout=30)
     while time.monotonic()<end:
         i = rng.integers(len(X))
@@ -56,7 +56,7 @@ def client(port, X, answers, end, counts):
             connection.close() # the next request opens it again
 
 def resident():
-    "MB that this process holds; on Linux"
+    "Resident MB of this process; on Linux"
     return next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmRSS'))/1024
 
 def measure(seconds, clients):

@@ -1,10 +1,10 @@
-"""Eight channels at 200 Hz for two hours through a `StreamingPredictor`, on one core: times faster than real time, and
-the time of a push. A line for each chunk size and hop, with the network that `ts_learner` makes and windows of 200 ms.
-Then the latency of a decision: from the push of the last sample of a window to the decision, samples one at a time.
+"""Eight channels at 200 Hz for two hours through a `StreamingPredictor` on one core: speed relative to real time, and
+the time of a push. A line for each chunk size and hop, with the default network of `ts_learner` and windows of 200 ms.
+Then the latency from the push of the last sample of a window to its decision, with one sample per push.
 Run: python benchmarks/stream.py [minutes]
 
-On a machine that other work shares, the time of the process (cpu) says what the stream costs, and that of the clock
-(wall) what a user would have seen there."""
+On a machine with other work, the processor time (cpu) is the cost of the stream, and the elapsed time (wall) is the
+time that a user would see there."""
 import sys, time
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from xceptiontime.runtime.stream import StreamingPredictor
 rate,window = 200,40
 
 def run(predictor, signal, minutes, hop, chunk):
-    "Seconds of wall and processor time a push, over `minutes` of `signal` again and again; windows"
+    "Elapsed and processor seconds per push over `minutes` of repeated `signal`; and the number of windows"
     stream,pushes = StreamingPredictor(predictor, window, hop),minutes*60*rate//chunk
     times,n = [],0
     for i in range(pushes):
@@ -32,7 +32,7 @@ def run(predictor, signal, minutes, hop, chunk):
     return wall, cpu, n
 
 def latency(predictor, signal, windows, decide, hop=10):
-    "Seconds from the last sample of each window to its decision, of so many windows"
+    "Seconds from the last sample of each window to its decision, for `windows` windows"
     stream = StreamingPredictor(predictor, window, hop, decide=decide)
     times,at = [],0
     while len(times)<windows:
@@ -48,7 +48,7 @@ def main(minutes=120):
     model = XceptionTime(8, 5, head='linear').eval()
     predictor = Predictor(model, Classification(range(5)), Preprocess().fit(X))
     signal = np.concatenate(get_myo_recordings()[0], 1) # (channels, steps)
-    run(predictor, signal, 1, 40, 200) # warm
+    run(predictor, signal, 1, 40, 200) # warm-up
     print(f'{minutes} minutes of 8 channels at {rate} Hz, windows of {window}, one core; '
           'limits: 50 times real time, 25 ms for the 99th percentile of a push')
     print(f"{'chunk':>6}{'hop':>5}{'windows':>9} | {'times real time: cpu':>20}{'wall':>7} | "

@@ -3,20 +3,20 @@ import pytest
 
 @pytest.fixture(scope='module')
 def learn():
-    "A learner of three classes, for tests that leave it as it is"
+    "A learner of three classes, for tests that do not change it"
     from small import learner
     return learner()
 
-@pytest.fixture(params=[pytest.param('cpu', marks=pytest.mark.slow), 'cuda']) # other tests are of the CPU
+@pytest.fixture(params=[pytest.param('cpu', marks=pytest.mark.slow), 'cuda']) # other tests run on the CPU
 def device(request, monkeypatch, visible_devices):
-    "Where a test of behaviour runs: on the CPU, and on a GPU where there is one"
+    "The device of a test of behaviour: the CPU, and a GPU if there is one"
     import torch
     from fastai.torch_core import defaults
     if request.param=='cpu': return torch.device('cpu')
     if not torch.cuda.is_available(): pytest.skip('a GPU that PyTorch can use (CUDA) is needed')
     monkeypatch.setattr(defaults, 'use_cuda', None)
-    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False) # numbers near those of a CPU
-    monkeypatch.setattr(torch.cuda, '_cached_device_count', None) # of a test that saw none
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False) # results close to those of a CPU
+    monkeypatch.setattr(torch.cuda, '_cached_device_count', None) # a test may have cached a count of 0
     if visible_devices is None: monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
     else: monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible_devices)
     return torch.device('cuda', torch.cuda.current_device())

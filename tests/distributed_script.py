@@ -1,4 +1,4 @@
-"""Trains in as many processes as it is started in and writes what each saw; `test_distributed` starts it
+"""Train in several processes and write the batches and losses of each; started by `test_distributed`
 
     accelerate launch --multi_gpu --num_processes 2 tests/distributed_script.py DIR
 """
@@ -16,13 +16,13 @@ EPOCHS,BS = 3,8
 LR = 3e-3
 
 class FixedNorm(Callback):
-    "BatchNorm keeps to its running statistics"
+    "BatchNorm uses its running statistics"
     def before_train(self):
         for m in self.model.modules():
             if isinstance(m, nn.BatchNorm1d): m.eval()
 
 class Seen(Callback):
-    "The first value of each series that is trained on, the series in each batch, and each loss"
+    "Records the first value of each training series, the series in each batch, and each loss"
     order = 60
     def before_fit(self):
         self.series,self.batches = [],[]
@@ -37,7 +37,7 @@ class Seen(Callback):
             self.losses.append(self.loss.item())
 
 class Halves(nn.Module):
-    "One process that normalizes the two halves of a batch apart, as two processes do"
+    "Normalizes the two halves of a batch separately in one process, as two processes do"
     def __init__(self, model):
         super().__init__()
         self.model,self.head = model,model.head
@@ -45,7 +45,7 @@ class Halves(nn.Module):
         return torch.cat([self.model(o) for o in x.chunk(2)]) if self.training else self.model(x)
 
 def learner(fixed, halves=False, ragged=False):
-    "A learner of 36 series to train on and 14 to judge by; 13 of unequal length, which two cannot share equally"
+    "A learner with 36 series for training and 14 for validation, or 13 of unequal length (an odd number)"
     n = 49 if ragged else 50
     X,y,_ = make_bumps(n, 1, (24,40) if ragged else 40, noise=.2, seed=1)
     dls = TSDataLoaders.from_arrays(X, y, (range(36), range(36,n)), bs=BS, seed=0)
@@ -55,7 +55,7 @@ def learner(fixed, halves=False, ragged=False):
     return learn
 
 def result(learn):
-    "What came of it, as plain data"
+    "The results as plain data"
     values = [[float(v) for v in row] for row in learn.recorder.values]
     return dict(series=learn.seen.series, batches=learn.seen.batches, losses=learn.seen.losses, values=values,
                 weights=[p.tolist() for p in learn.model.parameters()])

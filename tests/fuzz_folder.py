@@ -1,4 +1,4 @@
-"""Damages the files of a model folder again and again and opens it, in little memory and time.
+"""Damage the files of a model folder many times and open it, with limits on memory and time.
 Run by test_folder.py: python fuzz_folder.py FOLDER ROUNDS"""
 import copy, json, random, resource, shutil, sys, tempfile
 from pathlib import Path
@@ -14,10 +14,10 @@ VALUES = [0, 1, -1, 2**31, 2**62, 10**40, 1.5, -1e308, 1e-320, True, None, '', '
 NAMES = ['x','path','nf','c_in','vocab','name','mean','custom_head','channels','rate','training']
 BYTES = [b'9', b'-', b'0', b'"', b'1e99', b'null', b'[', b'{', b'99999999999999999999', b'\xff']
 
-def value(): return copy.deepcopy(rng.choice(VALUES)) # which later damage may change
+def value(): return copy.deepcopy(rng.choice(VALUES)) # a copy, as later damage may change it
 
 def nodes(o):
-    "(parent, key) of all that is in `o`"
+    "(parent, key) of everything in `o`"
     for k in (list(o) if isinstance(o, dict) else range(len(o))):
         yield o,k
         if isinstance(o[k], (dict,list)): yield from nodes(o[k])
@@ -48,7 +48,7 @@ def by_parts(text):
     return json.dumps(o).encode()
 
 def run(f, folder):
-    "Count what comes out: a value, or an error of one sentence"
+    "Count the outcomes: a value, or an error of one sentence"
     try: kind = type(f()).__name__
     except (ValueError, TypeError, FileNotFoundError) as e:
         text = str(e).replace(str(folder), '')

@@ -1,5 +1,5 @@
-"""Pushes models to a Hub, pulls them and says what came out, as JSON; test_hub.py runs it: hub_script.py PART FOLDER
-PART is `online`, where the Hub of the test answers, or `offline`, where only the cache of `online` is there"""
+"""Push models to a Hub, pull them and print the results as JSON; test_hub.py runs it: hub_script.py PART FOLDER
+PART is `online`, with the Hub of the test, or `offline`, with only the cache that `online` left"""
 import json, sys, urllib.request
 from contextlib import redirect_stdout
 from io import StringIO
@@ -8,7 +8,7 @@ import numpy as np
 from xceptiontime.runtime import Predictor, model_folder
 
 def pull(first, revisions):
-    "What the model on the Hub is and answers at some revisions, and the files of its folder"
+    "Facts and predictions of the model on the Hub at some revisions, and the files of its folder"
     expected = np.load(first/'expected.npz')
     said = []
     for revision in (None,*revisions):
@@ -19,7 +19,7 @@ def pull(first, revisions):
     return said, sorted(f.name for f in folder.iterdir()), (folder/'config.json').is_symlink()
 
 def refusals():
-    "What is said of names that stand for nothing"
+    "The errors for names of no model"
     said = []
     names = ('user/none',None), ('user/model','v9'), ('no_such_folder',None), ('user/model/x','v1')
     for name,revision in names:
@@ -31,7 +31,7 @@ def push(first, endpoint):
     p = Predictor.from_pretrained(first/'classes')
     p.rate = 200.
     addresses = [p.push_to_hub('user/model'), p.push_to_hub('user/model', message='again')]
-    urllib.request.urlopen(f'{endpoint}/test/somebody-commits', b'') # what the test does in between
+    urllib.request.urlopen(f'{endpoint}/test/somebody-commits', b'') # the test commits in between
     Predictor.from_pretrained(first/'labels').push_to_hub('user/kept')
     return addresses, [m for m in ('fastai','pandas','matplotlib') if m in sys.modules]
 
@@ -48,7 +48,7 @@ def learner():
     return out.getvalue().strip(), again.get_X_preds(X)[0].equal(learn.get_X_preds(X)[0])
 
 def cached(first, name):
-    "Is the model that lies in the cache by hand the one of the fixture?"
+    "Is the model in the cache made by hand the model of the fixture?"
     expected = np.load(first/'expected.npz')
     p = Predictor.from_pretrained(name)
     return np.allclose(p.predict(expected['numbers/X']), expected['numbers/predict'], rtol=1e-5)

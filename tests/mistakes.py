@@ -1121,14 +1121,14 @@ def namespace():
     return {**res, 'spoil': Spoil()}
 
 def told(call, ns):
-    "The error or warning of `call`, run in a new folder that holds a model"
+    "The error of `call`, or its warning that points at it, in a new folder that holds a model"
     with tempfile.TemporaryDirectory() as d, warnings.catch_warnings(record=True) as given:
         warnings.simplefilter('always', UserWarning)
         was = os.getcwd()
         os.chdir(d)
         try:
-            ns = {**ns, 'folder': ns['learn'].save_pretrained(Path('model'))}
-            exec(call, ns)
-            return next((w.message for w in given if w.category is UserWarning), None)
+            ns = {**ns, 'folder': ns['learn'].save_pretrained(Path('model')), '__name__': '__main__'}
+            exec(compile(call, 'call', 'exec'), ns)
+            return next((w.message for w in given if w.category is UserWarning and w.filename=='call'), None)
         except Exception as e: return e
         finally: os.chdir(was)

@@ -1,10 +1,10 @@
-"What tests of the networks share: one whose BatchNorms have seen data, its plain copy, and a count of calls"
+"Shared by tests of networks: a network whose BatchNorms have seen data, its plain copy, and a count of calls"
 import copy
 import torch
 from torch import nn
 
 def seasoned(arch, c_in, c_out, seed=0, dtype=torch.float64, **kwargs):
-    "A network of class `arch` whose BatchNorms have statistics and weights of their own"
+    "A network of class `arch` whose BatchNorms have random statistics and weights"
     torch.manual_seed(seed)
     m = arch(c_in, c_out, **kwargs)
     for l in m.modules():

@@ -1,9 +1,9 @@
-"Property tests in two runs: a short one, and a long one that is marked slow"
+"Property tests with a short run, and a long run that is marked slow"
 import pytest
 from hypothesis import example, given, settings
 
 def searched(*strategies, quick=25, long=150, first=()):
-    "`quick` examples each time, `long` in the slow part; those in `first` always"
+    "`quick` examples, or `long` in the slow part; always those in `first`"
     def two(check):
         def test(n):
             f = given(*strategies)(check)

@@ -8,7 +8,7 @@ data = Path(find_spec('aeon').origin).parent/'datasets'/'data'
 
 @pytest.fixture
 def file(tmp_path):
-    "Writes a file and gives its path"
+    "Write a file and return its path"
     def write(text, name='p.csv'):
         p = tmp_path/name
         p.write_bytes(text if isinstance(text, bytes) else text.encode('utf-8'))
@@ -16,11 +16,11 @@ def file(tmp_path):
     return write
 
 def runs(quick, long):
-    "A test with `quick` files each time, with `long` ones in the slow part"
+    "A test with `quick` files, or `long` files in the slow part"
     return pytest.mark.parametrize('n', [quick, pytest.param(long, marks=pytest.mark.slow)])
 
 def swapped(s, rng):
-    "Two lines in each other's place"
+    "Two lines swapped"
     lines = s.split(b'\n')
     a,b = rng.randrange(len(lines)),rng.randrange(len(lines))
     lines[a],lines[b] = lines[b],lines[a]

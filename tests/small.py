@@ -17,7 +17,7 @@ def learner(X=X, y=classes, **kwargs):
     return ts_learner(TSDataLoaders.from_arrays(X, y, splits, **{'device':'cpu', **kwargs}), nf=2, seed=0, **arch)
 
 class Linear(nn.Module):
-    "As simple as a network with known importances gets"
+    "A linear network, whose importances are known"
     def __init__(self, c_in, c_out):
         super().__init__()
         self.weight = nn.Parameter(torch.tensor([1.,0.,-2.,.5]))
@@ -25,11 +25,11 @@ class Linear(nn.Module):
     def forward(self, x, lengths=None): return (x[:,0,:4]*self.weight).sum(1, keepdim=True)
 
 class Stop(Callback):
-    "Ends a training before a batch, as Ctrl-C or an error does"
+    "Ends a training before a batch, like Ctrl-C or an error"
     looks_only = True
     def __init__(self, at, error=RuntimeError, epochs=None):
         self.at,self.error = at,error
-        self.epochs = epochs # of the training that it ends, where there are several; of any if None
+        self.epochs = epochs # number of epochs of the training to end; any training if None
     def before_batch(self):
         if self.training and self.train_iter==self.at and self.epochs in (None,self.n_epoch):
             raise self.error('stop')
@@ -41,22 +41,22 @@ def padded(Xs, length, content=np.nan):
     return res
 
 def same(a, b):
-    "Are these the same names with the same numbers, to the bit?"
+    "Do both have the same names with bit-identical numbers?"
     return a.keys()==b.keys() and all(a[k].equal(b[k]) for k in a)
 
 def close(a, b, atol): np.testing.assert_allclose(a, b, rtol=0, atol=atol)
 
 def adds_up(a, diff):
-    "To 1 % of the difference; of next to nothing, to a thousandth of all that speaks for and against"
+    "The sum equals the difference to 1 %; or to a thousandth of the sum of absolute values, if the difference is tiny"
     assert (np.abs(a.sum((1,2))-diff) <= .011*np.abs(diff) + 1e-3*np.abs(a).sum((1,2))).all()
 
 def onnx_session(path):
-    "ONNX Runtime with a file on the CPU; the test is skipped where that package is missing"
+    "An ONNX Runtime session on the CPU; the test is skipped without that package"
     runtime = pytest.importorskip('onnxruntime')
     return runtime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
 
 def interrupted(f, at, calls):
-    "`f`, but call number `at` ends as by Ctrl-C; `calls` gets the length of the first argument of each"
+    "`f`, but call number `at` raises KeyboardInterrupt; `calls` collects the length of each first argument"
     def call(X, *args):
         calls.append(len(X))
         if len(calls)==at:
@@ -65,6 +65,6 @@ def interrupted(f, at, calls):
     return call
 
 def call(*args):
-    "The command in this process: its exit code"
+    "Run the command in this process; returns its exit code"
     try: return main([str(a) for a in args])
     except SystemExit as e: return e.code

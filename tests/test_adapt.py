@@ -1,4 +1,4 @@
-"A model for a new wearer: the exact statistics of new series, or a head that learned from a few labels"
+"A model for a new wearer: the exact statistics of new series, or a head trained on a few labels"
 import numpy as np
 import pytest, torch
 from torch import nn
@@ -31,7 +31,7 @@ def state(p): return {k: t.clone() for k,t in p.model.state_dict().items()}
 def norms(p): return [m for m in p.model.modules() if isinstance(m, nn.BatchNorm1d)]
 
 def inputs(p, X, bs=64):
-    "The real steps that each BatchNorm gets, (steps, channels) float64"
+    "The inputs of each BatchNorm without padding, (steps, channels) float64"
     got = {m: [] for m in norms(p)}
     def look(m, args):
         mask,x = current_mask(),args[0].double().transpose(1, 2) # (batch, length, channels)
@@ -91,7 +91,7 @@ def test_neither_padding_nor_order_nor_batch_size_count(arch):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 def test_the_fast_path_answers_by_the_new_statistics(dtype):
     p = predictor(dtype=dtype)
-    p.scores(new_X[:1]) # fills what a single series keeps
+    p.scores(new_X[:1]) # fills the cache for a single series
     p.scores(new_X)
     new = p.adapt(new_X)
     slow = Predictor(plain(new.model), new.task, new.preprocess)
@@ -251,7 +251,7 @@ def test_adapting_to_the_training_people_changes_little():
 @pytest.mark.parametrize('scale', ['channel','robust','minmax'])
 @pytest.mark.parametrize('missing', ['raise','mean','mask'])
 def test_gain_and_offset_from_rest(scale, missing):
-    "What is gain * x + offset now is answered as x was, whatever was done in the reference"
+    "gain * x + offset gets the prediction of x, whatever gesture is in the reference"
     pre = Preprocess(missing, scale).fit(X)
     p = Predictor(seasoned(XceptionTime, pre.c_out, 3, nf=2, head='linear').eval(), vocab, pre)
     gain,offset = np.float32([[3],[.2]]),np.float32([[1],[-2]])
@@ -263,11 +263,11 @@ def test_gain_and_offset_from_rest(scale, missing):
         new = p.adapt(now, reference=reference)
         close(new.scores(gain*series+offset), p.scores(series), 1e-3)
         assert same(old, state(new)) and new.training['adapted']==len(reference)
-    close(p.adapt(rest[None], reference=[rest]).scores(series), p.scores(series), 1e-4) # nothing has changed
+    close(p.adapt(rest[None], reference=[rest]).scores(series), p.scores(series), 1e-4) # the gains are 1
     assert (p.scores(gain*series+offset)-p.scores(series)).abs().max()>.01
 
 def test_reference_and_labels():
-    "Gains follow first, then the head learns; no BatchNorm changes"
+    "The gains are adapted first, then the head is trained; no BatchNorm changes"
     p,names = predictor(),vocab.vocab[classes]
     new = p.adapt(new_X, names, reference=X, steps=5)
     close(new.preprocess.std, p.preprocess.std*torch.tensor([3,.2]), 1e-4)

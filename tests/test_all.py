@@ -1,4 +1,4 @@
-"`from xceptiontime.all import *`: fastai's names stay as they are, and this is the list of what is added"
+"`from xceptiontime.all import *`: fastai's names stay unchanged, and the added names are listed here"
 import re
 from xceptiontime.base.tsai_names import OldName
 
@@ -30,7 +30,7 @@ window_label window_starts write_ts
 """
 
 def names(*lines):
-    "The public names that the star imports `lines` bring"
+    "The public names that the star imports in `lines` define"
     found = {}
     exec('\n'.join(lines), found)
     return {k: v for k,v in found.items() if not k.startswith('_')}

@@ -1,4 +1,4 @@
-"Features, heads and architectures of one's own: the same numbers on either path, up to the file that ships"
+"Features, heads and architectures of a user: the same numbers on both paths, up to the exported file"
 import copy
 import numpy as np, pytest, torch
 from torch import nn
@@ -30,7 +30,7 @@ def network(seed=0, **kw):
     return m
 
 @pytest.fixture
-def taken(monkeypatch): return counted(monkeypatch, models, 'fast_forward') # how often the fast path was taken
+def taken(monkeypatch): return counted(monkeypatch, models, 'fast_forward') # counts calls of the fast path
 
 @pytest.mark.parametrize('lengths', [None,[40,3,25,40]], ids=['full','ragged'])
 @pytest.mark.parametrize('kw', CASES, ids=str)
@@ -82,7 +82,7 @@ def test_a_custom_head_is_exact_and_learns():
 
 def test_a_custom_head_leaves_no_trace_of_its_trial():
     head = nn.Sequential(nn.BatchNorm1d(128), nn.BatchNorm1d(128), nn.Flatten(), nn.Linear(128*50, 2))
-    head[1].eval() # one that was frozen stays so
+    head[1].eval() # a frozen BatchNorm stays frozen
     state = copy.deepcopy(head.state_dict())
     m = XceptionTime(3, 2, nf=4, custom_head=head)
     assert m.head[1] is head and head[0].training and not head[1].training
@@ -90,7 +90,7 @@ def test_a_custom_head_leaves_no_trace_of_its_trial():
     assert all(p.grad is None for p in head.parameters())
 
 def test_default_network_draws_the_same_numbers():
-    "An own head in the signature moves no weight of the published network"
+    "The argument `head` does not change the initial weights of the published network"
     torch.manual_seed(3)
     a = XceptionTime(3, 2, nf=4, head='linear')
     torch.manual_seed(3)
@@ -107,7 +107,7 @@ def test_reset_head_takes_the_fast_path(taken):
         x = torch.randn(2, 3, 20).double()
         near(m(x), plain(m)(x), 1e-9)
     assert len(taken)==3
-    m.block.xception[0].convs[0] = nn.Identity() # a body that was changed does not become one that was not
+    m.block.xception[0].convs[0] = nn.Identity() # a changed body keeps its change
     m.reset_head(2)
     assert not fast.applies(m, x)
 

@@ -1,4 +1,4 @@
-"A network that several threads ask, in whatever mode it is, beside a training: the answers of one thread, to the bit"
+"Predictions from several threads, in any mode and during a training, are bit-identical to those of one"
 import copy, threading
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def fit(learn, n=1):
     with learn.no_bar(),learn.no_logging(): learn.fit_one_cycle(n, 3e-3)
 
 def in_threads(f, n=8, times=4):
-    "What `f(i)` gives in each of `n` threads that begin at once, a list a thread"
+    "The results of `f(i)` in each of `n` threads that start at once, a list per thread"
     res,begin = [[] for _ in range(n)],threading.Barrier(n)
     def run(i):
         begin.wait(30)
@@ -34,7 +34,7 @@ def in_threads(f, n=8, times=4):
     threads = [threading.Thread(target=run, args=(i,)) for i in range(n)]
     for t in threads: t.start()
     for t in threads: t.join(120)
-    assert all(len(r)==times for r in res) # none raised
+    assert all(len(r)==times for r in res) # no thread raised an error
     return res
 
 def state(model):
@@ -72,7 +72,7 @@ def test_a_network_in_training_mode(arch, way, tmp_path):
     before,pred = state(learn.model),learn.predictor()
     assert any(before[1])
     wanted = [pred.scores(X[i:i+9]) for i in range(8)]
-    learn.model.eval() # as one would ask it who has it alone
+    learn.model.eval() # the usual mode for predictions
     assert all(map(torch.equal, wanted, [pred.scores(X[i:i+9]) for i in range(8)]))
     for m,training in zip(learn.model.modules(), before[1]): m.training = training
     for i,got in enumerate(in_threads(lambda i: pred.scores(X[i:i+9]))):
@@ -80,7 +80,7 @@ def test_a_network_in_training_mode(arch, way, tmp_path):
     assert same(before, state(learn.model))
 
 def asks(learn):
-    "Ways to ask, each of a part of the series that its thread has: i -> answer"
+    "Ways to predict, each for the series of its thread: i -> prediction"
     pred = learn.predictor()
     novelty = Novelty(learn, k=3)
     def stream(i):
@@ -119,7 +119,7 @@ def test_ways_to_ask(name):
     assert same(before, state(learn.model))
 
 def test_all_ways_at_once():
-    "fastai's get_preds puts the network into another mode while other threads ask"
+    "fastai's get_preds changes the mode of the network while other threads predict"
     learn = learner()
     fit(learn)
     ask = {k: f for k,f in asks(learn).items() if k not in ('gradients','occlusion')}
@@ -132,7 +132,7 @@ def test_all_ways_at_once():
     assert all(map(torch.equal, numbers, state(learn.model)[0]))
 
 class Wait(Callback):
-    "Asks in the middle of a training, in its own thread, then waits there until others have asked"
+    "Predicts during a training in its own thread, then waits until other threads have predicted"
     def __init__(self, ask):
         self.ask,self.answer = ask,None
         self.there,self.go_on = threading.Event(),threading.Event()
@@ -146,7 +146,7 @@ WORDS = 'model: expected a network that no other thread is training, got one in 
 
 @pytest.mark.filterwarnings('ignore:attributions of a series sum')
 def test_beside_a_training(tmp_path):
-    "A sentence while another thread trains, the right answer after it, and the training gives what it gives alone"
+    "An error while another thread trains, the right prediction afterwards, and the same training as alone"
     alone,learn = learner(),learner()
     fit(alone)
     def now(i): # by hand, of a copy of the weights of that moment
@@ -169,11 +169,11 @@ def test_beside_a_training(tmp_path):
     assert same(state(alone.model), state(learn.model))
     wanted = asks(alone)
     for k,f in ask.items():
-        if k!='novelty': np.testing.assert_array_equal(f(0), wanted[k](0)) # it is that of an earlier network
+        if k!='novelty': np.testing.assert_array_equal(f(0), wanted[k](0)) # novelty belongs to an earlier network
     assert learn.this_run.kind=='idle' and learn.recorder.values==alone.recorder.values
 
 def test_a_training_waits_for_answers():
-    "The weights stay as they are until who has asked has the answer"
+    "The weights do not change during a prediction"
     learn = learner()
     pred = learn.predictor()
     there,go_on = threading.Event(),threading.Event()
@@ -215,7 +215,7 @@ def test_an_estimator():
     assert same(before, state(model))
 
 def test_a_layer_of_grad_cam_that_others_hook():
-    "Hooks that a user has put on a layer run, and captum's own are gone from it"
+    "A user's hooks on a layer run, and captum's hooks are removed"
     learn,seen = learner(),[]
     layer = learn.model.block.xception[1]
     with layer.register_forward_hook(lambda m, i, o: seen.append(o.shape)):

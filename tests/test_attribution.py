@@ -1,4 +1,4 @@
-"Attribution on what the page does not show: other tasks, preprocessing and networks, no captum"
+"Attribution beyond the page: other tasks, preprocessing and networks, and without captum"
 import builtins, copy
 import numpy as np, pytest, torch
 import matplotlib.pyplot as plt
@@ -49,14 +49,14 @@ def test_scales_add_up(kw):
     z = pre(torch.tensor(x))
     with torch.no_grad(): want = (model(z)-model(z*0))[:,1].numpy()
     adds_up(attribute(learn, x, target=1), want)
-    if kw['scale']!='sample': # the way from a raw baseline: the same for what is linear
+    if kw['scale']!='sample': # the path from a raw baseline: the same for linear preprocessing
         base = np.random.default_rng(3).normal(size=(2,40)).astype(np.float32)
         with torch.no_grad(): want = (model(z)-model(pre(torch.tensor(base[None]))))[:,1].numpy()
         adds_up(attribute(learn, x, target=1, baseline=base), want)
 
 @pytest.mark.parametrize('data', [X,ragged], ids=['equal','ragged'])
 def test_crop(data):
-    "Of the steps that are kept, the map that they get by themselves; of all others 0"
+    "The steps that are kept have the map that they have alone; all others have 0"
     base = np.random.default_rng(3).normal(size=(2,20)).astype(np.float32)
     pred = learner(data, crop=9, missing='mask').predictor()
     plain = copy.deepcopy(pred)
@@ -73,7 +73,7 @@ def test_crop(data):
         same(whole[0,:,5:14], kept[0])
 
 def test_resample_grad_cam():
-    "The map of the stretched series, laid over the whole of the raw one"
+    "The map of the resampled series, stretched over the raw series"
     learn = learner(resample=64)
     with torch.no_grad(): found = learn.model.eval().block(learn.dls.preprocess(torch.tensor(X[:1])))
     found.requires_grad_()
@@ -82,7 +82,7 @@ def test_resample_grad_cam():
     close(attribute(learn, X[:1], 'grad_cam', target=1)[0].sum(0), F.interpolate(cam, 40, mode='linear')[0,0], 1e-6)
 
 def test_missing():
-    "What is missing has a share by being missing; NaN in the input gives none in the map"
+    "Missing values have a share through the mask; NaN in the input gives no NaN in the map"
     Xm = X.copy()
     Xm[:,0,5:9] = np.nan
     learn = learner(Xm, missing='mask')
@@ -98,7 +98,7 @@ def test_missing():
             assert np.abs(a[:,0,5:9]).min()>0
     plot_attribution(Xm[:2], a[:2])[0].figure.canvas.draw()
     learn = learner(Xm, missing='mean')
-    assert (attribute(learn, Xm[:2], target=0)[:,0,5:9]!=0).sum()==0 # filled in by what says nothing
+    assert (attribute(learn, Xm[:2], target=0)[:,0,5:9]!=0).sum()==0 # filled in by the mean, which has no share
 
 def test_multilabel_target():
     learn = learner(y=two_labels, vocab=['a','b'])
@@ -124,7 +124,7 @@ class Recurrent(nn.Module):
     def forward(self, x, lengths=None): return self.head(self.body(x.transpose(1,2))[0].mean(1))
 
 def test_no_map_there(learn):
-    "Modules that the network never runs as such, or that give no tensor"
+    "Modules that the network does not call, or that return no tensor"
     no_map = 'layer: expected a module that gives .*, got nothing from '
     with pytest.raises(ValueError, match=no_map+'ModuleList'):
         attribute(learn, X[:1], 'grad_cam', layer='block.xception')
@@ -138,7 +138,7 @@ def test_numbers_of_numpy(learn):
     same(attribute(learn, X[:1], n_steps=np.int64(32), bs=np.int64(5)), attribute(learn, X[:1], n_steps=32, bs=5))
 
 def test_other_networks():
-    "InceptionTime as it comes; a network without a known body is asked for its layer"
+    "InceptionTime works by default; a network without a known body needs the layer's name"
     learn = learner(arch=InceptionTime)
     for m in METHODS: assert np.isfinite(attribute(learn, X[:2], m, target=0)).all()
     body = attribute(learn, X[:2], 'grad_cam', target=0, layer='inceptionblock')
@@ -148,7 +148,7 @@ def test_other_networks():
         attribute(TSLearner(dls, Linear(1, 1)), X[:1,:1], 'grad_cam')
 
 def test_padding_gets_none():
-    "In a padded batch what lies in the padding has no say: its gradient is 0, and maps are of each series' own length"
+    "Values in the padding have no effect: their gradient is 0, and maps have the length of the series"
     learn = learner(ragged)
     maps = attribute(learn, ragged[:5])
     assert [a.shape for a in maps]==[x.shape for x in ragged[:5]]

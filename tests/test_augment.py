@@ -24,7 +24,7 @@ def fit(learn, *args):
     return learn
 
 def padded(n, c, l, seed=0, least=4):
-    "Ragged series, with numbers in the padding that would be seen anywhere else"
+    "Series of unequal length, with large numbers in the padding"
     g = torch.Generator().manual_seed(seed)
     x,lengths = torch.randn(n, c, l, generator=g),torch.randint(least, l+1, (n,), generator=g)
     valid = torch.arange(l)<lengths[:,None,None]
@@ -42,7 +42,7 @@ def test_never_is_never_and_always_is_always(make):
 
 @every
 def test_padding(make):
-    "What is in the padding stays there, and whatever it is, the series come out the same"
+    "The padding does not change, and its values do not change the series"
     x,lengths,valid = padded(200, 3, 40)
     t,res = make(p=1),[]
     for value in (1e6,-5.,float('nan'),float('inf')):
@@ -85,7 +85,7 @@ def test_leaves_global_randomness_alone(make):
 
 @every
 def test_mask_channels(make):
-    "Channels that say what was there follow in time, and are 0 where the values were taken away"
+    "Mask channels are warped in time too, and are 0 where values were removed"
     x = torch.randn(200,3,40)
     there = torch.ones(200,3,40)
     there[:,:,20:] = 0
@@ -133,7 +133,7 @@ def test_scaling_and_warp_are_by_channel():
     assert abs(np.corrcoef(z[:,:,0].T.numpy())[0,1])<.1 and (z.std(2)>0).all()
 
 def test_same_at_every_length():
-    "Warps, crops and curves know a series' own length: padded or alone, the numbers are the same"
+    "Warps, crops and curves use the length of each series: padded or alone, the numbers are the same"
     x = torch.randn(1,2,30)
     wide = torch.cat([x, torch.full((1,2,12), 9.)], 2)
     for make in (MagnitudeWarp, TimeWarp, TimeCrop, TimeMask, TimeShift, Scaling):
@@ -176,7 +176,7 @@ def dls(tfms=None, ragged=False, seed=0, **kw):
 @pytest.mark.parametrize('ragged', [False,True])
 @every
 def test_in_loaders(make, ragged):
-    "Training batches change, but for order, targets and lengths; validation and new series do not"
+    "Training batches are changed, except order, targets and lengths; validation and new series are not"
     plain,d = dls(ragged=ragged),dls([make(p=1)], ragged)
     for b,p in zip(d.train, plain.train):
         assert isinstance(b[0], TSTensor) and (b[0]!=p[0]).any()
@@ -187,7 +187,7 @@ def test_in_loaders(make, ragged):
     d.show_batch(max_n=2)
 
 def test_epochs_differ_and_resume():
-    "The loader's own random state is all that it takes to go on with the same changes"
+    "The random state of the loader determines the changes, also after resuming"
     d = dls([Jitter(p=1)])
     first = [b[0].clone() for b in d.train]
     state = d.train.rng.getstate()
@@ -220,7 +220,7 @@ def test_missing_mask_in_loaders():
 # ---------------------------------------------------------------- mixes
 
 class Batches(Callback):
-    "Keeps what the network was given in training, and the shares"
+    "Keeps the batches of training and the shares"
     order = 100
     def __init__(self, mix): self.mix,self.seen = mix,[]
     def before_batch(self):
@@ -248,7 +248,7 @@ def test_mix_in_training(mix, ragged):
 @settings(max_examples=80, deadline=None)
 @given(seed=st.integers(0,2**31), n=st.integers(2,8), l=st.integers(1,20), mix=st.sampled_from([TSMixUp,TSCutMix]))
 def test_mix_values(seed, n, l, mix):
-    "As a loop has it: data of both only where both have data, the share of the own is what is left"
+    "As in a loop: values are mixed only where both series have data, and the share is computed from the rest"
     g = np.random.default_rng(seed)
     x = torch.from_numpy(g.normal(size=(n,2,l)).astype(np.float32))
     lengths = torch.from_numpy(g.integers(1, l+1, n))

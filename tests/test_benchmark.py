@@ -47,7 +47,7 @@ def start(data, out):
     return subprocess.Popen([sys.executable, '-c', main, *args], **pipes)
 
 def wait_for(n, out, seconds=120):
-    "Wait until `n` results are there"
+    "Wait until there are `n` results"
     end = time.monotonic()+seconds
     while len(list(out.glob('*.json')))<n:
         assert time.monotonic()<end
@@ -69,7 +69,7 @@ def test_killed_then_finished_by_two(data, alone, tmp_path):
     assert all(after[n]==t for n,t in before.items())
     trained = [l.rpartition(': ')[2] for _,err in ends for l in err.splitlines() if 'left: ' in l]
     new = [n.removesuffix('.json') for n in after if n not in before]
-    assert sorted(trained)==sorted(new) # each once, by one of the two
+    assert sorted(trained)==sorted(new) # each once, by one of the two runners
     assert not list(tmp_path.glob('*.tmp*'))
     assert ends[0][0].split()[:3]==['set','arch','recipe'] and 'ValueError: Odd (test)' in ends[0][0]
 

@@ -1,4 +1,4 @@
-"Confidence: one temperature for every way to a probability, an independent count, coverage over many draws"
+"Confidence: one temperature for all ways to predict, an independent count, coverage over many draws"
 import json
 import numpy as np
 import pytest
@@ -36,12 +36,12 @@ of_both = pytest.mark.parametrize('task,activation', [
 
 @of_both
 def test_temperature_everywhere(tmp_path, task, activation):
-    "Predictor, folder and stream divide the scores by it; the answers stay"
+    "Predictor, folder and stream divide the scores by the temperature; the labels do not change"
     predictor,X = make(task)
     before,scores = predictor.predict(X),predictor.scores(X).numpy().astype(np.float64)
     task.temperature = .07
     want = activation(scores/.07)
-    assert np.abs(want-activation(scores)).max()>.1 # else agreement would say little
+    assert np.abs(want-activation(scores)).max()>.1 # otherwise agreement would mean little
     np.testing.assert_allclose(predictor.predict_proba(X), want, atol=1e-5)
     np.testing.assert_array_equal(predictor.predict(X), before)
     loaded = Predictor.from_pretrained(predictor.save_pretrained(tmp_path/'m'))
@@ -53,7 +53,7 @@ def test_temperature_everywhere(tmp_path, task, activation):
 @pytest.mark.slow
 @of_both
 def test_temperature_in_onnx(tmp_path, task, activation):
-    "An ONNX file divides the scores by it, and says so"
+    "An ONNX file divides the scores by the temperature and states it"
     predictor,X = make(task)
     task.temperature = .07
     want = activation(predictor.scores(X).numpy().astype(np.float64)/.07)
@@ -63,7 +63,7 @@ def test_temperature_in_onnx(tmp_path, task, activation):
     assert json.loads(session.get_modelmeta().custom_metadata_map['task'])['temperature']==.07
 
 def test_folder_from_before(tmp_path):
-    "A folder whose config knows of no temperature opens with 1; one with nonsense is refused"
+    "A config without a temperature opens with 1; an invalid temperature raises an error"
     predictor,X = make(Classification(['a','b','c']))
     file = predictor.save_pretrained(tmp_path/'m')/'config.json'
     config = json.loads(file.read_text())
@@ -86,7 +86,7 @@ BY_SCIPY = [('binary',5.), ('classes',.2), ('classes',1e3), ('labels',3.), ('lab
 
 @pytest.mark.parametrize('name,scale', BY_SCIPY)
 def test_temperature_by_scipy(name, scale):
-    "The minimum that scipy finds, and never a loss above the one before"
+    "The same minimum as scipy, and never a larger loss than before"
     rng = np.random.default_rng(0)
     task = MultiLabel(['a','b','c']) if name=='labels' else Classification(range(2 if name=='binary' else 4))
     z = rng.normal(size=(300,task.c_out))
@@ -97,7 +97,7 @@ def test_temperature_by_scipy(name, scale):
     around = np.log(scale)-4, np.log(scale)+4
     best = minimize_scalar(loss, bounds=around, method='bounded', options=dict(xatol=1e-10))
     t = fit_temperature(task, out, y)
-    assert abs(t/np.exp(best.x)-1)<1e-4 and .5<t/scale<2 # what the scores were multiplied by
+    assert abs(t/np.exp(best.x)-1)<1e-4 and .5<t/scale<2 # the factor of the scores
     for before in (.01,.5,1.,t*1.001,20.,1e4):
         assert nll(task, out, y, t)<=nll(task, out, y, before)+1e-12
 
@@ -131,7 +131,7 @@ def test_what_is_no_claim(probs, y, words):
         assert str(e.value)==words
 
 def test_claims_in_other_forms():
-    "Rows that sum to 1 but for rounding, labels that sum to anything, and truths of another kind of number"
+    "Rows that sum to 1 up to rounding, labels with any sum, and targets of another dtype"
     p = softmax(np.random.default_rng(0).normal(size=(50,4)), 1)
     y = np.arange(50)%4
     want,two = calibration_error(p, y),[[.9,.1],[.2,.8]]
@@ -141,7 +141,7 @@ def test_claims_in_other_forms():
     assert calibration_error(two, np.array([True,False]), np.int64(2))==calibration_error(two, [1,0], 2)
 
 def test_temperature_of_targets_that_fit():
-    "A column of class indices, or labels without their columns, would be taken for another thing by broadcasting"
+    "A column of class indices, or labels without columns, would be broadcast wrongly"
     out,y = torch.tensor([[2.,0.],[2.,0.],[2.,0.],[-2.,0.],[0.,1.],[0.,1.]]),np.array([0,0,0,0,1,0])
     two,label = Classification(['a','b']),MultiLabel(['a'])
     assert 0<fit_temperature(two, out, y)==fit_temperature(two, out, torch.tensor(y))<10
@@ -169,7 +169,7 @@ def test_the_alpha_that_is_told_will_do():
         assert threshold(table, told)==n-1 and 1/(n+1)-1e-9<=told<1.01/(n+1)
 
 def draws(task, n, new, seed, per_class=False, alpha=.1):
-    "How many of `new` series `predict_sets` covers after `n` were held back: in all, and of each class"
+    "How many of `new` series `predict_sets` covers after `n` held-back series: in total and per class"
     rng = np.random.default_rng(seed)
     def series(m):
         if task.name=='regression':
@@ -207,7 +207,7 @@ def test_coverage(task):
 
 @pytest.mark.slow
 def test_coverage_per_class():
-    "Each class as promised, where one threshold for all gives one too little"
+    "Each class has the coverage asked for; with one threshold for all, one class has too little"
     task,shares = Classification(range(3)),{}
     for per_class in (True,False):
         both = [draws(task, 300, 100, s, per_class) for s in range(150)]
@@ -224,7 +224,7 @@ def test_coverage_per_label_and_output():
 
 @pytest.mark.slow
 def test_coverage_by_group():
-    "A window of a new recording is covered; where its windows are taken for witnesses of their own, too few are"
+    "Windows of a new recording are covered; if windows count as independent, too few are"
     rng,hits = np.random.default_rng(0),np.zeros(2)
     ids,repeats = np.repeat(np.arange(12), 30),1500
     for _ in range(repeats):
@@ -235,13 +235,13 @@ def test_coverage_by_group():
     assert grouped>=.9-4*sd and alone<.9-4*sd
 
 def test_group_weights():
-    "Groups of unequal size count alike: by hand, three series of one group against one of each of the others"
+    "Groups of unequal size have equal weight: by hand, with three series of one group and one of each other group"
     table = conformal_table([1.,2.,3.,4.,5.], groups=['a','a','a','b','c'])
     np.testing.assert_allclose(table['levels'], [11/12,10/12,9/12,6/12,3/12], atol=1e-9)
     assert (table['series'],table['groups'])==(5,3) and threshold(table, .5)==4.
 
 def test_sets_after_reload(tmp_path):
-    "The folder keeps the tables; what they say of ties, of many classes and after a temperature stays"
+    "The folder keeps the tables; sets are the same for ties, many classes and after a temperature"
     predictor,X = make(Classification(['a','b','c']))
     y = np.arange(12)%3
     predictor.task.conformal = conformal_tables(predictor.task, predictor.scores(X), y)
@@ -289,7 +289,7 @@ def test_training_windows_are_refused():
 
 @pytest.mark.parametrize('held_back', ['ragged','equal'])
 def test_training_series_of_unequal_length_are_refused(held_back):
-    "However far the others in a loader are padded; held-back series pass"
+    "Also if the loader pads the other series further; held-back series are accepted"
     X = [x[:,:5+i%13] for i,x in enumerate(loaders()[0])]
     y = np.arange(40)%2
     learn = ts_learner(TSDataLoaders.from_arrays(X, y, HALVES, bs=8, device='cpu'), nf=2, seed=0)
@@ -306,7 +306,7 @@ def test_training_series_of_unequal_length_are_refused(held_back):
     with pytest.raises(ValueError, match='got 20 of 25 that'): calibrate(X[:25], y[:25])
 
 def test_training_series_among_equal_ones_are_refused():
-    "Trained on equal lengths, held back with a longer one"
+    "A network trained on equal lengths, with a longer held-back series"
     X,y,dls = loaders()
     learn = ts_learner(dls, nf=2, seed=0)
     with pytest.raises(ValueError, match='got 20 of 21 that'):
@@ -314,7 +314,7 @@ def test_training_series_among_equal_ones_are_refused():
 
 @pytest.mark.usefixtures('closed')
 def test_other_loaders_are_refused():
-    "Of other classes, another task or other preprocessing; its own loaders pass, and those made the same way"
+    "Loaders with other classes, another task or other preprocessing; its own loaders and equal ones are accepted"
     X,y,dls = loaders()
     learn = ts_learner(dls, nf=2, seed=0)
     def load(X=X, y=y, splits=HALVES, **kwargs):
@@ -354,7 +354,7 @@ def test_plots_are_headless():
     assert plot_reliability([[.9,.1],[.2,.8]], [0,0], ax=ax) is ax
 
 def test_novelty():
-    "By scipy's neighbours; held-back series have the p-values of ranks; augmentation has no part in it"
+    "As with scipy's neighbours; held-back series have p-values of ranks; augmentation is not applied"
     X,y,dls = loaders(batch_tfms=Jitter(p=1.))
     learn = ts_learner(dls, nf=2, seed=0)
     novelty,f = Novelty(learn, k=3),learn.predictor().features(X).numpy().astype(np.float64)
@@ -367,7 +367,7 @@ def test_novelty():
     assert ((far>0)&(far<=1)).all()
 
 def test_a_network_without_numbers_says_so():
-    "The temperature is not blamed, and no table is kept"
+    "The error does not name the temperature, and no table is kept"
     learn = ts_learner(loaders()[2], nf=2, seed=0)
     with torch.no_grad(): learn.model.head[3].bias[0] = torch.nan
     for call in (learn.calibrate, learn.calibrate_sets, learn.plot_reliability):

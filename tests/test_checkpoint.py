@@ -1,4 +1,4 @@
-"A run that is killed at any moment goes on to the same weights, and nothing is ever half-written"
+"A run that is killed at any moment continues to the same weights, and no file is half-written"
 import multiprocessing, random, signal, time
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def run(folder, **kwargs):
     return p
 
 def whole_run(folder, **kwargs):
-    "The weights after a run that nothing disturbs"
+    "The weights after an undisturbed run"
     p = run(folder, **kwargs)
     p.join()
     assert p.exitcode==0
@@ -49,7 +49,7 @@ def whole_run(folder, **kwargs):
 def weights(folder): return torch.load(folder/'end.pt')
 
 def started_run(folder, **kwargs):
-    "A run whose training begins now, without the start of its process"
+    "A run that has started its process and is about to train"
     started = context.Event()
     p = run(folder, started=started, **kwargs)
     assert started.wait(120)
@@ -91,7 +91,7 @@ def test_killed_at_random_moments(tmp_path, request):
         todo -= p.exitcode==-signal.SIGKILL
         if cut.exists(): assert {f.name for f in cut.iterdir()} <= {'checkpoint.pt','.checkpoint-new.pt','end.pt'}
         if (cut/'checkpoint.pt').exists(): Checkpoint(cut).load()
-        if p.exitcode==0: # it came to its end: the next run begins anew
+        if p.exitcode==0: # it has ended: the next run starts again
             assert same(weights(tmp_path/'whole'), weights(cut))
             runs += 1
             cut = tmp_path/f'{runs}'
@@ -112,7 +112,7 @@ def small(tmp_path, n=32, **kwargs):
     return ts_learner(dls, **{'nf':1, 'seed':0, 'path':tmp_path, **kwargs})
 
 class quiet:
-    "Neither bars nor lines"
+    "No progress bars and no lines"
     def __init__(self, learn): self.contexts = [learn.no_bar(), learn.no_logging()]
     def __enter__(self):
         for c in self.contexts: c.__enter__()
@@ -120,7 +120,7 @@ class quiet:
         for c in self.contexts[::-1]: c.__exit__(*args)
 
 class Full(Callback):
-    "From the second epoch on, every write of a checkpoint says that the disk is full"
+    "From the second epoch on, every write of a checkpoint raises an error of a full disk"
     looks_only = True
     def __init__(self, folder): self.folder = folder
     def after_epoch(self):
@@ -152,7 +152,7 @@ def test_interrupt_ends_cleanly(tmp_path):
     logger,cbs = learn.logger,list(learn.cbs)
     start = [p.detach().clone() for p in learn.model.parameters()]
     with quiet(learn), pytest.raises(KeyboardInterrupt): learn.fit_one_cycle(4, 1e-2, cbs=Interrupt())
-    assert not all(a.equal(b) for a,b in zip(start, learn.model.parameters())) # what was learned is there
+    assert not all(a.equal(b) for a,b in zip(start, learn.model.parameters())) # the weights were trained
     assert learn.logger==logger and {type(c) for c in learn.cbs}=={type(c) for c in cbs}
     assert len(learn.recorder.values)==1 # the one whole epoch
     with quiet(learn): learn.fit(1)
@@ -160,7 +160,7 @@ def test_interrupt_ends_cleanly(tmp_path):
 
 @pytest.mark.slow
 def test_another_number_of_passes(tmp_path):
-    "A run of as many epochs, each of more passes over the series, is another run"
+    "A run with the same number of epochs, but more passes per epoch, is another run"
     def fit(steps):
         learn = small(tmp_path, n=14)
         with quiet(learn): learn.fit_recipe(dict(epochs=1, min_steps=steps), cbs=Checkpoint(tmp_path))
@@ -242,7 +242,7 @@ def test_settings_of_a_callback(tmp_path):
         train(learner(tmp_path), tmp_path, cbs=[MixUp(.2)])
 
 class Watch(Callback):
-    "Looks only, and says so"
+    "A callback that only observes, and declares it"
     looks_only = True
 
 def same_weights(a, b): return same(a.model.state_dict(), b.model.state_dict())
@@ -294,7 +294,7 @@ def test_two_fits_are_two_runs(tmp_path):
             for _ in range(2): learn.fit(1, 1e-2, cbs=list(cbs))
         return learn
     plain = fits()
-    for _ in range(2): # the second time, nothing is left to do
+    for _ in range(2): # the second time, no epoch is left
         assert same_weights(fits(Checkpoint(tmp_path/'a')), plain)
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt,RuntimeError])
@@ -338,7 +338,7 @@ def test_lazy_windows_and_unequal_lengths(tmp_path):
 # an error in a training, and what cannot be trained or answered
 
 class Break(Callback):
-    "An error or Ctrl-C where gradients are there and a loss is mixed"
+    "An error or Ctrl-C after the backward pass of a mixed loss"
     def __init__(self, error): self.error = error
     def after_backward(self):
         if self.train_iter==2:
@@ -367,7 +367,7 @@ class EarlyInterrupt(Callback):
 @pytest.mark.parametrize('cb,stop', [(MixUp,EarlyInterrupt), (SaveModelCallback,EarlyInterrupt),
                                      (SaveModelCallback,Interrupt)])
 def test_ctrl_c_is_told_before_what_comes_of_it(tmp_path, cb, stop):
-    "A callback that ends what it never began, or loads what it never saved"
+    "Ctrl-C is raised, not the error of a callback that ends without beginning or loads a file not saved"
     learn = small(tmp_path, n=56)
     loss_func = learn.loss_func
     with quiet(learn), pytest.raises(KeyboardInterrupt): learn.fit(1, cbs=[cb(), stop()])

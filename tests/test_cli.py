@@ -1,4 +1,4 @@
-"The command on real files from aeon's wheel, in this process and in processes of its own"
+"The command on real files from aeon's wheel, in this process and in separate processes"
 import csv, os, pty, re, signal, subprocess, sys, time
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ def ts(name, part): return str(sets/name/f'{name}_{part}.ts')
 command = [sys.executable, '-c', 'import sys; from xceptiontime.cli import main; sys.exit(main())']
 
 def run(*args, cwd):
-    "The command in a process of its own"
+    "Run the command in a separate process"
     res = subprocess.run([*command, *map(str, args)], cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert res.returncode==0, res.stdout+res.stderr
     return res
@@ -29,7 +29,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.slow
 def test_in_a_process_of_its_own(tmp_path):
-    "No warning of an import is seen, neither of fastai's nor of torch's"
+    "No warning of fastai's or torch's imports is printed"
     args = 'train', ts('GunPoint','TRAIN'), '--valid', ts('GunPoint','TEST'), '--out', 'm', '--epochs', 1
     assert run(*args, cwd=tmp_path).stderr==''
     assert run('predict', 'm', ts('GunPoint','TEST'), '--out', 'p.csv', cwd=tmp_path).stderr==''
@@ -64,7 +64,7 @@ def test_predict_to_standard_output(trained, capsys):
     assert out[0]=='row,label,prob_1,prob_2,truth' and len(out)==151
 
 def test_a_column_too_many(trained, tmp_path, capsys):
-    "Labels that are numbers and that nobody named would be taken for one more step"
+    "Labels that are numbers would be read as another step without --label"
     X,y = read_series(ts('GunPoint','TEST'))
     rows = np.column_stack([X[:5,0], y[:5].astype(int)])
     steps = ','.join(f't{i}' for i in range(150))
@@ -100,7 +100,7 @@ def test_demo_twice_is_the_same(tmp_path):
     res = [run('demo', '--epochs', 1, cwd=tmp_path) for _ in range(2)]
     first,second = (r.stdout for r in res)
     assert res[0].stderr==''
-    assert all(l.isprintable() for l in first.splitlines()) # plain lines, as there is no terminal
+    assert all(l.isprintable() for l in first.splitlines()) # plain lines, without a terminal
     def numbers(out):
         "The lines without a time"
         lines = [l for l in out.splitlines() if not l.startswith('seconds') and 'time' not in l]
@@ -166,7 +166,7 @@ def test_wrong_use(trained, tmp_path, monkeypatch, capsys, args, words):
 
 @pytest.mark.slow
 def test_one_length(tmp_path, capsys):
-    "Series of unequal length, 29 steps at most, brought to one; both ways at once are refused"
+    "Series of unequal length, resampled or cropped to one length; both options together raise an error"
     args = 'train', ts('JapaneseVowels','TRAIN'), '--valid', ts('JapaneseVowels','TEST'), '--epochs', 1
     for how,steps in (('resample',20), ('crop',7)):
         assert call(*args, f'--{how}', steps, '--out', tmp_path/how)==0
@@ -178,7 +178,7 @@ def test_one_length(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_interrupted(tmp_path):
-    def listen(): signal.signal(signal.SIGINT, signal.SIG_DFL) # a shell starts what is in the background deaf to it
+    def listen(): signal.signal(signal.SIGINT, signal.SIG_DFL) # a shell starts background processes with SIGINT ignored
     p = subprocess.Popen([*command, 'demo', '--epochs', '50'], cwd=tmp_path, preexec_fn=listen,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert 'train' in p.stdout.readline() # training begins
@@ -200,7 +200,7 @@ def test_help_has_an_example(name, capsys):
     assert f'example:\n  xceptiontime {name}' in capsys.readouterr().out
 
 def test_regression(tmp_path, capsys):
-    "Targets that are numbers, from training to figures that numpy works out again from the CSV"
+    "Numeric targets, from training to scores that numpy computes again from the CSV"
     out = tmp_path/'covid'
     train,test = ts('Covid3Month','TRAIN'),ts('Covid3Month','TEST')
     assert call('train', train, '--valid', test, '--out', out, '--epochs', 1, '--bs', 16)==0
@@ -250,7 +250,7 @@ def test_killed_training_goes_on(tmp_path):
     args = 'train', ts('GunPoint','TRAIN'), '--valid', ts('GunPoint','TEST'), '--epochs', '3', '--resume', '--out'
     run(*args, 'whole', cwd=tmp_path)
     p = subprocess.Popen([*command, *args, 'cut'], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    while not p.stdout.readline().split()[:1]==['1']: pass # the second epoch is over, and the first one kept
+    while not p.stdout.readline().split()[:1]==['1']: pass # the second epoch has ended, and the first is saved
     p.kill()
     p.communicate()
     assert sorted(f.name for f in tmp_path.iterdir())==['cut.checkpoint','whole']
@@ -261,7 +261,7 @@ def test_killed_training_goes_on(tmp_path):
     assert sorted(f.name for f in tmp_path.iterdir())==['cut','whole']
 
 def test_ids_of_several_columns(tmp_path, capsys, monkeypatch):
-    "Trials that are counted anew for each subject: a series each, and each named in the predictions"
+    "Trial numbers that repeat for each subject: a series for each trial, named in the predictions"
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     rows = [[s, i, *rng.normal(size=2), 'fist' if i%2 else 'rest'] for s in 'abc' for i in range(4) for _ in range(20)]
@@ -304,7 +304,7 @@ def test_a_table_of_excel(tmp_path, capsys, monkeypatch):
     assert "expected a number or a date in column 'wann'" in capsys.readouterr().err
 
 def test_advice_names_options(tmp_path, capsys, monkeypatch):
-    "An error says what to type into the shell, not into Python"
+    "An error gives advice for the shell, not for Python"
     monkeypatch.chdir(tmp_path)
     rows = np.random.default_rng(0).normal(size=(20, 12))
     df = pd.DataFrame(rows, columns=[f't{i}' for i in range(12)]).assign(wie=['a','b']*10)
@@ -320,7 +320,7 @@ def test_advice_names_options(tmp_path, capsys, monkeypatch):
         assert capsys.readouterr().err.endswith(words+'\n')
 
 def test_another_seed_is_another_run(tmp_path, capsys, monkeypatch):
-    "`--resume` goes on with the run that was cut short, and refuses the checkpoint of another"
+    "`--resume` continues the interrupted run, and refuses the checkpoint of another run"
     from xceptiontime.data.sets import make_bumps
     from xceptiontime.train.checkpoint import Checkpoint
     X,y,_ = make_bumps(40, c_in=1, length=30, seed=0)

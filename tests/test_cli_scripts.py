@@ -1,4 +1,4 @@
-"What a script needs of the command: results as JSON, no chatter, files that join, exit codes"
+"The command in scripts: results as JSON, quiet runs, files that can be joined, exit codes"
 import csv, gzip, io, json, os, re, signal, subprocess, sys, time
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def folder(tmp_path_factory):
     return d
 
 def test_quiet(folder, tmp_path, capsys):
-    "Neither a plan nor epochs nor figures; errors and warnings stay"
+    "No plan, epochs or scores are printed; errors and warnings are"
     args = 'train', folder/'a.npz', '--epochs', 1, '--nf', 1, '--quiet', '--out', tmp_path/'m'
     assert call(*args)==0
     assert capsys.readouterr()==('','')
@@ -109,7 +109,7 @@ def archive(tmp_path):
     return tmp_path
 
 def test_a_failed_unit_is_exit_code_1(archive, capsys):
-    "The others are trained, the table shows both; results of an earlier call do not count"
+    "The other units are trained, and the table has all; errors of an earlier call do not count"
     args = '--data', archive/'sets', '--out', archive/'res', '--seeds', 0, '--epochs', 1, '--recipe', 'base'
     assert call('bench', '--sets', 'Good', 'Bad', *args)==1
     out,err = capsys.readouterr()
@@ -156,7 +156,7 @@ def test_the_estimate_changes_no_weight(folder, tmp_path, capsys, monkeypatch):
     assert a==b
 
 def predicted(capsys, *args):
-    "The header and the rows of predictions, and what was said on standard error"
+    "The header and rows of predictions, and the text on standard error"
     assert call('predict', *args)==0
     out,err = capsys.readouterr()
     header,*rows = csv.reader(out.splitlines())
@@ -196,7 +196,7 @@ def test_series_of_another_length_warn_once(folder, tmp_path, capsys):
     assert predicted(capsys, tmp_path/'r', tmp_path/'short.npz')[2]==''
 
 def test_a_stream_of_less_than_a_window_says_so(folder, capsys, monkeypatch):
-    "No answer is exit code 1"
+    "Without a prediction the exit code is 1"
     def code(n):
         monkeypatch.setattr('sys.stdin', io.StringIO('1.5\n'*n))
         return call('stream', folder/'m', '--window', 30)
@@ -210,7 +210,7 @@ def test_a_stream_of_less_than_a_window_says_so(folder, capsys, monkeypatch):
 process = sys.executable, '-c', 'import sys; from xceptiontime.start import main; sys.exit(main())'
 
 def piped(*args, data, cwd):
-    "The command in a process of its own, with `data` on its standard input, and a folder for temporary files"
+    "Run the command in a separate process, with `data` on standard input and a folder for temporary files"
     (cwd/'tmp').mkdir(exist_ok=True)
     res = subprocess.run([*process, *map(str, args)], input=data, cwd=cwd, capture_output=True,
                          env={**os.environ, 'TMPDIR': str(cwd/'tmp')})
@@ -218,7 +218,7 @@ def piped(*args, data, cwd):
     return res.returncode,res.stdout.decode(),res.stderr.decode()
 
 def a_table(folder):
-    "The series of `folder` as a .csv, a series a row and its label last"
+    "The series of `folder` as a .csv with a row per series and the label last"
     with np.load(folder/'a.npz') as f: X,y = f['X'],f['y']
     text = io.StringIO()
     csv.writer(text).writerows([[*(f't{i}' for i in range(30)),'kind'], *([*x[0],k] for x,k in zip(X, y))])
@@ -226,7 +226,7 @@ def a_table(folder):
 
 @pytest.mark.slow
 def test_a_table_on_standard_input(folder, tmp_path, capsys):
-    "`-` gives what the file gives, packed too; errors name standard input; nothing is left behind"
+    "`-` gives the same as the file, also compressed; errors name standard input; no temporary file is left"
     data = a_table(folder)
     (tmp_path/'a.csv').write_bytes(data)
     expected = predicted(capsys, folder/'m', tmp_path/'a.csv', '--label', 'kind')[:2]
@@ -246,7 +246,7 @@ def test_a_table_on_standard_input(folder, tmp_path, capsys):
         assert code==2 and words in err and err.count('\n')==1
 
 def test_ctrl_c_while_standard_input_is_read(folder, tmp_path):
-    "One line, code 130, and no copy of what came"
+    "One line, exit code 130, and no copy of the input"
     p = subprocess.Popen([*process, 'predict', folder/'m', '-'], stdin=subprocess.PIPE,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
                          env={**os.environ, 'TMPDIR': str(tmp_path)})
@@ -259,7 +259,7 @@ def test_ctrl_c_while_standard_input_is_read(folder, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 def test_an_error_begins_with_the_option(folder, tmp_path, capsys):
-    "--label where Python says label; an argument without dashes stays as it is"
+    "--label in place of label in Python; an argument without dashes is unchanged"
     (tmp_path/'a.csv').write_text('x,y,how\n1.5,2,a\n3,4.5,b\n')
     assert call('train', tmp_path/'a.csv', '--label', 'who', '--out', tmp_path/'m')==2
     says = "xceptiontime train: --label: expected one of the columns 'x', 'y', 'how'"

@@ -1,4 +1,4 @@
-"`xceptiontime stream` and `export` in processes of their own"
+"`xceptiontime stream` and `export` in separate processes"
 import csv, io, json, os, signal, subprocess, sys, threading, time
 import numpy as np
 import pytest
@@ -36,14 +36,14 @@ def call(args, monkeypatch, text):
     return main(list(map(str, args)))
 
 def test_live(model):
-    "Each prediction is there before the next sample is sent"
+    "Each prediction is written before the next sample is sent"
     folder,predictor = model
     windows,*_,(_,start,stop) = sliding_windows(signal_, 16, 4, with_spans=True)
     probs,labels = predictor.predict_proba(windows),predictor.predict(windows)
-    env = {k:v for k,v in os.environ.items() if k!='PYTHONUNBUFFERED'} # which would flush by itself
+    env = {k:v for k,v in os.environ.items() if k!='PYTHONUNBUFFERED'} # which would flush the output
     p = subprocess.Popen([*command, 'stream', str(folder), '--window', '16', '--hop', '4'],
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
-    limit = threading.Timer(120, p.kill) # what is never flushed would be waited for without end
+    limit = threading.Timer(120, p.kill) # without a flush the test would wait forever
     limit.start()
     def read(): return next(csv.reader([p.stdout.readline() or pytest.fail('no line came')]))
     assert read()==['start','stop','label','prob_fist','prob_open','prob_rest, or none'] # before the first sample
@@ -70,7 +70,7 @@ def test_seconds_and_smoothing(model, monkeypatch, capsys):
     assert float(rows[5]['prob_open'])==pytest.approx(probs[4:6,1].mean(), abs=2e-6)
 
 def test_a_majority_has_the_last_word(model, monkeypatch, capsys):
-    "The label is that of most of the last answers, whatever the probabilities beside it say"
+    "The label is the majority of the last predictions, also if the probabilities differ"
     folder,predictor = model
     windows = sliding_windows(signal_, 16, 4)[0]
     args = ['stream',folder,'--window',16,'--hop',4,'--smooth','majority','--last',9]
@@ -82,7 +82,7 @@ def test_a_majority_has_the_last_word(model, monkeypatch, capsys):
     assert labels!=predictor.predict(windows).tolist()
 
 def decided(args, monkeypatch, capsys):
-    "The labels that the command writes, and what it says"
+    "The labels that the command writes, and its messages"
     assert call(['stream',*args], monkeypatch, '\n'.join(lines(signal_)))==0
     out,err = capsys.readouterr()
     return list(csv.DictReader(io.StringIO(out))),err
@@ -92,7 +92,7 @@ def decided(args, monkeypatch, capsys):
     ('--majority 3', [Majority(3)]), ('--hold 60ms', [Hold(3)]), ('--hold .08', [Hold(4)]),
     ('--hold 0.04s --majority 5', [Majority(5), Hold(2)])], ids=str)
 def test_decisions(model, monkeypatch, capsys, options, steps):
-    "Each line holds what the steps decide of the probabilities in it; nothing where there is no decision yet"
+    "Each line has the decision from the probabilities, empty if there is none yet"
     folder,predictor = model
     rows,err = decided([folder,*'--window 0.16 --hop .02 --rate 100'.split(),*options.split()], monkeypatch, capsys)
     live = StreamingPredictor(predictor, 16, 2, decide=steps)
@@ -142,7 +142,7 @@ def test_other_tasks(tmp_path, monkeypatch, capsys, task, names):
         assert [r['labels'] for r in rows]==words
 
 def test_names_of_columns(tmp_path, monkeypatch, capsys):
-    "Columns are found by name, and a name that is not there is told; without names they are the channels in order"
+    "Columns are found by name, and a missing name raises an error; without names they are the channels in order"
     predictor = save(tmp_path/'m', Classification(['a','b','c']))
     predictor.channels = ['left','mid','right']
     predictor.save_pretrained(tmp_path/'m')
@@ -154,7 +154,7 @@ def test_names_of_columns(tmp_path, monkeypatch, capsys):
     assert answers('left,mid,right', *lines(signal_))==plain
     more = [f'{x[2]},12:00:{i:02},{x[0]},{x[1]}' for i,x in enumerate(signal_.T)]
     assert answers('right, clock ,left , mid', *more)==plain
-    assert answers(*lines(signal_[[2,0,1]]))!=plain # the order does count
+    assert answers(*lines(signal_[[2,0,1]]))!=plain # the order matters
     for header in ('left,middle,right', 'left,left,mid,right', 'a,b'):
         code,_,err = answers(header, *lines(signal_))
         said = "line 1: expected a column for each of the channels ['left', 'mid', 'right'], got ['"
@@ -179,7 +179,7 @@ def test_wrong_lines(model, monkeypatch, capsys, text, words, code):
     assert len(err.splitlines())==1 and words in err
 
 def test_a_drop_out(model, monkeypatch, capsys):
-    "Lines that cannot be read are lost samples: the times of what follows stay true, and no window spans them"
+    "Lines that cannot be read are lost samples: later times stay correct, and no window contains a lost sample"
     folder,predictor = model
     text = lines(signal_)
     text[20:23] = ['garbage','x,y,z','1,2']
@@ -216,7 +216,7 @@ def test_wrong_arguments(model, monkeypatch, capsys, args, words):
 
 @pytest.mark.slow
 def test_reader_that_leaves(model):
-    "`xceptiontime stream ... | head -1` ends without a word"
+    "`xceptiontime stream ... | head -1` ends without a message"
     text = '\n'.join(lines(np.tile(signal_, 200)))
     p = subprocess.Popen([*command, 'stream', str(model[0]), '--window', '4'], text=True,
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -229,10 +229,10 @@ def test_reader_that_leaves(model):
 
 @pytest.mark.slow
 def test_interrupted(model):
-    def listen(): signal.signal(signal.SIGINT, signal.SIG_DFL) # a shell starts what is in the background deaf to it
+    def listen(): signal.signal(signal.SIGINT, signal.SIG_DFL) # a shell starts background processes with SIGINT ignored
     p = subprocess.Popen([*command, 'stream', str(model[0]), '--window', '4'], text=True, preexec_fn=listen,
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    p.stdout.readline() # the names: it is waiting for samples
+    p.stdout.readline() # the header: now it waits for samples
     time.sleep(.2)
     p.send_signal(signal.SIGINT)
     assert p.communicate(timeout=60)[1]=='xceptiontime stream: interrupted\n' and p.returncode==130

@@ -1,4 +1,4 @@
-"Whatever becomes of the output, a training is saved; Ctrl-C is one line"
+"A training is saved even if the output cannot be written; Ctrl-C prints one line"
 import os, signal, subprocess, sys, time
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def folder(tmp_path_factory):
     return d
 
 def shell(folder, line, **environ):
-    "A line of the shell, in which TRAIN stands for a short training"
+    "A line for the shell; TRAIN in it is a short training"
     train = f'"{sys.executable}" -c "{start}" train a.npz --epochs 1 --force --out m'
     return subprocess.run(['bash', '-c', line.replace('TRAIN', train)], cwd=folder, capture_output=True, text=True,
                           encoding='utf-8', errors='replace', env={**os.environ, **environ}, stdin=subprocess.DEVNULL)
@@ -92,7 +92,7 @@ def interrupted(folder, seconds, times=1):
 @pytest.mark.slow
 @pytest.mark.parametrize('seconds,times', [(.3,1), (.6,1), (1,1), (1.5,2), (None,2), (None,20)])
 def test_ctrl_c(folder, seconds, times):
-    "During import, in training, and again while the first is answered"
+    "Ctrl-C during the imports, during training, and twice"
     code,err = interrupted(folder, seconds, times)
     assert code==130 and len(err.splitlines())==1 and 'interrupted' in err, err
     assert not (folder/'long').exists()

@@ -1,4 +1,4 @@
-"Recordings from files that other libraries write, from those made to the layout of NinaPro, and from damaged ones"
+"Recordings from files of other libraries, from files in the layout of NinaPro, and from damaged files"
 import struct, warnings
 import edfio, h5py, numpy as np, pandas as pd, pytest, scipy.io
 from xceptiontime.data.loaders import TSDataLoaders
@@ -51,7 +51,7 @@ def test_ninapro(tmp_path):
         with pytest.raises(ValueError, match="expected key= with the array of the recording, of '"):
             read_recordings(path, label='restimulus')
         with warnings.catch_warnings():
-            warnings.simplefilter('error') # the labels say which axis is time
+            warnings.simplefilter('error') # the length of the labels shows the axis of time
             recs = read_recordings(path, key='emg', label='restimulus', groups='repetition')
         assert [x.shape for x in recs.X]==[(3,50)]*8 and recs.groups.tolist()==list('01010202')
         np.testing.assert_allclose(np.concatenate(recs.X, 1), emg.T, rtol=1e-6)
@@ -70,7 +70,7 @@ def test_matlab_of_version_73(tmp_path):
     np.testing.assert_allclose(recs.X[0], emg.T, rtol=1e-6)
 
 def edf(path, names=('left','right'), rate=200, notes=(), unit='mV', seconds=3):
-    "A file of sines, of which the signals have `names`"
+    "A file of sine signals with `names`"
     t = np.arange(seconds*rate)/rate
     kind,signal = (edfio.Bdf,edfio.BdfSignal) if path.suffix=='.bdf' else (edfio.Edf,edfio.EdfSignal)
     signals = [signal(np.sin(t*(i+1)), rate, label=k, physical_dimension=unit)
@@ -124,7 +124,7 @@ def test_several_files(tmp_path):
     dls = TSDataLoaders.from_file([a,b], label='annotations', groups=['ann','bob'], length=40,
                                   device='cpu')
     assert dls.channels==['left','right'] and dls.rate==200
-    assert [*map(len, (dls.train_ds, dls.valid_ds))]==[15,15] # a person each
+    assert [*map(len, (dls.train_ds, dls.valid_ds))]==[15,15] # one person in each part
 
 @pytest.mark.parametrize('other,words', [
     (dict(names=('right','left')), "bob.edf: expected channels 'left', 'right' as in "),
@@ -153,7 +153,7 @@ def test_several_tables(tmp_path):
         recs = read_recordings(paths, label='y', id='id')
     assert recs.files==[paths[0]]*4+[paths[1]]*4
     assert [len(set(recs.groups[[i,i+1]])) for i in (0,2,4,6)]==[1]*4
-    assert len(set(recs.groups))==4 # pieces of a recording stay together, those of two files do not
+    assert len(set(recs.groups))==4 # pieces of one recording are one group, those of two files are not
 
 def test_arguments_of_other_files(tmp_path):
     path = edf(tmp_path/'a.edf')
@@ -165,7 +165,7 @@ def test_arguments_of_other_files(tmp_path):
         read_recordings(write(tmp_path/'s.npz'), columns=['emg'])
 
 def named(path, **about):
-    "A file of each kind that states rate, names and units"
+    "A file of each kind with rate, names and units"
     x = emg[:60].T # (channels, samples)
     if path.suffix=='.mat': scipy.io.savemat(path, dict(emg=x, **about))
     if path.suffix=='.npz': np.savez(path, emg=x, **about)
@@ -184,11 +184,11 @@ def test_names_units_and_rate_of_a_file(tmp_path, name):
 def test_a_small_file_with_a_large_array(tmp_path):
     with h5py.File(tmp_path/'s.h5', 'w') as f:
         f.create_dataset('emg', shape=(2,2_000_000), dtype='f8',
-                         chunks=(2,500_000)) # nothing is stored
+                         chunks=(2,500_000)) # no values are stored
     with pytest.raises(ValueError, match="expected as many values in 'emg' as are stored, got"):
         read_recordings(tmp_path/'s.h5')
     data = write(tmp_path/'s.mat').read_bytes()
-    assert data.count(struct.pack('<ii', 60, 3))==1 # the shape that it claims
+    assert data.count(struct.pack('<ii', 60, 3))==1 # the shape in the header
     (tmp_path/'s.mat').write_bytes(data.replace(struct.pack('<ii', 60, 3),
                                                 struct.pack('<ii', 60, 10**8)))
     with pytest.raises(ValueError, match="expected an array as large as the file in 'emg', got"):
@@ -213,5 +213,5 @@ def test_edf_with_gaps_or_one_name_twice(tmp_path):
     with pytest.raises(ValueError, match="expected signals with different names, got 'left'"):
         read_recordings(edf(tmp_path/'b.edf', names=('left','left')))
     path = edf(tmp_path/'c.edf')
-    path.write_bytes(path.read_bytes()[:-400]) # a second is missing: no recording of two
+    path.write_bytes(path.read_bytes()[:-400]) # the last second is missing
     with pytest.raises(ValueError, match='c.edf: expected a complete file of its format, got'): read_recordings(path)

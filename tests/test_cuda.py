@@ -1,4 +1,4 @@
-"What a user does, on a CPU and, where there is one, on a GPU"
+"The usual steps of a user, on the CPU and on a GPU if there is one"
 import copy, pickle, subprocess, sys
 import joblib, numpy as np, onnxruntime, pytest, torch
 from pathlib import Path
@@ -27,10 +27,10 @@ pytestmark = pytest.mark.usefixtures('closed')
 
 TARGETS = dict(classes=classes, two_labels=two_labels, values=X.mean((1,2)))
 either = pytest.mark.parametrize('Xs', [X,ragged], ids=['array','ragged'])
-NEAR = 1e-4 # of probabilities
+NEAR = 1e-4 # tolerance of probabilities
 
 def made(Xs=X, y=classes, **kwargs):
-    "A learner where fastai's default device is"
+    "A learner on fastai's default device"
     return learner(Xs, y, **{'device':None, 'bs':4, 'seed':0, **kwargs})
 
 def quiet(learn, epochs=1, lr=1e-2, **kwargs):
@@ -49,7 +49,7 @@ def trained(device): return quiet(made())
 @either
 @pytest.mark.parametrize('task', TARGETS)
 def test_training(device, Xs, task):
-    "Batches and weights are where they belong, answers on the CPU, as fastai's"
+    "Batches and weights are on the device, predictions on the CPU, as in fastai"
     learn = quiet(made(Xs, TARGETS[task]))
     assert is_on(device, *learn.dls.one_batch(), *learn.model.parameters(), *learn.dls.preprocess.buffers())
     probs,targets = learn.get_preds()
@@ -104,7 +104,7 @@ class _Spoil(Callback):
         if self.training and self.epoch==1: self.learn.pred = self.pred*float('nan')
 
 def test_a_loss_of_nan(device):
-    "The weights of before are put back, where they were"
+    "The earlier weights are restored, on their device"
     learn = quiet(made())
     with pytest.raises(FloatingPointError, match='got nan in epoch 1, batch 0'): quiet(learn, 3, cbs=_Spoil())
     assert finite(learn) and is_on(device, *learn.model.parameters())
@@ -116,7 +116,7 @@ def test_several_networks(device):
     close(learn.get_X_preds(X[12:])[0], learn.get_preds()[0], NEAR)
 
 def test_frozen_and_searched(device):
-    "Only the head trains after `freeze`; a search for a rate leaves the weights as they were"
+    "Only the head trains after `freeze`; `lr_find` does not change the weights"
     learn = made()
     before = state(learn)
     learn.freeze()
@@ -128,7 +128,7 @@ def test_frozen_and_searched(device):
     assert all(before[k].equal(t) for k,t in state(learn).items())
 
 def test_weights_of_classes(device):
-    "A loss with weights on the device is asked there"
+    "A loss with weights on the device is computed there"
     loss = nn.CrossEntropyLoss(weight=torch.tensor([1.,2.,3.], device=device))
     learn = quiet(made(loss_func=loss))
     *_,losses = learn.get_X_preds(X[12:], classes[12:], with_loss=True)
@@ -141,7 +141,7 @@ def test_worker_processes(device, Xs):
     assert finite(learn) and is_on(device, *learn.dls.one_batch())
 
 def test_checkpoint_goes_on(device, tmp_path):
-    "After a stop, to about the weights of a training that nothing stopped"
+    "After an interruption, about the weights of an undisturbed training"
     def run(folder, *cbs):
         learn = made()
         with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(3, 1e-3, cbs=[*cbs,Checkpoint(folder)])
@@ -227,7 +227,7 @@ def test_exported(device, Xs, tmp_path):
     session = onnxruntime.InferenceSession(str(tmp_path/'a.onnx'), providers=['CPUExecutionProvider'])
     given = dict(x=X[:3]) if Xs is X else dict(x=padded(Xs[:3], 40, 0.), lengths=np.array([20,24,28]))
     close(session.run(None, given)[0], want, NEAR)
-    assert is_on(device, *learn.model.parameters()) # left where it was
+    assert is_on(device, *learn.model.parameters()) # still on its device
 
 def test_stream(trained):
     pred = trained.predictor()
@@ -255,7 +255,7 @@ def test_importance(trained):
     assert np.isfinite(permutation_importance(trained, metric=trained.metrics[0], n_repeats=2, seed=0).mean).all()
 
 def test_sure_or_not(trained, tmp_path):
-    "Temperature, sets, distance to what training saw, and all of it in the folder"
+    "Temperature, sets and novelty, all saved in the folder"
     trained.calibrate()
     trained.calibrate_sets()
     trained.plot_reliability()
@@ -277,7 +277,7 @@ def test_estimator(device, kind, tmp_path):
     joblib.dump(estimator, tmp_path/'a.joblib')
     for again in (pickle.loads(pickle.dumps(estimator)), copy.deepcopy(estimator), joblib.load(tmp_path/'a.joblib')):
         if want.dtype.kind=='f': close(again.predict(X), want, 1e-3)
-        else: assert (again.predict(X)==want).mean()>.9 # near a tie a label may be another
+        else: assert (again.predict(X)==want).mean()>.9 # near a tie a label may differ
     assert np.isfinite(estimator.score(X, y))
 
 def test_command(device, tmp_path, capsys):

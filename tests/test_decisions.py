@@ -1,4 +1,4 @@
-"Steps from answers to decisions against numpy's own, and those of a stream in any chunks"
+"Decision steps against numpy, and decisions of a stream in chunks of any size"
 from pathlib import Path
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ task = Classification(['fist','open','rest'])
 vocab = np.array(['fist','open','rest'])
 
 def of_rejected(probs, answers, below, to):
-    "In a row of numpy, without a loop"
+    "`Reject` in numpy, without a loop"
     sure = probs.max(1)>=below
     if to is not None: return np.where(sure, answers, to)
     last = np.maximum.accumulate(np.where(sure, np.arange(len(sure)), -1)) # the newest sure one
     return np.where(last<0, None, answers.astype(object)[last])
 
 def of_majority(answers, n):
-    "The most frequent of each n; where some are level, the one that was seen last"
+    "The most frequent of each n predictions; of equally frequent ones the newest"
     res = []
     for i in range(len(answers)):
         seen = answers[max(0, i-n+1):i+1].tolist()
@@ -32,7 +32,7 @@ def of_majority(answers, n):
     return np.array(res, answers.dtype)
 
 def of_held(answers, n):
-    "Stretches: each from a change to the first other answer that is n windows or more later"
+    "Decisions: each lasts from a change to the first other prediction at least n windows later"
     res,i = answers.copy(),0
     while i<len(answers):
         later = np.flatnonzero(answers[i+n:]!=answers[i])
@@ -84,7 +84,7 @@ def test_dead_band(seed, n, width, to, outputs):
     np.testing.assert_array_equal(got, of_band(values.astype(np.float64), width, to))
 
 def test_votes_that_are_level():
-    "As LibEMG's mode where nothing is level; there the newest wins, and there the smallest number does"
+    "As LibEMG's mode without ties; with ties the newest wins here, and the smallest number in LibEMG"
     answers = np.array([0,0,1,1,2,1,2,2])
     probs = np.eye(3)[answers]
     assert Decide(Majority(4), task)(probs).tolist()==vocab[[0,0,0,1,1,1,2,2]].tolist()
@@ -92,14 +92,14 @@ def test_votes_that_are_level():
     assert smallest==[0,0,0,0,1,1,1,2]
 
 def test_at_the_threshold():
-    "An answer exactly as sure as asked is taken; a value as far as the band is wide has left it"
+    "A probability equal to the threshold is accepted; a value at the edge of the band is outside it"
     probs = np.array([[.5,.25,.25],[.25,.5,.25]])
     assert Decide(Reject(.5, 'rest'), task)(probs).tolist()==['fist','open']
     assert Decide(Reject(np.nextafter(.5, 1), 'rest'), task)(probs).tolist()==['rest','rest']
     assert Decide(DeadBand(.5), Regression(0., 1.))([.5,.25,-.5]).tolist()==[.5,0,-.5]
 
 def test_rounding_of_float32_changes_no_decision():
-    "A window of a stream is float32; a recording at once may be either"
+    "Windows of a stream are float32; those of a whole recording may be float32 or float64"
     rng = np.random.default_rng(0)
     below = [float(b) for b in rng.uniform(.34, .99, 99).round(2)]
     for b in below:
@@ -115,7 +115,7 @@ def test_rounding_of_float32_changes_no_decision():
         assert [steps.step(v, v) for v in values]==wide
 
 class Last(nn.Module):
-    "Scores are the last sample of each channel, whatever else is in the window"
+    "A network whose scores are the last sample of each channel"
     def __init__(self):
         super().__init__()
         self.nothing = nn.Parameter(torch.zeros(1))
@@ -132,7 +132,7 @@ STEPS = st.lists(st.one_of(
 CHUNKS = st.lists(st.integers(0, 12), max_size=15)
 
 def by_hand(steps, probs, hop):
-    "The same by the functions above"
+    "Decisions by the functions above"
     answers = vocab[probs.argmax(1)]
     for s in steps:
         if isinstance(s, Reject): answers = of_rejected(probs, answers, s.below, s.to)
@@ -145,7 +145,7 @@ def pushed(stream, signal, sizes):
     return [p for chunk in np.split(signal, np.cumsum(sizes), axis=1) for p in stream.push(chunk)]
 
 def without_first_none(steps):
-    "A window before the first sure one has no answer, and a later step sees it: left to a test of its own"
+    "Is there always a decision? Before the first sure window there may be none, which has another test"
     return not any(isinstance(s, Reject) and s.to is None for s in steps)
 
 @settings(max_examples=60, deadline=None)
@@ -168,24 +168,24 @@ def test_same_values_for_any_chunks(seed, sizes, to):
     numbers = Regression([0.,0.], [1.,1.])
     def new(): return StreamingPredictor(predictor(numbers), 2, 1, decide=DeadBand([.3,1.], to))
     whole = new().push(signal)
-    assert np.stack([p.probs for p in whole]).tolist()==signal[:,1:].T.tolist() # as the model gave them
+    assert np.stack([p.probs for p in whole]).tolist()==signal[:,1:].T.tolist() # the probabilities of the model
     got = np.stack([p.label for p in pushed(new(), signal, sizes)])
     np.testing.assert_array_equal(got, np.stack([p.label for p in whole]))
     np.testing.assert_array_equal(got, of_band(signal[:,1:].T, np.array([.3,1.]), to))
 
 def scored(*answers):
-    "A signal (3 channels, steps) that is answered with these letters, upper case where the model is sure"
+    "A signal (3 channels, steps) with these letters as predictions, in upper case where the model is sure"
     places = {'f': 0, 'o': 1, 'r': 2}
     return np.stack([np.eye(3)[places[a.lower()]]*(9 if a.isupper() else .1) for a in ''.join(answers)], 1)
 
 def letters(ps): return ''.join('-' if p.label is None else p.label[0] for p in ps)
 
 def test_before_the_first_sure_one():
-    "There is no decision, and later steps vote for none and hold none"
+    "There is no decision, and later steps treat no decision as a vote"
     stream = StreamingPredictor(predictor(task), 1, decide=[Reject(.8)])
     assert letters(stream.push(scored('ffOfFo')))=='--ooff'
     stream = StreamingPredictor(predictor(task), 1, decide=[Reject(.8), Majority(3)])
-    assert letters(stream.push(scored('ffOFF')))=='---ff' # none, none, open: none is the majority
+    assert letters(stream.push(scored('ffOFF')))=='---ff' # none, none, open: none has the majority
     stream = StreamingPredictor(predictor(task), 1, decide=[Reject(.8), Hold(3)])
     assert letters(stream.push(scored('ffOFFF')))=='--ooof'
 
@@ -194,7 +194,7 @@ def test_before_the_first_sure_one():
 def test_a_gap_begins_anew(step, again):
     stream,new = (StreamingPredictor(predictor(task), 1, decide=step) for _ in range(2))
     stream.push(scored('FF'))
-    assert letters(stream.gap(0).push(scored('o')))=='f' # no gap, nothing forgotten
+    assert letters(stream.gap(0).push(scored('o')))=='f' # a gap of 0 keeps the state
     again(stream)
     after = scored('oOfFr')
     assert letters(stream.push(after))==letters(new.push(after))
@@ -212,7 +212,7 @@ def test_a_refused_chunk_leaves_no_trace():
     assert letters(stream.push(scored('OFO')))=='ffo' # F F O, F O F, O F O
 
 def test_steps_after_smoothing():
-    "The mean of probabilities is what is rejected; a majority by `smooth` is the first step"
+    "`Reject` sees the mean of the probabilities; a majority by `smooth` is the first step"
     signal = scored('FOFOFO')
     rest = Reject(.8, to='rest')
     stream = StreamingPredictor(predictor(task), 1, smooth='mean', last=2, decide=rest)
@@ -254,7 +254,7 @@ def test_wrong_steps(task, decide, words):
         StreamingPredictor(predictor(task), 2, decide=decide)
 
 def network(task, **kwargs):
-    "A network that a folder can hold"
+    "A network that can be saved in a folder"
     torch.manual_seed(0)
     preprocess = Preprocess().fit(np.random.default_rng(1).normal(size=(9,2,12)).astype(np.float32))
     model = XceptionTime(2, task.c_out, nf=2, adaptive_size=4, ks=(5,3,3), head='linear').eval()
@@ -270,7 +270,7 @@ KEPT = [
 
 @pytest.mark.parametrize('task,steps', KEPT, ids=str)
 def test_kept_in_a_folder(tmp_path, task, steps):
-    "A stream of the opened folder decides as one that is given the steps, in chunks too; others replace them"
+    "A stream of the opened folder decides like one with these steps, also in chunks; other steps replace them"
     p = network(task, decisions=steps)
     new,signal = opened(p, tmp_path/'m'),np.random.default_rng(0).normal(size=(2,80)).cumsum(1)
     assert plainly(new.decisions)==plainly(p.decisions) and p.config()['format']==4
@@ -278,7 +278,7 @@ def test_kept_in_a_folder(tmp_path, task, steps):
     def labels(p, sizes=(), **kwargs):
         return [np.asarray(o.label).tolist() for o in
                 pushed(StreamingPredictor(p, .12, .02, rate=100, **kwargs), signal, sizes)]
-    def alike(a, b): # values of a network differ in the last bit where batches have another size
+    def alike(a, b): # outputs differ in the last bit if the batch size differs
         return np.allclose(a, b, rtol=0, atol=1e-6) if isinstance(task, Regression) else a==b
     want,undecided = labels(network(task), decide=steps),labels(network(task))
     assert alike(labels(new), want) and alike(labels(new, [1]*80), want) and not alike(want, undecided)

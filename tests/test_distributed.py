@@ -1,4 +1,4 @@
-"One training in two processes on the CPU: each series once an epoch, one process' numbers, a model written once"
+"One training in two processes on the CPU: each series once per epoch, the results of one, a model written once"
 import json, subprocess
 from pathlib import Path
 import numpy as np
@@ -8,14 +8,14 @@ from xceptiontime.data.formats import write_ts
 from xceptiontime.data.sets import make_bumps
 from xceptiontime.runtime.predictor import Predictor
 
-pytestmark = pytest.mark.slow # two processes that import all, and the same trainings in one
+pytestmark = pytest.mark.slow # two processes with all imports, and the same trainings in one
 
 LAUNCH = ('accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no '
           '--main_process_port 0').split()
 
 @pytest.fixture(scope='module')
 def two(tmp_path_factory):
-    "What two processes saw and wrote"
+    "The results of two processes"
     out = tmp_path_factory.mktemp('two')
     X,y,_ = make_bumps(40, 1, 30, noise=.2, seed=2)
     write_ts(out/'bumps.ts', X, np.array(['up','down'])[y])
@@ -25,10 +25,10 @@ def two(tmp_path_factory):
     return out,res.stdout,[json.loads((out/f'{i}.json').read_text()) for i in (0,1)]
 
 def one(**kwargs):
-    "The same in one process, whose batches hold those of both"
+    "The results of one process, whose batches hold those of both"
     learn = learner(**kwargs)
     dl = learn.dls.train
-    order,dl.bs = dl.get_idxs,18 # 9 of each
+    order,dl.bs = dl.get_idxs,18 # 9 series of each process
     def both():
         idxs = order()
         a,b = idxs[:18],idxs[18:]
@@ -64,12 +64,12 @@ def test_metrics_of_shares_that_are_filled_up(two):
     for r in pair: assert [v[2] for v in r['values']]==[v[2] for v in ref['values']] # accuracy
 
 def test_batchnorm_of_each_share(two):
-    "BatchNorm is all that differs from one process: each normalizes its own share of a batch"
+    "Only BatchNorm differs from one process: each process normalizes its own share of a batch"
     pair = [r['own'] for r in two[2]]
     ref = one(fixed=False, halves=True)
     np.testing.assert_allclose(np.mean([r['losses'] for r in pair], 0), ref['losses'], atol=1e-4)
     whole = one(fixed=False)
-    assert abs(pair[0]['losses'][0]-whole['losses'][0])>1e-4 # and it does differ
+    assert abs(pair[0]['losses'][0]-whole['losses'][0])>1e-4 # the losses differ
 
 def test_command_writes_once(two):
     out,printed,_ = two

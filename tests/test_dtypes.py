@@ -1,4 +1,4 @@
-"A network of half or double numbers is asked as any other, and answers as the one of float32 does"
+"Networks in half or double precision predict like the network in float32"
 import copy
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ from xceptiontime.train.learner import ts_learner
 X,y,_ = make_bumps(24, c_in=2, length=60, noise=.1, seed=0)
 SPLITS = np.arange(16),np.arange(16,24)
 RAGGED = [x[:,:30+i] for i,x in enumerate(X)]
-LONG = [np.tile(x, (1,60))[:,:3000+i] for i,x in enumerate(X)] # more steps than half counts exactly
-DTYPES = {'half': 3e-3, 'double': 1e-5, 'bfloat16': 1e-2} # and how far answers may be from those of float32
+LONG = [np.tile(x, (1,60))[:,:3000+i] for i,x in enumerate(X)] # more steps than half precision counts exactly
+DTYPES = {'half': 3e-3, 'double': 1e-5, 'bfloat16': 1e-2} # largest difference to float32
 
 def learner(X=X, y=y, arch=XceptionTime, epochs=10, **kwargs):
     dls = TSDataLoaders.from_arrays(X, y, SPLITS, bs=8, seed=0, device='cpu', **kwargs)
@@ -35,7 +35,7 @@ def test_answers(kind):
     X = DATA[kind].get('X', globals()['X'])
     learn = learner(**DATA[kind])
     want,features = learn.get_X_preds(X)[0],learn.features()
-    assert want.std(0).max()>5*max(DTYPES.values()) # series have answers of their own
+    assert want.std(0).max()>5*max(DTYPES.values()) # predictions differ between series
     of_loader,loss = learn.get_preds()[0],learn.validate()[0]
     for name,atol in DTYPES.items():
         other = learner(**{**DATA[kind], 'epochs':0})
@@ -78,11 +78,11 @@ def test_attribution_of_double():
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['half','double'])
 def test_export(name, tmp_path):
-    "A file takes and computes float32, whatever the weights are"
+    "An exported file computes in float32, for weights of any dtype"
     pytest.importorskip('onnxruntime')
     learn = learner()
     getattr(learn.model, name)()
-    as_file = copy.deepcopy(learn.model).float() # half numbers, to the digits of float32
+    as_file = copy.deepcopy(learn.model).float() # half-precision weights in float32
     export_onnx(learn, tmp_path/'a.onnx')
     learn.model = as_file
     session = onnx_session(tmp_path/'a.onnx')

@@ -1,4 +1,4 @@
-"Several networks that train, answer and are shipped as one"
+"Several networks that are trained, used and exported as one model"
 import copy, inspect
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_trains_as_networks_alone(arch, task, target):
             torch.testing.assert_close(p, q, rtol=1e-8, atol=1e-10)
 
 def test_through_the_learner():
-    "fastai's loop, its Adam, mixing and schedule: each network becomes what it becomes alone"
+    "With fastai's loop, Adam, mixing and schedule, each network gets the weights that it gets alone"
     for cbs in ([], [TSMixUp()]):
         together = learner(cbs=cbs)
         start = copy.deepcopy(networks_of(together.model))
@@ -137,12 +137,12 @@ class Collect(Callback):
         if self.training: self.epochs[-1].append([torch.Tensor(o.detach().clone()) for o in (self.pred, self.y)])
 
 def test_metrics_of_training():
-    "Metrics over training batches see the mean, as those of validation do"
+    "Metrics of training batches use the mean, like those of validation"
     learn = learner(cbs=(collect := Collect()))
     learn.recorder.train_metrics = True
     fit(learn, 4)
     column = learn.recorder.metric_names[1:].index('train_accuracy')
-    unlike = 0 # epochs in which no network alone is right as often
+    unlike = 0 # epochs in which no single network has this accuracy
     for batches,values in zip(collect.epochs, learn.recorder.values, strict=True):
         scores,y = map(torch.cat, zip(*batches)) # (24, networks, classes), (24,)
         right = (mean_scores(scores, 'softmax').argmax(1)==y).float().mean()
@@ -152,7 +152,7 @@ def test_metrics_of_training():
     assert unlike>0
 
 def test_attribution(trained):
-    "Of the ensemble's own score: by its gradients, by what hides, and by the maps of its networks"
+    "Attribution of the ensemble's score: by gradients, by occlusion, and by the maps of its networks"
     pred,pre = trained.predictor(),trained.dls.preprocess
     mean = np.broadcast_to(pre.mean.numpy()[:,None], X[0].shape) # of each channel, (channels, length)
     def score(x): return pred.scores(np.array(x))[:,1].numpy() # of 'b'
@@ -198,7 +198,7 @@ def test_one_is_the_network_itself():
     assert inspect.signature(ts_learner).parameters['n_networks'].default is None
 
 def test_folder(trained, tmp_path):
-    "One folder: opened, gone on from with the same classes and with others, and by other numbers of networks"
+    "One folder: opened, and trained further with the same classes, other classes and other numbers of networks"
     folder = tmp_path/'m'
     trained.save_pretrained(folder)
     opened = Predictor.from_pretrained(folder)
@@ -215,7 +215,7 @@ def test_folder(trained, tmp_path):
     assert np.isfinite(fit(other, 1).recorder.values[-1][0])
 
 def test_from_one_network(tmp_path):
-    "Copies of its body, each with a head of its own; with its own classes there is nothing to copy for"
+    "Copies of its body, each with a new head; with the same classes an error, as all copies would be equal"
     one = fit(learner(n=None), 1)
     one.save_pretrained(tmp_path/'m')
     several = ts_learner(loaders('multilabel'), pretrained=tmp_path/'m', n_networks=2, seed=0)
@@ -234,11 +234,11 @@ def test_of_unequal_lengths():
     torch.testing.assert_close(torch.cat([learn.get_X_preds([x])[0] for x in ragged]), probs, rtol=1e-5, atol=1e-5)
 
 def test_a_batch_asks_nothing_of_all_weights(monkeypatch):
-    "A digest of the weights, which waits for the device, is taken by epoch and not by batch"
+    "A digest of the weights, which waits for the device, is computed per epoch, not per batch"
     counts = []
     monkeypatch.setattr(fitting, 'weights_digest', lambda model: counts.append(1) or weights_digest(model))
     asked = []
-    for bs in (24,4): # one batch an epoch, then six
+    for bs in (24,4): # one batch per epoch, then six
         dls = TSDataLoaders.from_arrays(X, TARGETS['classification'], SPLITS, bs=bs, seed=0)
         learn = ts_learner(dls, nf=1, n_networks=2, seed=0)
         counts.clear()

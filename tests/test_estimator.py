@@ -1,4 +1,4 @@
-"The estimators against scikit-learn's own checks, and beside a classifier of aeon's"
+"The estimators against scikit-learn's checks, and beside a classifier of aeon"
 import inspect, pickle, subprocess, sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,10 +37,10 @@ failing = {
                             'check_regressors_train': 'wants R² of 0.5 on a table whose columns are in no order; '
                                                       'convolutions get there after some 50 epochs, here are 2'},
 }
-skipped = {'check_array_api_input'} # scikit-learn runs it only where SCIPY_ARRAY_API is set
+skipped = {'check_array_api_input'} # scikit-learn runs it only if SCIPY_ARRAY_API is set
 
 def made_up(n=20, shape=(30,), seed=0):
-    "Series without meaning, and two classes"
+    "Random series with two classes"
     return np.random.default_rng(seed).normal(size=(n,*shape)),np.arange(n)%2
 
 def classifier(**kwargs): return XceptionTimeClassifier(**{'epochs':1, 'random_state':0, **small, **kwargs})
@@ -56,7 +56,7 @@ def test_check_estimator(kind, epochs):
 
 @pytest.mark.parametrize('kind', [XceptionTimeClassifier, XceptionTimeRegressor])
 def test_main_promises(kind):
-    "Those of scikit-learn's checks that a user would miss first; all of them are in the slow part"
+    "The most important of scikit-learn's checks; all of them run in the slow part"
     X,y = made_up()
     estimator = kind(epochs=1, random_state=0, **small)
     params = estimator.get_params()
@@ -72,7 +72,7 @@ def test_main_promises(kind):
     with pytest.raises(ValueError, match='inconsistent numbers of samples'): clone(estimator).fit(X, y[1:])
     first = estimator.predict(X)
     np.testing.assert_allclose(estimator.fit(X, y).predict(X), first, rtol=1e-5)
-    np.testing.assert_allclose(estimator.predict(X[::-1])[::-1], first, rtol=1e-4) # each series by itself
+    np.testing.assert_allclose(estimator.predict(X[::-1])[::-1], first, rtol=1e-4) # in another order
     assert np.isfinite(estimator.score(X, y))
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_unequal_lengths():
 def test_labels_come_back_as_they_were(y):
     X,_ = made_up(12, (1,20))
     y = np.asarray(y)
-    if y.dtype.kind=='f': # scikit-learn takes fractions for a regression; 1.0 and 3.0 are labels to it
+    if y.dtype.kind=='f': # scikit-learn treats fractions as a regression, but 1.0 and 3.0 as labels
         with pytest.raises(ValueError, match='Unknown label type'): classifier().fit(X, y)
         y = y*2
     clf = classifier().fit(X, y)
@@ -129,7 +129,7 @@ def pickled():
 
 def test_pickle(pickled):
     clf,X,data = pickled
-    assert b'torch' not in data # the networks are in it as model folders
+    assert b'torch' not in data # it holds the networks as model folders
     again = pickle.loads(data)
     np.testing.assert_allclose(again.predict_proba(X), clf.predict_proba(X), atol=1e-6)
     assert again.get_params()==clf.get_params() and again.predict(X).tolist()==clf.predict(X).tolist()
@@ -145,7 +145,7 @@ def test_pickle_in_another_process(pickled, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path/'out.npy'), clf.predict_proba(X), atol=1e-6)
 
 def test_seeds():
-    "None follows numpy's global state, as everywhere in scikit-learn; a RandomState moves on"
+    "None uses numpy's global state, as in scikit-learn; a RandomState advances"
     X,y = made_up()
     def probs(random_state): return classifier(random_state=random_state).fit(X, y).predict_proba(X)
     def same(a, b): return np.allclose(a, b, atol=1e-6)
@@ -167,7 +167,7 @@ def test_verbose(capfd):
     assert 'train_loss' in out[0] and [l.split()[0] for l in out[1:]]==['0','1']
 
 def test_missing_values():
-    "NaN where `missing` deals with it, in tables and in collections"
+    "NaN with a `missing` that accepts it, in tables and in collections"
     X,y = made_up(24, (20,))
     X[np.random.default_rng(1).random(X.shape)<.2] = np.nan
     for missing in ('interpolate','mask'):
@@ -180,7 +180,7 @@ def test_missing_values():
 @pytest.mark.filterwarnings('ignore:length_channel')
 @pytest.mark.parametrize('kind', [XceptionTimeClassifier, XceptionTimeRegressor])
 def test_every_preprocessing_is_there(kind):
-    "Each keyword of Preprocess is one of the estimators, and reaches it"
+    "Each keyword of Preprocess is a keyword of the estimators, and is passed on"
     names = set(inspect.signature(Preprocess).parameters)-{'c_in'}
     given = dict(missing='ffill', scale='robust', mu=255., resample=25, crop=None, length_channel=True)
     assert set(given)==names
@@ -191,7 +191,7 @@ def test_every_preprocessing_is_there(kind):
     assert kind(epochs=1, crop=9, **small).fit(X, y).predictor_.preprocess.crop==9
 
 def test_ensemble_by_hand():
-    "Five networks, averaged, of which the first is what one alone becomes"
+    "The mean of five networks, of which the first equals a network trained alone"
     X,y = made_up()
     clf = classifier(n_estimators=5, random_state=7).fit(X, np.array(['a','b'])[y])
     single = [p.predict_proba(X).astype(np.float64) for p in each_network(clf)]
@@ -218,7 +218,7 @@ def test_searches_and_pipelines():
     assert np.abs(pipe[-1].predict_proba(X)-pipe.predict_proba(X)).max()>1e-3
 
 def gradients(model, task, x, y, weights=None):
-    "Of the loss of a batch, with statistics of BatchNorm that stand still"
+    "Gradients of the loss of a batch, with fixed statistics of BatchNorm"
     model.zero_grad()
     for m in model.modules():
         if isinstance(m, nn.BatchNorm1d): m.eval()
@@ -229,7 +229,7 @@ def gradients(model, task, x, y, weights=None):
 @pytest.mark.parametrize('task,y', [(Classification([0,1,2]), [0,1,2]), (Regression(1., 2.), [.5,3.,2.]),
                                     (Regression([0.,1.], [1.,2.]), [[.5,3.],[1.,2.],[2.,0.]])])
 def test_weight_two_is_a_row_twice(task, y, n_networks):
-    "To the rounding of float64: a loss is a sum over the series of its batch, in whichever order"
+    "Up to rounding of float64: the loss is a sum over the series of a batch, in any order"
     torch.manual_seed(0)
     nets = [XceptionTime(2, task.c_out, nf=2, head='linear').double() for _ in range(n_networks)]
     model = nets[0] if n_networks==1 else Ensemble(nets, task.activation_name)
@@ -241,7 +241,7 @@ def test_weight_two_is_a_row_twice(task, y, n_networks):
     assert (gradients(model, task, x, y)-want).abs().max()>1e-3
 
 def trained(X, y, loss_weights=None):
-    "Weights of a network without BatchNorm, trained in one batch, so that no order plays a part"
+    "Weights of a network without BatchNorm, trained in one batch, so that the order has no effect"
     dls = TSDataLoaders.from_arrays(X, y, (range(len(X)),), scale=None, bs=64, seed=0)
     dls.train_ds.loss_weights = loss_weights
     torch.manual_seed(0)
@@ -262,7 +262,7 @@ def same_weights(a, b):
 
 @pytest.mark.parametrize('kind,n', [(XceptionTimeClassifier,1), (XceptionTimeClassifier,2), (XceptionTimeRegressor,2)])
 def test_weight_zero_is_a_row_less(kind, n):
-    "To the bit, as it is in no batch and in no statistic; weights that are all alike are none"
+    "Bit-identical, as the row is in no batch and no statistic; equal weights are the same as no weights"
     X,y = made_up()
     if kind is XceptionTimeRegressor: y = np.stack([y+X[:,0], X[:,1]], 1)
     w = np.where(np.arange(20)%5==4, 0, np.linspace(1, 3, 20))
@@ -279,7 +279,7 @@ def test_weight_zero_is_a_row_less(kind, n):
         assert np.isfinite(fit(X, y, w).predict(X)).all()
 
 def test_class_weights():
-    "As weights of series, by scikit-learn's formulas; where one counts much, it is what is answered"
+    "The same as weights of series, by scikit-learn's formulas; a class with a large weight is predicted"
     X,_ = made_up(24)
     y = np.array(['a','b','b','c'])[np.arange(24)%4]
     def fit(class_weight=None, w=None):
@@ -320,7 +320,7 @@ def test_score_with_weights():
 stopping = dict(early_stopping=True, validation_fraction=.3)
 
 def parts_of(y, seed, size):
-    "Those that an estimator with `random_state=seed` makes"
+    "The training and validation parts of an estimator with `random_state=seed`"
     return get_splits(y, valid_size=size, seed=int(np.random.RandomState(seed).randint(2**31-1)))
 
 @pytest.mark.parametrize('kind', [XceptionTimeClassifier, XceptionTimeRegressor])
@@ -347,7 +347,7 @@ def test_early_stopping(kind):
 
 @pytest.mark.parametrize('kind', [XceptionTimeClassifier, XceptionTimeRegressor])
 def test_the_part_held_back_judges_only(kind):
-    "Its values move neither statistics nor weights, and its series keep the classes in proportion"
+    "The validation series do not change statistics or weights, and have the classes in proportion"
     X,y = made_up(30)
     train,valid = parts_of(y, 0, 9)
     assert np.bincount(y[valid]).tolist() in ([4,5],[5,4])
@@ -364,7 +364,7 @@ def test_the_part_held_back_judges_only(kind):
     assert a.loss_curve_==b.loss_curve_ and a.validation_loss_curve_!=b.validation_loss_curve_
     if kind is XceptionTimeRegressor: assert a.predictor_.task.mean==pytest.approx(y[train].mean())
     else:
-        odd = np.where(np.isin(np.arange(30), valid), 7, 1.) # weights of that part play no part in 'balanced'
+        odd = np.where(np.isin(np.arange(30), valid), 7, 1.) # their weights have no effect on 'balanced'
         clf = classifier(class_weight='balanced', **stopping)
         assert clone(clf).fit(X, y).loss_curve_==clone(clf).fit(X, y, odd).loss_curve_
 
@@ -380,7 +380,7 @@ def test_early_stopping_says_so():
         classifier(early_stopping=True).fit(X, y)
 
 def test_warm_start():
-    "A second fit begins with the weights and the statistics of the first, as its loss tells"
+    "A second fit starts from the weights and statistics of the first, as its loss shows"
     X,y = made_up(24)
     X = X+y[:,None]*np.sin(np.arange(30))*2
     clf = classifier(epochs=6, warm_start=True, n_estimators=2).fit(X, y)
@@ -391,7 +391,7 @@ def test_warm_start():
     assert clf.predictor_.training['epochs']==12 and not same_weights(clf, weights)
     assert all(torch.equal(a, b) for a,b in zip(first, clf.predictor_.preprocess.buffers()))
     tiny = clone(weights).set_params(lr=1e-9, epochs=1).fit(X, y)
-    on = weights.set_params(lr=1e-9, epochs=1).fit(X, y) # hardly moves
+    on = weights.set_params(lr=1e-9, epochs=1).fit(X, y) # with almost no change of the weights
     assert on.score(X, y)>=mid-.1 and on.loss_curve_[0]<tiny.loss_curve_[0]-.05
     anew = clone(clf).set_params(warm_start=False)
     assert same_weights(anew.fit(X, y), anew.fit(X, y))
@@ -405,7 +405,7 @@ def test_warm_start_of_a_regression():
         reg.fit(X, X[:,:2])
 
 def test_warm_start_fits_or_says_so():
-    "What was there before answers on"
+    "After an error, the earlier networks are kept"
     X,y = made_up(20, (2,15))
     clf,names = classifier(warm_start=True),np.array(['a','b'])[y]
     before = clf.fit(X, names).predict_proba(X)
@@ -424,7 +424,7 @@ def test_warm_start_fits_or_says_so():
 
 @pytest.mark.parametrize('kind,n', [(XceptionTimeClassifier,1), (XceptionTimeRegressor,2)])
 def test_transform(kind, n):
-    "The numbers before the last layer: with it they give the scores"
+    "The inputs of the last layer, which gives the scores from them"
     X,y = made_up(24, (2,20))
     e = kind(epochs=1, random_state=0, n_estimators=n, **{**small, 'nf':2}).fit(X, y)
     features = e.transform(X)
@@ -470,7 +470,7 @@ def test_weights_in_searches():
     assert same_weights(search.best_estimator_, clone(clf).fit(X, y, w))
 
 def test_calibrated_classifier():
-    "The mean of a calibrated network a fold, with weights too"
+    "The mean of one calibrated network per fold, also with weights"
     X,y = made_up(24, (1,20))
     X,cv = X+y[:,None,None]*np.sin(np.arange(20)),StratifiedKFold(2)
     clf,w = classifier(epochs=3),np.linspace(1, 2, 24)
@@ -490,4 +490,4 @@ def test_joblib(kind, tmp_path):
     np.testing.assert_allclose(again.predict(X), e.predict(X), atol=1e-6)
     assert again.get_params()==e.get_params()
     assert again.validation_loss_curve_==e.validation_loss_curve_
-    assert same_weights(again.fit(X, y), e.fit(X, y)) # both go on
+    assert same_weights(again.fit(X, y), e.fit(X, y)) # both continue from the same weights

@@ -1,4 +1,4 @@
-"Which events a callback of a training gets, and what the recorder keeps"
+"The events that callbacks get in training, and the values that the recorder keeps"
 import pytest, torch
 from fastai import torch_core
 from fastai.callback.core import Callback, CancelFitException
@@ -23,23 +23,23 @@ class Counts:
     def after_epoch(self): self.n += 1
 
 class Finds(Callback):
-    "Has its events by `__getattr__`"
+    "A callback with events by `__getattr__`"
     n = 0
     def __getattr__(self, k): return self._count if k=='after_epoch' else super().__getattr__(k)
     def _count(self): self.n += 1
 
 class Wraps(Callback):
-    "Has the events of another object, by fastcore's `GetAttr`"
+    "A callback with the events of another object, by fastcore's `GetAttr`"
     _default = 'inner'
     def __init__(self): self.inner = Counts()
 
 class Sets(Callback):
-    "Has an event of this object alone"
+    "A callback with an event set on the object"
     def __init__(self): self.inner = Counts()
     def before_fit(self): self.after_epoch = self.inner.after_epoch
 
 class Calls(Callback):
-    "Has its own way with events"
+    "A callback that overrides `__call__`"
     n = 0
     def __call__(self, name): self.n += name=='after_epoch'
 
@@ -86,7 +86,7 @@ def test_a_recorder_of_the_user_is_the_one_that_records():
     assert type(learner(cbs=Recorder).recorder).__name__=='LateRecorder'
 
 def test_the_loss_of_several_processes_is_their_mean(monkeypatch):
-    "As fastai records it: a callback that stops by the loss must stop in all of them"
+    "As in fastai: a callback that stops by the loss must stop in all processes"
     monkeypatch.setattr(torch_core, 'maybe_gather', lambda x: torch.full_like(x, 7))
     learn = fitted()
     assert all(abs(float(o)-7)<1e-4 for o in learn.recorder.losses)

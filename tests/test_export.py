@@ -1,4 +1,4 @@
-"What is exported against what it was made from, in ONNX Runtime and from a saved `torch.export` program"
+"Exported models against their originals, in ONNX Runtime and as a saved `torch.export` program"
 import json, subprocess, sys, zipfile
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from xceptiontime.runtime.export import export_onnx, export_program
 from xceptiontime.train.learner import ts_learner
 
 def make(scale='channel', missing='raise', task=Classification(['down','naïve','up']), mu=None, **kwargs):
-    "A predictor whose answers differ from series to series"
+    "A predictor whose predictions differ between series"
     torch.manual_seed(0)
     X = np.random.default_rng(1).normal(5, 3, size=(20,2,30)).astype(np.float32)
     if missing!='raise': X[::3,1,4:9] = np.nan
@@ -51,11 +51,11 @@ def exported(tmp_path_factory):
     p = Predictor.from_pretrained(p.save_pretrained(tmp_path_factory.mktemp('model')/'m'))
     p.model.train()
     export_onnx(p, folder/'a.onnx')
-    assert p.model.training # the network is left as it was
+    assert p.model.training # the mode of the network is unchanged
     return p,folder
 
 def test_onnx_file(exported):
-    "Names, rate and whether series were of unequal length come from the model where nothing is said"
+    "By default, names, rate and the input of lengths come from the model"
     predictor,folder = exported
     assert [p.name for p in folder.iterdir()]==['a.onnx']
     s = session(folder/'a.onnx')
@@ -66,21 +66,21 @@ def test_onnx_file(exported):
     assert json.loads(meta['channels'])==['left','right']
     assert json.loads(meta['rate'])==200
     assert json.loads(meta['task'])['name']=='classification'
-    assert b'runtime/export.py' not in (folder/'a.onnx').read_bytes() # no path of the machine that wrote it
+    assert b'runtime/export.py' not in (folder/'a.onnx').read_bytes() # no path of this machine
 
 def test_equal_lengths(exported):
     predictor,folder = exported
     X = series(33,2,77)
     probs = session(folder/'a.onnx').run(None, dict(x=X, lengths=np.full(33, 77)))[0]
     np.testing.assert_allclose(probs, predictor.predict_proba(X), atol=1e-5)
-    assert probs.std(0).min()>.01 # else agreement would say little
+    assert probs.std(0).min()>.01 # otherwise agreement would mean little
 
 def test_lengths(exported):
     predictor,folder = exported
     s,Xs = session(folder/'a.onnx'),[series(2, n, seed=n) for n in (1,2,7,30,64)]
     want = alone(predictor, Xs)
     for total in (64,100):
-        for padding in (0,1e6): # what lies behind the end has no say
+        for padding in (0,1e6): # padding has no effect
             np.testing.assert_allclose(s.run(None, padded(Xs, total, padding))[0], want, atol=1e-5)
 
 @pytest.mark.slow
@@ -96,15 +96,15 @@ def test_without_lengths(tmp_path):
     assert probs.std(0).min()>.01
 
 def test_what_a_learner_knows():
-    "Whether a file takes lengths, of a Learner before and after training, and of what it saves"
+    "Whether a file has an input of lengths, for a Learner before and after training, and for its folder"
     def ragged(o): return export._takes_lengths(o, Predictor.of(o), None)
     def ragged_alone(learn): return ragged(learn.predictor())
     X = [series(1,k) for k in (9,9,9,9,7,7)]
     learn = ts_learner(TSDataLoaders.from_arrays(X, list('ababab'), (range(4),range(4,6)), device='cpu'), nf=1)
-    assert ragged(learn) # not trained, so what it holds counts
+    assert ragged(learn) # not trained: its loaders decide
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
-    assert not ragged(learn) and not ragged_alone(learn) # then what it was trained on, as in the folder
-    learn.trained = dict(epochs=2) # that of an older folder, in which lengths were not written down
+    assert not ragged(learn) and not ragged_alone(learn) # trained: the training series decide, as in the folder
+    learn.trained = dict(epochs=2) # as in an older folder, without lengths
     assert ragged(learn) and not ragged_alone(learn)
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_one_length(tmp_path, how):
     np.testing.assert_allclose(s.run(None, {'x': X, 'lengths': n})[0], want, atol=1e-5)
     assert want.std(0).min()>.01
     if 'resample' in how: return
-    for short,steps in ((n-1,40), (np.full(4, 8),8)): # nothing is made up for a series that is too short
+    for short,steps in ((n-1,40), (np.full(4, 8),8)): # a series that is too short raises an error
         with pytest.raises(Exception, match='Out of range value in index'):
             s.run(None, {'x': X[:,:,:steps], 'lengths': short})
 
@@ -127,7 +127,7 @@ def test_one_length(tmp_path, how):
     (Regression([100.,-.5], [20.,.01], ['angle','force'], 'N'), 'values'),
     (Regression(3., 2.), 'values')])
 def test_other_tasks(tmp_path, task, name):
-    "Labels by themselves; a regression in the units of its targets"
+    "Independent labels; a regression in the units of its targets"
     predictor = make(None, task=task)
     s = session(export_onnx(predictor, tmp_path/'a.onnx'))
     assert s.get_outputs()[0].name==name
@@ -142,7 +142,7 @@ def test_other_tasks(tmp_path, task, name):
 @pytest.mark.parametrize('missing,scale,mu', [('ffill','minmax',255.), ('interpolate','robust',2048.),
                                               ('mask','sample',None)])
 def test_missing_values(tmp_path, missing, scale, mu):
-    "What fills in, compands and scales is in the file"
+    "Filling, companding and scaling are in the file"
     predictor = make(scale, missing, mu=mu)
     s = session(export_onnx(predictor, tmp_path/'a.onnx', lengths=True))
     Xs = [series(2, n, seed=n) for n in (2,11,40)]
@@ -169,7 +169,7 @@ def test_program(tmp_path):
 def test_what_disagrees_is_not_written(tmp_path, monkeypatch, write, name):
     predictor,path = make(),tmp_path/name
     class Off(export.Deployed):
-        def forward(self, x, lengths=None): # wrong for some series only
+        def forward(self, x, lengths=None): # wrong for some series only, on purpose
             high = (x[:,:,:1].sum((1,2))>14)[:,None] # (batch, 1)
             return super().forward(x, lengths)*(1+high*.01)
     monkeypatch.setattr(export, 'Deployed', Off)

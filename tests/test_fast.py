@@ -1,4 +1,4 @@
-"The fast path gives what the plain layers give, and steps aside where it must"
+"The fast path gives the results of the plain layers, and is not used where it cannot be"
 import copy, gc, io, pickle, threading, weakref
 import pytest, torch
 from torch import nn
@@ -17,7 +17,7 @@ from xceptiontime.models.xceptiontime import XceptionTime
 def network(c_in=3, c_out=5, **kw): return seasoned(XceptionTime, c_in, c_out, **{'nf':4, **kw})
 
 @pytest.fixture
-def taken(monkeypatch): return counted(monkeypatch, models, 'fast_forward') # how often the fast path was taken
+def taken(monkeypatch): return counted(monkeypatch, models, 'fast_forward') # counts calls of the fast path
 
 @pytest.fixture(params=['whole','pieces'])
 def piece(request, monkeypatch):
@@ -25,11 +25,11 @@ def piece(request, monkeypatch):
 
 def close(a, b, eps): torch.testing.assert_close(a, b, rtol=eps, atol=eps)
 def nearly(a, b, eps):
-    "The largest difference beside the largest number"
+    "The largest difference relative to the largest value"
     assert (a-b).abs().max() <= eps*b.abs().max(), ((a-b).abs().max()/b.abs().max()).item()
 
 def nearly_or_small(a, b, eps):
-    "The same, where all of `b` may be 0 but for rounding"
+    "The same, also if `b` is 0 up to rounding"
     assert a.shape==b.shape and (a-b).abs().max() <= eps*max(1, b.abs().max())
 
 OPTIONS = [dict(bottleneck=False), dict(residual=False), dict(ks=(41,21,11), head='linear'),
@@ -69,7 +69,7 @@ def test_any_number_of_channels(c_in, nf, train, piece, taken):
 
 def test_same_numbers_in_single(piece, taken):
     m = network(dtype=torch.float32, nf=16)
-    for shift in (0, 100): # a shortcut's variance beside a large mean
+    for shift in (0, 100): # the variance of a shortcut with a large mean
         x = torch.randn(6, 3, 50)*2 + shift
         for train in (True,False):
             p = plain(m.train(train))
@@ -127,7 +127,7 @@ def test_gradients_of_a_layer_in_single(kw, piece):
     for a,b in zip(got, torch.autograd.grad(ref, tensors(*args), g.double())): nearly(a, b, 1e-5)
 
 def test_between_forward_and_backward(monkeypatch):
-    "What happens there does not count: another mode, another batch, a batch in the middle of a backward"
+    "Another mode, another batch, or a batch during the backward pass has no effect"
     m,xs = network(),torch.randn(3, 4, 3, 40).double()
     p,before = plain(m),copy.deepcopy(m.state_dict())
     want = torch.autograd.grad(p(xs[0]).square().sum(), list(p.parameters()))
@@ -167,7 +167,7 @@ def test_between_forward_and_backward(monkeypatch):
     with pytest.raises(RuntimeError, match='modified by an inplace operation'): out.sum().backward()
 
 def test_statistics_that_change_before_the_gradient():
-    "A BatchNorm in evaluation takes the statistics that it had in the forward pass"
+    "The backward pass of a BatchNorm in evaluation uses the statistics of the forward pass"
     m,x = network().eval(),torch.randn(3, 3, 40).double()
     want = torch.autograd.grad(m(x).sum(), list(m.block.parameters()))
     out = m(x)
@@ -191,7 +191,7 @@ def test_gradcheck_of_the_network(train, lengths, piece, taken):
     m = network(nf=1, c_in=2, c_out=2, ks=(5,3,1), adaptive_size=3).train(train)
     for p in m.parameters(): p.requires_grad_(False)
     x = torch.randn(2, 2, 5).double().requires_grad_()
-    def f(x): return copy.deepcopy(m)(x, lengths) # running statistics move
+    def f(x): return copy.deepcopy(m)(x, lengths) # a copy, as running statistics change
     assert torch.autograd.gradcheck(f, (x,), fast_mode=True)
     assert torch.autograd.gradgradcheck(f, (x,), fast_mode=True) and taken
 
@@ -206,7 +206,7 @@ def test_gradient_penalty(lengths, piece, taken):
         return [q.grad for q in m.parameters()]
     for a,b in zip(penalty(m), penalty(p)):
         assert (a is None)==(b is None)
-        if a is not None: nearly_or_small(a, b, 1e-10) # the BatchNorm behind the last convolution makes some 0
+        if a is not None: nearly_or_small(a, b, 1e-10) # some are 0, because of the BatchNorm after the last convolution
     assert len(taken)==1
 
 def test_backward_twice_and_weights_changed_between():
@@ -236,7 +236,7 @@ def test_frozen_parts(taken):
         for a,b in zip(m.buffers(), p.buffers()): close(a, b, 1e-12)
     assert len(taken)==5
 
-# --- what looks into the network or changes it
+# --- hooks and changes of the network
 
 def test_hooks_see_every_layer(taken):
     m,x = network(),torch.randn(2, 3, 40).double()
@@ -342,10 +342,10 @@ def test_batchnorm_settings_count():
         for _ in range(2): close(m(x), p(x), 1e-12)
         for a,b in zip(m.buffers(), p.buffers()): close(a, b, 1e-12)
 
-# --- where it steps aside
+# --- where it is not used
 
 def both(m, f, taken, eps=1e-12):
-    "f of the network and of its plain copy, and that the fast path was not taken"
+    "f of the network and of its plain copy; checks that the fast path was not used"
     n = len(taken)
     out,ref = f(m),f(plain(m))
     assert len(taken)==n
@@ -410,7 +410,7 @@ def test_compile(taken):
     x,l = torch.randn(3, 3, 20),torch.tensor([20,4,9])
     c = torch.compile(m, backend='eager', fullgraph=True)
     with torch.no_grad(): nearly(c(x, l), m(x, l), 1e-5)
-    assert len(taken)==1 # by m(x, l) alone
+    assert len(taken)==1 # only by m(x, l)
 
 @pytest.mark.slow
 def test_compile_with_gradients(taken):
@@ -426,7 +426,7 @@ def test_compile_with_gradients(taken):
 
 def test_export(taken):
     m,n = network(dtype=torch.float32, nf=1).eval(),len(taken)
-    B,L = (torch.export.Dim(d, max=2**20) for d in 'BL') # torch 2.7 takes none without an end
+    B,L = (torch.export.Dim(d, max=2**20) for d in 'BL') # torch 2.7 needs an upper bound
     one = torch.export.export(m, (torch.randn(3, 3, 40),), dynamic_shapes=({0:B,2:L},)).module()
     args = torch.randn(3, 3, 40), torch.tensor([40,3,20])
     two = torch.export.export(m, args, dynamic_shapes=({0:B,2:L},{0:B})).module()
@@ -467,7 +467,7 @@ def test_copies_and_threads(taken):
         for o in out: close(o, ref if i%2 else ragged, 1e-12)
 
 def replicate(m):
-    "A replica of `m` and all its layers, its weights no parameters but tensors, as DataParallel makes them"
+    "A replica of `m` and its layers, with tensors in place of parameters, as in DataParallel"
     r = m._replicate_for_data_parallel()
     for n,c in m._modules.items(): setattr(r, n, replicate(c))
     for n,p in m._parameters.items(): setattr(r, n, None if p is None else p*1)
@@ -538,7 +538,7 @@ def test_fused(head, residual, taken):
         with torch.no_grad():
             nearly(g(x, [70,70,9,33]), m(x, [70,70,9,33]), 1e-5)
             nearly(g(x[2:3,:,:9]), m(x[2:3,:,:9]), 1e-5)
-    assert len(taken)==n+14 # all but the plain one's two
+    assert len(taken)==n+14 # all calls except the two of the plain copy
     d,fd = copy.deepcopy(m).double(),copy.deepcopy(f).double()
     xs = [torch.randn(2, 3, 40).double() for _ in range(2)]
     xs[1] = xs[0].clone().requires_grad_()
@@ -548,7 +548,7 @@ def test_fused(head, residual, taken):
 
 @pytest.mark.parametrize('B,where,name,at,total', [(3,train,'stage_forward',3,8), (1,evaluate,'write_shortcut',2,4)])
 def test_a_call_in_the_middle_of_another(taken, monkeypatch, B, where, name, at, total):
-    "As the handler of a signal may make it: the buffers in use are not its own, nor what is kept for a single series"
+    "As from a signal handler: it must not use the buffers of the interrupted call, nor the views for a single series"
     m,xs = network(dtype=torch.float32).eval(),torch.randn(2, B, 3, 40)
     with torch.no_grad():
         want = [m(x) for x in xs]
@@ -573,7 +573,7 @@ def test_threads_with_single_series():
 
 def test_modes_and_kinds_of_the_caller(taken):
     m,x = network(dtype=torch.float32).eval(),torch.randn(2, 3, 41)
-    with torch.device('meta'), torch.no_grad(): got = m(x) # where new tensors go is the caller's affair
+    with torch.device('meta'), torch.no_grad(): got = m(x) # the caller sets the device of new tensors
     with torch.no_grad():
         assert torch.equal(got, m(x))
         assert type(m(nn.Parameter(x))) is torch.Tensor
@@ -583,7 +583,7 @@ def test_modes_and_kinds_of_the_caller(taken):
 @pytest.mark.parametrize('B', [1,2])
 @pytest.mark.parametrize('mode', [torch.inference_mode, torch.no_grad])
 def test_every_change_of_the_weights_counts(taken, mode, B):
-    "For a single series views of the weights are kept from one call to the next"
+    "For a single series, views of the weights are kept between calls"
     m,x = network(c_out=3, head='linear').eval(),torch.randn(B, 3, 40).double()
     other = network(c_out=3, head='linear', seed=1).state_dict()
     c = m.block.xception[1].convs[0]
@@ -609,7 +609,7 @@ def test_every_change_of_the_weights_counts(taken, mode, B):
 
 @pytest.mark.parametrize('B', [1,2])
 def test_what_makes_kept_views_wrong(B):
-    "Changes after a first call that leave each weight where it was, or where nobody looks for it"
+    "Changes after a first call that keep the address of each weight, or change an unusual attribute"
     x = torch.randn(B, 3, 40).double()
     class Own(nn.Parameter):
         @classmethod

@@ -1,4 +1,4 @@
-"What fastai has for a Learner: each method, callback and interpretation works on series, or says why not"
+"Methods of a Learner, callbacks and interpretations of fastai: each works on series, or its error says why not"
 import inspect, math, sys
 from types import SimpleNamespace
 import numpy as np
@@ -29,7 +29,7 @@ def learner(path='.', cbs=None, batch_tfms=None, **kwargs):
 def weights(learn): return torch.cat([p.detach().flatten() for p in learn.model.parameters()])
 
 def trained(learn, *args, fit='fit', **kwargs):
-    "How far the weights went, which are finite"
+    "The change of the weights, which are finite"
     before = weights(learn)
     getattr(learn, fit)(*args, **kwargs)
     assert weights(learn).isfinite().all()
@@ -40,7 +40,7 @@ CALLBACKS = {}
 INTERPRETATION = {}
 
 def row(table, *names):
-    "Enter a check under the names that it is for"
+    "Enter a check in the table, under its names"
     def add(f):
         table.update(dict.fromkeys(names, f))
         return f
@@ -121,7 +121,7 @@ def of_predictions(learn, path):
 
 @row(METHODS, 'tta')
 def of_tta(learn, path):
-    "The mean of the plain answer and those of the transforms of training, drawn by hand"
+    "The mean of the plain prediction and those with the transforms of training, computed by hand"
     learn = learner(batch_tfms=Jitter(2., p=1.))
     learn.fit(1, 1e-2)
     plain = learn.get_preds()[0]
@@ -135,7 +135,7 @@ def of_tta(learn, path):
     assert (mean-plain).abs().max()>1e-4 and not torch.equal(changed[0], changed[1])
     got,targets = learn.tta(n=3, beta=.25)
     assert torch.allclose(got, .75*mean+.25*plain, atol=1e-6) and np.array_equal(targets, y[SPLITS[1]])
-    assert torch.equal(learn.get_preds()[0], plain) # which has none of them
+    assert torch.equal(learn.get_preds()[0], plain) # without the transforms
 
 @row(METHODS, 'save','load','export')
 def of_files(learn, path):
@@ -228,7 +228,7 @@ def drops(path):
         a,b = learn.get_preds()[0],learn.get_preds()[0]
     assert not torch.equal(a, b) and torch.equal(learn.get_preds()[0], learn.get_preds()[0])
     with plain.added_cbs([preds.MCDropoutCallback()]):
-        assert torch.equal(plain.get_preds()[0], plain.get_preds()[0]) # nothing to drop
+        assert torch.equal(plain.get_preds()[0], plain.get_preds()[0]) # no dropout
 
 @row(CALLBACKS, 'ShowGraphCallback','CSVLogger')
 def writes(path):
@@ -242,7 +242,7 @@ def writes(path):
 
 @row(CALLBACKS, 'ModelResetter','RNNCallback','RNNRegularizer')
 def for_recurrent_networks(path):
-    "They ask a network for its states, which this one does not have"
+    "They need the states of a recurrent network"
     for cb in (rnn.ModelResetter, rnn.RNNCallback, rnn.RNNRegularizer):
         for cbs in (cb, cb()):
             with pytest.raises(TypeError, match=f'got {cb.__name__} for recurrent ones; .* leave it out'):
@@ -266,7 +266,7 @@ def schedules(path):
 
 @row(CALLBACKS, 'TerminateOnNaNCallback')
 def stops_at_nan(path):
-    "`KeepFinite`, which each learner has, says so first, in a sentence"
+    "`KeepFinite`, which each learner has, raises an error first"
     class Spoil(Callback):
         def before_batch(self): self.learn.xb = self.xb[0]*float('nan'),
     with pytest.raises(FloatingPointError): learner().fit(1, cbs=[Spoil(), tracker.TerminateOnNaNCallback()])
@@ -335,7 +335,7 @@ def callbacks():
 
 def public(cls): return [n for n in dir(cls) if not n.startswith('_')]
 
-def of_learner(): # without those of several processes, which `fastai.distributed` adds where it is imported
+def of_learner(): # without those that `fastai.distributed` adds when imported
     own = [(n,v) for n,v in vars(Learner).items() if not n.startswith('_') and v is not None]
     return [n for n,v in own if getattr(v, '__module__', '')!='fastai.distributed']
 

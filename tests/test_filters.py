@@ -52,7 +52,7 @@ def test_values_of_each_stage():
     y = abs(run(signal.butter(2, 30, 'highpass', fs=200, output='sos'), y))
     y = run(signal.butter(2, 10, 'lowpass', fs=200, output='sos'), y)
     np.testing.assert_allclose(ALL[4](x), y, atol=1e-9)
-    t = np.arange(4000)/200 # a tone at the notch goes, one within the band stays
+    t = np.arange(4000)/200 # a tone at the notch is removed, one within the band stays
     hum,tone = np.sin(2*np.pi*50*t),np.sin(2*np.pi*20*t)
     assert abs(filters(hum)[2000:]).max()<1e-3 and abs(filters(tone)[2000:]).max()>.99
 
@@ -63,7 +63,7 @@ def test_loaders_cut_filtered_recordings():
     want = sliding_windows([filters(r) for r in recordings], 40, 20)[0]
     np.testing.assert_allclose(dls.train_ds.X[:], want, rtol=1e-6, atol=1e-6)
     raw = sliding_windows(recordings, 40, 20)[0]
-    assert abs(raw-want).max()>500 # what filters take away is seen
+    assert abs(raw-want).max()>500 # the filters change the signal
     df = pd.DataFrame(np.concatenate(recordings, 1).T, columns=['a','b'])
     df = df.assign(id=np.repeat(range(6), [r.shape[1] for r in recordings]))
     df['y'] = df.id%2
@@ -190,7 +190,7 @@ def test_what_comes_later_changes_nothing_before(filters):
     x = recordings[0]
     later = np.concatenate([x[:,:150], -5*x[:,150:]], 1)
     np.testing.assert_array_equal(filters(later)[:,:150], filters(x)[:,:150])
-    assert abs(filters(later)[:,150:]-filters(x)[:,150:]).max()>1 # the change is heard of
+    assert abs(filters(later)[:,150:]-filters(x)[:,150:]).max()>1 # the later change has an effect
 
 def test_filters_begin_anew_after_a_gap(learn):
     p,x = learn.predictor(),recordings[2]

@@ -1,4 +1,4 @@
-"Model folders: what they keep, that the first format opens for ever, and what hostile ones come to"
+"Model folders: their contents, the first format, and hostile files"
 import hashlib, json, os, pickle, shutil, struct, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
@@ -17,7 +17,7 @@ first = Path(__file__).parent/'fixtures'/'format1'
 
 @pytest.mark.parametrize('name', ['classes','labels','numbers'])
 def test_first_format(name):
-    "Folders written by version 0.1, and what it predicted"
+    "Folders written by version 0.1, with its predictions"
     expected = np.load(first/'expected.npz')
     X,scores = (expected[f'{name}/{o}'] for o in ('X','scores'))
     answers,predicted = (expected[f'{name}/{o}'] for o in ('answers','predict'))
@@ -31,7 +31,7 @@ def test_first_format(name):
     assert set(json.loads((first/name/'config.json').read_text()))==keys
 
 def test_first_format_is_written_back(tmp_path):
-    "Opened and saved again it is the same, but for its version, its fingerprint and later settings, which are None"
+    "Opened and saved again, it is the same, except version, fingerprint and later settings, which are None"
     again = Predictor.from_pretrained(first/'numbers').save_pretrained(tmp_path/'m')
     a,b = (json.loads((f/'config.json').read_text()) for f in (first/'numbers',again))
     assert {k for k,v in b['task'].items() if v is not None} <= a['task'].keys()
@@ -41,7 +41,7 @@ def test_first_format_is_written_back(tmp_path):
     assert a|{'xceptiontime':None}==b|{'xceptiontime':None}
     assert (again/'model.safetensors').read_bytes()==data
 
-# what a folder keeps
+# contents of a folder
 
 def table():
     "Twelve walks of ten steps with two channels"
@@ -94,7 +94,7 @@ def test_what_is_known_comes_back(tmp_path, capsys):
     for words in ('biceps, triceps', '200 Hz', trained, f'accuracy {acc:.4g}', 'classification', '0, 1, 2', ' MB',
                   'parameters'):
         assert words in out, words
-    learn.export(tmp_path/'learner.pkl') # an exported Learner still knows
+    learn.export(tmp_path/'learner.pkl') # an exported Learner keeps them
     assert load_learner(tmp_path/'learner.pkl').predictor().config()==learn.predictor().config()
 
 def test_units_come_back(tmp_path):
@@ -129,7 +129,7 @@ def folder(tmp_path): return Path(shutil.copytree(first/'numbers', tmp_path/'m')
 def classes(tmp_path): return Path(shutil.copytree(first/'classes', tmp_path/'c'))
 
 def edit(folder, **changes):
-    "Change settings of config.json; two underscores go down"
+    "Change settings of config.json; two underscores separate levels"
     c = json.loads((folder/'config.json').read_text())
     for k,v in changes.items():
         *path,last = k.split('__')
@@ -139,7 +139,7 @@ def edit(folder, **changes):
     (folder/'config.json').write_text(json.dumps(c))
 
 def refuses(folder, words, error=ValueError):
-    "Opening says `words`, in one printable sentence of bearable length"
+    "Opening raises one short, printable sentence with `words`"
     with pytest.raises(error) as e: Predictor.from_pretrained(folder)
     text = str(e.value)
     assert words in text and len(text.splitlines())==1 and text.isprintable(), text
@@ -245,7 +245,7 @@ def test_hostile_json(folder, text, words):
     refuses(folder, words)
 
 def test_ten_million_classes(classes):
-    "Refused by its size, and not read to its end"
+    "Refused by size, before it is read completely"
     with open(classes/'config.json', 'w') as f:
         f.write('{"format":1,"architecture":"XceptionTime","arguments":{"c_in":2,"c_out":10000000},"preprocess":{},')
         f.write('"task":{"name":"classification","vocab":[')
@@ -262,7 +262,7 @@ def rewrite(folder, **tensors):
     save_file(state, folder/'model.safetensors')
 
 def last(v):
-    "A function that puts `v` in the last place of a copy of a tensor"
+    "A function that sets the last value of a copy of a tensor to `v`"
     def f(t):
         t = t.clone()
         t.view(-1)[-1] = v
@@ -294,7 +294,7 @@ def test_hostile_header(folder, data):
     refuses(folder, 'model.safetensors: expected')
 
 def test_hostile_pickle_is_not_run(folder, tmp_path):
-    "A pickle under the name of the weights"
+    "A pickle in place of the weights"
     class Boom:
         def __reduce__(self): return os.mkdir, (str(tmp_path/'boom'),)
     (folder/'model.safetensors').write_bytes(pickle.dumps(Boom()))
@@ -329,7 +329,7 @@ def test_links(folder, tmp_path, name):
     refuses(folder, f'expected {name} in the model folder', FileNotFoundError)
 
 def test_linked_folder(folder, tmp_path):
-    "A link to the folder is a name for it"
+    "A link to the folder works like the folder"
     (tmp_path/'link').symlink_to(folder)
     Predictor.from_pretrained(tmp_path/'link')
 
@@ -352,13 +352,13 @@ def test_what_could_not_be_opened_is_not_saved(tmp_path, bad, words):
     assert not list(tmp_path.iterdir())
 
 def test_info_cannot_move_the_cursor(tmp_path, capsys):
-    "Labels are printed without what a terminal would obey"
+    "Labels are printed without control characters"
     untrained(Classification(['a','\x1b[2Jb\nc'])).save_pretrained(tmp_path/'m')
     assert main(['info', str(tmp_path/'m')])==0
     assert '\x1b' not in (out := capsys.readouterr().out) and '\\x1b[2Jb c' in out
 
 def fuzz(rounds, tmp_path):
-    "Damaged files: a predictor or one sentence comes out, within half a gigabyte"
+    "Damaged files give a predictor or one sentence, within half a gigabyte"
     code = Path(__file__).with_name('fuzz_folder.py')
     env = {**os.environ, 'OMP_NUM_THREADS':'1', 'TMPDIR':str(tmp_path)}
     command = [sys.executable, '-W', 'ignore', code, first/'numbers', str(rounds)]
@@ -366,7 +366,7 @@ def fuzz(rounds, tmp_path):
     assert res.returncode==0, res.stderr[-3000:]
     for counts in json.loads(res.stdout).values():
         assert sum(counts.values())==rounds and counts['ValueError']>.6*rounds, counts
-    assert not list(tmp_path.iterdir()) # nothing was written beside it
+    assert not list(tmp_path.iterdir()) # no other file was written
 
 def test_fuzz(tmp_path): fuzz(100, tmp_path)
 

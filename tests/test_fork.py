@@ -1,4 +1,4 @@
-"A model in a forked process: an answer where there can be one, a sentence where a prediction would hang, never silence"
+"A model in a forked process: a prediction, or an error where a prediction would hang"
 import os, subprocess, sys
 import pytest
 
@@ -43,7 +43,7 @@ p = Predictor.from_pretrained(sys.argv[1])
 '''
 
 def run(tmp_path, code):
-    "The lines that `code` prints in a process of its own, within a minute"
+    "The lines that `code` prints in a separate process, within a minute"
     res = subprocess.run([sys.executable, '-c', script+code, str(tmp_path/'m')], text=True, capture_output=True,
                          timeout=60, env={**os.environ, 'OMP_NUM_THREADS': '2'})
     assert res.returncode==0, res.stderr
@@ -53,7 +53,7 @@ WORDS = 'RuntimeError: model: expected a process with threads to compute on, got
 
 @pytest.mark.slow
 def test_opened_before_a_fork(tmp_path):
-    "As a server with --preload does"
+    "As in a server with --preload"
     first,again,here = run(tmp_path, 'print(child(ask)); print(child(ask)); print(ask())')
     assert first==again==here
 
@@ -73,7 +73,7 @@ print(ask())
     assert len(sentences)==3 and {here,alone,thread,from_thread,fresh}=={here}
 
 def test_processes_of_python(tmp_path):
-    "`fork` gets the sentence, workers of a loader that only read data go on"
+    "`fork` gets the error; workers of a loader, which only read data, work"
     fork,loaded = run(tmp_path, '''
 ask()
 with multiprocessing.get_context('fork').Pool(1) as pool:

@@ -1,4 +1,4 @@
-"Text formats of time series: real files against plain parsing, broken ones against their sentence"
+"Text formats of time series: real files against plain parsing, broken files against their errors"
 import os, random, re, tempfile, tracemalloc
 from pathlib import Path
 import numpy as np
@@ -15,7 +15,7 @@ real = sorted(data.rglob('*.ts'))
 blanks = ' \t\n\r\v\f'     # `str.strip()` would take more, such as \x1c
 
 def plain_ts(text, target):
-    "Series and targets of a `.ts` text without time stamps, by Python's own means only"
+    "Series and targets of a `.ts` text without time stamps, in plain Python"
     body = re.split(r'(?im)^@data\s*$', text, maxsplit=1)[1]
     X,y = [],[]
     for line in body.split('\n'):
@@ -55,7 +55,7 @@ def test_real_ts(path):
 
 def test_real_timestamps():
     X,y = read_ts(data/'UnitTest'/'UnitTestTimeStamps_TRAIN.ts')
-    seen = [[241.97,241.75,241.64,241.71], [239.91,240.89,240.01,239.63], [4,0,1,11], [1,0,1,1]] # by eye
+    seen = [[241.97,241.75,241.64,241.71], [239.91,240.89,240.01,239.63], [4,0,1,11], [1,0,1,1]] # read from the file
     np.testing.assert_array_equal(X[:,0], np.array(seen, dtype=np.float32))
     assert y.tolist()==['1','1','2','2']
 
@@ -221,7 +221,7 @@ def test_tsv_layout(file):
     np.testing.assert_array_equal(X[0], [[1,np.nan,3]])
     np.testing.assert_array_equal(X[1], [[np.nan,2]])
     assert y.tolist()==['a b','c']
-    X,y = read_tsv(file('c\t1\t2\tNaN\nd\t3\t4\tNaN\n', 'a.tsv'))   # every series one shorter: equal lengths again
+    X,y = read_tsv(file('c\t1\t2\tNaN\nd\t3\t4\tNaN\n', 'a.tsv'))   # every series is one shorter: equal lengths
     np.testing.assert_array_equal(X, [[[1,2]],[[3,4]]])
     check_form(X, y)
 
@@ -245,7 +245,7 @@ def test_bad_tsv(file, text, words):
     assert str(e.value).startswith(f'{p}, line ')
 
 def test_claims_cost_nothing(file):
-    "A header that claims 10^12 channels of 10^12 values allocates nothing"
+    "A header with 10^12 channels of 10^12 values allocates no memory for them"
     p = file('@dimensions 1000000000000\n@seriesLength 1000000000000\n@data\n'+'1,2:3,4\n'*50)
     tracemalloc.start()
     try:
@@ -259,7 +259,7 @@ def test_long_field_takes_linear_time(file):
         read_ts(file('@data\n'+'1'*1_000_000+'x\n'))
     assert read_ts(file('@data\n1,'+'1'*30+'.'+'1'*1_000_000+'\n'))[0].shape==(1,1,2)
 
-# Numbers: every way to parse them against Python's own `float`
+# Numbers: each parser against Python's `float`
 
 decimals = st.one_of(
     st.floats(width=32, allow_nan=False, allow_infinity=False).map(repr),
@@ -271,7 +271,7 @@ decimals = st.one_of(
 
 @searched(st.lists(decimals, min_size=1, max_size=9), quick=40, long=500)
 def test_parsers(texts):
-    "The double is Python's, to the bit and the sign of zero; the short way gives the same or declines"
+    "The double is bit-identical to Python's; the short way gives the same or None"
     ref,joined = np.array([float(o) for o in texts]),','.join(texts).encode()
     np.testing.assert_array_equal(parse_plain(joined).view(np.uint64), ref.view(np.uint64))
     short = parse_fixed(joined)
@@ -289,14 +289,14 @@ def test_short_way_is_taken():
 odd_fields = [(o,) for o in ('-.', '.-5', '.-5,1.2', '-.,1.2', '1.2.3,4', '1,')]
 @searched(st.text('0123456789.,-+eE?naNA ', max_size=12), quick=200, long=1000, first=odd_fields)
 def test_parsers_take_nothing_else(s):
-    "What the parsers accept, `float` accepts field by field"
+    "The parsers accept only fields that `float` accepts"
     for f in parse_plain,parse_fixed:
         a = f(s.encode())
         if a is not None:
             np.testing.assert_array_equal(a, [float(o.replace('?','nan')) for o in s.split(',')])
 
 def test_blocks(file):
-    "Short lines that are parsed together, with all that stops it: long numbers, missing values, exponents, integers"
+    "Short lines that are parsed together, and cases that are not: long numbers, missing values, exponents, integers"
     rng = random.Random(3)
     odd = ['?','1e-5','7','0.12345678901234567','-0.0',' 2.5','inf']
     shares = [0]*400+[.01]*400+[.5]*50+[0]*400 # of odd fields in a row
@@ -357,7 +357,7 @@ def test_rewrite_real(path, tmp_path):
     for a,b in zip(X, X2): np.testing.assert_array_equal(a, b)
 
 def test_written_text(tmp_path):
-    "The file itself, by eye"
+    "The text of the file"
     write_ts(tmp_path/'a b.ts', [[[1,2.5],[-0.1,np.nan]], [[3],[4]]], ['x','Y'])
     assert (tmp_path/'a b.ts').read_text()==(
         '@problemName a_b\n@timestamps false\n@missing true\n@univariate false\n@dimensions 2\n'
@@ -394,7 +394,7 @@ def test_not_written(tmp_path, X, y, error, words):
     assert words in str(e.value) and p.read_text()=='before' and os.listdir(tmp_path)==['w.ts']
 
 def test_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    "When the disk fails the old file stands, and nothing lies beside it"
+    "If the disk fails, the old file is kept, and no other file is left"
     p = tmp_path/'w.ts'
     p.write_text('before')
     def fail(*_): raise OSError('disk full')
@@ -437,7 +437,7 @@ tokens = [b'nan', b'NaN', b'?', b'inf', b'1e999', b'-', b'+', b':', b',', b'::',
         b'@missing true\n', '١'.encode(), b'_', b'e', b'.', b'0x1p3', b'nan(1)', b'1d5']
 
 def check_ts(text, X, y):
-    "What was read of a mutated file is what stands in it"
+    "The values read from a mutated file are those in its text"
     text = text.decode('utf-8', 'replace')
     if re.search(r'(?im)^\s*@timestamps\s+true', text): return
     ref,labels = plain_ts(re.sub(r'(?m)^[ \t\r\f\v]+@', '@', text), y is not None)
@@ -466,7 +466,7 @@ def test_fuzz(tmp_path, reader, seeds, check, n):
         check_form(X, y)
         check(text, X, y)
     read = fuzz(reader, path, seeds(), tokens, n, checked, sentence(path))
-    assert n/10<read<n*3/4 # both outcomes are well tried
+    assert n/10<read<n*3/4 # both outcomes are frequent
 
 def test_masked_values_are_written_as_missing(tmp_path):
     write_ts(tmp_path/'m.ts', np.ma.array([[[1.,2,3]]], mask=[[[0,1,0]]]))

@@ -12,7 +12,7 @@ sources = [''.join(c['source']) for c in page['cells']]
 named = {n for row in ROWS['all'] for n in row.split()}
 
 def modules():
-    "The modules of the page's table of the rest"
+    "The modules in the page's table of the other names"
     table = next(s for s in sources if '### The rest, by module' in s).split('### XceptionTimePlus')[0]
     rows = re.findall(r'^\| (`[^|]*) \|', table, re.M)
     return {m for row in rows for m in re.findall('`([^`]+)`', row)}

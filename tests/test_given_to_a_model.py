@@ -1,4 +1,4 @@
-"What a trained model does with new series: columns go by their names, numbers that float32 merges are refused"
+"New series for a trained model: columns are found by name, and numbers that float32 merges are refused"
 from pathlib import Path
 import numpy as np, pandas as pd
 import pytest
@@ -42,7 +42,7 @@ def test_columns_by_name(learn):
             door(turned[0])
     close(learn.predict(turned[0])[2], learn.predict(X[0])[2], 1e-6)
     unnamed = [pd.DataFrame(x.T) for x in X]
-    close(learn.get_X_preds(unnamed)[0], learn.get_X_preds(X)[0], 0) # the container names no channel
+    close(learn.get_X_preds(unnamed)[0], learn.get_X_preds(X)[0], 0) # the container has no channel names
 
 def test_columns_of_a_stream(learn):
     p = learn.predictor()
@@ -59,7 +59,7 @@ def test_columns_of_an_estimator():
     clf.fit(X, small.classes)
     assert clf.predictor_.channels is None
     want = clf.predict_proba(X[:,::-1])
-    close(clf.predict_proba(turned), want, 0) # no names to compare with, so columns stay where they are
+    close(clf.predict_proba(turned), want, 0) # without names, columns keep their order
     assert np.abs(want-clf.predict_proba(X)).max()>1e-3
 
 @pytest.mark.parametrize('kind', ['long.csv','long.parquet','nested.parquet'])
@@ -115,7 +115,7 @@ def test_merged_numbers_in_an_estimator():
 
 @pytest.mark.parametrize('scale', ['channel','robust','minmax',None])
 def test_a_quiet_series_is_no_fault(scale):
-    "What float32 merges in it is little beside how much the channel varied in training"
+    "The differences that float32 loses are small beside the variation of the channel in training"
     rng = np.random.default_rng(0)
     pressure = 101325+rng.normal(size=(24,1,40))*500
     quiet = 101325+rng.normal(size=(1,1,40))*.01
@@ -126,7 +126,7 @@ def test_a_quiet_series_is_no_fault(scale):
     with pytest.raises(ValueError, match='float32 can tell apart'): small.learner(np.repeat(quiet, 24, 0))
 
 def test_lazy_windows_are_answered(learn):
-    "A batch at a time, with the same answers"
+    "A batch at a time, with the same predictions"
     recs = [np.random.default_rng(i).normal(size=(2,90)) for i in range(3)]
     p = learn.predictor()
     W,A = (sliding_windows(recs, 30, 7, lazy=lazy)[0] for lazy in (True, False))

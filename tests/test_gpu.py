@@ -1,4 +1,4 @@
-"What a GPU would have to wait for, and what would differ there, as far as a CPU can tell"
+"Waits for a GPU, and differences on a GPU, as far as a CPU can show them"
 import copy, json, os, subprocess, sys
 import numpy as np, pytest, torch
 from contextlib import contextmanager, nullcontext
@@ -25,7 +25,7 @@ BY_NAME = ('item','tolist','__bool__','__int__','__float__','__index__','cpu','n
            'is_nonzero')
 
 class _Operations(TorchDispatchMode):
-    "Calls `fetched` for each operation whose value or shape the host has to know"
+    "Calls `fetched` for each operation whose value or shape the host needs"
     def __init__(self, fetched):
         super().__init__()
         self.fetched = fetched
@@ -45,7 +45,7 @@ def fetches(now=lambda name: name):
     def spied(name, f):
         def spy(*args, **kwargs):
             if not depth[0]: seen.append(now(name))
-            depth[0] += 1 # what it calls in turn is the same wait
+            depth[0] += 1 # nested calls belong to the same wait
             try: return f(*args, **kwargs)
             finally: depth[0] -= 1
         return spy
@@ -78,9 +78,9 @@ def _state(learn): return {k: t.clone() for k,t in learn.model.state_dict().item
 
 @pytest.mark.parametrize('every,expected', [(1,[0,1,2,3,4,5]), (4,[3,5]), (16,[5])])
 def test_loss_is_looked_at_every_so_many_batches(every, expected):
-    "The host waits neither for the loss nor for the optimizer in the batches between"
+    "In the batches between, the host waits neither for the loss nor for the optimizer"
     learn = learner(bs=2) # 6 batches
-    learn.remove_cbs([Recorder,learn.progress]) # which take each loss
+    learn.remove_cbs([Recorder,learn.progress]) # which read each loss
     learn.keep_finite.every = every
     at = ['before',None]
     class Place(Callback):
@@ -117,7 +117,7 @@ def test_validation_within_an_epoch_leaves_the_losses_to_be_looked_at():
     assert counts==[(3,3),(3,3)]
 
 def test_interrupted_training_keeps_no_nan():
-    "Ctrl-C before the look"
+    "Ctrl-C before the losses are checked"
     class Interrupt(Callback):
         def before_batch(self):
             if self.train_iter==4:
@@ -130,7 +130,7 @@ def test_interrupted_training_keeps_no_nan():
 
 @pytest.mark.parametrize('every', [1,16])
 def test_training_goes_on_after_a_loss_of_nan(every):
-    "The optimizer's averages are those of a fresh one"
+    "The averages of the optimizer are reset"
     learn = learner(bs=2)
     learn.keep_finite.every = every
     with pytest.raises(FloatingPointError): _fitted(learn, 1, lr=1e-2, cbs=_Spoil(1))
@@ -144,7 +144,7 @@ def test_training_goes_on_after_a_loss_of_nan(every):
 
 @pytest.mark.parametrize('kind,device,expected', [('training','meta',16), ('training','cpu',1), ('lr search','meta',1)])
 def test_a_gpu_is_not_waited_for_in_each_batch(kind, device, expected, monkeypatch):
-    "Losses without values, as on a GPU they are not asked for"
+    "With losses on the meta device, which have no values"
     cb,looks = KeepFinite(),[]
     cb.learn = SimpleNamespace(this_run=Run(kind), yb=(1,), opt=SimpleNamespace(hypers=[]), training=False,
                                loss=torch.zeros((), device=device), epoch=0, iter=0)
@@ -165,7 +165,7 @@ NETWORKS = [XceptionTime, partial(XceptionTime, residual=False), partial(Xceptio
 @pytest.mark.parametrize('arch', NETWORKS)
 @pytest.mark.parametrize('train', [True,False])
 def test_masked_forward_fetches_nothing(arch, train):
-    "On a device whose values cannot be had, as on a GPU they are not asked for"
+    "On the meta device, whose tensors have no values"
     m = arch(3, 5, nf=4).train(train).to('meta')
     x,n = torch.zeros(4, 3, 50, device='meta'),torch.tensor([50,1,20,3], device='meta')
     with fetches() as seen:
@@ -204,7 +204,7 @@ def test_wrong_lengths_raise_wherever_the_network_is():
     with pytest.raises(TypeError, match='expected whole numbers'): m(x, torch.ones(2, device='meta'))
 
 def _by_selection(self, x):
-    "BatchNorm of the real steps, one after another, by PyTorch's own"
+    "PyTorch's BatchNorm on the steps without padding"
     mask = layers.current_mask()
     if mask is None or not (self.training or self.running_mean is None): return nn.BatchNorm1d.forward(self, x)
     x = x.transpose(1, 2)
@@ -239,7 +239,7 @@ def test_masked_batchnorm_in_half_precision(dtype):
 
 @contextmanager
 def _asked_for_a_fixed_order():
-    "What a GPU takes under `torch.use_deterministic_algorithms(True)`, here"
+    "The computation of a GPU under `torch.use_deterministic_algorithms(True)`, on the CPU"
     with pytest.MonkeyPatch.context() as m:
         for room in (masks,layers): m.setattr(room, 'in_fixed_order', lambda x: True)
         for place,name in ((masks,'max_pool2d'), (nn.AdaptiveAvgPool1d,'forward'), (torch.Tensor,'cumsum')):
@@ -256,7 +256,7 @@ def test_order_is_fixed_where_it_is_asked_for_and_needed(monkeypatch):
 @pytest.mark.parametrize('arch', NETWORKS)
 @pytest.mark.parametrize('lengths', [None,[70,30,9,2]])
 def test_fixed_order_gives_the_same_values_and_gradients(arch, lengths):
-    "In float64, with ties, as in series that stand still"
+    "In float64, with ties, as in constant series"
     def ran():
         m = plain(seasoned(arch, 3, 5, nf=2))
         x = torch.randn(4, 3, 70, dtype=torch.float64)
@@ -317,7 +317,7 @@ def test_targets_are_counted_before_the_network_runs():
         learn.get_X_preds(ragged[:3], classes[:2], with_loss=True)
 
 def test_loss_is_taken_where_batches_are(monkeypatch):
-    "Where a loss holds the weights of classes"
+    "The loss holds the weights of classes"
     learn,asked = learner(),[]
     def loss_func(pred, targets, reduction='mean'):
         asked.append((pred.device.type, targets.device.type))
@@ -349,7 +349,7 @@ def gpu(monkeypatch):
 
 @pytest.fixture
 def graphs(gpu, monkeypatch):
-    "Counts the networks that are captured, as one does on a GPU"
+    "Counts captured networks in place of a GPU"
     def graphed(m):
         taken.append(m)
         return m
@@ -358,12 +358,12 @@ def graphs(gpu, monkeypatch):
     return taken
 
 def test_benchmark_says_why_nothing_was_replayed(gpu, capsys):
-    "On a CPU nothing is"
+    "On a CPU no step is replayed"
     gpu.steps(report := gpu.Report(), ['ours'], torch.device('cpu'), **SMALLEST)
     assert '3 not: inputs are not on a GPU' in report.kept['notes'][0]
 
 def rows(text):
-    "The cells of the tables that were printed, by the table's name"
+    "The cells of the printed tables, by the table's name"
     res,lines = {},[l for l in text.splitlines() if l]
     for l in lines:
         if not l.startswith('|'): table = res.setdefault(l.rsplit(' (', 1)[0], [])
@@ -371,7 +371,7 @@ def rows(text):
     return {k: [dict(zip(t[0], cells, strict=True)) for cells in t[2:]] for k,t in res.items()}
 
 def test_benchmark_of_steps(gpu, graphs, tmp_path, capsys):
-    "Ours with CUDA graphs and without beside tsai's; the file holds the printed figures"
+    "Our network with and without CUDA graphs beside tsai's; the file has the printed figures"
     report = gpu.Report(tmp_path/'gpu.json', gpu='none')
     for name in ('steps','evaluation','lengths','curve'):
         gpu.PARTS[name](report, ['ours','tsai'], torch.device('cpu'), **SMALLEST)
@@ -408,7 +408,7 @@ def test_benchmark_with_a_tsai_that_cannot_be_imported(gpu, monkeypatch, capsys)
     assert gpu.libraries()==['ours'] and "tsai is left out: No module named 'numba'" in capsys.readouterr().out
 
 def test_command_of_the_benchmark(gpu, monkeypatch):
-    "As it is kept: without the path of a machine"
+    "The saved command has no path of this machine"
     monkeypatch.setattr(sys, 'argv', ['gpu.py','steps','--json','/somewhere/gpu.json','--gb','.5','--quick'])
     assert gpu.command(gpu.arguments())=='python benchmarks/gpu.py steps --quick --gb 0.5'
 
@@ -423,14 +423,14 @@ def test_benchmark_goes_on_after_a_part_that_fails(gpu, monkeypatch, capsys):
     assert capsys.readouterr().out=='lengths is left out, as the time is over\n'
 
 def test_turns(gpu, monkeypatch):
-    "Each is the first in every second turn"
+    "Each is first in every second turn"
     asked = []
     monkeypatch.setattr(gpu, 'milliseconds', lambda f, device: asked.append(f()) or float(len(asked)))
     assert gpu.turns([lambda: 'a', None, lambda: 'b'], None, 3)==[4.,None,3.]
     assert ''.join(asked)=='abbaab'
 
 def test_benchmark_of_memory(gpu, monkeypatch):
-    "What is held after some steps, when graphs were captured, counts; what other networks hold does not"
+    "Memory held after some steps, with captured graphs, counts; memory of other networks does not"
     held,calls = [100],[]
     def f():
         calls.append(1)
@@ -455,12 +455,12 @@ def test_benchmark_of_epochs(gpu, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_benchmark_of_determinism(gpu):
-    "On a CPU a seed is enough"
+    "On a CPU, a seed is sufficient"
     try: assert len({gpu.digest(torch.device('cpu')) for _ in range(2)})==1
     finally: torch.use_deterministic_algorithms(False)
 
 def _share(dl):
-    "The loader of the only process of several"
+    "The loader of one process among several"
     pytest.importorskip('accelerate')
     from xceptiontime.train.distributed import TSDistributedDL
     class Agreed(TSDistributedDL):
@@ -470,7 +470,7 @@ def _share(dl):
 @pytest.mark.parametrize('kind,num_workers', [('cuda',0),('cuda',1),('mps',0),('mps',1),('cpu',0),('cpu',1)])
 @pytest.mark.parametrize('distributed', [False,True])
 def test_batches_go_to_a_gpu_from_pinned_memory(kind, num_workers, distributed, monkeypatch):
-    "So the host need not wait for all that the GPU has to do, as it does for a copy from other memory"
+    "The host then does not wait for the GPU, as it would for a copy from other memory"
     dl = learner(ragged, bs=4, num_workers=num_workers).dls.train
     pinned,sent = [],[]
     def pin(self):

@@ -1,4 +1,4 @@
-"Trainings whose steps are replayed, by a stand-in for CUDA graphs on a CPU, and on a GPU where there is one"
+"Trainings with replayed steps, by a stand-in for CUDA graphs on the CPU, and on a GPU if there is one"
 import copy
 import numpy as np, pytest, torch
 from fastai.callback.core import Callback
@@ -17,7 +17,7 @@ from xceptiontime.train.learner import ts_learner
 from xceptiontime.train.recipe import AverageWeights
 
 class OnCPU(Recorded):
-    "Computes where a GPU replays; as there, each step overwrites what the one before has left"
+    "Computes in place of a replay; as on a GPU, each step overwrites the outputs of the step before"
     def __init__(self, call, xs, params, pool=None):
         self.xs,self.params = [x.detach().as_subclass(torch.Tensor).clone() for x in xs],list(params)
         self.call,self.grads = call,torch.zeros(sum(p.numel() for p in params))
@@ -64,7 +64,7 @@ class Hook(Callback):
         if self.epoch==1: self.own.remove()
 
 class AsksTwice(Callback):
-    "Uses the network between the forward and the backward pass, as a loss of two views does"
+    "Uses the network between the forward and the backward pass, like a loss of two views"
     def after_pred(self):
         if self.training: self.learn.pred = (self.pred + self.model(*(x.flip(2) for x in self.xb)))/2
 
@@ -85,7 +85,7 @@ def test_same_training(kind):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 @pytest.mark.parametrize('kind', KINDS)
 def test_same_training_on_a_gpu(kind):
-    "To what float32 and sums in any order make of ten steps"
+    "Up to the rounding of float32 in ten steps"
     a,b = (fitted(replayed, device='cuda', **KINDS[kind]) for replayed in (True,False))
     if kind!='dropout': assert_same(a, b, rtol=2e-2)
     assert not any('cannot be recorded' in reason for reason in a.graphs.called) and a.graphs.replayed>=8
@@ -93,7 +93,7 @@ def test_same_training_on_a_gpu(kind):
 def test_reasons_are_told():
     counts = {kind: fitted(True, **KINDS[kind]).graphs.called for kind in ('plain','hooked','twice')}
     assert list(counts['plain'])==['the first steps of a shape call the network']
-    assert counts['hooked']['a layer has a hook or another forward']==6 # batches of an epoch, of both parts
+    assert counts['hooked']['a layer has a hook or another forward']==6 # batches of an epoch, with validation
     assert counts['twice']['the step before has had no backward pass']>=10
 
 def test_goes_on_with_the_graphs_of_the_training_before():
@@ -190,7 +190,7 @@ def test_shared_weights():
     for p,q in zip(m.parameters(), twin.parameters()): torch.testing.assert_close(p.grad, q.grad)
 
 def test_new_weights_in_the_same_place():
-    "Gradients go to the parameters that the layers have now"
+    "Gradients go to the current parameters of the layers"
     m = nn.Conv1d(2, 2, 1)
     step,x = Standin(m, after=0),torch.from_numpy(X)
     step(x).sum().backward()
@@ -200,7 +200,7 @@ def test_new_weights_in_the_same_place():
     torch.testing.assert_close(m.weight.grad, want)
 
 def test_the_first_training_of_a_network_that_is_not_there_yet(monkeypatch):
-    "A training moves the network to the device of the batches after the graphs are in place"
+    "A training moves the network to the device of the batches after the graphs are set up"
     learn = learner()
     learn.graphs.device = 'meta'
     with learn._graphs_in_place(): assert learn.model._compiled_call_impl is None
@@ -208,7 +208,7 @@ def test_the_first_training_of_a_network_that_is_not_there_yet(monkeypatch):
     with learn._graphs_in_place(): assert learn.model._compiled_call_impl is learn.graphs
 
 def test_copies_on_several_gpus_compute_with_their_own_weights():
-    class ParallelTrainer(Callback): "As fastai's `to_parallel` adds it"
+    class ParallelTrainer(Callback): "The callback that fastai's `to_parallel` adds"
     learn = learner()
     with learn.no_logging(): learn.fit(1, cbs=ParallelTrainer())
     assert learn.graphs.replayed==0 and not learn.graphs.called
@@ -246,5 +246,5 @@ def test_an_error_before_is_not_the_reason(before):
     step = Standin(nn.Sequential(nn.Conv1d(2, 2, 1)), after=0)
     step.record = Fails
     try: raise before('elsewhere')
-    except before: step(torch.from_numpy(X)) # as a notebook that trains again after an error
+    except before: step(torch.from_numpy(X)) # as in a notebook that trains again after an error
     assert list(step.called)==['it cannot be recorded: no room']

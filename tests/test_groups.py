@@ -1,4 +1,4 @@
-"Groups left out in other processes and by folds, with several labels and numbers, and results of other methods"
+"Groups left out in several processes and by folds, with several labels, regression, and results of other methods"
 import warnings
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_folds_of_groups():
     res = leave_groups_out(X, classes, groups, 2, **HOW)
     for train,out in GroupKFold(2).split(X, groups=groups):
         one = leave_groups_out(X, classes, np.isin(np.arange(24), out),
-                               **HOW) # the same two, named otherwise
+                               **HOW) # the same two, with other names
         np.testing.assert_allclose(one.probs[out], res.probs[out], atol=1e-6)
     assert len(res.table)==4
 
@@ -118,7 +118,7 @@ def test_a_training_of_ones_own(make):
 
 @pytest.mark.slow
 def test_dask(res, capsys, tmp_path):
-    "On the cluster of this process: the same numbers, with a line a fold, for one's own training too"
+    "On the cluster of this process: the same numbers, with a line per fold, also for a user's training"
     from distributed import Client
     with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None):
         how = {**HOW, 'verbose': True}

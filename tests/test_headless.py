@@ -1,4 +1,4 @@
-"Plots of training without a display: in a script whose output goes to a pipe, and in one that has a terminal"
+"Plots of training without a display: in a script with its output in a pipe, and in a script with a terminal"
 import os, pty, subprocess, sys
 import pytest
 
@@ -35,7 +35,7 @@ def in_a_terminal(folder):
     out = b''
     try:
         while chunk := os.read(ours, 4096): out += chunk
-    except OSError: pass # the way in which a terminal says that its other end is closed
+    except OSError: pass # a terminal raises this if its other end is closed
     return subprocess.CompletedProcess(p.args, p.wait(120), out)
 
 @pytest.mark.slow

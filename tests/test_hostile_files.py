@@ -1,4 +1,4 @@
-"Files made to cost time or memory are answered in little of both"
+"Files made to cost time or memory are read or refused with little of both"
 import csv, gzip, io, random, re, signal, tracemalloc
 from contextlib import contextmanager
 import numpy as np
@@ -58,7 +58,7 @@ def longest_field():
 
 @contextmanager
 def within(seconds):
-    "An error if this process computes longer"
+    "Raise an error if this process computes longer"
     before = signal.signal(signal.SIGVTALRM, too_slow)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try: yield
@@ -71,7 +71,7 @@ READ = {'arff as many labels as rows': MB//14, 'ts as many labels as rows': MB//
 
 @pytest.mark.parametrize('name', long)
 def test_a_megabyte_takes_linear_time(file, name):
-    "Reading whose time grows with the square of the length would run for hours"
+    "Reading in time quadratic in the length would take hours"
     end,text = long[name]
     path = file(text, f'p.{end}')
     with within(60):
@@ -83,7 +83,7 @@ def test_a_megabyte_takes_linear_time(file, name):
 
 @pytest.mark.parametrize('text', times, ids=lambda o: o[:9])
 def test_a_long_time_takes_linear_time(text):
-    "Only the digits are a number, which is too large for a float; the others are no times"
+    "Digits alone are a number too large for a float; the others are not times"
     def fail(i, hint): raise ValueError('no time')
     with within(20):
         if text.isdigit(): assert parse_times([text], None, fail)==[np.inf]
@@ -99,7 +99,7 @@ huge = 'x'*500_000
     ('arff', f'@attribute a numeric\n@attribute c {{a,{huge}}}\n@data\n1,{huge}\n'+'1,a\n'*50_000),
 ], ids=['tsv','ts','arff'])
 def test_one_long_label_of_many(file, end, text):
-    "Each label of an array takes the room of the longest: 100 GB"
+    "In an array, each label would take the memory of the longest: 100 GB"
     said = f'p.{end}(, line [0-9]+)?: expected labels of at most 1000 characters, got one of'
     with pytest.raises(ValueError, match=said): read_series(file(text, f'p.{end}'))
 
@@ -111,11 +111,11 @@ def test_one_long_label_in_a_table():
 
 # Parquet
 
-pools = [] # kept, as arrays outlive a test
+pools = [] # kept alive, as arrays outlive a test
 
 @pytest.fixture
 def pool():
-    "A memory pool of its own for pyarrow, which counts"
+    "A separate memory pool for pyarrow, which counts"
     before = pa.default_memory_pool()
     own = pa.proxy_memory_pool(before)
     pools.append(own)
@@ -124,7 +124,7 @@ def pool():
     pa.set_memory_pool(before)
 
 def test_claims_of_a_parquet_file(tmp_path, pool):
-    "480 million numbers in some kilobytes, nested: the metadata says so, and nothing is read"
+    "480 million nested numbers in some kilobytes: refused by the metadata, without reading"
     p = tmp_path/'a.parquet'
     part = pa.table(dict(x=pa.array([np.zeros(1_000_000, np.int8)])))
     with pq.ParquetWriter(p, part.schema) as w:
@@ -136,7 +136,7 @@ def test_claims_of_a_parquet_file(tmp_path, pool):
     assert pool.max_memory()==before
 
 def test_text_that_comes_often_is_kept_once(tmp_path, pool):
-    "2,000 labels of 1 MB in a file of 50 kB: 2 GB, if each is kept by itself"
+    "2,000 equal labels of 1 MB in a file of 50 kB would take 2 GB if each were stored"
     y = pa.DictionaryArray.from_arrays(pa.array([0]*2000, pa.int32()), pa.array(['x'*1_000_000]))
     p = tmp_path/'a.parquet'
     pq.write_table(pa.table(dict(x=np.arange(2000.), y=y)), p)
@@ -150,7 +150,7 @@ def _bomb(path, text):
     return path
 
 def test_a_packed_file_that_unpacks_to_much(tmp_path, monkeypatch):
-    "It is refused at the limit and before a line is read; what is as long as the limit is read"
+    "Refused above the limit, before a line is read; a text of the length of the limit is read"
     text = b'x,y\n'+b'1,2\n'*1000
     p = _bomb(tmp_path/'a.CSV.GZ', text)
     for most,is_read in ((len(text), True), (len(text)-1, False)):
@@ -165,7 +165,7 @@ def test_a_packed_file_that_unpacks_to_much(tmp_path, monkeypatch):
     assert len(read_series(p)[0])==1000
 
 def test_a_gigabyte_in_a_megabyte(tmp_path):
-    "Neither the whole line nor its memory: what is unpacked is counted in pieces"
+    "The line is not unpacked completely: its size is counted in pieces"
     p = tmp_path/'a.csv.gz'
     p.write_bytes(gzip.compress(b'x,y\n')+gzip.compress(b'1'*2**24)*60) # members one after the other
     tracemalloc.start()
@@ -202,7 +202,7 @@ def seeds():
         yield b.getvalue()
 
 def damaged(rng, data):
-    "`data` with some bytes changed, most often in its metadata, which stands at the end"
+    "`data` with some bytes changed, mostly in the metadata at the end"
     data = bytearray(data)
     n = int.from_bytes(data[-8:-4], 'little')
     start = rng.choice((len(data)-8-n, len(data)-8-n, 0))
@@ -212,7 +212,7 @@ def damaged(rng, data):
 
 @runs(300, 6000)
 def test_damaged_parquet(tmp_path, n):
-    "A table, or one sentence with the name of the file; no memory for what is not there"
+    "A table, or one sentence with the name of the file; no memory for missing data"
     rng,kinds = random.Random(0),[*seeds()]
     whole = 0
     p = tmp_path/'a.parquet'

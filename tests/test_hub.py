@@ -1,4 +1,4 @@
-"Models on the Hugging Face Hub, without it: its cache on disk, and a server on this machine that keeps repositories"
+"Models on the Hugging Face Hub, with its cache on disk and a local server in place of the Hub"
 import base64, hashlib, json, os, re, subprocess, sys, threading
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,7 +48,7 @@ class Hub:
 
     def sha(self, i): return f'{i:040x}'
     def number(self, repo, revision):
-        "Which commit `revision` is, from 1, or None"
+        "The number of the commit `revision`, from 1, or None"
         n = len(self.repos[repo])
         if revision in (None,'main'): return n
         return next((i for i in range(1, n+1) if revision in (self.sha(i),f'v{i}')), None)
@@ -103,7 +103,7 @@ class Hub:
         h.reply(dict(commitUrl=f'{self.url}/{repo}/commit/{sha}', commitOid=sha))
 
 def script(part, home, endpoint, *args, **env):
-    "What tests/hub_script.py says in a process of its own, whose Hub is on this machine or nowhere"
+    "The output of tests/hub_script.py in a separate process, with a local Hub or none"
     quiet = dict(HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_DISABLE_XET='1', HF_HUB_DISABLE_PROGRESS_BARS='1')
     env = {**os.environ, **quiet, 'HF_HOME':str(home), 'no_proxy':'127.0.0.1', **env}
     env.pop('HF_HUB_CACHE', None)
@@ -114,7 +114,7 @@ def script(part, home, endpoint, *args, **env):
     return json.loads(res.stdout.splitlines()[-1])
 
 def edited(hub):
-    "Somebody changes the rate of the model, adds files that can run, and writes a card for another"
+    "Another user changes the rate of the model, adds executable files, and writes a card for another model"
     last = hub.repos['user/model'][-1]
     config = json.dumps({**json.loads(last['config.json']), 'rate':100.}).encode()
     hub.repos['user/model'].append({**last, 'config.json': config, 'pickle.pkl': b'x', 'train.py': b'x'})
@@ -131,7 +131,7 @@ def online(home):
 
 @pytest.fixture(scope='module')
 def offline(online, home):
-    "What the cache that `online` left says, where there is no Hub"
+    "The output with the cache of `online` and without a Hub"
     hub,_ = online
     asked = len(hub.asked)
     for name,links in (('user/links',True), ('user/files',False)): cached(home, name, links)
@@ -155,14 +155,14 @@ def test_push(online):
         assert words in card, words
 
 def test_card_is_kept(online):
-    "A README that somebody wrote is not written over"
+    "A README of another user is not overwritten"
     hub,_ = online
     files = hub.repos['user/kept'][-1]
     assert files['README.md']==b'mine' and 'config.json' in files
 
 @pytest.mark.parametrize('where', ['online','offline'])
 def test_pull(where, online, offline):
-    "The newest state and older ones; what could run is not even downloaded; the cache is enough"
+    "The newest and older revisions; executable files are not downloaded; the cache is sufficient"
     said = offline if where=='offline' else online[1]
     rates,files,linked = said['pull']
     assert rates==[[100.,True], [200.,True], [200.,True]]
@@ -199,7 +199,7 @@ def cached(home, name='user/model', links=True):
         data = (first/'numbers'/f).read_bytes()
         (repo/'blobs'/f'blob-{f}').write_bytes(data)
         if links: (snapshot/f).symlink_to(f'../../blobs/blob-{f}')
-        else: (snapshot/f).write_bytes(data) # Windows may have no links
+        else: (snapshot/f).write_bytes(data) # on Windows links may be missing
     return snapshot
 
 def test_cache_layout(offline): assert offline['cached']==[True,True] # with links and without
@@ -226,11 +226,11 @@ def test_without_the_extra(tmp_path, monkeypatch, capsys):
     words = r"huggingface_hub: expected it to be installed, .* got none; pip install 'xceptiontime\[hub\]'"
     with pytest.raises(ImportError, match=words): Predictor.from_pretrained('user/model')
     with pytest.raises(ImportError, match=words): Predictor.from_pretrained(first/'numbers').push_to_hub('user/model')
-    with pytest.raises(FileNotFoundError): Predictor.from_pretrained(Path('user/model')) # a path is a path
+    with pytest.raises(FileNotFoundError): Predictor.from_pretrained(Path('user/model')) # a Path is no name of a model
     assert main(['info', 'user/model'])==2 and "pip install 'xceptiontime[hub]'" in capsys.readouterr().err
 
 def test_card_is_safe():
-    "Labels do not leave their cell"
+    "Labels cannot break the table of the card"
     X = np.random.default_rng(0).normal(size=(9,1,20)).astype(np.float32)
     p = Predictor(XceptionTime(1, 2, nf=1), Classification(['a|b\n# title','<script>']), Preprocess().fit(X))
     row = next(l for l in model_card(p, 'user/model').splitlines() if l.startswith('| classes'))

@@ -1,4 +1,4 @@
-"Importance on what the page does not show: other tasks, ragged series, memory maps, scikit-learn's own"
+"Importance beyond the page: other tasks, series of unequal length, memory maps, and scikit-learn's importance"
 import numpy as np, pytest, torch
 from fastai.metrics import Perplexity
 from sklearn.base import BaseEstimator
@@ -31,12 +31,12 @@ def test_as_scikit_learn():
     close(got.drops.std(1), want.importances_std, .15*want.importances_std.max())
     close(got.mean[1], 0, 1e-7)
     close(got.base, -scoring(Estimator(), T[5:], y[5:]), 1e-5)
-    a = attribute(learn, T[:3]) # and what a linear model does with each value is known
+    a = attribute(learn, T[:3]) # the attribution of a linear model is known
     np.testing.assert_allclose(a, T[:3]*[1,0,-2,.5]*dls.task.std, atol=1e-5)
     np.testing.assert_allclose(attribute(learn, T[:3], 'occlusion', window=1), a, atol=1e-5)
 
 def test_ragged_importance():
-    "By hand: the other series, stretched to the length of this one"
+    "By hand, with the other series stretched to the length of this one"
     learn = learner(ragged)
     by_loss = dict(metric=F.cross_entropy, n_repeats=2, seed=4)
     got = permutation_importance(learn, bs=5, **by_loss)
@@ -63,7 +63,7 @@ def test_shortest_of_the_split():
         permutation_importance(learn, 'time', dl=learn.dls.train)
 
 def test_names_of_new_series():
-    "A loader of new series knows the channels as the others do"
+    "A loader of new series has the same channel names"
     learn = learner(channels=['left','right'])
     new = learn.dls.test_dl(X[12:], classes[12:])
     a = permutation_importance(learn, n_repeats=2, seed=0)
@@ -72,7 +72,7 @@ def test_names_of_new_series():
     same(a.drops, b.drops)
 
 def test_memmap_is_read_in_batches(tmp_path):
-    "The same numbers from a file as from memory, and never more than a batch at a time"
+    "The same numbers from a file as from memory, with at most a batch in memory"
     signal = np.random.default_rng(2).normal(size=(2,600)).astype(np.float32)
     np.save(tmp_path/'a.npy', signal)
     np.save(tmp_path/'b.npy', -signal)
@@ -105,17 +105,17 @@ def test_memmap_stays_as_it_is(tmp_path, learn):
 
 def test_metrics_and_loaders(learn):
     def importance(learn, *args, **kw): return permutation_importance(learn, *args, n_repeats=2, seed=0, **kw)
-    assert importance(learn).metric=='accuracy' # the learner's own
+    assert importance(learn).metric=='accuracy' # the metric of the learner
     assert importance(learn, metric='f1_macro').metric=='f1_macro'
     r = learner(y=10+X.mean((1,2)))
-    for o in (learn, r): # one of the loss
+    for o in (learn, r): # the importance by the loss
         perplexed = importance(o, metric=Perplexity())
         close(perplexed.base, np.exp(o.validate()[0]), 1e-5)
         assert perplexed.metric=='perplexity'
     other = learn.dls.test_dl(X[:5], classes[:5])
     imp = importance(learn, 'time', dl=other, spans=[(0,10),(30,40)], names=['start','end'])
     assert imp.names==['start','end'] and imp.base==(learn.predictor().predict(X[:5])==classes[:5]).mean()
-    assert importance(r).metric=='rmse' # the lower the better
+    assert importance(r).metric=='rmse' # lower is better
     def squares(values, y): return ((values-y)**2).mean()
     up,down = (importance(r, metric=squares, higher_is_better=h).drops for h in (True,False))
     close(up, -down, 1e-7)

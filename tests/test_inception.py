@@ -1,4 +1,4 @@
-"InceptionTime: either layout gives the same, padding is exact, and it goes where XceptionTime goes"
+"InceptionTime: both layouts give the same, padding has no effect, and it works wherever XceptionTime does"
 import copy
 import numpy as np, pytest, torch
 from torch import nn
@@ -17,7 +17,7 @@ def network(c_in=3, c_out=5, **kw): return seasoned(InceptionTime, c_in, c_out, 
 
 @pytest.fixture
 def taken(monkeypatch):
-    "How often the path in channels-last was taken"
+    "A list with an entry per call of the channels-last path"
     return counted(monkeypatch, inception, 'fast_features')
 
 def close(a, b, eps): torch.testing.assert_close(a, b, rtol=eps, atol=eps)
@@ -67,7 +67,7 @@ def test_padding_is_exact():
                 close(q(x, N), torch.cat(alone), eps)
 
 def test_padding_is_exact_in_training():
-    "Padded further, the same scores, gradients and statistics; and those of BatchNorm over the real steps, by hand"
+    "More padding changes no scores, gradients or statistics; and BatchNorm by hand, without the padding"
     for make in (lambda: network(), lambda: plain(network())):
         a,b = make(),make()
         x,g = torch.randn(8, 3, 90).double(),torch.randn(8, 5).double()
@@ -90,7 +90,7 @@ def test_steps_aside(taken):
     m(x)
     hook.remove()
     with torch.autocast('cpu', torch.bfloat16): m(x)
-    m(x[:2]) # too little to pay
+    m(x[:2]) # too small a batch for this path
     torch.func.vmap(m.eval())(x[:,None])
     m.inceptionblock.inception[1].act = nn.GELU()
     m(x)

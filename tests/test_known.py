@@ -1,4 +1,4 @@
-"What is known of weights is told of these weights and of no others, however they came or went"
+"Facts about weights (epochs, scores, calibration) follow these weights, however they are loaded or changed"
 import pickle
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def learner(path, X=X, y=y, seed=0, **kwargs):
 
 def weights(learn): return {k: t.clone() for k,t in learn.model.state_dict().items()}
 def moments(learn):
-    "Copies of what the optimizer remembers"
+    "Copies of the optimizer's averages"
     return [v.clone() for s in learn.opt.state_dict()['state'] for v in s.values() if torch.is_tensor(v)]
 def epochs(learn): return learn.trained.get('epochs')
 def warm(learn, t=2.):
@@ -56,7 +56,7 @@ def test_saved_with_weights_and_loaded_with_them(tmp_path):
 
 @pytest.mark.parametrize('with_opt', [True,False])
 def test_files_of_plain_fastai(tmp_path, with_opt):
-    "Both ways; of weights from such a file nothing is known"
+    "Files of plain fastai in both directions; no facts are known about their weights"
     learn = warm(learner(tmp_path))
     learn.fit(1)
     warm(learn).save('ours', with_opt=with_opt)
@@ -71,7 +71,7 @@ def test_files_of_plain_fastai(tmp_path, with_opt):
     assert learn.trained=={} and calibration(learn)==(1,None) and learn.predictor().training is None
     assert learn.predictor().lengths is None
     learn.fit(1)
-    assert 'epochs' not in learn.trained and learn.trained['series']==24 # before that they may have had any number
+    assert 'epochs' not in learn.trained and learn.trained['series']==24 # the number before is unknown
 
 def test_weights_changed_by_hand(tmp_path):
     learn = learner(tmp_path)
@@ -111,7 +111,7 @@ def test_calibration_of_another_task_stays_out(tmp_path):
     numbers = learner(tmp_path, y=y*2.5)
     numbers.calibrate_sets().save('numbers')
     assert numbers.load('numbers').task.conformal is not None
-    assert learner(tmp_path, y=y*2.5+1).load('numbers').task.conformal is None # intervals in other units
+    assert learner(tmp_path, y=y*2.5+1).load('numbers').task.conformal is None # the intervals have other units
 
 def test_best_epoch(tmp_path):
     learn,cb = learner(tmp_path, nf=2),SaveModelCallback(with_opt=True)
@@ -130,14 +130,14 @@ def test_stopped_early(tmp_path):
 
 @pytest.mark.parametrize('at_end', [False,True])
 def test_averaged_weights_have_no_figures(tmp_path, at_end):
-    "Those of the last epoch were of the weights before"
+    "The scores of the last epoch belong to the weights before averaging"
     learn,cbs = learner(tmp_path),[AverageWeights(.5)]
     learn.fit(2, cbs=cbs+[SaveModelCallback(at_end=True)]*at_end)
     assert learn.trained==dict(epochs=2, series=24, shortest=30, longest=30, seed=0, last={})
     if at_end: assert learner(tmp_path).load('model').trained==learn.trained
 
 def test_interrupted(tmp_path):
-    "Whole epochs count; the figures of the last were of other weights"
+    "Whole epochs count; the scores of the last epoch belong to other weights"
     learn = learner(tmp_path)
     with pytest.raises(KeyboardInterrupt): learn.fit(3, cbs=Stop(4, KeyboardInterrupt))
     assert epochs(learn)==1 and learn.trained['last']=={} and learn.predictor().lengths==(30,30)
@@ -161,7 +161,7 @@ def test_script_that_starts_again(tmp_path, cbs, at):
         assert learn.predictor().lengths==(20,29)
 
 def test_a_second_fit_after_all_that(tmp_path):
-    "The order of its batches is that of a learner that nothing interrupted"
+    "The order of its batches is that of an undisturbed learner"
     whole = learner(tmp_path)
     whole.fit(2)
     whole.save('two')
@@ -221,7 +221,7 @@ def test_export_and_folder(tmp_path):
     assert epochs(on)==3 and calibration(on)==(1,None)
 
 def test_validation_inside_a_training(tmp_path):
-    "An average of weights goes on"
+    "The average of weights continues"
     class Look(Callback):
         looks_only = True
         def after_epoch(self):
@@ -232,7 +232,7 @@ def test_validation_inside_a_training(tmp_path):
     assert same(weights(one), weights(two)) and one.trained==two.trained
 
 def test_error_leaves_no_average(tmp_path):
-    "Where weights run away, the last good ones stay"
+    "If the weights diverge, the last finite weights are kept"
     learn = learner(tmp_path)
     with pytest.raises(FloatingPointError, match='the weights are back at'): learn.fit(2, 1e30, cbs=AverageWeights())
     assert all(t.isfinite().all() for t in weights(learn).values())

@@ -1,4 +1,4 @@
-"The channel of the length: a series gets alone what it gets in a batch, wherever the model is used"
+"The length channel: a series alone gets the same scores as in a batch, wherever the model is used"
 import json
 import numpy as np
 import pytest
@@ -27,10 +27,10 @@ def fit(learn, epochs=1, **kw):
 @pytest.fixture(scope='module')
 def trained(): return fit(learner(ragged, length_channel=True), 3)
 
-# ---------------------------------------------------------------- when it is there
+# ---------------------------------------------------------------- when there is one
 
 def has(X=ragged, **kw):
-    "Is there a channel of the length, and does all that tells of it agree?"
+    "Is there a length channel? Loader, preprocessing and learner must agree"
     dls = TSDataLoaders.from_arrays(X, classes, splits, device='cpu', **kw)
     on = dls.preprocess.length_channel
     assert dls.vars==dls.one_batch()[0].shape[1]==dls.preprocess.c_in*(1+(kw.get('missing')=='mask'))+on
@@ -41,7 +41,7 @@ def test_where_lengths_of_training_differ():
     assert has() and has(missing='mask') and has(padded(ragged, 50)) # NaN at the end is padding
     equal = [x[:,:20] for x in ragged]
     assert not has(equal) and not has(resample=30) and not has(crop=9)
-    assert not has([*equal[:12], *ragged[12:]]) # held-back series alone differ
+    assert not has([*equal[:12], *ragged[12:]]) # only validation series have other lengths
     assert not has([x[:,:20-i%2] for i,x in enumerate(equal)]) # a value is missing at the end
     assert not has(length_channel=False) and has(resample=30, length_channel=True)
     with pytest.warns(UserWarning, match='length_channel: expected training series of unequal length, got 20 steps'):
@@ -50,7 +50,7 @@ def test_where_lengths_of_training_differ():
         has(length_channel='on')
 
 def test_windows_have_one_length():
-    "Also where the last one of a recording is filled up with NaN"
+    "Also if the last window of a recording is padded with NaN"
     recs = [np.random.default_rng(i).normal(size=(2,95)).astype(np.float32) for i in range(4)]
     dls = TSDataLoaders.from_recordings(recs, [0,1,0,1], 20, groups=[0,0,1,1], valid_groups=[1], pad=np.nan,
                                         device='cpu')
@@ -92,7 +92,7 @@ def test_answers_alone(how):
     close(learn.predict(ragged[3])[2], probs[3], 1e-5)
 
 def test_it_tells_what_nothing_else_does():
-    "Noise, short or long: without the channel the network cannot know, with it it does"
+    "Short or long noise: the network can tell them apart only with the channel"
     rng = np.random.default_rng(0)
     y = np.arange(80)%2
     lengths = np.where(y, rng.integers(20, 24, 80), rng.integers(30, 34, 80))
@@ -105,7 +105,7 @@ def test_it_tells_what_nothing_else_does():
     assert right(True)==1 and right(False)<.8
 
 def test_far_lengths_are_clipped(trained):
-    "One that is beyond all in training is seen as 3 deviations away"
+    "A length far from those in training is clipped to 3 standard deviations"
     pre = trained.dls.preprocess
     z = pre(torch.zeros(1,2,4000))[0,2]
     assert (z==3).all() and (pre(torch.zeros(1,2,1))[0,2]==-3).all()
@@ -149,7 +149,7 @@ def test_onnx(trained, tmp_path):
     close(session.run(None, dict(x=x, lengths=n))[0], want, 1e-5)
     one = ragged[4]
     close(session.run(None, dict(x=one[None], lengths=n[4:5]))[0], want[4:5], 1e-5)
-    assert session.get_inputs()[0].shape[1]==2 # a user's channels
+    assert session.get_inputs()[0].shape[1]==2 # the user's channels
 
 @pytest.mark.slow
 def test_program_without_lengths(trained, tmp_path):
@@ -171,7 +171,7 @@ def test_stream(trained):
     got = [p.probs for i in range(0, 90, 7) for p in live.push(x[:,i:i+7])]
     close(np.stack(got), trained.predictor().predict_proba(np.stack([x[:,i:i+30] for i in (0,20,40,60)])), 1e-5)
 
-# ---------------------------------------------------------------- going on, from a folder
+# ---------------------------------------------------------------- training further, from a folder
 
 def test_going_on(trained, tmp_path):
     folder = trained.save_pretrained(tmp_path/'a')
@@ -183,11 +183,11 @@ def test_going_on(trained, tmp_path):
     fresh = ts_learner(data(y=np.arange(24)%2, length_channel=True), pretrained=folder) # other classes
     assert fresh.get_X_preds(ragged)[0].shape==(24,2)
 
-# ---------------------------------------------------------------- it is no channel of the user's
+# ---------------------------------------------------------------- it is not a channel of the user
 
 @pytest.mark.parametrize('method', ['integrated_gradients','occlusion','grad_cam'])
 def test_attribution(trained, method):
-    "Of the user's channels; with integrated gradients they add up to the way from a mean series of the same length"
+    "Attributions of the user's channels; integrated gradients add up to the difference to a mean series"
     pytest.importorskip('captum')
     some = ragged[:4]
     a = attribute(trained, some, method, target=1)
@@ -232,7 +232,7 @@ def test_mixes_leave_it(mix):
         assert torch.equal(x[:,-1], pre(torch.zeros(len(x), 2, x.shape[2]), k)[:,-1])
     assert len(seen)==2
 
-# ---------------------------------------------------------------- other doors
+# ---------------------------------------------------------------- other ways to use it
 
 def test_estimator():
     def c_out(on): return XceptionTimeClassifier(epochs=1, nf=1, random_state=0, length_channel=on).fit(

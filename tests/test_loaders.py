@@ -1,4 +1,4 @@
-"Loaders: each sample once an epoch, windows cut as they are asked for, similar lengths, no global random state moved"
+"Loaders: each sample once per epoch, lazy windows, batches of similar lengths, unchanged global random states"
 import os, pickle, random, subprocess, sys, tracemalloc
 from functools import partial
 import numpy as np, pandas as pd, pytest, torch
@@ -25,7 +25,7 @@ from_df = partial(TSDataLoaders.from_df, device='cpu')
 def raises(error, words): return pytest.raises(error, match=words)
 
 def arrays(n=50, c=2, length=12):
-    "Series whose first value is their number"
+    "Series whose first value is their index"
     X = np.random.default_rng(n).normal(size=(n,c,length)).astype(np.float32)
     X[:,0,0] = np.arange(n)
     return X, np.arange(n)%2
@@ -35,7 +35,7 @@ def unequal(n=50, c=2, least=3, most=20):
     return [x[:,:k] for x,k in zip(X, np.random.default_rng(0).integers(least, most, n))], y
 
 def loaders(X, y, n_valid=10, **kw):
-    "The last series judge"
+    "Loaders with the last series for validation"
     n = len(X)
     splits = np.arange(n-n_valid), np.arange(n-n_valid, n)
     return from_arrays(X, y, splits, **{**dict(scale=None, bs=8, seed=0), **kw})
@@ -43,10 +43,10 @@ def loaders(X, y, n_valid=10, **kw):
 def numbers(dl): return [b[0][:,0,0].int().tolist() for b in dl]
 
 def even(sizes, bs):
-    "Batches differ by one series at most, and none has less than 8, or `bs`, where the set has as many"
+    "Batch sizes differ by at most one, and are at least 8 or `bs`, if there are as many series"
     n = sizes.sum()
     assert np.ptp(sizes)<=1 and sizes.min()>=min(8, bs, n)
-    small = max(1, n//min(8, bs)) # so many batches are as large as that
+    small = max(1, n//min(8, bs)) # number of batches of that size
     assert len(sizes)==min(small, -(-n//bs)) and (sizes.max()<=bs or len(sizes)==small)
 
 @settings(max_examples=300, deadline=None)
@@ -103,7 +103,7 @@ def test_each_training_sample_once_an_epoch(n, bs, ragged, seed): check_epochs(n
 def test_each_training_sample_once_an_epoch_in_many_sizes(n, bs, ragged, seed): check_epochs(n, bs, ragged, seed)
 
 def same_batches(loader, other):
-    "Have the batches of two loaders the same numbers, in tensors of the same classes?"
+    "Do the batches of two loaders have the same values, in tensors of the same classes?"
     for a,b in zip(loader, other, strict=True):
         assert [type(o) for o in a]==[type(o) for o in b]
         for o,p in zip(a, b, strict=True): np.testing.assert_array_equal(o.numpy(), p.numpy())
@@ -172,14 +172,14 @@ def test_similar_lengths_is_an_order(lengths, bs, seed):
         assert sorted(order)==list(range(len(lengths)))
 
 def test_ragged_batches_of_8_and_9():
-    "Of two lengths at most one series is in the wrong batch, whichever batch comes first"
+    "With two lengths, at most one series is in the wrong batch, for any order of batches"
     n,cuts = np.repeat([3,9], [8,9]),batch_cuts(17, 16)
     pairs = [np.split(n[similar_lengths(n, cuts, np.random.default_rng(i))], cuts[1:-1]) for i in range(20)]
     assert all(abs((a==3).sum()-(b==3).sum())>=7 for a,b in pairs)
     assert {a.mean()<b.mean() for a,b in pairs}=={True,False}
 
 def test_ragged_batches_of_unlike_sizes():
-    "Two of three batches are cut from one pool, so none of one is as short as any of the other"
+    "Two of three batches are cut from one pool: all series of one are longer than those of the other"
     n,cuts = np.arange(32),[0,2,12,32]
     for i in range(40):
         batches = np.split(n[similar_lengths(n, np.array(cuts), np.random.default_rng(i))], cuts[1:-1])
@@ -189,7 +189,7 @@ def test_ragged_batches_of_unlike_sizes():
 def test_weights_and_lengths_go_together():
     X,y = unequal(200, least=5, most=100)
     w = 1.+(np.arange(200)<50)*2
-    def shares(**kw): # of the heavy ones among the series, of data among all steps
+    def shares(**kw): # shares of the heavy series, and of data among all steps
         dls = loaders(X, y, length_channel=False, **kw)
         seen = [b for _ in range(20) for b in dls.train]
         heavy = [b[0][:,0,0].numpy()<50 for b in seen]
@@ -216,16 +216,16 @@ def test_a_batch_is_as_long_as_its_longest(told):
     total = sum(x.shape[1] for x in X[:190])
     def steps(): return sum(len(x)*x.shape[2] for x,*_ in dls.train)
     got = [steps() for _ in range(4)]
-    if told: # lengths are mixed, as BatchNorm takes away what all in a batch have
+    if told: # lengths are mixed, as BatchNorm removes what a batch has in common
         spreads = [n.float().std().item() for _,n,_ in dls.train]
         assert min(got)>1.25*total and np.median(spreads)>20
         return
     assert max(got)<1.25*total<1.6*total<190*99
     lengths = [[x.shape[2] for x,*_ in dls.train][:23] for _ in range(30)]
     mean = np.mean(lengths, axis=0) # of batch 0, 1, ... over epochs
-    assert mean.max()-mean.min()<45 # they do not come from short to long
+    assert mean.max()-mean.min()<45 # batches are not sorted by length
     members = [{frozenset(b) for b in numbers(dls.train)} for _ in range(2)]
-    assert len(members[0]&members[1])<3 # batches are not the same sets in another order
+    assert len(members[0]&members[1])<3 # batches have other series in each epoch
 
 def test_predictions_are_in_order():
     X,y = unequal(60, least=20, most=60)
@@ -246,7 +246,7 @@ def test_equal_lengths_on_demand():
 
 @pytest.mark.parametrize('how', [{}, dict(resample=7), dict(crop=3)], ids=['own','resample','crop'])
 def test_a_sample_in_words(how):
-    "A series of unequal length from the dataset: raw, of its own length, with its own target"
+    "A series of the dataset has its raw values, its own length and its own target"
     X,y = unequal()
     words = np.array(['left','right'])[y]
     dls = loaders(X, words, **how)
@@ -474,7 +474,7 @@ def _pickled(ds, spawned, monkeypatch):
     return pickle.dumps(ds)
 
 def test_a_spawned_process_maps_the_file(tmp_path, monkeypatch):
-    "Elsewhere a pickle holds the series, as it may outlive their file"
+    "Other pickles hold the series, as their file may be deleted"
     X,y = arrays(1000)
     np.save(tmp_path/'X.npy', X)
     ds = loaders(np.load(tmp_path/'X.npy', mmap_mode='r'), y).train_ds
@@ -492,7 +492,7 @@ def test_one_batch_transform_needs_no_list():
     for tfms in (Twice(), [Twice()]): np.testing.assert_allclose(first(tfms), 2*first(None), rtol=1e-6)
 
 def test_splits_by_name():
-    "Arguments of get_splits in place of splits, with the loader's own groups and seed"
+    "Arguments of get_splits in place of splits, with the groups and seed of the loader"
     X,y = arrays(40)
     g = np.repeat(list('abcd'), 10)
     dls = from_arrays(X, y, dict(valid_groups=['b'], test_groups=['d']), groups=g)
@@ -507,7 +507,7 @@ def test_splits_by_name():
     assert len(recs.valid_ds)==20
 
 def test_splits_of_any_sequence():
-    "Tuples, lists and ranges are indices, not coordinates; folds are taken one by one"
+    "Tuples, lists and ranges are indices, not coordinates; each fold can be used"
     X,_ = arrays(12)
     y = np.random.default_rng(0).normal(size=(12,2))
     for parts in ((0,1,2,3),(4,5)), ([0,1,2,3],[4,5]), (range(4),range(4,6)):
@@ -518,10 +518,10 @@ def test_splits_of_any_sequence():
         from_arrays(X, y, get_splits(y, n_splits=3, seed=0))
 
 def test_splits_know_the_task():
-    "Whole numbers to learn are not taken for classes, and whole floats that are classes are"
+    "Whole numbers of a regression are not treated as classes, and whole floats of a classification are"
     X,_ = arrays(40)
     dls = from_arrays(X, np.arange(40), task='regression', seed=0)
-    assert {i//10 for i in dls.valid_ds.idxs}=={0,1,2,3} # small and large ones
+    assert {i//10 for i in dls.valid_ds.idxs}=={0,1,2,3} # small and large values
     y = np.r_[np.zeros(36), np.ones(4)]
     for seed in range(5):
         dls = from_arrays(X, y, task='classification', seed=seed)
@@ -529,7 +529,7 @@ def test_splits_know_the_task():
 
 @pytest.mark.parametrize('end', ['csv','parquet'])
 def test_groups_of_a_table_with_a_gap_at_its_start(tmp_path, end):
-    "The first step of a series may be missing where groups are a column; a saved index may not be there"
+    "With groups as a column, the first step of a series may be missing; a column of a saved index is ignored"
     import pandas as pd
     df = pd.DataFrame(np.random.default_rng(0).normal(size=(20,6)), columns=[f't{i}' for i in range(6)])
     df = df.assign(g=np.repeat(list('abcde'), 4), y=['u','v']*10)
@@ -567,7 +567,7 @@ def test_steps_of_two_tables_in_one_order(tmp_path):
     with raises(ValueError, "expected the column 'a' where .*train.csv' has it, got 'd'"): load()
     x = load(columns=list('abcd')).valid.one_batch()[0][:,0].numpy()
     np.testing.assert_allclose(x, df[list('abcd')], rtol=1e-6)
-    df.drop(columns='d').to_csv(valid, index=False) # shorter ones of the same steps
+    df.drop(columns='d').to_csv(valid, index=False) # shorter series with the same steps
     assert load().valid.one_batch()[0].shape[2]==3
 
 def test_recordings_with_whole_numbers_to_learn():
@@ -631,14 +631,14 @@ def test_classes_in_the_order_of_a_categorical():
     assert from_arrays(X, sizes.astype(str), seed=0).vocab.tolist()==['L','M','S'] # sorted
 
 def test_lists_of_whole_numbers_stay_labels_in_each_split():
-    "Where all of a split have as many labels, they are no rows of zeros and ones"
+    "Lists with the same number of labels in a split are not treated as rows of zeros and ones"
     y = [[0],[0,1],[1,0],[0,1]]
     dls = from_arrays(np.zeros((4,1,9))+np.arange(9), y, ([0,1],[2,3]), scale=None)
     assert dls.valid.one_batch()[1].tolist()==[[1,1],[1,1]]
     assert dls.test_dl(np.ones((2,1,9)), [[1],[0]]).one_batch()[1].tolist()==[[0,1],[1,0]]
 
 def test_a_label_for_each_step():
-    "What the error advises does what it says"
+    "The advice in the error works"
     X,y = np.random.default_rng(0).normal(size=(12,2,30)),np.repeat(np.arange(12)[:,None]%2, 30, 1)
     with raises(ValueError, r'one for each of its 30 steps; TSDataLoaders.from_recordings\(X, y, length\)'):
         from_arrays(X, y)

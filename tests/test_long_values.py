@@ -1,4 +1,4 @@
-"Whatever is said to a public door beside the readers, its answer is one sentence of fewer than 300 characters"
+"Public functions with long arguments: each error is one sentence of fewer than 300 characters"
 import re, traceback, warnings
 import numpy as np, pytest, torch
 from torch import nn
@@ -35,7 +35,7 @@ huge = 10**400
 VALUES = word, many, -huge, np.arange(9_999.), word.encode(), {word: word}, nn.Linear(1, 1), object, (word,)*9
 
 def check_sentence(said, ours=True):
-    "Short, and if it is one of ours of the form that they have"
+    "Check that an error is short, and has our form if it is ours"
     assert len(said)<300, f'{len(said)} characters: {said[:400]}'
     if ours: assert said.isprintable() and re.search(r': expected .*, got ', said), said
 
@@ -45,7 +45,7 @@ def is_ours(e):
     return 'xceptiontime' in at.filename and re.search(r'(^|: )(raise\b|(source\.)?fail\()', at.line) is not None
 
 def answers(call):
-    "What `call` raises and warns, each checked; how many there were"
+    "Check the errors and warnings of `call`; returns their number"
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter('always', UserWarning)
         try: call()
@@ -60,7 +60,7 @@ def answers(call):
 def learn(): return learner()
 
 def ask(call, *names):
-    "Each of `VALUES` for each argument, which says something to one of them at least"
+    "Try each of `VALUES` for each argument; at least one gives an error or warning"
     for name in names:
         assert sum(answers(lambda: call(**{name: v})) for v in VALUES), name
 
@@ -69,7 +69,7 @@ def test_series():
     ask(lambda **kw: check_channels(**{**dict(channels='x', c_in=3), **kw}), 'channels')
     for cut in (crop_series, resample_series):
         ask(lambda **kw: cut(**{**dict(X=ragged, length=9), **kw}), 'X', 'length')
-    assert answers(lambda: check_series([1, None, huge]))==0 # infinite, which is told later
+    assert answers(lambda: check_series([1, None, huge]))==0 # infinity is checked later
     ask(lambda **kw: crop_series(ragged, 9, **kw), 'where')
     ask(Preprocess, 'missing', 'scale', 'mu', 'c_in', 'resample', 'crop', 'length_channel')
     assert answers(lambda: Preprocess(resample=huge, crop=huge))

@@ -1,4 +1,4 @@
-"A padded batch gives each series what it gets alone"
+"In a padded batch, each series gets the scores that it gets alone"
 import copy
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
@@ -40,7 +40,7 @@ def test_each_series_gets_what_it_gets_alone(kw):
         lengths = torch.tensor([x.shape[1] for x in xs])
         for n,content in ((700,0.), (700,float('nan')), (703,1e30), (2800,-float('inf'))):
             assert error(m(padded(xs, n, content), lengths), alone) < 1e-5, (n, content)
-    assert alone.std(0).max()>1e-3 # the scores do depend on the series
+    assert alone.std(0).max()>1e-3 # the scores differ between series
 
 def check_lengths(lengths, stretch, content, seed):
     m,xs = network(seed=seed, head='linear').eval(),series(lengths, seed=seed)
@@ -75,7 +75,7 @@ def trained(m, x, lengths, y):
     loss.backward()
     return loss.detach(), x.grad, [p.grad for p in m.parameters()], [b for b in m.buffers()]
 
-# a third is quick
+# a third of the cases is in the quick part
 some = [pytest.param(kw, marks=[pytest.mark.slow]*(i%3>0), id=ids(kw)) for i,kw in enumerate(OPTIONS)]
 @pytest.mark.parametrize('kw', some)
 def test_training_leaves_padding_out(kw):
@@ -93,7 +93,7 @@ def test_training_leaves_padding_out(kw):
             assert (a[:,l:]==0).all()
 
 def test_statistics_are_those_of_the_real_steps():
-    "The running statistics of the first shortcut against numpy on the unpadded series"
+    "The running statistics of the first shortcut, against numpy on the series without padding"
     lengths = [5,1,12]
     m,xs = network().double().train(),series([5,1,12], dtype=torch.float64)
     conv,bn = m.block.shortcut[0]

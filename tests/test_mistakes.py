@@ -1,4 +1,4 @@
-"Each mistake of the table in mistakes.py is told in one sentence"
+"Each mistake in mistakes.py gives one sentence"
 import pytest
 import mistakes
 

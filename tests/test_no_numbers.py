@@ -1,4 +1,4 @@
-"Scores that are NaN or infinite are no answers: each way to ask raises, and says for which series"
+"Scores that are NaN or infinite: each way to predict raises an error that names the series"
 import json, math
 from copy import copy
 import numpy as np, pytest, torch
@@ -40,14 +40,14 @@ def test_predictor(task):
     with pytest.raises(ValueError, match='for series 0 with values from -3e.38'): p.scores(ragged)
 
 def test_weights_that_no_one_checked():
-    "Of a network that was made in Python"
+    "A network made in Python"
     p = make(TASKS[0])
     p.model.head[3].bias.data[0] = float('nan')
     with pytest.raises(ValueError, match='got nan for series 0 with values from'): p.predict(X)
     assert p.predict(X[:0]).shape==(0,)
 
 def test_stream():
-    "The place in the stream, which stays as it was"
+    "The error names the position in the stream, which is unchanged"
     s = StreamingPredictor(make(TASKS[0]), 5, 5, bs=2)
     signal = np.concatenate([X[0], X[1]], 1) # (1, 40)
     signal[0,26:30] = HUGE[3,0,:4]
@@ -78,7 +78,7 @@ def test_command(tmp_path, capsys):
     assert main(['predict', str(tmp_path/'m'), str(tmp_path/'a.npz'), '--out', str(tmp_path/'a.csv')])==2
     assert 'for series 3 with values from' in capsys.readouterr().err and not (tmp_path/'a.csv').exists()
 
-# what no calibration gives
+# temperatures out of range
 
 def edited(tmp_path, predictor, **task):
     "A model folder with other settings of its task"
@@ -95,7 +95,7 @@ def test_temperatures(tmp_path, task, t):
     with pytest.raises(ValueError, match='temperature: expected a number from 1e-09 to 1e.09, as calibration may find'):
         Predictor.from_pretrained(edited(tmp_path, p, temperature=t))
     with pytest.raises(ValueError, match='temperature: expected'): p.task.temperature = t
-    p.task._temperature = t # by force: not saved, and not answered
+    p.task._temperature = t # without the check of the setter: neither saved nor used
     good = (tmp_path/'m'/'config.json').read_bytes()
     with pytest.raises(ValueError, match='config.json: .*temperature: expected'): p.save_pretrained(tmp_path/'m')
     assert (tmp_path/'m'/'config.json').read_bytes()==good
@@ -106,7 +106,7 @@ def test_infinite_temperatures(tmp_path):
     with pytest.raises(ValueError, match='Infinity is no number'): Predictor.from_pretrained(folder)
 
 def test_scores_too_large_for_the_temperature():
-    "Each is finite, and their quotient is not"
+    "The scores are finite, but not their quotient"
     p = make(Classification(['cafe','tea'], temperature=1e-9))
     assert p.predict_proba(X).shape==(5,2)
     p.model.head[3].bias.data[0] = 1e32

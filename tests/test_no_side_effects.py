@@ -1,4 +1,4 @@
-"Importing the package and making a learner without a seed leave the process as it was"
+"Importing the package, and making a learner without a seed, do not change the state of the process"
 import json, subprocess, sys
 import pytest
 
@@ -72,6 +72,6 @@ def test_nothing_moves():
     res = run()
     assert res['imported']==[] # filters, random states, default callbacks, settings
     assert res['dls'] # loaders draw no global random numbers of torch and numpy
-    assert res['same'] # a learner draws what its network's weights take, and no more
+    assert res['same'] # a learner draws random numbers only for the weights of its network
     assert res['made']==[]
     assert res['changed']==[]

@@ -1,4 +1,4 @@
-"NaN in all channels at the end of a series is padding at every door: no answer depends on how far somebody padded"
+"NaN in all channels at the end of a series is padding everywhere: predictions do not depend on its length"
 import numpy as np, pandas as pd, torch
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -38,10 +38,10 @@ def made(c, **kwargs):
 learners = {(c,m): made(c, missing=m) for c in (1,2) for m in ('raise','interpolate')}
 
 def doors(A):
-    "Padded series in every container that a door takes"
+    "Padded series in each kind of container"
     yield from (A, A.astype(np.float64), torch.tensor(A), list(A), [pd.DataFrame(x.T) for x in A])
     yield np.ma.masked_invalid(A)
-    yield [x[:,:x.shape[1]-i%3] if np.isnan(x[:,-2:]).all() else x for i,x in enumerate(A)] # some padded less
+    yield [x[:,:x.shape[1]-i%3] if np.isnan(x[:,-2:]).all() else x for i,x in enumerate(A)] # some with less padding
     objects = np.empty(len(A), object)
     objects[:] = list(A)
     yield from (objects, pd.Series(list(A)))
@@ -106,7 +106,7 @@ def test_readers(c, steps, gaps, tmp_path):
         np.testing.assert_array_equal(read_series(path, **how)[0], equal[:,:,:9], err_msg=path.name)
 
 def test_a_series_without_a_value(tmp_path):
-    "By its number or its line, at every door; one that no split has is left alone"
+    "Each function names the series by index or line; a series in no split is ignored"
     A = padded(ragged(c=1), 3)
     A[5] = np.nan
     for path,how in _broken(A, tmp_path):
@@ -130,7 +130,7 @@ def _broken(A, folder):
 
 @pytest.mark.parametrize('scale', ['channel','sample','robust','minmax',None])
 def test_training(scale):
-    "Statistics, shapes and weights are those of the series themselves"
+    "Statistics, shapes and weights are those of the series without padding"
     Xs = ragged()
     def state(X):
         dls = TSDataLoaders.from_arrays(X, y, splits, device='cpu', scale=scale, seed=0)
@@ -161,7 +161,7 @@ def test_other_doors():
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0,30), st.integers(0,99))
 def test_recordings(steps, seed):
-    "A recording ends with its last value; a gap within it is missing data, in a stream as in `Windows`"
+    "A recording ends with its last value; a gap within it is missing data, in a stream and in `Windows`"
     rng = np.random.default_rng(seed)
     rec = rng.normal(size=(2,60))
     rec[:,10:14],rec[0,-3:] = np.nan,np.nan
@@ -183,7 +183,7 @@ def test_recordings_in_files(tmp_path):
     assert len(dls.train_ds.X)==15 and dls.train_ds.lengths is None
 
 def test_the_rest_of_a_recording():
-    "Filled up with NaN it is a shorter series, cut at once or later"
+    "The last window, padded with NaN, is a shorter series, also if it is cut later"
     recs = [np.random.default_rng(i).normal(size=(2,23+i)).astype(np.float32) for i in range(4)]
     how = dict(length=10, labels=list('abab'), pad=np.nan)
     X,labels,_ = sliding_windows(recs, **how)

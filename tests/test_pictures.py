@@ -1,4 +1,4 @@
-"Pictures for a thesis: titles, axes in seconds, names of channels, units, keys to colours, arguments of matplotlib"
+"Plots for a publication: titles, axes in seconds, names of channels, units, legends, arguments of matplotlib"
 import matplotlib, numpy as np, pytest
 import matplotlib.pyplot as plt
 from small import X, classes, learner, ragged, splits
@@ -24,7 +24,7 @@ def trained(data=X, y=words, **kwargs): return learner(data, y, **{**dict(rate=2
 def legend(o): return [t.get_text() for t in o.get_texts()]
 
 def grid():
-    "Axes of the newest figure, but for empty ones, and its legends as texts"
+    "The axes of the newest figure that are not empty, and the texts of its legends"
     fig = plt.gcf()
     return [ax for ax in fig.axes if ax.axison],[legend(l) for l in fig.legends]
 
@@ -32,7 +32,7 @@ def grid():
 def named(): return trained()
 
 def draws(learn):
-    "Each function that draws series in a grid of its own"
+    "Each function that draws series in a new grid"
     return [lambda **kw: learn.dls.valid.show_batch(max_n=4, **kw), lambda **kw: learn.show_results(max_n=4, **kw),
             lambda **kw: plot_top_losses(learn, k=4, **kw)]
 
@@ -54,7 +54,7 @@ def test_grids_of_series(named, i):
 
 @pytest.mark.parametrize('i', range(3), ids=['batch','results','losses'])
 def test_axes_of_ones_own(named, i):
-    "Another figure, though it is the newest one, stays empty; one color needs no legend"
+    "Another, newer figure stays empty; a single colour needs no legend"
     fig,own = plt.subplots(2, 2)
     other,_ = plt.subplots()
     draws(named)[i](**{'ax' if i==2 else 'ctxs': own.ravel()}, color='k')
@@ -73,7 +73,7 @@ def test_rate_of_resampled_series():
     draws(trained(resample=80))[0]()
     assert plt.gcf().axes[0].get_xlim()==(0, 79/40)
     draws(trained(ragged, resample=80))[0]()
-    assert grid()[0][-1].get_xlabel()=='step' # each has a rate of its own
+    assert grid()[0][-1].get_xlabel()=='step' # each has its own rate
     draws(trained(ragged, resample=80))[2]()
     assert grid()[0][-1].get_xlabel()=='time [s]' # raw again
 
@@ -169,7 +169,7 @@ def test_names_do_not_overlap(names):
     assert not any(a.overlaps(b) for a,b in zip(boxes[:-1], boxes[1:]))
     boxes = [l.get_window_extent() for l in across]
     gaps = np.diff([b.x1 for b in boxes])*72/ax.figure.dpi # points
-    if across[0].get_rotation()==45: assert (gaps/2**.5>1.1*across[0].get_fontsize()).all() # boxes are larger than they
+    if across[0].get_rotation()==45: assert (gaps/2**.5>1.1*across[0].get_fontsize()).all() # boxes of rotated text
     else: assert not any(a.overlaps(b) for a,b in zip(boxes[:-1], boxes[1:]))
     cell = ax.get_window_extent().width/len(names)
     for t in ax.texts: assert t.get_window_extent().width<cell

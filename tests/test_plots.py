@@ -1,4 +1,4 @@
-"Plots of every task, of series of unequal length, and of other loaders than the validation split's"
+"Plots of each task, of series of unequal length, and of loaders other than the validation loader"
 import numpy as np, pytest, torch
 import matplotlib.pyplot as plt
 from small import Linear, X, classes, close, learner, ragged, splits, two_labels
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures('closed')
 @pytest.mark.parametrize('data,y', [(X,two_labels), (X,X.mean((1,2))), (X,classes), (ragged,two_labels),
                                     (ragged,X.mean((1,2))), (ragged,classes)])
 def test_pictures(data, y):
-    "Every picture of every task, on axes of one's own, which come back"
+    "Each plot of each task, on given axes, which are returned"
     learn = learner(data, y)
     fig,axs = plt.subplots(2, 2)
     axs = axs.ravel()
@@ -28,7 +28,7 @@ def test_pictures(data, y):
     assert sum(len(c.get_offsets()) for c in ax.collections if len(c.get_offsets()))>=12
     if y is classes:
         markers = {tuple(map(tuple, c.get_paths()[0].vertices.round(3))) for c in ax.collections}
-        assert len(markers)==3 # told apart without colour
+        assert len(markers)==3 # different without colour
         assert plot_confusion_matrix(learn).get_xlabel()=='Predicted label'
     else:
         with pytest.raises(TypeError, match='learn: expected a classification'): plot_confusion_matrix(learn)
@@ -42,7 +42,7 @@ def test_pictures(data, y):
 @pytest.mark.parametrize('how', [dict(resample=16), dict(crop=16)], ids=['resample','crop'])
 @pytest.mark.parametrize('task', ['classes','labels'])
 def test_pictures_of_one_length(how, task):
-    "Series of unequal length that the network gets in one: drawn as they were, each with its own target"
+    "Series that are resampled for the network are drawn as they were, each with its own target"
     y = np.array(list('abc'))[classes] if task=='classes' else two_labels
     words = list(y) if task=='classes' else ['0; 1','1','(none)']*8
     learn = learner(ragged, y, **how)
@@ -71,7 +71,7 @@ def test_embedding_without_features():
         plot_embedding(TSLearner(dls, Linear(1, 1)))
 
 def test_shuffled_training_loader_is_told_in_order(learn):
-    "The training loader shuffles; pictures of it go by the series' own targets"
+    "The training loader shuffles; its plots show each series with its own target"
     Xt,yt = X[splits[0]],classes[splits[0]]
     answers = learn.predictor().predict(Xt)
     ax = plot_confusion_matrix(learn, learn.dls.train)

@@ -1,4 +1,4 @@
-"One way to predict: every way in, and every form of input, gives the same numbers"
+"Each way to predict, and each form of input, gives the same numbers"
 import fastai.losses as fl
 import numpy as np, pandas as pd, pytest, torch
 from xceptiontime.data.augment import Jitter
@@ -25,7 +25,7 @@ def make(kind, c_in):
     return learn
 
 class Learners(dict):
-    "A learner of each kind and number of channels, made when it is asked for"
+    "Learners by task and number of channels, made when first used"
     def __missing__(self, key): return self.setdefault(key, make(*key))
 
 @pytest.fixture(scope='module')
@@ -37,7 +37,7 @@ def readonly(X, tmp_path):
 
 new = (np.random.default_rng(1).normal(size=(13,3,30))*5+20).astype(np.float32)
 cut = [x[:,:n] for x,n in zip(new, (30,7,12,30,9))]
-forms = { # name: channels, what is given, and the same as float32 (samples, channels, length), or a list of such
+forms = { # name: channels, input, and the same as float32 (samples, channels, length), or a list of series
     'one 1-d series': (1, lambda d: new[0,0], new[:1,:1]),
     '2-d array': (1, lambda d: new[:,0], new[:,:1]),
     '3-d array': (3, lambda d: new, new),
@@ -56,7 +56,7 @@ forms = { # name: channels, what is given, and the same as float32 (samples, cha
 }
 
 def bare(learn, X):
-    "What network, preprocessing and task give one series after another"
+    "The outputs of network, preprocessing and task for one series after another"
     p = learn.predictor()
     p.model.eval()
     xs = [torch.tensor(x if x.ndim==3 else x[None]) for x in X] # (1, channels, length)
@@ -76,7 +76,7 @@ def test_every_way_agrees(learners, kind, form, tmp_path):
     c_in,given,X = forms[form]
     learn,x = learners[kind,c_in],given(tmp_path)
     want,p = bare(learn, X),learn.predictor()
-    scale = 1 if p.task.vocab is not None else np.abs(want).max() # of values, the relative error
+    scale = 1 if p.task.vocab is not None else np.abs(want).max() # relative error for a regression
     before = learn.recorder.values.copy(), [m.training for m in learn.model.modules()]
     values,none,decoded = learn.get_X_preds(x)
     assert none is None
@@ -134,7 +134,7 @@ def test_targets_and_losses(learners, kind):
     with learn.no_bar(): same(learn.validate(dl=learn.dls.test_dl(new, y))[0], losses.mean(), 20)
 
 def test_unequal_after_equal_and_equal_after_unequal():
-    "Series of unequal length to a learner of equal ones, with targets, and the other way round"
+    "Series of unequal length for a learner trained on equal lengths, with targets, and the reverse"
     y,ragged = np.arange(13)%2,[x[:,:20+i%5] for i,x in enumerate(new)]
     for train in (new,ragged):
         dls = TSDataLoaders.from_arrays(train, y, (np.arange(9),np.arange(9,13)), device='cpu')
@@ -166,7 +166,7 @@ def test_probabilities_for_every_loss(loss):
         same(losses.mean(), learn.validate()[0], 10)
 
 def test_the_training_split_is_predicted_without_chance():
-    "Neither random transforms nor weights nor shuffling, whoever asks"
+    "Predictions of training series use no random transforms, weights or shuffling"
     X,y,_ = make_bumps(60, length=40, seed=0)
     chance = dict(batch_tfms=[Jitter(5.)], weights='balanced', seed=0)
     dls = TSDataLoaders.from_arrays(X, y, (list(range(40)), list(range(40,60))), bs=16, device='cpu', **chance)
@@ -179,4 +179,4 @@ def test_the_training_split_is_predicted_without_chance():
     assert (probs-own).abs().max()<1e-6 and (again-own).abs().max()<1e-6
     assert targets.tolist()==dls.task.encode(y[:40]).tolist()
     x,_ = dls.train.one_batch()
-    assert (x.std()>2).item() # training has its jitter still
+    assert (x.std()>2).item() # training still uses its jitter

@@ -23,7 +23,7 @@ fills = MISSING[1:]
 
 @st.composite
 def ragged(draw, missing=True):
-    "Series (samples, channels, length) with lengths, garbage in the padding, and some values missing"
+    "Series (samples, channels, length) with lengths, arbitrary values in the padding, and missing values"
     shape = n,_,steps = draw(st.tuples(st.integers(1,6), st.integers(1,3), st.integers(1,12)))
     X = draw(arrays(np.float32, shape, elements=st.floats(-1e4, 1e4, width=32)))
     lengths = draw(st.none() | arrays(np.int64, n, elements=st.integers(1,steps)))
@@ -34,7 +34,7 @@ def ragged(draw, missing=True):
     return X,lengths,valid
 
 def fitted(X, lengths, *args, **kw):
-    "A fitted Preprocess; None where the series leave nothing to fit, which has to raise"
+    "A fitted Preprocess; None if the series cannot be fitted, which must raise an error"
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         try: return Preprocess(*args, **kw).fit(X, lengths)
@@ -46,14 +46,14 @@ def run(pre, X, lengths):
     return pre(torch.from_numpy(X), None if lengths is None else torch.from_numpy(lengths)).numpy()
 
 def by_pandas(s, how, mean):
-    "One channel of one series, by pandas"
+    "Fill one channel of one series with pandas"
     s = pd.Series(s, dtype='float64')
     if how=='ffill': s = s.ffill()
     if how=='interpolate': s = s.interpolate('linear', limit_direction='both')
     return s.fillna(mean).to_numpy()
 
 def check_channel(got, x, seen, how, mean):
-    "One channel of one series: as pandas fills it, and what was there is not touched"
+    "Check one channel of one series: filled as by pandas, other values unchanged"
     np.testing.assert_allclose(got, by_pandas(x, how, mean), rtol=1e-5, atol=2e-3)
     assert (got[seen]==x[seen]).all()
 
@@ -76,7 +76,7 @@ def test_fill_is_pandas(data, how):
 
 @searched(ragged(), st.sampled_from(fills), st.sampled_from(SCALES), st.sampled_from([None,255]))
 def test_alone_or_padded(data, how, scale, mu):
-    "A series in a padded batch gets what it gets alone, and always numbers"
+    "A series in a padded batch gets the values that it gets alone, without NaN"
     X,lengths,_ = data
     pre = fitted(X, lengths, how, scale, mu)
     if pre is None or lengths is None: return
@@ -86,26 +86,26 @@ def test_alone_or_padded(data, how, scale, mu):
         np.testing.assert_allclose(res[i:i+1,:,:n], run(pre, X[i:i+1,:,:n], None), rtol=1e-4, atol=1e-4)
 
 def in_blocks(monkeypatch, values):
-    "Look at so many values at a time"
+    "Process this number of values at a time"
     monkeypatch.setattr(values_room, '_block', values)
 
 scalers = dict(channel=(StandardScaler, 'mean_', 'scale_'), robust=(RobustScaler, 'center_', 'scale_'),
                minmax=(MinMaxScaler, 'data_min_', 'data_range_'))
 
 def by_sklearn(v, scale):
-    "Center and spread of the values of a channel"
+    "Center and spread of a channel, by scikit-learn"
     cls,center,spread = scalers[scale]
     s = cls().fit(v[:,None])
     center,spread = (getattr(s, o)[0] for o in (center,spread))
     if scale=='robust':
         iqr = np.subtract(*np.percentile(v, [75,25]))
-        if iqr<10*np.finfo(float).eps: spread = iqr # which scikit-learn takes for none at all, and divides by 1
+        if iqr<10*np.finfo(float).eps: spread = iqr # which scikit-learn treats as 0, and divides by 1
     return center,spread
 
 tiny = np.array([[[1.5e-22,0]]], np.float32), None, np.ones((1,1,2), bool)
 @searched(ragged(), st.sampled_from(list(scalers)), st.integers(1,40), first=[(tiny,'robust',1)])
 def test_statistics_are_sklearns(data, scale, block):
-    "Over what is there, with any block size"
+    "Over the values that are not missing, with any block size"
     X,lengths,valid = data
     with pytest.MonkeyPatch.context() as m:
         in_blocks(m, block)
@@ -143,7 +143,7 @@ def test_statistics_at_size(scale, mu, monkeypatch):
     for a,b in zip(res[0], want): np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6*np.nanstd(v, 1).min())
 
 def test_nothing_is_made_up_at_the_ends():
-    "Before the first and after the last value, interpolation gives that value to the bit"
+    "Before the first and after the last value, interpolation repeats that value exactly"
     x = torch.full((1,1,2000), torch.nan)
     x[0,0,900:910] = torch.linspace(.1, .3, 10)
     z = fill_missing(x, ~x.isnan(), 'interpolate', 0.)
@@ -219,7 +219,7 @@ def test_infinity_raises(missing):
     with pytest.raises(ValueError, match=words): Preprocess(missing).fit(X)
 
 def test_fit_takes_what_is_cut_lazily():
-    "Only shape, length and indexing by an index array are asked for, and each series once"
+    "Needs only shape, length and indexing by an array, and reads each series once"
     X = np.random.default_rng(0).normal(size=(1000,2,30)).astype(np.float32)
     class Lazy:
         shape,asked = X.shape,[]
@@ -258,7 +258,7 @@ def test_folder_round_trip(tmp_path, missing, scale):
     assert (run(again, X, None)==run(pre, X, None)).all()
 
 def test_folder_from_before(tmp_path):
-    "The first model folders told of no channels and no µ-law"
+    "The first model folders have no names of channels and no µ-law"
     X = np.random.default_rng(0).normal(3, 2, size=(20,3,40)).astype(np.float32)
     for scale in ('channel','sample',None):
         pre = Preprocess(scale=scale).fit(X)
@@ -307,13 +307,13 @@ GUNPOINT = Path(find_spec('aeon').submodule_search_locations[0])/'datasets'/'dat
 @pytest.mark.usefixtures('closed')
 @pytest.mark.parametrize('missing', [*fills])
 def test_gunpoint_with_a_tenth_missing(missing):
-    "Each policy learns from GunPoint with 10 % of its values gone, clearly better than the larger class"
+    "Each treatment of missing values learns GunPoint without 10 % of its values, much better than the larger class"
     from xceptiontime.data.formats import read_series
     from xceptiontime.data.loaders import TSDataLoaders
     from xceptiontime.train.learner import ts_learner
     parts = [read_series(GUNPOINT/f'GunPoint_{o}.ts') for o in ('TRAIN','TEST')]
     X,y = (np.concatenate(o) for o in zip(*parts))
-    splits = np.arange(50),np.arange(50,60) # the rest of the test part is judged at the end
+    splits = np.arange(50),np.arange(50,60) # the rest of the test part is for the evaluation
     X = X.astype(np.float32)
     X[np.random.default_rng(0).random(X.shape)<.1] = np.nan
     dls = TSDataLoaders.from_arrays(X, y, splits, missing=missing, bs=8, seed=0)
@@ -329,7 +329,7 @@ def test_gunpoint_with_a_tenth_missing(missing):
 
 @searched(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(1, 60), st.booleans(), long=100)
 def test_one_length(lengths, length, padded):
-    "Resampled by numpy's straight lines, cropped by slices; padding has no part in it"
+    "Resampled like numpy's linear interpolation, cropped like a slice; padding has no effect"
     Xs = [np.random.default_rng(n).normal(size=(2,n)) for n in lengths]
     def by_numpy(v): return [np.interp(np.linspace(0, len(c)-1, length), np.arange(len(c)), c) for c in v]
     for o in [Xs] if padded else [[x] for x in Xs]:

@@ -1,4 +1,4 @@
-"Recordings of another rate than the model's: refused, or resampled where asked for, at every door"
+"Recordings with another rate than the model: refused, or resampled on request, everywhere"
 import csv, warnings
 import numpy as np
 import pandas as pd
@@ -108,7 +108,7 @@ def test_stream(learn):
                           'for what was recorded')
 
 def test_rates_as_clocks_have_them(learn):
-    "A hundredth off is the same rate, by the model and by the file"
+    "A rate within 1 % counts as the same, for models and files"
     p = learn.predictor()
     a,b = (p.predict_recordings(Recordings(slow, rate=r), .2,
                                 rate=200)[0].probs for r in (200,199.2))
@@ -162,7 +162,7 @@ def test_command_trains_at_another_rate(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parts = [pd.DataFrame(x.T, columns=['a','b']).assign(id=i, t=np.arange(x.shape[1])/1000)
              for i,x in enumerate(fast)]
-    for df in parts: df['y'] = np.where(df.t*10//3%2, 'sit', 'walk') # .3 s each
+    for df in parts: df['y'] = np.where(df.t*10//3%2, 'sit', 'walk') # .3 s for each label
     pd.concat(parts).to_csv('r.csv', index=False)
     how = 'r.csv','--label','y','--id','id','--time','t','--length','.2','--rate',1000,'--to-rate',200
     assert call('train', *how, '--epochs',1, '--nf',2, '--out','m')==0

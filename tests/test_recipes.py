@@ -1,4 +1,4 @@
-"benchmarks/recipes.py sees training parts alone, goes on where it was stopped, and averages as it says"
+"benchmarks/recipes.py uses only training parts, continues an interrupted run, and averages weights correctly"
 import importlib.util, math, sys
 from argparse import Namespace
 from multiprocessing import active_children
@@ -32,7 +32,7 @@ def test_folds(counts):
         assert set(y[train])==set('abc') and len(valid)>=len(y)//3
         assert set(y[valid])==set('abc'[:sum(n>1 for n in counts)])
     assert not np.array_equal(np.sort(folds[0][1]), np.sort(folds[3][1]))
-    if min(counts)>=3: # each is held back once
+    if min(counts)>=3: # each series is held back once
         assert np.array_equal(np.sort(np.concatenate([v for _,v in folds[:3]])), np.arange(len(y)))
 
 def test_no_class_can_be_held_back():
@@ -57,10 +57,10 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
     done,calls[:] = list(calls),[]
     args.minutes = -1
     recipes.run(args)
-    assert not calls # no time
+    assert not calls # no time is left
     args.minutes = 1
     recipes.run(args)
-    assert done+calls==[(c,100*f) for f in range(3) for c in ('default','pool10')] # 67 series are not few
+    assert done+calls==[(c,100*f) for f in range(3) for c in ('default','pool10')] # 67 series are enough
     calls.clear()
     recipes.run(args)
     assert not calls and len(pd.read_csv(args.csv))==6
@@ -82,14 +82,14 @@ def test_workers_train_the_same(tmp_path, capsys, monkeypatch):
     assert 'pool10' in capsys.readouterr().out
 
 def test_no_set_begins_that_would_not_end():
-    "Nor does one that has begun stay without some of its candidates"
+    "A set begins only if all its candidates can end in time"
     plan = recipes.Plan(Namespace(csv=Path('none.csv'), sets=['ItalyPowerDemand','GunPoint'], seeds=[0], path=None,
                                   candidates=['default','pool10'], folds=3, repeats=1, only=[0], minutes=1,
                                   workers=[2]))
     begins = plan.begins()
     assert next(begins)==('ItalyPowerDemand','default',0,0)
     plan.note(dict(seconds=50))
-    assert list(begins)==[('ItalyPowerDemand','pool10',0,0)] # 75 s are not left
+    assert list(begins)==[('ItalyPowerDemand','pool10',0,0)] # less than 75 s are left
 
 def test_average_of_the_weights():
     rng = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def test_average_of_the_weights():
     torch.testing.assert_close(learn.model.head[-2].bias, mean)
     first = learn.model.block.shortcut[0]
     x = dls.train.one_batch()[0]
-    expected = first[0](x).var((0,2)) # of the only batch there is
+    expected = first[0](x).var((0,2)) # statistics of the only batch
     torch.testing.assert_close(first[1].running_var, expected, atol=1e-6, rtol=1e-4)
 
 def test_channels_are_dropped_in_training_alone():

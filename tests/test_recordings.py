@@ -19,7 +19,7 @@ HOW = dict(label='activity', id='file', groups='person', time='t', length=20, st
            device='cpu')
 
 def har(files=8, people=4, steps=200, learnable=True, seed=0):
-    "Activities in turn, in files of people; a random walk where there is nothing to learn"
+    "Activities in turn, in files of people; without activities, a random walk"
     rng = np.random.default_rng(seed)
     parts = []
     for i in range(files):
@@ -35,7 +35,7 @@ def load(df, **kwargs):
     return TSDataLoaders.from_df(df, **{**HOW, **kwargs})
 
 def tables(df, tmp):
-    "The table in each form in which it may come"
+    "The table in each form"
     for end in ('csv','csv.gz','parquet'):
         path = tmp/f't.{end}'
         df.to_parquet(path) if end=='parquet' else df.to_csv(path, index=False)
@@ -78,10 +78,10 @@ def test_windows_are_those_of_sliding_windows(how):
     np.testing.assert_array_equal(dls.train_ds.X[:], X)
     assert dls.vocab[dls.train_ds.y].tolist()==y.tolist()
     on = [{*groups[dl.dataset.idxs]} for dl in dls.loaders]
-    assert not on[0] & on[1] # no person is on both sides
+    assert not on[0] & on[1] # no person is in both parts
 
 def test_a_random_walk_is_not_learned():
-    "Read wide, trees know .8 of it, since neighbouring rows stand on both sides of the split"
+    "With a row per series, trees reach .8, as neighbouring rows are in both parts"
     from sklearn.ensemble import ExtraTreesClassifier
     df = har(24, 12, 200, learnable=False)
     def score(dls):
@@ -105,7 +105,7 @@ def test_missing_labels_and_gaps():
     df = har(2, 2, 80)
     with pytest.warns(UserWarning, match='time: expected even steps, of 0.02 as most are, got 1 of 148 that are not'):
         recs = read_recordings(df.drop(index=range(20, 30)), id='file', time='t', columns=CHANNELS)
-    assert recs.rate==50 # of the rest
+    assert recs.rate==50 # from the other steps
     df['t'] = np.random.default_rng(0).exponential(size=160).cumsum()
     with pytest.warns(UserWarning, match='time: expected even steps'):
         assert read_recordings(df, id='file', time='t', columns=CHANNELS).rate is None
@@ -126,10 +126,10 @@ def test_one_recording():
     df['activity'] = np.where(np.arange(400)//20%2, 'sit', 'walk')
     dls = load(df, splits=dict(ordered=True), **how)
     train,valid = (dl.dataset.idxs for dl in dls.loaders)
-    assert train.max()+2==valid.min() # their samples are apart
+    assert train.max()+2==valid.min() # the parts share no samples
 
 def test_steps_with_numbers():
-    "A number a step: the last one of a window"
+    "A number per step: a window has the last one"
     df = har(4, 4, 80).assign(angle=np.arange(320.)/7)
     dls = load(df, label=None, target='angle', columns=CHANNELS)
     assert dls.task.name=='regression'
@@ -160,7 +160,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert "114 series to train on, 38 to validate on; channels 'ax', 'ay', 'az', 4 classes" in out
     assert call('evaluate', 'har-model', 'har.csv', '--label','activity', *cut)==0
     assert 'accuracy' in capsys.readouterr().out
-    df[['file','az','ay','ax']].to_csv('new.csv', index=False) # channels go by their names
+    df[['file','az','ay','ax']].to_csv('new.csv', index=False) # channels are found by name
     assert call('predict', 'har-model', 'new.csv', *cut)==0
     rows = list(csv.reader(capsys.readouterr().out.splitlines()))
     assert rows[0][:4]==['file','start','stop','label'] and len(rows)==1+8*19
@@ -183,7 +183,7 @@ def test_what_the_command_says(tmp_path, capsys, monkeypatch, args, words):
     assert words in capsys.readouterr().err
 
 def test_groups_for_validation_are_named(tmp_path, capsys, monkeypatch):
-    "Windows and whole series: the groups that are named are validated on, and no others"
+    "For windows and whole series, exactly the named groups are used for validation"
     monkeypatch.chdir(tmp_path)
     df = har(8, 4, 80)
     df.drop(columns='t').to_csv('har.csv', index=False)
@@ -231,7 +231,7 @@ def test_a_model_of_windows(tmp_path, capsys, monkeypatch):
     np.testing.assert_allclose(probs, p.predict_proba(X), atol=1e-5)
 
 def test_steps_read_as_series(tmp_path):
-    "Rows that are time steps of a recording, read as a series each: a warning"
+    "Rows that are time steps of a recording, read as series, give a warning"
     har(4, 2, 400)[[*CHANNELS,'activity']].to_csv(tmp_path/'a.csv', index=False)
     with pytest.warns(UserWarning, match='a recording with a label a step'):
         read_series(tmp_path/'a.csv', label='activity')

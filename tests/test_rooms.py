@@ -1,10 +1,10 @@
-"The plan of the house: which wing may import which, where fastai begins, and what a light process loads"
+"Structure of the package: allowed imports, modules that use fastai, and the imports of a light process"
 import ast, subprocess, sys
 from pathlib import Path
 import pytest
 
 root = Path(__file__).parent.parent/'xceptiontime'
-WINGS = { # wing: the wings, or single rooms of a wing, that its rooms may import beside those of the wing itself
+WINGS = { # subpackage: other subpackages, or single modules, that its modules may import
     'base': set(),
     'models.fast': {'models.layers', 'models.masks'},
     'models': {'base', 'models.fast.door', 'models.fast.gpu'},
@@ -15,18 +15,18 @@ WINGS = { # wing: the wings, or single rooms of a wing, that its rooms may impor
     'explain': {'base', 'models', 'processing', 'data', 'runtime', 'train'},
     'bench': {'base', 'models', 'processing', 'data', 'runtime', 'train', 'explain'},
 }
-TOP = {'cli', 'start', '__main__'} # a wing and two rooms that may import everything
-FASTAI_DATA = { # the other rooms of `data` do without
+TOP = {'cli', 'start', '__main__'} # a subpackage and two modules that may import everything
+FASTAI_DATA = { # modules of `data` that import fastai
     'data.pictures', 'data.dataset', 'data.loaders', 'data.blocks', 'data.augment'}
 FASTAI_WINGS = {'train', 'explain', 'bench'}
 CORE = {'torch', 'numpy', 'fastcore', 'safetensors'} # the requirements, and what comes with them
-FASTAI = {'fastai', 'fasttransform', 'matplotlib'} # and what comes with fastai
-NUMPY_ONLY = { # wings and rooms without torch, but for `FASTAI_DATA`
+FASTAI = {'fastai', 'fasttransform', 'matplotlib'} # fastai and its dependencies
+NUMPY_ONLY = { # subpackages and modules without torch, except `FASTAI_DATA`
     'base', 'data', 'processing.filters', 'processing.series', 'processing.values', 'processing.statistics',
     'processing.conformal'}
 
 def rooms():
-    "(dotted name, path) of each room"
+    "(dotted name, path) of each module"
     files = [p for p in root.rglob('*.py') if p.stem not in ('__init__','_modidx','all')]
     return {'.'.join(p.relative_to(root).with_suffix('').parts): p for p in files}
 
@@ -35,11 +35,11 @@ ROOMS = rooms()
 def wing_of(room): return room.rpartition('.')[0]
 
 def within(room, names):
-    "Is `room` one of `names`, or in a wing that is? `models` does not stand for `models.fast`"
+    "Is `room` one of `names`, or in a subpackage that is? `models` does not include `models.fast`"
     return room in names or wing_of(room) in names
 
 def imports(room):
-    "(name, at the top of the file?) of each import in `room`; those of this project without its name"
+    "(name, at the top of the file?) of each import in `room`; those of this package without its name"
     tree = ast.parse(ROOMS[room].read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Import): names = [a.name for a in node.names]
@@ -53,7 +53,7 @@ def imports(room):
         for n in names: yield n, node in tree.body
 
 def own_imports(room):
-    "The rooms that `room` imports"
+    "The modules that `room` imports"
     names = [n.partition('.')[2] for n,_ in imports(room) if n.startswith('xceptiontime.')]
     return {n for n in names if n!='__version__'}
 
@@ -76,7 +76,7 @@ def test_imports_of_others(room):
         if not top: continue
         allowed = CORE|FASTAI if with_fastai or not within(room, NUMPY_ONLY) else {'numpy','fastcore'}
         if room=='train.estimator': allowed = allowed|{'sklearn'}
-        if room=='models.fast.kernels': allowed = allowed|{'triton'} # imported where a GPU is
+        if room=='models.fast.kernels': allowed = allowed|{'triton'} # imported if there is a GPU
         assert head in allowed, f'{room} imports {head} at its top'
 
 def test_no_circle():

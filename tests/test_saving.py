@@ -1,4 +1,4 @@
-"Model folders while others write, after flipped bits, on a full disk, for other users: old, new, or an error"
+"Model folders during other writes, with flipped bits, on a full disk, of other users: old, new, or an error"
 import hashlib, json, os, re, resource, shutil, stat, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 import numpy as np, pytest, torch
@@ -15,13 +15,13 @@ X = np.random.default_rng(0).normal(size=(3,1,20)).astype(np.float32)
 first = Path(__file__).parent/'fixtures'/'format1'
 
 def sure(answer, *vocab, **settings):
-    "A model of two classes that always answers `answer`"
+    "A model of two classes that always predicts `answer`"
     model = XceptionTime(1, 2, nf=1, head='linear', **settings)
     for p in model.head[3].parameters(): torch.nn.init.zeros_(p)
     model.head[3].bias.data[vocab.index(answer)] = 5.
     return Predictor(model, Classification(list(vocab)), Preprocess().fit(X))
 
-# `a`, `b` are of the same shapes; torn, they would answer 'never' or 'no'
+# `a` and `b` have the same shapes; mixed, they would predict 'never' or 'no'
 a,b = sure('old', 'old', 'never'),sure('new', 'no', 'new')
 c = sure('wide', 'no', 'wide', ks=[9,5,3]) # of other shapes
 
@@ -29,7 +29,7 @@ def answer(folder): return Predictor.from_pretrained(folder).predict(X)[0]
 
 def files(folder): return {f.name: f.read_bytes() for f in Path(folder).iterdir()}
 
-# while others write
+# during writes of other processes
 
 WRITER = """
 import sys
@@ -47,7 +47,7 @@ def writer(folder, n, *models):
     return p
 
 def opened_while_replaced(tmp_path, n):
-    "How often each answer came while another process replaced the folder `n` times"
+    "The number of each prediction while another process replaces the folder `n` times"
     models = [m.save_pretrained(tmp_path/m.task.vocab[1]) for m in (a,b,c)]
     folder,counts = a.save_pretrained(tmp_path/'m'),{}
     p = writer(folder, n, *models)
@@ -68,7 +68,7 @@ def test_opened_while_replaced(tmp_path): opened_while_replaced(tmp_path, 20)
 def test_opened_while_replaced_long(tmp_path): assert len(opened_while_replaced(tmp_path, 200))==3
 
 def test_replaced_between_the_two_files(tmp_path, monkeypatch):
-    "Another process is done while this one has read config.json, and not the weights"
+    "Another process replaces the folder after this one has read config.json, but not the weights"
     from xceptiontime.runtime import folder as room
     folder,build = a.save_pretrained(tmp_path/'m'),room._build
     for model,want in ((b,'new'),(c,'wide'),(a,'old')):
@@ -80,7 +80,7 @@ def test_replaced_between_the_two_files(tmp_path, monkeypatch):
         assert answer(folder)==want
 
 def test_replaced_by_a_folder_of_the_first_format(tmp_path, monkeypatch):
-    "Without a fingerprint, and by two renames of the whole folder, as `mv` does it"
+    "Without a fingerprint, and by two renames of the folder, as with `mv`"
     from xceptiontime.runtime import folder as room
     def plain(model, name):
         folder = model.save_pretrained(tmp_path/name)
@@ -114,7 +114,7 @@ def test_always_another(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize('there', [False,True])
 def test_two_writers(tmp_path, there):
-    "One whole model is left, whoever is last, and no error"
+    "One whole model is left, and no error is raised"
     models = [m.save_pretrained(tmp_path/m.task.vocab[1]) for m in (a,b)]
     folder = tmp_path/'m'
     if there: c.save_pretrained(folder)
@@ -139,7 +139,7 @@ def test_threads_fill_a_folder(tmp_path, made):
 
 @pytest.mark.parametrize('steps,want', [(0,'old'),(1,'old'),(2,'new'),(3,'new')])
 def test_killed_while_it_writes(tmp_path, monkeypatch, steps, want):
-    "After each of its steps the folder is a whole model; the next writer tidies up"
+    "After each step of the writer the folder is a whole model; the next writer removes its temporary files"
     folder,replace = a.save_pretrained(tmp_path/'m'),os.replace
     left = [steps]
     def counted(*args):
@@ -157,7 +157,7 @@ def test_killed_while_it_writes(tmp_path, monkeypatch, steps, want):
 
 @pytest.mark.slow
 def test_killed_at_any_moment(tmp_path):
-    "A process that saves again and again, killed ten times; what is left of it is tidied up"
+    "A process that saves many times, killed ten times; its temporary files are removed"
     models = [m.save_pretrained(tmp_path/m.task.vocab[1]) for m in (a,b,c)]
     folder,rng = a.save_pretrained(tmp_path/'m'),np.random.default_rng(0)
     for _ in range(10):
@@ -170,13 +170,13 @@ def test_killed_at_any_moment(tmp_path):
     assert sorted(files(folder))==['config.json','model.safetensors']
 
 def test_an_empty_folder_keeps_its_owner(tmp_path):
-    "It is filled, and not replaced, as it may be a disk of its own"
+    "The folder is filled, not replaced, as it may be a mounted disk"
     (tmp_path/'m').mkdir(mode=0o700)
     node = (tmp_path/'m').stat().st_ino
     a.save_pretrained(tmp_path/'m')
     assert (tmp_path/'m').stat().st_ino==node and answer(tmp_path/'m')=='old'
 
-# what was loaded stays
+# a loaded model keeps its weights
 
 def test_loaded_is_not_mapped(tmp_path):
     folder = a.save_pretrained(tmp_path/'m')
@@ -186,9 +186,9 @@ def test_loaded_is_not_mapped(tmp_path):
     assert (p.predict_proba(X)==before).all()
     os.truncate(weights, 0)
     assert (p.predict_proba(X)==before).all()
-    assert all(t.data_ptr()%64==0 for t in p.model.parameters()) # as torch's own
+    assert all(t.data_ptr()%64==0 for t in p.model.parameters()) # aligned like tensors of torch
 
-# another file than config.json tells of
+# files that do not match config.json
 
 def test_fingerprint_is_of_the_bytes(tmp_path):
     folder = a.save_pretrained(tmp_path/'m')
@@ -208,7 +208,7 @@ def test_flipped_bits(tmp_path):
         with pytest.raises(ValueError, match='expected the weights that config.json was written with'): answer(folder)
 
 def test_weights_of_another_model(tmp_path):
-    "The two files copied one by one from two folders of the same shapes"
+    "The two files come from two folders of the same shapes"
     folder,other = a.save_pretrained(tmp_path/'m'),b.save_pretrained(tmp_path/'b')
     shutil.copy(other/'model.safetensors', folder)
     with pytest.raises(ValueError) as e: answer(folder)
@@ -236,16 +236,16 @@ def test_no_fingerprint(tmp_path, known):
 
 @pytest.mark.parametrize('size', [2**34, 2**40])
 def test_sizes_are_compared_first(tmp_path, size):
-    "A sparse file with the beginning of the right one, in little memory"
+    "A sparse file with the beginning of the right one is refused in little memory"
     folder = Path(shutil.copytree(first/'numbers', tmp_path/'m'))
     with open(folder/'model.safetensors', 'r+b') as f: f.truncate(size)
     with pytest.raises(ValueError, match=f'bytes, as config.json says, got {size}'): answer(folder)
 
 def test_weights_larger_than_memory(tmp_path):
-    "config.json tells of a network as large as the file"
+    "config.json describes a network as large as the file"
     folder = Path(shutil.copytree(first/'numbers', tmp_path/'m'))
     config = json.loads((folder/'config.json').read_text())
-    config['arguments']['nf'] = 2**18 # a terabyte and more
+    config['arguments']['nf'] = 2**18 # more than a terabyte
     (folder/'config.json').write_text(json.dumps(config))
     with open(folder/'model.safetensors', 'r+b') as f: f.truncate(2**42)
     with pytest.raises(ValueError, match='expected weights that memory has room for, got 4398046511104 bytes'):
@@ -254,7 +254,7 @@ def test_weights_larger_than_memory(tmp_path):
 # full disks, folders for reading only, other users
 
 class Full:
-    "No file may be longer than so many bytes, as on a disk that is nearly full"
+    "Limits the size of files, as on a disk that is nearly full"
     def __init__(self, size): self.size = size
     def __enter__(self):
         self.limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -269,7 +269,7 @@ def write_series(path): return write_ts(path, np.zeros((5,1,2000)))
 
 @pytest.mark.parametrize('there', [False,True])
 def test_full_disk(tmp_path, there):
-    "One sentence with the folder's name, and what was there stays as it was"
+    "One sentence with the folder's name, and the old files are unchanged"
     folder = tmp_path/'m'
     if there: a.save_pretrained(folder)
     before = files(folder) if there else None
@@ -318,7 +318,7 @@ def test_umask_of_an_export(tmp_path, umask, write, name): assert rights(write(t
 def no_leave(*args, **kw): raise PermissionError(30, 'Read-only file system', str(args[0]))
 
 def test_asked_first(tmp_path, monkeypatch, capsys):
-    "A place that cannot be written is told before the file is even read"
+    "An output that cannot be written raises an error before the file is read"
     monkeypatch.setattr(Path, 'write_bytes', no_leave)
     calls = [('train', tmp_path/'missing.ts', '--out', tmp_path/'m'), ('demo', '--out', tmp_path/'m'),
              ('predict', tmp_path/'missing', tmp_path/'missing.ts', '--out', tmp_path/'m'),
@@ -332,7 +332,7 @@ def test_asked_first(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 def test_asked_where_nobody_may_write(tmp_path, capsys):
-    "The system's own errors: below a file, and where Linux lets not even root write"
+    "Errors of the system: a path below a file, and a folder in which not even root can write"
     (tmp_path/'file').write_text('')
     kernel = [Path(p) for p in ('/sys/kernel','/proc/m') if Path(p).parent.is_dir()]
     for place in (tmp_path/'file', *kernel):
@@ -350,7 +350,7 @@ def train(tmp_path, *more):
     return main(['train', str(npz(tmp_path)), '--epochs', '1', '--out', str(tmp_path/'m'), *map(str, more)])
 
 def test_what_was_trained_goes_elsewhere(tmp_path, monkeypatch, capsys):
-    "Where the disk fills while it is trained, the model goes to a place that is named, and 2 is returned"
+    "If the disk fills during training, the model is saved elsewhere, the path is printed, and the exit code is 2"
     monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path/'tmp'))
     (tmp_path/'tmp').mkdir()
     a.save_pretrained(tmp_path/'m')
@@ -374,7 +374,7 @@ def test_saved_before_anything_is_printed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('force', [(), ('--force',)])
 def test_a_diverged_run_is_not_saved(tmp_path, monkeypatch, capsys, force):
-    "The command says so, and a good model that was there stays"
+    "The command prints an error, and an existing model is kept"
     from xceptiontime.train.learner import TSLearner
     if force: a.save_pretrained(tmp_path/'m')
     make = TSLearner.predictor
@@ -392,7 +392,7 @@ def test_a_diverged_run_is_not_saved(tmp_path, monkeypatch, capsys, force):
 
 @pytest.mark.slow
 def test_lr_10(tmp_path, capsys):
-    "The model after far too large steps has finite scores, or is not written"
+    "After steps that are far too large, the model has finite scores or is not written"
     new,saved = np.load(npz(tmp_path))['X'],[]
     for lr in (10,100,1e4):
         folder = tmp_path/f'{lr}'

@@ -1,4 +1,4 @@
-"Whatever stands in the data, an error is one sentence of fewer than 300 characters"
+"For any data, an error is one sentence of fewer than 300 characters"
 import numpy as np, pandas as pd, pytest
 from hypothesis import strategies as st
 from searched import searched
@@ -13,7 +13,7 @@ long = 'x'*50_000
 many = [f'{i} {long[:50]}' for i in range(3000)]
 
 def is_short(call):
-    "The sentence that `call` raises, checked"
+    "The error of `call`, which is checked"
     with pytest.raises((ValueError, TypeError, OSError)) as e: call()
     said = str(e.value)
     assert len(said)<300 and said.isprintable(), f'{len(said)} characters: {said[:400]}'
@@ -118,7 +118,7 @@ roles = st.sampled_from(['label','target','id','time','columns','sep'])
 texts_of_any_kind = st.text(max_size=400)
 @searched(st.dictionaries(roles, texts_of_any_kind), texts_of_any_kind, quick=30, long=1000)
 def test_any_names(named, name):
-    "Columns and tables of any names"
+    "Columns and tables with any names"
     df = pd.DataFrame({name: [1.,2.], 'v': ['a','b']})
     try: read_table(df, Columns(**named))
     except ValueError as e: assert len(str(e))<300 and str(e).isprintable(), str(e)

@@ -1,4 +1,4 @@
-"The data sets against their files, cut by hand"
+"The data sets against their files, cut here"
 import subprocess, sys
 from pathlib import Path
 import numpy as np, pytest
@@ -45,7 +45,7 @@ def test_bumps_are_where_they_are_said_to_be():
     assert np.bincount(y).tolist()==[20]*3
     for x,k,(c,a,b) in zip(X, y, where):
         assert b-a==20
-        assert (np.abs(np.fft.rfft(x[c,a:b])).argmax()==k+1) # so many cycles
+        assert (np.abs(np.fft.rfft(x[c,a:b])).argmax()==k+1) # number of cycles
         assert x[c,a:b].std()==pytest.approx(.5**.5, rel=1e-5)
         x[c,a:b] = 0
         assert not x.any()
@@ -67,7 +67,7 @@ def test_bumps_seed_lengths_noise():
     with pytest.raises(ValueError, match='width: expected between'): make_bumps(classes=7)
 
 def test_light_imports():
-    "numpy is all that the data rooms import of what is not in Python itself"
+    "Outside the standard library, the data modules import only numpy"
     code = ('import sys, xceptiontime.data.sets, xceptiontime.data.splits\n'
         "print(*{m.split('.')[0] for m in sys.modules})")
     got = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()

@@ -1,4 +1,4 @@
-"Splits against scikit-learn's splitters, and what must be refused"
+"Splits against scikit-learn's splitters, and arguments that must raise an error"
 import re
 import numpy as np, pytest
 from hypothesis import strategies as st, assume
@@ -37,7 +37,7 @@ def test_stratified_like_sklearn(y, size, seed):
     ref = next(StratifiedShuffleSplit(1, test_size=v, random_state=0).split(y, y))
     want = class_counts(y, ref[1])
     if want.min()>=1 and class_counts(y, ref[0]).min()>=1:
-        # ties in rounding may fall differently: equally far from the exact shares
+        # ties in rounding may differ, with the same distance from the exact shares
         assert np.abs(got-exact).sum()==pytest.approx(np.abs(want-exact).sum())
         assert np.abs(got-want).max()<=1
 
@@ -50,7 +50,7 @@ def test_folds_like_sklearn(y, k, seed):
     assert np.sort(np.concatenate([v for _,v in folds])).tolist()==list(range(len(y)))
     assert sorted(len(v) for _,v in folds)==sorted(len(v) for _,v in ref)
     got, want = (np.array([class_counts(y, v) for _,v in fs]) for fs in (folds, ref))
-    # each class divided into the same numbers
+    # each class has the same numbers in the parts
     np.testing.assert_array_equal(np.sort(got, axis=0), np.sort(want, axis=0))
 
 @searched(st.lists(st.integers(1,20), min_size=2, max_size=12), st.integers(2,5), st.integers(0,5), quick=25, long=150)

@@ -17,7 +17,7 @@ def make(c_in=2, scale='channel', task=Classification(['a','b','c']), missing='r
     X = np.random.default_rng(1).normal(2, 3, size=(20,c_in,30)).astype(np.float32)
     pre = Preprocess(missing, scale).fit(X)
     model = XceptionTime(pre.c_out, task.c_out, nf=2, adaptive_size=5, ks=(5,3,3), head='linear')
-    for bn in model.modules(): # statistics of a trained network rather than 0 and 1
+    for bn in model.modules(): # statistics as of a trained network
         if not isinstance(bn, torch.nn.BatchNorm1d): continue
         bn.running_mean.normal_(0, .1)
         bn.running_var.uniform_(.5, 2)
@@ -55,14 +55,14 @@ def test_any_chunks(scale, window, hop, sizes, bs, seed): check_chunks(scale, wi
 def test_any_chunks_long(scale, window, hop, sizes, bs, seed): check_chunks(scale, window, hop, sizes, bs, seed)
 
 def reference(signal, lost, window, hop):
-    "Places of the windows of a recording that hold no lost sample, by a loop"
+    "Starts of the windows without a lost sample, by a loop"
     return [at for at in range(0, signal.shape[1]-window+1, hop) if not lost[at:at+window].any()]
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1,12), st.integers(1,20), st.integers(0,99),
        st.lists(st.tuples(st.booleans(), st.integers(0,25)), max_size=12))
 def test_gaps(window, hop, seed, parts):
-    "Parts of a signal that come in or are lost: the windows without a lost sample, at their true times"
+    "Parts of a signal are lost: predictions for the windows without a lost sample, with correct times"
     predictor,n = predictors['channel'],sum(size for _,size in parts)
     signal = np.random.default_rng(seed).normal(size=(2,n)).cumsum(1)
     lost,at = np.zeros(n, bool),0
@@ -89,7 +89,7 @@ def test_smoothing_begins_anew_after_a_gap():
         np.testing.assert_array_equal(np.stack([p.probs for p in got]), np.stack([p.probs for p in wanted]))
 
 def constant_memory(pushes):
-    "Bytes that `pushes` chunks of one sample leave, once the first are over"
+    "Bytes that `pushes` chunks of one sample add to the memory, after the first chunks"
     stream,signal = StreamingPredictor(predictors['channel'], 12, 6, smooth='majority'),np.ones((2,1), np.float32)
     def go(n):
         for i in range(n):
@@ -124,7 +124,7 @@ def test_refused_chunk_leaves_no_trace():
         np.testing.assert_allclose(a.probs, b.probs, atol=2e-6)
 
 def test_failure_within_a_push(monkeypatch):
-    "Whatever interrupts the network, the next push takes up where the last good one ended"
+    "After an interruption of the network, the next push continues after the last successful one"
     predictor,signal = predictors['channel'],np.random.default_rng(0).normal(size=(2,50))
     stream = StreamingPredictor(predictor, 10, 2, bs=3)
     ps,scores = stream.push(signal[:,:20]),predictor.scores
@@ -136,7 +136,7 @@ def test_failure_within_a_push(monkeypatch):
     assert compare(ps+stream.push(signal[:,20:]), predictor, signal, 10, 2)
 
 def test_memory_is_bounded():
-    "What a stream holds after an hour is what it held after a minute, and no view keeps a whole chunk"
+    "A stream holds the same memory after an hour as after a minute, and no view keeps a whole chunk"
     stream = StreamingPredictor(predictors['channel'], 40, 4000, smooth='majority')
     def held(n):
         for _ in range(n): stream.push(np.zeros((2,1000), np.float32))
@@ -164,11 +164,11 @@ def test_other_tasks(task, smooth):
 
 @pytest.mark.parametrize('missing', ['mean','ffill','interpolate','mask'])
 def test_missing_values(missing):
-    "Filled in within each window, as `Predictor` does, wherever the chunks end; a window without any value raises"
+    "Filled within each window, as by `Predictor`, for any chunks; a window without any value raises an error"
     predictor,rng = make(missing=missing),np.random.default_rng(0)
     signal = rng.normal(size=(2,90)).cumsum(1)
     signal[rng.random(signal.shape)<.3] = np.nan
-    signal[0,20:45] = np.nan # a channel that is gone for whole windows
+    signal[0,20:45] = np.nan # a channel is missing in whole windows
     for size in (1,7,90):
         stream = StreamingPredictor(predictor, 12, 5)
         ps = [p for i in range(0, 90, size) for p in stream.push(signal[:,i:i+size])]
@@ -183,7 +183,7 @@ def test_a_window_unlike_training():
     p.training = dict(shortest=20, longest=30)
     words = 'window: 61 steps are far from the series that the model was trained on, of 20 to 30 steps'
     with pytest.warns(UserWarning, match=words) as told: StreamingPredictor(p, 61)
-    assert told[0].filename==__file__ # the line that asked for it
+    assert told[0].filename==__file__ # the line of the call
     with pytest.warns(UserWarning, match='window: 9 steps'): StreamingPredictor(p, .09, rate=100)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
@@ -197,7 +197,7 @@ def test_a_window_shorter_than_the_crop():
     StreamingPredictor(p, 20)
 
 def moved(predictor, period, reference):
-    "The predictor with the statistics that numpy finds for the gains and offsets of a period"
+    "The predictor with the gains and offsets of a period, computed with numpy"
     p = predictor.adapt([period], reference=[reference]) # a copy, whose numbers are replaced
     period,reference = (np.float32(o).astype(np.float64) for o in (period,reference))
     gain = period.std(1)/reference.std(1)
@@ -211,7 +211,7 @@ def moved(predictor, period, reference):
 @given(st.integers(0,99), st.integers(12,40), st.integers(1,20), st.lists(st.integers(0,25), max_size=12),
        st.booleans())
 def test_adapting(seed, n, hop, sizes, at_rest):
-    "No answer in the period, then those of the adapted predictor, in chunks of any size"
+    "No prediction in the period, then those of the adapted predictor, in chunks of any size"
     predictor,rng = predictors['channel'],np.random.default_rng(seed)
     signal,rest = rng.normal(size=(2,sum(sizes)+n)).cumsum(1)*[[3],[.2]],rng.normal(1, 2, size=(2,50))
     stream = StreamingPredictor(predictor, 12, hop, adapt=n, reference=[rest] if at_rest else None)
@@ -226,7 +226,7 @@ def test_adapting(seed, n, hop, sizes, at_rest):
     assert stream.tail.shape[1]<12+hop and stream.period is None and stream.trained is predictor
 
 def test_adapting_looks_at_nothing_later():
-    "Whatever comes after the period and after a window, its answer is the same"
+    "A prediction does not depend on samples after the period and the window"
     predictor,rng = predictors['channel'],np.random.default_rng(0)
     signal,rest = rng.normal(size=(2,90)),rng.normal(size=(2,50))
     for reference in (None,[rest]):
@@ -255,7 +255,7 @@ def test_adapting_begins_anew():
     np.testing.assert_array_equal([p.probs for p in again], [p.probs for p in want])
 
 def test_adapting_and_a_refused_chunk():
-    "What raises in the period, or in its end, leaves the stream as it was"
+    "An error in the period, or at its end, leaves the stream unchanged"
     predictor,rng = predictors['channel'],np.random.default_rng(0)
     signal,rest = rng.normal(size=(2,90)),rng.normal(size=(2,50))
     stream = StreamingPredictor(predictor, 12, 4, adapt=40, reference=[rest])

@@ -1,4 +1,4 @@
-"How the code reads: lines, checks, functions, and an example below each exported cell"
+"Style of the code: lines, checks, functions, and an example below each exported cell"
 import ast, json, re
 from pathlib import Path
 import pytest
@@ -7,8 +7,8 @@ from xceptiontime._modidx import d
 root = Path(__file__).parent.parent
 NOTEBOOKS = sorted((root/'nbs').rglob('[0-9]*.ipynb'))
 FILES = sorted(p for d in ('tests','benchmarks','tools') for p in (root/d).glob('*.py'))
-WIDTH = 100 # characters that nine in ten lines keep to; `ruff check` holds the limit of 120
-LONGEST, MOST = 30, 7 # lines of a function's body, parameters of a function that no user calls
+WIDTH = 100 # limit for nine in ten lines; `ruff check` has the limit of 120 for all
+LONGEST, MOST = 30, 7 # lines of a function's body, parameters of a private function
 
 def cells(path):
     "The code cells of a notebook: (is it exported?, source)"
@@ -90,7 +90,7 @@ def test_notebooks_test_what_they_export(path):
 
 @of_notebooks
 def test_no_link_around_a_name_that_is_linked(path):
-    "nbdev links a name in backticks by itself, also inside another link, which then shows as its source"
+    "nbdev links a name in backticks, also inside another link, which it breaks"
     source = '\n'.join(''.join(c['source']) for c in json.loads(path.read_text())['cells'])
     twice = [n for n in re.findall(r'\[`([^`\]]+)`\]\(', source) if n in NAMES]
     assert not twice, twice
@@ -99,8 +99,8 @@ PACKAGE = sorted((root/'xceptiontime').rglob('*.py'))
 
 @pytest.mark.parametrize('path', PACKAGE, ids=lambda p: '.'.join(p.relative_to(root/'xceptiontime').parts))
 def test_one_channel_is_not_called_channels(path):
-    "`counted` gives a number its noun, `kind_of` the kind of an array its word"
+    "Messages use `counted` for a number with its noun, and `kind_of` for the kind of an array"
     odd = r'\{[^{}]*\} (channels|outputs|classes|recordings)\b'
-    if path.parent.name!='models': odd += r'|got .*\.dtype\}' # where torch's own names are what was asked for
+    if path.parent.name!='models': odd += r'|got .*\.dtype\}' # where names of dtypes in torch are meant
     bad = [l.strip() for l in path.read_text().splitlines() if re.search(odd, l)]
     assert not bad, bad

@@ -1,4 +1,4 @@
-"Tables of time series, ARFF and numpy's files: against pandas, scipy, their twins and by eye"
+"Tables of time series, ARFF and numpy's files: against pandas, scipy, other formats and values from the file"
 import io, random, re, shutil, struct, tempfile, tracemalloc, zipfile
 from pathlib import Path
 import numpy as np
@@ -30,7 +30,7 @@ def table_of(df, end, folder):
     return path
 
 def warned(call):
-    "The sentences of the warnings that `call` gives"
+    "The texts of the warnings of `call`"
     with pytest.warns(UserWarning) as w: call()
     assert all(len(str(o.message))<300 for o in w)
     return [str(o.message) for o in w]
@@ -214,14 +214,14 @@ def test_bad_csv(file, text, kw, words):
     (dict(label='a', id='b'), 'columns: expected at least one column of values{of}, got none'),
 ])
 def test_bad_arguments(file, kw, words):
-    "Where an error is about the columns of a file, it names the file"
+    "An error about the columns of a file names the file"
     df,path = pd.DataFrame({'a':[1.,2.], 'b':[3.,4.]}),file('a,b\n1,3\n2,4\n')
     for f,of in (lambda: from_frame(df, **kw), ''),(lambda: read_csv(path, **kw), " of 'p.csv'"):
         with pytest.raises(ValueError) as e: f()
         assert str(e.value)==words.format(of=of)
 
 def test_blanks_do_not_count(tmp_path):
-    "Around labels and ids, in a frame, a CSV and a parquet file alike; inside they do"
+    "Blanks around labels and ids are removed in frames, CSV and parquet; blanks inside are kept"
     df = pd.DataFrame({'id':['a ',' a','b'], 'v':[1.,2.,3.], 'y':['to walk',' to walk','run\t']})
     df.to_csv(tmp_path/'t.csv', index=False)
     df.to_parquet(tmp_path/'t.parquet')
@@ -248,10 +248,10 @@ def test_blanks_around_names(file):
     with pytest.raises(ValueError, match="columns: expected different names of 'p.csv', got 'u' twice"):
         read_csv(file('u,u \n1,2\n'))
 
-# CSV as people have it
+# other dialects of CSV
 
 def recordings_frame():
-    "Two series of people, a value missing, with a name that is not ASCII"
+    "Two series of people, with a missing value and a name that is not ASCII"
     return pd.DataFrame(dict(Wer=['jörg']*3+['ann']*3, x=[1.5,-2,np.nan,4,5,6], y=[.25,1e-3,2,3,4,1234.5],
                              how=['a']*3+['b']*3))
 
@@ -260,7 +260,7 @@ want = [[1.5,-2,np.nan],[.25,1e-3,2]], [[4,5,6],[3,4,1234.5]]
 @pytest.mark.parametrize('kind', ['csv','csv.gz'])
 @pytest.mark.parametrize('encoding', ['utf-8','utf-8-sig','utf-16','utf-32','cp1252','latin-1','utf-16-le'])
 def test_encodings(tmp_path, encoding, kind):
-    "Those that begin with a mark are told by it"
+    "Encodings with a byte order mark are detected"
     path = tmp_path/f't.{kind}'
     recordings_frame().to_csv(path, index=False, encoding=encoding)
     how = dict(encoding=encoding) if encoding in ('cp1252','latin-1','utf-16-le') else {}
@@ -295,7 +295,7 @@ def test_thousands_are_no_fraction(file):
 @pytest.mark.parametrize('word', ['NA','NULL','null','None','N/A','#N/A','<NA>','nan','','?','\\N','none',
                                   '-999','-999.0'])
 def test_words_for_missing_values(file, word):
-    "As R, databases, Python, Excel and loggers write them; among numbers"
+    "Words of R, databases, Python, Excel and loggers, among numbers"
     text = f'k,a,b,y\n1,1,{word},2\n1,3,4,2\n2,{word},6,{word}\n2,7,8,{word}\n'
     how = dict(na_values=[-999]) if '9' in word else {}
     X,y = read_csv(file(text), id='k', target='y', **how)
@@ -303,7 +303,7 @@ def test_words_for_missing_values(file, word):
     np.testing.assert_array_equal(y, [2,np.nan])
 
 def test_words_among_labels(file, recwarn):
-    "A class may have the name None; what is probably none is told"
+    "A class may have the name None; a word that is probably a missing value gives a warning"
     text = 'a,b,y\n1,2,walk\n3,4,NA\n'
     said, = warned(lambda: read_csv(file(text), label='y'))
     assert "got 'NA' in 1 of 2 rows" in said and "na_values=['NA'] makes it a missing value" in said
@@ -313,7 +313,7 @@ def test_words_among_labels(file, recwarn):
         read_csv(file(text), label='y', na_values=['NA'])
     assert not len(recwarn)
 
-stamps = { # in the order of time
+stamps = { # sorted by time
     'iso': ['2020-02-28 10:00','2020-02-28T10:00:00.5','2020-03-01'],
     'german': ['28.02.2020 10:00','28.02.2020 10:00:00,5','01.03.2020'],
     'us': ['2/28/2020 10:00 AM','2/28/2020 1:00:00 PM','3/1/2020'],
@@ -349,7 +349,7 @@ def test_times_of_day_across_midnight(tmp_path):
         assert 'past midnight?' in said
 
 def test_times_as_objects():
-    "As `df.t.dt.time` and `df.t.dt.date` leave them"
+    "Objects of `df.t.dt.time` and `df.t.dt.date`"
     t = pd.to_datetime(pd.Series(['2020-01-02 10:00','2020-01-01 11:00']))
     df = pd.DataFrame(dict(k=1, v=[0.,1], day=t.dt.date, clock=t.dt.time, since=t-t.min()))
     same(from_frame(df, id='k', time='day', columns=['v'])[0], [[[1,0]]])
@@ -398,7 +398,7 @@ def test_bad_keys():
         from_frame(df[:0][['v']])
 
 def test_times_as_text_in_a_frame():
-    "Text is read as numbers or dates, as in a .csv, since '10' comes before '2' in a dictionary"
+    "Text is read as numbers or dates, as in a .csv; sorted as text, '10' would come before '2'"
     df = pd.DataFrame({'k':0, 't':[str(i) for i in range(12)][::-1], 'v':np.arange(12.)[::-1]})
     same(from_frame(df, id='k', time='t')[0][0], [np.arange(12.)])
     same(from_frame(df.assign(t=pd.Categorical(df.t)), id='k', time='t')[0][0], [np.arange(12.)])
@@ -409,7 +409,7 @@ def test_times_as_text_in_a_frame():
         from_frame(df.assign(t='1/2/2020'), id='k', time='t')
 
 def test_frame_types():
-    "Whole numbers, missing ones, booleans, decimals and categories come through"
+    "Integers, missing values, booleans, decimals and categories are read correctly"
     from decimal import Decimal
     df = pd.DataFrame({'a':pd.array([1,None,3], 'Int64'), 'b':[True,False,True],
         'c':[Decimal('1.5'),None,2], 'd':np.arange(3, dtype=np.int8),
@@ -443,7 +443,7 @@ def test_three_ways_agree(d):
                 read(table, id='id', time='t', label='y')
             continue
         X2,y2 = read(table, id='id', time='t', label='y')
-        same(X2, [x[:,:np.flatnonzero(~np.isnan(x).all(0))[-1]+1] for x in X]) # the end without values is padding
+        same(X2, [x[:,:np.flatnonzero(~np.isnan(x).all(0))[-1]+1] for x in X]) # missing values at the end are padding
         assert y2.tolist()==y
     shutil.rmtree(tmp)
 
@@ -532,7 +532,7 @@ def npy(shape, descr='<f4', n=0):
     return b'\x93NUMPY\x01\x00'+struct.pack('<H', len(head))+head+b'\0'*n
 
 def test_numpy_claims(file):
-    "Headers that claim terabytes allocate nothing"
+    "Headers with sizes of terabytes allocate no memory"
     with pytest.raises(ValueError,
             match='expected 4000000000128 bytes in the file as its header says, got 136'):
         read_npz(file(npy((10**12,), n=8), 'a.npy'))
@@ -541,7 +541,7 @@ def test_numpy_claims(file):
     with pytest.raises(ValueError, match='bytes in X as its header says'):
         read_npz(file(b.getvalue(), 'a.npz'))
     with zipfile.ZipFile(b := io.BytesIO(), 'w') as z: z.writestr('X.npy', npy((10**9,), n=8))
-    # the zip agrees with the header
+    # the size in the zip matches the header
     lie = b.getvalue().replace(struct.pack('<II', 136, 136), struct.pack('<II', 136, 4*10**9+128))
     tracemalloc.start()
     try:
@@ -550,7 +550,7 @@ def test_numpy_claims(file):
         assert tracemalloc.get_traced_memory()[1]<1_000_000
     finally: tracemalloc.stop()
 
-# Mutated files: nothing but a result or the one sentence
+# Mutated files: a result or one sentence
 
 tokens = [b'nan', b'?', b'1e999', b',', b',,', b'\n', b'\r', b'"', b"'", b'\\', b'\\n', b'{', b'}',
     b'@end s\n', b'@data\n', b'@attribute q numeric\n',
@@ -571,12 +571,12 @@ def seeds_parquet():
     return [b.getvalue()]
 
 def is_step(line, n):
-    "Is `line` of a header one of the first `n` steps, or no step at all?"
+    "Is `line` of a header one of the first `n` steps, or not a step?"
     step = re.match(r'@attribute att([0-9]+)', line)
     return step is None or 1<=int(step[1])<=n
 
 def shorter(line, n):
-    "A row with the first `n` values of each of at most three channels"
+    "A row with the first `n` values of at most three channels"
     if line[0]!="'": return ','.join(line.split(',')[:n]+line.split(',')[-1:])
     quoted,label = re.fullmatch("'(.*)'(.*)", line).groups()
     channels = [','.join(o.split(',')[:n]) for o in quoted.split('\\n')[:3]]
@@ -599,7 +599,7 @@ long_rows = b'k,t,u,v,y\na,1,2,3,0.5\na,2,3,4,0.5\n'
     (lambda p: read_parquet(p, id='k', label='c'), seeds_parquet(), 500),
 ], ids=['arff','csv','long csv','npz','parquet'])
 def test_fuzz(tmp_path, reader, seeds, n, share):
-    "Nothing but a result or the one sentence"
+    "A result or one sentence"
     p = tmp_path/'f'
     for s in seeds[:2]:
         p.write_bytes(s)
@@ -627,7 +627,7 @@ def test_npz_label_that_is_missing(tmp_path):
 # Ids that repeat from subject to subject
 
 def trials():
-    "Two subjects with ten trials each, counted anew, of 20 steps in two channels; and the same as an array"
+    "Two subjects with trials 0 to 9 each, of 20 steps in two channels; and the same as an array"
     X = np.random.default_rng(0).normal(size=(20,2,20)).astype(np.float32)
     rows = [(f's{i//10}', i%10, *X[i,:,t]) for i in range(20) for t in range(20)]
     return pd.DataFrame(rows, columns=['subject','trial','a','b']), X
@@ -662,7 +662,7 @@ def test_rows_in_turn_are_no_repeated_ids(recwarn):
     assert X.shape==(2,1,20) and not len(recwarn)
 
 def test_id_in_the_index(tmp_path):
-    "As `set_index` and `groupby` leave it, in a frame and in a parquet file"
+    "An index of `set_index` or `groupby`, in a frame and in a parquet file"
     df = pd.DataFrame(dict(walk=[0,0,0,1,1,1], t=[2,1,0,0,1,2], v=[3.,2,1,4,5,6], how=['a']*3+['b']*3))
     want = from_frame(df, id='walk', time='t', label='how')
     assert want[0].tolist()==[[[1,2,3]],[[4,5,6]]]
@@ -676,7 +676,7 @@ def test_id_in_the_index(tmp_path):
     with pytest.raises(ValueError, match="id: expected one of the columns .*, got 'walks'"):
         from_frame(df.set_index('walk'), id='walks', columns=['v'])
 
-# Columns that are no measurement
+# Columns that are not measurements
 
 @ends
 def test_an_id_among_steps(tmp_path, end, recwarn):
@@ -744,7 +744,7 @@ def test_tables_of_other_libraries(kind):
 
 @pytest.mark.parametrize('end', ['csv','parquet'])
 def test_an_id_where_each_row_is_a_series(tmp_path, end, recwarn):
-    "Read as series of one step, with a warning; several steps in one series give none"
+    "Read as series of one step, with a warning; without a warning if a series has several steps"
     df = pd.DataFrame(dict(id=range(6), how=list('ababab'), **{f't{i}': np.arange(6)/7+i for i in range(4)}))
     path = tmp_path/f'wide.{end}'
     getattr(df, f'to_{end}')(path, index=False)

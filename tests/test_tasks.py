@@ -1,4 +1,4 @@
-"Tasks: what y is taken for, and networks that learn each to a checked result"
+"Tasks: the task inferred from y, and networks that learn each task to a checked result"
 import warnings
 import numpy as np, pandas as pd, pytest, torch
 from hypothesis import given, settings, strategies as st
@@ -15,7 +15,7 @@ from xceptiontime.processing.tasks import TASKS, Classification, MultiLabel, Reg
 
 rng = np.random.default_rng(0)
 
-told = dict( # targets, by the task that they are taken for
+told = dict( # targets by inferred task
     classification=[['b','a','b'], np.array(['b','a']), [True,False,True], np.array([1,5,1], np.uint8),
                     pd.Series(['b','a','b'], index=[5,6,7]), pd.Categorical(['b','a']), torch.tensor([0,1,1])],
     regression=[[.5,1.5,2.], np.array([.5,1.5], np.float16), rng.normal(size=(5,2)), rng.normal(size=(5,1)),
@@ -25,7 +25,7 @@ told = dict( # targets, by the task that they are taken for
 )
 @pytest.mark.parametrize('y,name', [(y,name) for name,ys in told.items() for y in ys])
 def test_told_without_a_word(y, name):
-    "The task, and that targets come back from it as they were, by a task made of its settings"
+    "The inferred task; encoded targets are decoded to the same, also by a task made from its settings"
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         task = infer_task(y)
@@ -75,7 +75,7 @@ def test_errors_are_short(f):
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=20)
        .filter(lambda o: np.std(o)>1e-4*max(map(abs,o))+1e-6))
 def test_regression_back_and_forth(ys):
-    "Standardized targets have mean 0 and deviation 1, and come back in the user's units"
+    "Standardized targets have mean 0 and standard deviation 1, and are decoded to the user's units"
     task = infer_task(ys, task='regression')
     out,z = task.for_loss(torch.zeros(len(ys), 1), torch.from_numpy(task.encode(ys)))
     assert abs(z.mean())<1e-2 and abs(z.std(correction=0)-1)<1e-2
@@ -107,7 +107,7 @@ def test_losses_by_scipy():
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=6), st.integers(1, 70), st.integers(0, 10**6))
 def test_balanced_batches(counts, bs, seed):
-    "Each batch holds each class within one of its share, the last too; a class's series come equally often, within one"
+    "Each batch has each class within one of its share; series of a class are equally frequent, within one"
     strata = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
     per_class = np.random.default_rng(seed).uniform(.1, 3, len(counts))
     cuts = batch_cuts(len(strata), bs)
@@ -126,14 +126,14 @@ def test_weights_by_sample():
     np.testing.assert_allclose(n/n.sum(), w/w.sum(), atol=.01)
 
 class Prior(nn.Module):
-    "A network that looks at nothing, and so can only learn how common classes are"
+    "A network that ignores its input and can only learn the shares of the classes"
     def __init__(self, c_in, c_out):
         super().__init__()
         self.body,self.head = nn.Linear(1, 1),nn.Linear(1, c_out)
     def forward(self, x): return self.head(x.new_zeros(len(x), 1))
 
 def test_weights_move_probabilities_as_the_page_says():
-    "The prior is learned: the data's, with balanced batches or class weights an even one; corrected, the data's again"
+    "The learned prior: of the data; uniform with balanced batches or weights; of the data after correction"
     X,y = rng.normal(size=(200,1,12)),np.where(np.arange(200)%10==0, 'rare', 'many')
     def prior(loss=False, **kw):
         splits = np.arange(160),np.arange(160,200)
@@ -199,7 +199,7 @@ def test_regression_of_two_outputs_far_apart():
 
 @slow
 def test_several_labels():
-    "Macro F1 against that of saying every label each time"
+    "Macro F1 is higher than by predicting all labels"
     def labels(f, s): return np.c_[f>5, s>1.2, f>6].astype(int)
     p,y = trained(labels(freq, size), 6).get_X_preds(X2)[2],labels(freq2, size2)
     f1 = (2*(p&y).sum(0)/(p.sum(0)+y.sum(0))).mean()
@@ -207,7 +207,7 @@ def test_several_labels():
 
 @slow
 def test_covid():
-    "Real numbers, end to end; the mean predictor is as good, and is not passed off as beaten"
+    "Real targets, end to end; predicting the mean is as good"
     X,y,splits = get_ucr('Covid3Month')
     dls = TSDataLoaders.from_arrays(X, y, splits, scale='sample', seed=0, device='cpu')
     learn = ts_learner(dls, nf=2, seed=0, metrics=['rmse','mae','r2'])
@@ -219,7 +219,7 @@ def test_covid():
     assert rmse<1.5*np.sqrt(((t-y[splits[0]].mean())**2).mean())
 
 def test_metrics_of_classes():
-    "By scikit-learn's own functions"
+    "Against scikit-learn's functions"
     import sklearn.metrics as skm
     y = np.digitize(freq, [4,6])
     dls = TSDataLoaders.from_arrays(X, y, seed=0, bs=32, device='cpu')
@@ -232,7 +232,7 @@ def test_metrics_of_classes():
     assert list(got)==pytest.approx(want, abs=1e-6)
 
 def test_nan_leaves_callbacks_and_weights_whole(tmp_path):
-    "A loss of NaN under MixUp, which has put a loss of its own in place, and with a best model that was never saved"
+    "A loss of NaN with MixUp, which replaces the loss function, and with a best model that was never saved"
     from fastai.callback.core import Callback
     from fastai.callback.tracker import SaveModelCallback
     dls = TSDataLoaders.from_arrays(X, freq>5, seed=0, bs=32, device='cpu')
@@ -254,7 +254,7 @@ def test_nan_leaves_callbacks_and_weights_whole(tmp_path):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
 
 def test_lr_find_goes_on(tmp_path):
-    "It looks for where training runs away, and puts the weights back"
+    "It trains until the loss diverges, and restores the weights"
     dls = TSDataLoaders.from_arrays(X, freq>5, seed=0, bs=8, device='cpu')
     learn = ts_learner(dls, nf=2, seed=0, path=tmp_path)
     before = {k: v.clone() for k,v in learn.model.state_dict().items()}

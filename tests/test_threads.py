@@ -32,7 +32,7 @@ def test_same_numbers_from_any_number(threads, monkeypatch):
     def results(net, train):
         out = net.train(train)(x, n)
         return out, torch.autograd.grad((out**2).sum(), net.parameters())
-    torch.set_num_threads(1) # the plain layers are small: threads of their own would only wait
+    torch.set_num_threads(1) # the plain layers are small: more threads would only wait
     refs = {train: results(other, train) for train in (True,False)}
     torch.set_num_threads(threads)
     for train,(ref,wanted) in refs.items():
@@ -74,7 +74,7 @@ def test_an_error_comes_to_the_caller(two):
     go = threading.Event()
     def f(o):
         if o==0:
-            go.wait(10) # until the next one is at work
+            go.wait(10) # until the next thread works
             raise KeyError('first')
         began.append(o)
         go.set()
@@ -82,7 +82,7 @@ def test_an_error_comes_to_the_caller(two):
         ended.append(o)
     with pytest.raises(KeyError, match='first'): on_threads(f, range(50))
     n = len(ended)
-    assert sorted(ended)==sorted(began) and n<10 # nothing goes on behind the caller's back
+    assert sorted(ended)==sorted(began) and n<10 # no work continues after the call
     threading.Event().wait(.3)
     assert len(ended)==len(began)==n
 

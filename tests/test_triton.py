@@ -1,4 +1,4 @@
-"Kernels for a GPU give what the layers give. Triton runs them on a CPU too, step by step; on a GPU the last tests do"
+"Kernels for a GPU give the results of the layers. Triton interprets them on a CPU; the last tests run on a GPU"
 import sys
 import pytest, torch
 from torch.nn import functional as F
@@ -11,7 +11,7 @@ ROOM = 'xceptiontime.models.fast.kernels'
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='a GPU that PyTorch can use is needed')
 
 def forget():
-    "The kernels are imported again, as the environment then says"
+    "Import the kernels again, with the current environment"
     sys.modules.pop(ROOM, None)
     if hasattr(fast, 'kernels'): del fast.kernels
     gpu.kernels.cache_clear()
@@ -19,7 +19,7 @@ def forget():
 
 @pytest.fixture
 def taken(monkeypatch):
-    "On this CPU the kernels are interpreted; the functions that were called"
+    "Interpret the kernels on this CPU; returns the list of called functions"
     pytest.importorskip('triton', reason='Triton is needed, which PyTorch brings on Linux')
     forget()
     calls = []
@@ -29,7 +29,7 @@ def taken(monkeypatch):
     for room in (layers,door):
         monkeypatch.setattr(room, 'on_gpu', on_gpu)
         monkeypatch.setattr(room, 'applied', applied)
-    monkeypatch.setattr(models, 'applies', lambda *args: False) # the way of a CPU
+    monkeypatch.setattr(models, 'applies', lambda *args: False) # the path for a CPU
     yield calls
     forget()
 
@@ -46,7 +46,7 @@ def network(arch=XceptionTime, **kwargs):
     return arch(3, 5, nf=1, ks=(7,5,3), **kwargs)
 
 def twin(m):
-    "The same network in float64"
+    "A copy of the network in float64"
     res = type(m)(**m.init_args).double()
     res.load_state_dict(m.state_dict())
     return res
@@ -62,7 +62,7 @@ def test_scores_and_gradients_are_those_of_the_layers(taken, bottleneck, lengths
 
 def test_maxima_of_the_other_network(taken):
     m,x = network(InceptionTime, depth=3),torch.randn(3, 3, 22)
-    m.inceptionblock.inception[0].convs[0].register_forward_hook(lambda *args: None) # not the way of a CPU
+    m.inceptionblock.inception[0].convs[0].register_forward_hook(lambda *args: None) # disables the path for a CPU
     exact = gradients(twin(m), x.double(), [22,9,2])
     for a,b in zip(gradients(m, x, [22,9,2]), exact, strict=True):
         torch.testing.assert_close(a.double(), b.double(), rtol=2e-4, atol=2e-5)

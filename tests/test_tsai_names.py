@@ -1,4 +1,4 @@
-"Names of tsai: the error names the successor, which is there, and nothing else changes"
+"Names of tsai: the error names the successor, which exists, and other behaviour is unchanged"
 import copy, inspect, pickle, re
 import numpy as np
 import pandas as pd
@@ -7,9 +7,9 @@ from fastai.learner import Learner
 import xceptiontime.all
 from xceptiontime.base.tsai_names import FIRST, ROWS, instead, name_error
 
-NETWORK = 'get_ucr(' # what is not run here
+NETWORK = 'get_ucr(' # examples that need the network are not run
 EVERY = [(place, names, text) for place,rows in ROWS.items() for names,text in rows.items()]
-CALLS = { # a call of each place with one of tsai's arguments
+CALLS = { # calls with arguments of tsai
     'get_splits': 'get_splits(y, {}=1)',
     'get_ts_dls': 'get_ts_dls(X, y, splits=splits, {}=1)',
     'from_arrays': 'TSDataLoaders.from_arrays(X, y, splits, {}=1)',
@@ -17,7 +17,7 @@ CALLS = { # a call of each place with one of tsai's arguments
     'TSStandardize': 'TSStandardize(by_var=True, {}=1)'}
 
 def learner():
-    "Two classes in 24 series, told apart after a few steps"
+    "A learner of two classes that it learns in a few steps"
     names = vars(xceptiontime.all)
     X,y,groups = names['make_bumps'](24, c_in=2, length=30, seed=0)
     splits = np.arange(16),np.arange(16,24)
@@ -30,7 +30,7 @@ def learner():
 
 @pytest.fixture(scope='module')
 def space(tmp_path_factory):
-    "What the code of a row may use"
+    "The names that the code of a row can use"
     long = [dict(id=i, time=t, v=float(i%2)+t%3, label='ab'[i%2]) for i in range(12) for t in range(5)]
     of_recordings = dict(recordings=[np.random.default_rng(i).normal(size=(2,40)).astype('float32') for i in range(8)],
                          labels=[0,1]*4)
@@ -61,19 +61,21 @@ def test_import_of_a_name(name):
     with pytest.raises(AttributeError, match='got one of tsai'): getattr(xceptiontime.all, name)
 
 def test_star_import(space):
-    "Names that scripts of tsai begin with raise the sentence where they are used, also as an argument"
+    "Names at the start of tsai scripts raise the error where they are used, also as an argument"
     star = {}
     exec('from xceptiontime.all import *', star)
-    assert set(star)-{n for n in vars(xceptiontime.all) if not n.startswith('_')}=={'__builtins__',*FIRST}
+    there = {n for n in vars(xceptiontime.all) if not n.startswith('_')}
+    assert set(star)-there=={'__builtins__',*FIRST}
     for name in FIRST:
         text = name_error('all', name)
         with pytest.raises(NameError) as e: star[name](space['X'], y=space['y'])
         assert str(e.value)==text and repr(star[name])==text
         with pytest.raises(NameError) as e: star[name].some
         assert str(e.value)==text
-    with pytest.raises(NameError, match='TSTPlus: .* not here'): space['ts_learner'](space['dls'], star['TSTPlus'])
+    with pytest.raises(NameError, match='TSTPlus: .* not here'):
+        space['ts_learner'](space['dls'], star['TSTPlus'])
     with pytest.raises(NameError, match='TSNormalize: .*minmax'):
-        space['TSDataLoaders'].from_arrays(space['X'], space['y'], space['splits'], batch_tfms=star['TSNormalize'])
+        exec('TSDataLoaders.from_arrays(X, y, splits, batch_tfms=TSNormalize)', {**star, **space})
 
 def test_import_of_other_names():
     with pytest.raises(ImportError, match="cannot import name 'Foo' from 'xceptiontime.all'"):
@@ -81,7 +83,7 @@ def test_import_of_other_names():
     with pytest.raises(AttributeError, match="module 'xceptiontime.all' has no attribute 'Foo'"): xceptiontime.all.Foo
 
 def test_none_of_the_names_is_here():
-    "A name that is here by now has no row"
+    "A name that exists here has no row"
     names = [n for row in ROWS['all'] for n in row.split()]
     assert [n for n in names if n in vars(xceptiontime.all)]==[]
     learn = learner()['learn']
@@ -100,7 +102,7 @@ def test_attributes(space):
         assert not hasattr(o, 'foo')
 
 def test_attributes_that_are_there_stay(space):
-    "Those of the network and of the series too, which fastai finds by itself; copies and pickles"
+    "Also attributes of the network and of the series, which fastai delegates; copies and pickles"
     learn = space['learn']
     assert learn.block is learn.model.block and learn.head is learn.model.head # through fastai's `GetAttr`
     for l in (copy.copy(learn), pickle.loads(pickle.dumps(learn))):
@@ -120,7 +122,7 @@ def test_arguments(place, space):
     with pytest.raises(TypeError, match='foo'): eval(CALLS[place].format('foo'), space)
 
 def test_signatures_stay(space):
-    "As written, and pickled by name"
+    "Signatures are as written, and functions are pickled by name"
     names = space['get_splits'],space['TSDataLoaders'].from_arrays,space['TSStandardize']
     for f,first in zip(names, ('y','X','by_sample')):
         p = inspect.signature(f).parameters

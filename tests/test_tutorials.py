@@ -1,4 +1,4 @@
-"A tutorial runs from its shown cells: none needs a name that only a hidden one makes"
+"A tutorial runs from its shown cells: no cell needs a name from a hidden cell"
 import ast, builtins
 from pathlib import Path
 import pytest
@@ -8,7 +8,7 @@ from fastcore.nbio import read_nb
 pages = sorted((Path(__file__).parents[1]/'nbs'/'tutorials').glob('*.ipynb'))
 
 def names(source):
-    "Names that code binds, and those that it reads"
+    "The names that code binds, and the names that it reads"
     made,read = set(),set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Name): (read if isinstance(node.ctx, ast.Load) else made).add(node.id)
@@ -20,7 +20,7 @@ def names(source):
     return made,read
 
 def missing(cells):
-    "Names that shown code cells read and that neither they, Python nor `from xceptiontime.all import *` make"
+    "Names in shown code cells that neither they, Python nor `from xceptiontime.all import *` define"
     made,read = (set().union(*o) for o in zip(*map(names, cells)))
     return read-made-set(dir(builtins))-set(vars(xceptiontime.all))
 

@@ -1,4 +1,4 @@
-"`get_ucr` from folders, from aeon's wheel, and from a real HTTP server that does not always behave"
+"`get_ucr` from folders, from aeon's wheel, and from a local HTTP server, also with faults"
 import hashlib, io, random, shutil, stat, subprocess, sys, tempfile, threading, time, zipfile
 from pathlib import Path
 from urllib.request import Request
@@ -31,7 +31,7 @@ def is_toy(res):
                 [2]] and X.dtype==np.float32 and splits[0].dtype==np.int64)
 
 class Server:
-    "Serves `files` ({path: bytes}) and what `odd` ({path: function of the handler}) does, and counts requests"
+    "Serves `files` ({path: bytes}), answers by `odd` ({path: function of the handler}), and counts requests"
     def __init__(self):
         self.files,self.odd = {},{}
         self.seen = [] # paths
@@ -67,7 +67,7 @@ def server(monkeypatch):
     s.close()
 
 def refused(tmp_path, words, **kw):
-    "The call raises one sentence with `words` and leaves nothing behind"
+    "The call raises one sentence with `words` and leaves no files"
     before = sorted(tmp_path.rglob('*'))
     with pytest.raises(OSError) as e: get_ucr('Toy', path=tmp_path, **kw)
     assert words in str(e.value) and '\n' not in str(e.value)
@@ -174,7 +174,7 @@ def test_bombs(server, tmp_path):
     refused(tmp_path, 'max_size: expected at most 1,000,000 bytes, got 5,000,', url=server.url, max_size=1_000_000)
     server.files['/Toy.zip'] = make_zip({'pad': random.Random(0).randbytes(50_000), **pair})
     refused(tmp_path, 'max_size: expected at most 20,000 bytes, got more', url=server.url, max_size=20_000)
-    # the sizes in the archive are a lie: 400 bytes are stated, 5 million come
+    # the archive states a wrong size: 400 bytes in place of 5 million
     real = len(train)+5_000_000
     assert bomb.count(real.to_bytes(4,'little'))==2
     server.files['/Toy.zip'] = bomb.replace(real.to_bytes(4,'little'), (400).to_bytes(4,'little'))
@@ -203,7 +203,7 @@ def drip(first, byte, every=.02):
 @pytest.mark.parametrize('first', [b'HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n',
     b'HTTP/1.1 200 OK\r\nX: ', b''], ids=['body','headers','nothing'])
 def test_a_server_that_never_ends(server, tmp_path, first):
-    "Each read is in time, all together are not"
+    "Each read is fast enough, but all together take too long"
     server.odd['/Toy.zip'] = drip(first, b'a')
     start = time.monotonic()
     refused(tmp_path, 'max_seconds: expected the archive in that time', url=server.url, max_seconds=.3)
@@ -212,7 +212,7 @@ def test_a_server_that_never_ends(server, tmp_path, first):
 def test_a_pair_that_cannot_be_read_is_not_kept(server, tmp_path):
     server.files['/Toy.zip'] = make_zip({**pair, 'Toy_TEST.ts': test.replace('7', 'seven')})
     refused(tmp_path, "(Toy_TEST.ts, line 7: expected a number, ? or NaN, got 'seven')", url=server.url)
-    server.files['/Toy.zip'] = good # mended
+    server.files['/Toy.zip'] = good # a good file
     assert is_toy(get_ucr('Toy', path=tmp_path, url=server.url))
 
 def test_locked_and_exotic_archives(server, tmp_path):
@@ -323,7 +323,7 @@ def test_lengths_differ_between_parts(tmp_path):
         [('GunPoint',50,150,1,150), ('ItalyPowerDemand',67,1029,1,24), ('BasicMotions',40,40,6,100),
             ('JapaneseVowels',270,370,12,None), ('Covid3Month',140,61,1,84)])
 def test_aeon_wheel(tmp_path, name, n, m, c, length):
-    "Sizes as the archive's own pages state them, the last series as the file's last line spells it"
+    "The sizes stated by the archive, and the last series as in the last line of the file"
     X,y,splits = get_ucr(name, path=tmp_path, url='https://example.invalid')
     assert [len(s) for s in splits]==[n,m] and len(X)==len(y)==n+m
     assert {x.shape[0] for x in X}=={c} and (isinstance(X, list) if length is None else X.shape[2]==length)

@@ -1,4 +1,4 @@
-"Windows against slices made by hand, and the arguments that must not pass"
+"Windows against slices by hand, and arguments that must raise an error"
 import numpy as np, pytest
 from collections import Counter
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from xceptiontime.data.windows import (crop_series, resample_series, sliding_win
     to_samples)
 
 def by_hand(recs, length, step, pad):
-    "(recording, start, window) a sample at a time, in plain Python"
+    "(recording, start, window) by a loop in plain Python"
     res = []
     for i,r in enumerate(recs):
         s = 0

@@ -288,7 +288,8 @@ class OldName:
     def __repr__(self): return name_error('all', self.name)
     def __call__(self, *args, **kwargs): raise NameError(repr(self), name=self.name)
     def __getattr__(self, k):
-        if k.startswith('__'): raise AttributeError(k) # that Python, `copy` and `pickle` look for
+        if k.startswith('__'): # Python, `copy` and `pickle` look for such
+            raise AttributeError(k)
         raise NameError(repr(self), name=self.name)
 
 def _operation(frame):

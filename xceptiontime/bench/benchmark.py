@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/bench.benchmark.html.md"""
 __all__ = ['COLUMNS', 'scores_of', 'unit_name', 'run_unit', 'read_rows', 'table', 'run_benchmark']
 
 # %% ../../nbs/70_bench.benchmark.ipynb #157c3b3d
-import json,re,time,warnings
+import json,re,time
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from fastai.torch_core import no_random
 from ..explain.calibrate import calibration_error
-from ..base.checks import brief,check_whole,counted,one_line,short_path
+from ..base.checks import brief,check_whole,counted,one_line,short_path,warn
 from ..data.sets import get_ucr
 from .runner import prepare_folder,run_once,run_units
 from ..models.xceptiontime import XceptionTime
@@ -198,7 +198,7 @@ def run_benchmark(
     res.attrs['failed'] = len(failed)
     if failed:
         first = one_line(f"{failed[0]['set']}: {failed[0]['error']}", 200)
-        warnings.warn(f'out: expected a result of each of {counted(len(units), "unit")}, '
-                      f'got {counted(len(failed), "error")}, '
-                      f'the first is {first}', stacklevel=2)
+        warn(f'out: expected a result of each of {counted(len(units), "unit")}, '
+             f'got {counted(len(failed), "error")}, '
+             f'the first is {first}')
     return res

@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ..base.checks import brief,check_number,listed
+from ..base.checks import brief,check_number,listed,warn
 from .comparison import signed_rank
 from ..explain.confusion import draw_confusion
 from ..processing.targets import as_targets
@@ -91,7 +91,7 @@ def _of_groups(self:GroupResults):
         none = res.index[res[m].isna()]
         if not len(none): continue
         said = f'{m} is not defined for {len(none)} of {len(res)} groups ({listed(none, 3)}), which may lack a class'
-        warnings.warn(f'metrics: {said}; the mean leaves them out', stacklevel=4)
+        warn(f'metrics: {said}; the mean leaves them out')
     return res
 
 # %% ../../nbs/73a_bench.group_results.ipynb #52772121

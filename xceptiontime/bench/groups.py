@@ -8,7 +8,7 @@ Docs: https://example.github.io/xceptiontime/bench.groups.html.md"""
 __all__ = ['leave_groups_out']
 
 # %% ../../nbs/73_bench.groups.ipynb #dd3385a8
-import hashlib,inspect,json,tempfile,time,warnings
+import hashlib,inspect,json,tempfile,time
 from copy import copy,deepcopy
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from fastai.torch_core import no_random
-from ..base.checks import brief,check_number,check_whole,listed
+from ..base.checks import brief,check_number,check_whole,listed,warn
 from .group_results import GroupResults,check_metrics
 from .runner import prepare_folder,run_once,run_units
 from ..data.loaders import TSDataLoaders
@@ -49,8 +49,8 @@ def _warn_of_classes(task, codes, groups):
     if not task.exclusive: return
     n = np.array([len(np.unique(groups[codes==k])) for k in range(task.c_out)]) # groups of each class
     if not (n<2).any(): return
-    warnings.warn(f'y: expected each class in two groups or more, got [{listed(task.vocab[n<2])}] in one alone; '
-                  'the network evaluated on that group has never seen them', stacklevel=3)
+    warn(f'y: expected each class in two groups or more, got [{listed(task.vocab[n<2])}] in one alone; '
+         'the network evaluated on that group has never seen them')
 
 # %% ../../nbs/73_bench.groups.ipynb #adda953d
 class _Job(NamedTuple):

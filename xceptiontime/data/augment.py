@@ -42,7 +42,7 @@ class SeriesTransform(DisplayedTransform):
         self.channels,self.told = fit.c_in,int(fit.length_channel)
 
     def reseed(self, seed:int):
-        "Start from `seed`: the training loader calls this before each epoch"
+        "Start from `seed`; the training loader calls this before each epoch"
         self.rng = torch.Generator().manual_seed(seed)
 
     def apply(self,
@@ -74,7 +74,7 @@ def _seed(rng=None): return int(torch.randint(2**62, (), generator=rng))
 
 # %% ../../nbs/39a_data.augment.ipynb #88632838
 class _ValueTransform(SeriesTransform):
-    "Changes values, not the channels that say where values were missing"
+    "Changes values, not the channels that mark missing values"
     def change(self, x, n, rng):
         c = self.channels or x.shape[1]
         values = self.change_values(x[:,:c], n, rng) # (batch, c, length)
@@ -124,7 +124,7 @@ def _curve(knots, u):
     return torch.lerp(knots.gather(-1, left), knots.gather(-1, left+1), w)
 
 def _progress(x, n): # (batch, 1, length)
-    "How far each step is into its series: 0 for the first of `n`, 1 for the last"
+    "The position of each step in its series: 0 for the first of `n`, 1 for the last"
     return torch.arange(x.shape[2], device=x.device)/(n-1).clamp(min=1)
 
 # %% ../../nbs/39a_data.augment.ipynb #fb4698d7
@@ -167,7 +167,7 @@ class TimeShift(SeriesTransform):
     "Moves a series to the left or right by some whole steps"
     def __init__(self,
         share:float=.1, # largest move, as a share of the length; at least one step
-        roll:bool=False, # move values out at one end and in at the other? else the value at the edge is repeated
+        roll:bool=False, # values that leave at one end enter at the other? else the value at the edge is repeated
         p:float=.5 # probability that a series is changed
     ):
         check_number(most=1, share=share)
@@ -256,7 +256,7 @@ class TimeMask(SeriesTransform):
 
 # %% ../../nbs/39a_data.augment.ipynb #cfdd660c
 class TSMix(MixHandler):
-    "Pairs the series of a batch and weighs the losses of both targets; a subclass implements `mix`"
+    "Mixes pairs of series of a batch and weights the losses of both targets; a subclass implements `mix`"
     told = 0 # 1 if the last channel holds the length
     def __init__(self,
         alpha:float # of the Beta distribution of shares: small values keep mostly one series
@@ -307,11 +307,11 @@ class TSMixUp(TSMix):
 
     def mix(self,
         x, # series (batch, channels, length)
-        x1, # the other of each pair, the same shape
-        share, # how much of its own each series keeps, a half or more (batch,)
+        x1, # the other series of each pair, same shape
+        share, # the share that each series keeps of itself, a half or more (batch,)
         n, # steps of each (batch,)
-        common # steps that both of a pair have (batch,)
-    ) -> tuple: # mixed series, and the share of a series' own in all its steps (batch,)
+        common # steps that both series of a pair have (batch,)
+    ) -> tuple: # mixed series; the share of its own in all its steps (batch,)
         both = torch.arange(x.shape[2], device=x.device) < common[:,None,None] # (batch, 1, length)
         mixed = torch.lerp(x1, x, share[:,None,None]) # (batch, channels, length)
         return torch.where(both, mixed, x), 1-(1-share)*common/n
@@ -325,11 +325,11 @@ class TSCutMix(TSMix):
 
     def mix(self,
         x, # series (batch, channels, length)
-        x1, # the other of each pair, the same shape
-        share, # how much of its own each series keeps of the steps that both have, a half or more (batch,)
+        x1, # the other series of each pair, same shape
+        share, # the share that each series keeps of the common steps, a half or more (batch,)
         n, # steps of each (batch,)
-        common # steps that both of a pair have (batch,)
-    ) -> tuple: # mixed series, and the share of a series' own in all its steps (batch,)
+        common # steps that both series of a pair have (batch,)
+    ) -> tuple: # mixed series; the share of its own in all its steps (batch,)
         size = ((1-share)*common).round().long() # (batch,)
         u = torch.from_numpy(self.rng.random(len(x), dtype=np.float32)).to(x.device) # (batch,)
         start = torch.minimum((u*(common-size+1)).long(), common-size)

@@ -197,12 +197,12 @@ def get_ts_dls(
     splits=None, # (train, valid) indices
     sel_vars=None, # channels to keep: indices or a slice
     sel_steps=None, # steps to keep: indices or a slice
-    tfms=None, # [None, TSClassification()], as in tsai, or its other names for them
+    tfms=None, # [None, TSClassification()] or tsai's other transforms of targets
     path='.', # where a Learner keeps its files
-    bs=64, # series in a batch; or [of training, of validation]
+    bs=64, # series in a batch; or [training, validation]
     batch_tfms=None, # `TSStandardize` and transforms of batches
     shuffle_train:bool=True, # another order in each epoch?
-    drop_last:bool=False, # True is refused: each sample is seen once an epoch
+    drop_last:bool=False, # True raises an error: each sample is seen once an epoch
     **kwargs, # of `TSDataLoaders.from_arrays`
 ) -> TSDataLoaders:
     "Loaders from the arguments of tsai's `get_ts_dls`; an argument without an equivalent raises"

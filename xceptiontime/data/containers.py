@@ -12,7 +12,7 @@ import importlib,math,os,warnings
 from contextlib import contextmanager
 from typing import Callable,NamedTuple
 import numpy as np
-from ..base.checks import brief,listed
+from ..base.checks import brief,listed,warn
 from .formats import load_arrays
 from .numbers import PACKED,Source
 
@@ -95,8 +95,8 @@ def _time_last(x, key, n, time_first):
     if time_first is None:
         time_first = x.shape[0]>x.shape[1]
         if time_first:
-            warnings.warn(f'{key}: expected (channels, samples), got shape {x.shape}, taken for samples '
-                          'first; time_first=True says so', stacklevel=4)
+            warn(f'{key}: expected (channels, samples), got shape {x.shape}, taken for samples '
+                 'first; time_first=True says so')
     return x.T if time_first else x
 
 def _a_sample(source, v, name, n=None, target=False):
@@ -171,8 +171,8 @@ def _annotated(source, notes, n, rate):
         source.fail('annotations with a duration as labels', got)
     short = [o for o in notes if not o.duration]
     if short:
-        warnings.warn(f'annotations: expected a duration, got none in {len(short)} of {len(notes)}, as in '
-                      f'{brief(short[0].text, 40)} at {short[0].onset:g} s; they label no sample', stacklevel=6)
+        warn(f'annotations: expected a duration, got none in {len(short)} of {len(notes)}, as in '
+             f'{brief(short[0].text, 40)} at {short[0].onset:g} s; they label no sample')
     res,last = [None]*n,0 # last: end of the previous annotation
     for o in sorted(lasting, key=lambda o: o.onset):
         a,b = (min(max(round(t*rate), 0), n) for t in (o.onset, o.onset+o.duration))

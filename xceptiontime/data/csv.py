@@ -8,11 +8,11 @@ Docs: https://example.github.io/xceptiontime/data.csv.html.md"""
 __all__ = ['NA', 'csv_lines', 'csv_rows', 'csv_names', 'CSVRows']
 
 # %% ../../nbs/31c_data.csv.ipynb #3c29475c
-import csv, gzip, io, warnings, zlib
+import csv, gzip, io, zlib
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from itertools import chain
 import numpy as np
-from ..base.checks import brief
+from ..base.checks import brief,warn
 from .columns import Columns
 from .numbers import NumberReader, Source, parse_number, parse_target
 from .times import parse_times
@@ -160,8 +160,7 @@ class CSVRows:
         if found:
             got = f'{found[0]!r} in {len(found)} of {len(res)} rows'
             says = f'na_values=[{found[0]!r}] makes it a missing value, na_values=[] a name'
-            warnings.warn(f'{brief(name, 30)}: expected names, got {got}, taken for one; {says}',
-                          stacklevel=5)
+            warn(f'{brief(name, 30)}: expected names, got {got}, taken for one; {says}')
         return res
 
     def keys(self, name):

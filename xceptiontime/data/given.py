@@ -8,8 +8,7 @@ Docs: https://example.github.io/xceptiontime/data.given.html.md"""
 __all__ = ['series_or_windows', 'as_trained', 'check_origin', 'model_series']
 
 # %% ../../nbs/33c_data.given.ipynb #c41a7e52
-import warnings
-from ..base.checks import check_same_rate, counted
+from ..base.checks import check_same_rate, counted, warn
 from .mapped import Windows
 from ..processing.series import check_series, raw_series
 
@@ -44,8 +43,8 @@ def check_origin(
                          f'got by {own}')
     if filters is None: said = f'without filters, as in training, got some filtered by {own}'
     else: said = f'of recordings that went through {filters}, got series of which nobody knows it'
-    warnings.warn(f'X: expected windows {said}; sliding_windows(.., filters=predictor.filters, '
-                  'lazy=True) cuts such', stacklevel=4)
+    warn(f'X: expected windows {said}; sliding_windows(.., filters=predictor.filters, '
+         'lazy=True) cuts such')
 
 def model_series(
     X, # new series: array (samples, channels, length), or list of arrays (channels, length_i); or `Windows`

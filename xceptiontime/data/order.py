@@ -14,8 +14,8 @@ import numpy as np
 def batch_cuts(
     n:int, # series in an epoch
     bs:int, # series in a batch
-    even:bool=True, # sizes that differ by one at most? else `bs`, and what is left over at the end, as in fastai
-    drop_last:bool=False, # batches of `bs` alone, as in fastai, and what is left over in none?
+    even:bool=True, # sizes that differ by at most one? else `bs`, and a last batch with the rest, as in fastai
+    drop_last:bool=False, # only batches of `bs`, without the rest, as in fastai?
 ) -> np.ndarray: # (batches+1,)
     "Where the batches of an epoch begin and end"
     if drop_last: return np.arange(0, n+1, bs)
@@ -40,7 +40,7 @@ def similar_lengths(
 
 # %% ../../nbs/35_data.order.ipynb #8797806b
 def _shares(shares, m, owed):
-    "`m` as whole numbers in proportion to `shares`, each within one of its part; `owed` carries on the rounding"
+    "`m` divided into whole numbers in proportion to `shares`; `owed` carries the rounding to the next call"
     part = shares*m
     n = np.floor(part+1e-9).astype(int)
     owed += part-n
@@ -51,7 +51,7 @@ def _shares(shares, m, owed):
 
 # %% ../../nbs/35_data.order.ipynb #8f4f3a9f
 def _class_draws(members, rng):
-    "A function that draws so many series of a class; each comes once before any comes again"
+    "A function that draws series of a class; each comes once before any comes again"
     waiting = [[] for _ in members]
     def draw(k, m):
         while len(waiting[k])<m: waiting[k] += rng.permutation(members[k]).tolist()
@@ -61,11 +61,11 @@ def _class_draws(members, rng):
 
 def weighted_order(
     weights:np.ndarray, # how often to draw each series, relative to the others (samples,)
-    strata:np.ndarray|None, # class of each (samples,), which all have the same weight; or None
+    strata:np.ndarray|None, # class of each (samples,), if weights are by class; or None
     cuts:np.ndarray, # where the batches begin and end (batches+1,)
     rng, # numpy's random generator
 ) -> np.ndarray: # (samples,) positions
-    "An order by `weights`; with `strata`, each batch holds each in its proportion, within one"
+    "An order by `weights`; with `strata`, each batch holds the classes in proportion, to within one series"
     n = len(weights)
     if strata is None: return rng.choice(n, n, p=weights/weights.sum())
     members = [np.flatnonzero(strata==k) for k in range(strata.max()+1)]

@@ -1,4 +1,4 @@
-"""Axes in seconds, colours that print, and a legend of channels: what all plots of series share
+"""Plots of series: axes in seconds, colours that print, and a legend of channels
 
 Docs: https://example.github.io/xceptiontime/data.pictures.html.md"""
 
@@ -23,11 +23,11 @@ _of_grid = 'sharex','sharey','imsize','suptitle','width_ratios','height_ratios',
 
 def series_axes(
     n:int, # series to draw
-    ctxs=None, # axes that are there; a new grid, about square, if None
+    ctxs=None, # existing axes; a new grid, about square, if None
     nrows:int|None=None, # rows of a new grid
     ncols:int|None=None, # columns of a new grid
     figsize:tuple|None=None, # inches
-    **kwargs # of matplotlib's `subplots` for a new grid, such as `sharey=True`; others are for its `plot`
+    **kwargs # of matplotlib's `subplots` for a new grid, such as `sharey=True`; others go to its `plot`
 ) -> tuple: # axes; the keywords for `plot`
     "Axes to draw `n` series on, and keywords for their lines"
     own = {k: kwargs.pop(k) for k in _of_grid if k in kwargs}
@@ -46,7 +46,7 @@ def axes_for(
     ax=None, # axes, or a list of them; a new grid if None
     **kwargs # of the grid, and of lines: see `series_axes`
 ) -> tuple: # a list of axes; the keywords of lines
-    "`series_axes` of which there is one for each of `n` series, or it raises"
+    "`series_axes` with one for each of `n` series; raises if there are fewer"
     axs,kwargs = series_axes(n, ax, **kwargs)
     axs = list(np.ravel(axs))
     if len(axs)<n:
@@ -58,13 +58,13 @@ def step_times(
     n:int, # steps
     rate:float|None=None, # samples a second (Hz)
 ): # (n,)
-    "The time of each step in seconds; its number where the rate is not known"
+    "The time of each step in seconds, or its number if the rate is unknown"
     return np.arange(n)/(rate or 1)
 
 def time_label(
     rate:float|None=None, # samples a second (Hz)
 ) -> str:
-    "What stands at the axis of `step_times`"
+    "The label of the axis of `step_times`"
     return 'time [s]' if rate else 'step'
 
 # %% ../../nbs/36a_data.pictures.ipynb #a2e3b42b
@@ -72,7 +72,7 @@ def channel_colors(
     n:int, # channels
     cmap:str='viridis', # matplotlib's colours
 ): # (n, 4)
-    "A colour a channel, from dark to light: print and every eye keep the order"
+    "A colour for each channel, from dark to light, also in black and white"
     return plt.get_cmap(cmap)(np.linspace(0, .85, n))
 
 # %% ../../nbs/36a_data.pictures.ipynb #951beb30
@@ -80,9 +80,9 @@ def draw_lines(
     ax, # axes
     x, # series (channels, length)
     rate:float|None=None, # samples a second (Hz)
-    **kwargs # of matplotlib's `plot`; a `color` is that of all channels
+    **kwargs # of matplotlib's `plot`; a `color` applies to all channels
 ):
-    "A line a channel, over time"
+    "Draw a line for each channel over time"
     t,colored = step_times(x.shape[1], rate),{'c','color'} & set(kwargs)
     with plt.rc_context({'lines.linewidth': 1}):
         for v,c in zip(x, channel_colors(len(x))): ax.plot(t, v, **({} if colored else dict(color=c)), **kwargs)
@@ -93,7 +93,7 @@ def draw_lines(
 MOST_IN_LEGEND = 10
 
 def name_bar(axs, names, colors, label):
-    "A colour bar with a colour a name, at most eight of which are written"
+    "A colour bar with a colour for each name; it shows at most eight names"
     n = len(names)
     at = np.unique(np.linspace(0, n-1, 8).round().astype(int)) # (8,)
     drawn = ScalarMappable(BoundaryNorm(np.arange(n+1)-.5, n), ListedColormap(colors))
@@ -103,7 +103,7 @@ def name_bar(axs, names, colors, label):
     bar.ax.invert_yaxis() # the first on top
 
 def _channel_key(axs, names, ours):
-    "A legend of `names`, or a colour bar where they are many; beside the axes if there is room for it"
+    "A legend of `names`, or a colour bar if there are many; beside the axes if there is room"
     if len(names)>MOST_IN_LEGEND: return name_bar(axs, names, channel_colors(len(names)), 'channel')
     lines = [Line2D([], [], color=c, lw=1.5) for c in channel_colors(len(names))]
     fig = axs[0].figure
@@ -130,14 +130,14 @@ def _wrapped(text, width):
 
 # %% ../../nbs/36a_data.pictures.ipynb #10259df3
 def label_series(
-    axs, # with a series each: see `draw_lines`
+    axs, # axes with a series each: see `draw_lines`
     n:int, # channels
     channels=None, # their names; numbers if None
     units=None, # their units, or one for all
-    ours:bool=False, # is it a new grid, with axes at its edge that speak for the others?
+    ours:bool=False, # is it a new grid, where only the outer axes have labels?
     key:bool=True, # name the channels?
 ):
-    "Units at the left, time at the bottom, titles that fit, and the key to the channels"
+    "Add units, the time axis, titles that fit, and the key to the channels"
     axs = list(axs)
     names,unit = _names_and_unit(n, channels, units)
     if n==1 and channels is not None: unit = f'{names[0]} [{unit}]' if unit else names[0]
@@ -160,7 +160,7 @@ def draw_series(
     units=None, # of the channels, or one for all
     **kwargs # of a new grid: see `series_axes`; others go to matplotlib's `plot`
 ) -> list: # of axes, one a series
-    "Series side by side, each with its title, with one legend of the channels"
+    "Draw series side by side, each with its title, and one legend of the channels"
     axs,kwargs = axes_for(len(series), ctxs, **kwargs)
     for i,(ax,x) in enumerate(zip(axs, series)):
         draw_lines(ax, np.asarray(x), rate, **kwargs)
@@ -170,8 +170,8 @@ def draw_series(
     return axs
 
 def true_and_predicted(
-    target, # in words
-    answer # in words
+    target, # as text
+    answer # the prediction as text
 ) -> str:
-    "The title of a series"
+    "The title of a series with its prediction"
     return f'true {target}\npredicted {answer}'

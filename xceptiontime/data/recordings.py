@@ -8,11 +8,11 @@ Docs: https://example.github.io/xceptiontime/data.recordings.html.md"""
 __all__ = ['join_recordings', 'sampling_rate', 'overlapping', 'read_recordings']
 
 # %% ../../nbs/33a_data.recordings.ipynb #4e4d3672
-import os, warnings
+import os
 from datetime import timedelta
 import numpy as np
 from fastcore.meta import delegates
-from ..base.checks import brief, check_same_rate, counted, listed, short_path
+from ..base.checks import brief, check_same_rate, counted, listed, short_path, warn
 from .columns import Columns
 from .containers import is_container, read_container
 from .mapped import Recordings
@@ -66,9 +66,8 @@ def sampling_rate(
     near = np.abs(steps-step)<=step/2
     if not near.all():
         n,worst = (~near).sum(),steps[np.abs(steps-step).argmax()]
-        warnings.warn(f'time: expected even steps, of {step:g} as most are, got {n} of {len(steps)} that are '
-                      f'not, as {worst:g}; windows run across gaps, id= can name each stretch without one',
-                      stacklevel=3)
+        warn(f'time: expected even steps, of {step:g} as most are, got {n} of {len(steps)} that are '
+             f'not, as {worst:g}; windows run across gaps, id= can name each stretch without one')
     in_seconds = pairs[0][1] or step<1
     return float(f'{1/steps[near].mean():.6g}') if in_seconds and near.mean()>=.99 else None
 
@@ -80,8 +79,8 @@ def _labelled(labels, members):
         raise ValueError(f'label: expected one in some of {len(labels)} rows, got none')
     gone = (~there).sum()
     if gone:
-        warnings.warn(f'label: expected one in each row, got none in {gone} of {len(labels)}; those are left '
-                      'out, and no window runs across them', stacklevel=4)
+        warn(f'label: expected one in each row, got none in {gone} of {len(labels)}; those are left '
+             'out, and no window runs across them')
     res = []
     for o in members:
         at = np.flatnonzero(there[o]) # (labelled samples,)

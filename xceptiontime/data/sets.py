@@ -108,16 +108,16 @@ def _one_set(train, a, test, b):
     return X, np.concatenate([a.y, b.y]), (np.arange(n), np.arange(n, n+m))
 
 def _read(path, groups=None, **kwargs):
-    "The `Table` of any file of series; what is no table has no names and no groups"
+    "The `Table` of any file of series, with names and groups if the file has them"
     if is_table(path): return read_table(path, Columns(**kwargs), groups)
     return Table(*read_series(path, **kwargs))
 
 def read_pair(
     train, # file of the training part, of any format that `read_series` takes
-    test, # file of the other part
+    test, # file of the test part
     **kwargs, # of the format's reader, for both
 ): # X, y, splits: two index arrays
-    "Two files as one set, the training part first, and the splits that tell them apart"
+    "Two files as one set, the training part first, with the splits of the two parts"
     return _one_set(train, _read(train, **kwargs), test, _read(test, **kwargs))
 
 # %% ../../nbs/36_data.sets.ipynb #329f3d79
@@ -127,7 +127,7 @@ def _check_is_table(path, column):
     raise ValueError(f"groups: expected the column of a table, {' or '.join(TABLES)}, got {got}")
 
 def _check_names(train, a, valid, b):
-    "Steps of two wide tables, or channels of two long ones, go by their names and have to come in one order"
+    "Raise unless steps of two wide tables, or channels of two long ones, have the same names and order"
     source,where = Source(valid),f'{brief(Path(train).name, 40)}'
     if a.channels!=b.channels:
         source.fail(f'channels {listed(a.channels, 10, 60)} as in {where}', listed(b.channels, 10, 60))
@@ -142,7 +142,7 @@ def read_files(
     groups=None, # column of a .csv or .parquet: subject, session or recording of each series; or an array (samples,)
     **kwargs, # of the format's reader: `label`, `target`, `id`, `time`, `columns`...
 ) -> dict: # `X`, `y`, `splits`, `groups` and `channels` for `TSDataLoaders.from_arrays`; None if there are none
-    "The series of one file, or of one for training and one for validation, with all that is known of them"
+    "The series of one file, or of one for training and one for validation, with groups and channels"
     column = groups if isinstance(groups, (str,int)) else None
     if column is not None:
         for path in (train, valid) if valid is not None else (train,):
@@ -184,7 +184,7 @@ def _check_time(until):
 
 @contextmanager
 def _answer(url, until):
-    "What the server answers to a request, whose headers are there in time; each read takes 60 s at most"
+    "The answer of the server to a request; raises if its headers are late, or if a read takes over 60 s"
     connections = []
     class Watched:
         def do_open(self, http_class, req, **kwargs):
@@ -209,7 +209,7 @@ def _answer(url, until):
     finally: clock.cancel()
 
 def _download(url, to, sha256, max_size, until=math.inf):
-    "Write what is at `url` to the file `to`, all of it, until that time of the monotonic clock"
+    "Write the whole content of `url` to the file `to` before the time `until` of the monotonic clock"
     _check_address(url)
     digest,got = hashlib.sha256(),0
     with _answer(url, until) as r, open(to, 'wb') as f:
@@ -229,7 +229,7 @@ def _download(url, to, sha256, max_size, until=math.inf):
 
 # %% ../../nbs/36_data.sets.ipynb #7d41a0b1
 def _check_entries(z):
-    "Raise where an archive has what a data set does not need"
+    "Raise if an archive has entries that a data set does not need"
     for i in z.infolist():
         name,kind = brief(i.filename, 100),stat.S_IFMT(i.external_attr>>16)
         if '..' in re.split(r'[/\\]', i.filename) or re.match(r'[/\\]|[a-zA-Z]:', i.filename):
@@ -238,7 +238,7 @@ def _check_entries(z):
             raise ValueError(f'archive: expected files and folders, got a link or a device: {name}')
 
 def _pair_in(z, name):
-    "The entries of the training and the test file of `name`, by the names they are written under"
+    "The entries of the training and the test file of `name`, by the names to write them under"
     there = [i for i in z.infolist() if not i.filename.endswith('/')]
     for end in _endings:
         pair = {w: [i for i in there if i.filename.rpartition('/')[2]==w] for w in _names(name, end)}
@@ -271,7 +271,7 @@ def _extract_pair(archive, name, to, max_size):
 _failures = (OSError, ValueError, HTTPException, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 
 def _fetch(url, name, folder, sha256, max_size, until=math.inf):
-    "Download what is at `url` to `folder/name`, whole and readable or not at all; the reason where that fails"
+    "Download `url` to `folder/name`, whole and readable or not at all; returns the reason if it fails"
     with tempfile.TemporaryDirectory(dir=folder, prefix=f'.{name[:60]}-') as tmp:
         new = Path(tmp)/name
         new.mkdir()
@@ -307,7 +307,7 @@ def _cache():
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'xceptiontime'/'ucr'
 
 def _addresses(name, url=None):
-    "Where `name` may be had"
+    "The addresses from which to download `name`"
     urls = 'https://timeseriesclassification.com/aeon-toolkit' if url is None else url
     urls = [urls] if isinstance(urls, str) else urls
     return [u if u.lower().endswith('.zip') else f"{u.rstrip('/')}/{name}.zip" for u in urls]
@@ -317,9 +317,9 @@ def get_ucr(
     name, # of the data set, as the archive spells it
     path=None, # folder with data sets; the user's cache folder if None
     url=None, # a zip archive or a folder with NAME.zip, or a list of those to try in turn; None: the public archive
-    sha256=None, # of the zip archive, to be compared if it is downloaded
-    max_size=4_000_000_000, # bytes; what is larger, packed or unpacked, is refused
-    max_seconds=3600, # for the whole download; what takes longer is refused
+    sha256=None, # of the zip archive, compared after a download
+    max_size=4_000_000_000, # most bytes of an archive, packed and unpacked
+    max_seconds=3600, # most seconds for the whole download
 ): # X float32 (samples, channels, length) or list of (channels, length_i); y (samples,); (train, valid)
     "A data set of the UCR or UEA archive, and its training and test part as splits"
     check_number(max_seconds=max_seconds)

@@ -105,9 +105,9 @@ def check_splits(
     n, # how many samples there are
     groups=None, # (n,) ids; no group may be in two parts
     spans=None, # (recording, start, stop), (n,) each, as `sliding_windows` gives; no samples may be in two parts
-    where='' # what follows the name of a part in an error
+    where='' # text after the name of a part in an error
 ): # `splits`, the parts as int64 arrays
-    "Raise a ValueError that names what is wrong with `splits`, if something is"
+    "Check `splits`; a ValueError names the first mistake"
     seq = (tuple,list)
     given = isinstance(splits, seq) and len(splits)>0
     if not given or any(np.ndim(s)==0 for s in splits if not isinstance(s, seq)):
@@ -131,7 +131,7 @@ def _quota(
     "`total` divided among classes in proportion to `counts`"
     exact = counts*total/counts.sum()
     res = np.clip(np.floor(exact).astype(int), least, counts-spare)
-    while res.sum()!=total: # what rounding leaves goes where it is missing most
+    while res.sum()!=total: # rounding errors go to the class where they are largest
         if res.sum()<total: res[np.where(res<counts-spare, exact-res, -np.inf).argmax()] += 1
         else: res[np.where(res>least, res-exact, -np.inf).argmax()] -= 1
     return res
@@ -312,7 +312,7 @@ def _check_args(y, groups, named, n_splits, ordered, gap):
 
 # %% ../../nbs/34_data.splits.ipynb #edb7c680
 def _units(n, groups, ordered):
-    "What stays whole: (n,) numbers that rise with the first appearance; None for single samples"
+    "The unit of each sample that stays whole, by first appearance (n,); None for single samples"
     if groups is None: return np.arange(n) if ordered else None
     _,first,of = np.unique(groups, return_index=True, return_inverse=True)
     return first[of] # a group is known by the place where it first appears
@@ -331,13 +331,13 @@ def get_splits(
     y, # (n,) labels or numbers, (n, outputs) or lists of labels for several a sample
     valid_size=.2, # validation part: a share of all samples, or a number of them
     test_size=0., # test part: likewise, 0 for none
-    groups=None, # (n,) ids of subject, session or recording: none is divided among parts
+    groups=None, # (n,) ids of subject, session or recording: each is in one part
     valid_groups=None, # exactly these groups are the validation part
     test_groups=None, # exactly these groups are the test part
     stratify=True, # keep classes in proportion in each part
-    n_splits=1, # more than 1: so many folds, each the validation part once
-    seed=None, # a number makes the splits reproducible; a `np.random.Generator` is used up
-    ordered=False, # samples (or groups, as they first appear) are in order of time: the last part is valid, or test
+    n_splits=1, # number of folds, if more than 1; each is the validation part once
+    seed=None, # a number makes the splits reproducible; or a `np.random.Generator`
+    ordered=False, # samples (or groups, by first appearance) are in order of time: the last part is valid, or test
     gap=0 # with `ordered`: how many samples to leave out before each later part
 ): # (train, valid) or (train, valid, test), int64 indices in rising order; a list of such tuples where n_splits>1
     "Divide samples into a training, a validation and perhaps a test part"

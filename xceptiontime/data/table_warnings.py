@@ -8,9 +8,8 @@ Docs: https://example.github.io/xceptiontime/data.table_warnings.html.md"""
 __all__ = ['LEAST', 'STEPS', 'RUN', 'odd_steps', 'odd_channels', 'warn_of_columns', 'warn_of_recording', 'warn_of_single_rows']
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e04
-import warnings
 import numpy as np
-from ..base.checks import brief
+from ..base.checks import brief,warn
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e07
 LEAST = 10 # rows needed to judge a column
@@ -74,8 +73,8 @@ def warn_of_columns(
     j = next(iter(odd))
     more = '' if len(odd)==1 else f' ({len(odd)} columns like that, also {brief(names[[*odd][1]], 25)})'
     says = 'id=, time= or groups=' if kind=='channel' else 'groups=, label= or target='
-    warnings.warn(f'columns: expected measurements, got {odd[j]}, in {brief(names[j], 30)}{more}, '
-                  f'taken for a {kind}; {says} says what it is, columns= names the {kind}s alone', stacklevel=5)
+    warn(f'columns: expected measurements, got {odd[j]}, in {brief(names[j], 30)}{more}, '
+         f'taken for a {kind}; {says} says what it is, columns= names the {kind}s alone')
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #5a1c0e19
 STEPS,RUN = 30,10 # a recording is likely below so many columns, with a label that stays for so many rows
@@ -87,10 +86,9 @@ def warn_of_recording(
     "Warn if rows look like the time steps of a recording"
     runs = 1+sum(a!=b for a,b in zip(y, y[1:]))
     if steps>=STEPS or len(y)<5*RUN or len(y)<RUN*runs or len({*y})<2: return
-    warnings.warn(f'X: expected a series in each row, got {len(y)} rows of {steps} '
-                  f"step{'s'*(steps>1)}, in which a label stays for {len(y)//runs} rows on end: a recording with "
-                  'a label a step? length= of from_file and from_df, or read_recordings, cuts it into windows',
-                  stacklevel=5)
+    warn(f'X: expected a series in each row, got {len(y)} rows of {steps} '
+         f"step{'s'*(steps>1)}, in which a label stays for {len(y)//runs} rows on end: a recording with "
+         'a label a step? length= of from_file and from_df, or read_recordings, cuts it into windows')
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #eea02a7d
 def warn_of_single_rows(
@@ -98,5 +96,5 @@ def warn_of_single_rows(
 ):
     "Warn if each series of a long table has one row"
     if len(members)<2 or any(len(o)>1 for o in members): return
-    warnings.warn(f'id: expected several rows in each series, a row for each time step, got one row in each of '
-                  f'{len(members)}; a table in which a row is a whole series needs no id=', stacklevel=5)
+    warn(f'id: expected several rows in each series, a row for each time step, got one row in each of '
+         f'{len(members)}; a table in which a row is a whole series needs no id=')

@@ -9,7 +9,6 @@ __all__ = ['rows_to_series', 'long_to_series', 'Table', 'one_each', 'as_pandas',
            'read_csv', 'read_parquet', 'column_names']
 
 # %% ../../nbs/32_data.tables.ipynb #24818a9d
-import warnings
 from collections import Counter
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
@@ -17,7 +16,7 @@ from numbers import Real
 from typing import NamedTuple
 import numpy as np
 from fastcore.meta import delegates
-from ..base.checks import brief, counted
+from ..base.checks import brief, counted, warn
 from ..processing.series import as_numbers, series_end, series_list
 from ..processing.targets import is_missing
 from .columns import Columns
@@ -62,9 +61,8 @@ def _warn_of_midnight(times, members):
         i = next((i for i,j in zip(rows, rows[1:]) if times[i]-times[j]>timedelta(hours=12)), None)
         if i is None: continue
         got = f'{times[rows[-1]]} in the last row of a series and {times[i]} before'
-        return warnings.warn(f'time: expected times of day that rise, got {got}: past midnight? They were sorted by '
-                             'the hour; a column with the date as well keeps the order, as does no time= at all',
-                             stacklevel=5)
+        return warn(f'time: expected times of day that rise, got {got}: past midnight? They were sorted by '
+                    'the hour; a column with the date as well keeps the order, as does no time= at all')
 
 def long_to_series(
     V:np.ndarray, # float64 (rows, channels)
@@ -126,10 +124,9 @@ def _warn_of_pieces(ids, columns):
     pieces = Counter(ids[i] for i in starts)
     first = next(o for o,k in pieces.items() if k>1)
     some = ', '.join(brief(o, 30) for o in columns.ids[:2])
-    warnings.warn(f'id: expected the rows of a series side by side, got {brief(first, 40)} in {pieces[first]} '
-                  f"places, {sum(k>1 for k in pieces.values())} of {n} series so; they were joined. If ids "
-                  f"repeat, id=['subject', {some}] tells them apart by several columns; else time= sorts the rows",
-                  stacklevel=4)
+    warn(f'id: expected the rows of a series side by side, got {brief(first, 40)} in {pieces[first]} '
+         f"places, {sum(k>1 for k in pieces.values())} of {n} series so; they were joined. If ids "
+         f"repeat, id=['subject', {some}] tells them apart by several columns; else time= sorts the rows")
 
 def _warn_of(rows, columns, members, each):
     "Warn of columns that do not look like measurements, and of rows that do not look like series"

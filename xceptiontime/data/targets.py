@@ -21,7 +21,7 @@ from ..processing.targets import are_whole,as_labels,as_targets,check_there,orde
 # %% ../../nbs/36b_data.targets.ipynb #0945cc6c
 def check_count(
     y, # targets
-    n, # of as many series
+    n, # number of series
 ):
     "Raise unless there is a target for each of `n` series"
     if y is None:
@@ -33,7 +33,7 @@ def check_count(
 
 def targets_for(
     y, # targets
-    n, # of as many series
+    n, # number of series
 ): # array (samples,) or (samples, outputs), or lists of labels
     "Targets as `as_targets` returns them, one for each series"
     check_count(y, n)
@@ -42,7 +42,7 @@ def targets_for(
 def with_class_order(
     y, # labels (samples,)
     column, # labels that may have an order: an ordered categorical
-    name=lambda o: o, # what `y` calls a class of `column`
+    name=lambda o: o, # the label in `y` of a class of `column`
 ): # `y`, as an ordered categorical where `column` is one
     "Labels with the order of the classes in `column`"
     order = ordered_classes(column)
@@ -57,7 +57,7 @@ def check_not_steps(
     task, # as the user named it, or None
     vocab, # as the user gave it, or None
 ):
-    "Raise where targets look like a label for each step"
+    "Raise if targets look like a label for each step"
     if task is not None or vocab is not None or isinstance(X, Windows): return
     rows = isinstance(y, np.ndarray)
     if y.ndim!=2 if rows else y.sets: return
@@ -74,7 +74,7 @@ def check_not_steps(
 LEAVE_OUT = '; splits= of your own can leave it out'
 
 def _to_stratify(y, task):
-    "Targets as `get_splits` tells tasks apart: whole numbers for classes, floats for a regression"
+    "Targets in the form by which `get_splits` tells tasks apart: whole numbers for classes, floats for a regression"
     name = getattr(task, 'name', task)
     check_there(y, hint=LEAVE_OUT)
     if isinstance(y, list): return as_labels(y) if name=='classification' else y
@@ -85,8 +85,8 @@ def _to_stratify(y, task):
 def make_splits(
     y, # as `targets_for` returns them
     task, # named by the user, or None
-    how, # arguments of `get_splits` by the user, or None
-    **kwargs # of `get_splits`, where the user gives none
+    how, # arguments of `get_splits` from the user, or None
+    **kwargs # of `get_splits`, unless the user gives them
 ) -> tuple: # index arrays, train first
     "Splits by `get_splits`"
     known = inspect.signature(get_splits).parameters
@@ -106,9 +106,9 @@ def index_arrays(
     y, # as `targets_for` returns them
     task, # named by the user, or None
     groups, # (samples,) or None
-    seed, # of splits that are made here
+    seed, # of new splits
 ) -> tuple: # index arrays, train first
-    "Splits that are checked, or made"
+    "Given splits after checks, or new ones"
     if splits is None and len(y)<2:
         raise ValueError(f'X: expected 2 or more series to divide into training and validation, got {len(y)}')
     if splits is None or isinstance(splits, dict):
@@ -120,9 +120,9 @@ def index_arrays(
 
 # %% ../../nbs/36b_data.targets.ipynb #03f758e6
 def split_names(
-    n # how many
+    n # number of splits
 ) -> list:
-    "What to call the splits"
+    "Names of the splits in errors and summaries"
     return ['training','validation','test',*['further']*n][:n]
 
 def encode_splits(
@@ -139,7 +139,7 @@ def encode_splits(
 
 # %% ../../nbs/36b_data.targets.ipynb #8e8ceff1
 def _class_weights(weights, task, codes):
-    "A weight for each class: for 'balanced' by how often it is in `codes`, else by a dict"
+    "A weight for each class: from its frequency in `codes` for 'balanced', else from a dict"
     if not task.exclusive:
         raise ValueError('weights: expected a number for each series, as classes have no weights in '
                          f'{task.name}, got {brief(weights)}')
@@ -157,7 +157,7 @@ def weights_for(
     task, # fitted on the targets of training
     codes, # encoded targets (samples,) or (samples, outputs)
     train, # indices
-) -> tuple: # weights (training samples,); where they are by class, the classes; else None
+) -> tuple: # weights (training samples,); their classes if the weights are by class, else None
     "How often to draw each series of training"
     if weights is None: return None,None
     strata = None

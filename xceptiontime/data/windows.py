@@ -9,12 +9,12 @@ __all__ = ['to_samples', 'window_starts', 'window_label', 'sliding_windows', 'Ma
            'crop_series', 'resample_series']
 
 # %% ../../nbs/33_data.windows.ipynb #3066ab6b
-import os, warnings
+import os
 from numbers import Integral, Real
 from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from ..base.checks import brief, check_rate, check_same_rate, counted, one_line, short_path
+from ..base.checks import brief, check_rate, check_same_rate, counted, one_line, short_path, warn
 from ..processing.filters import filters_at, resample_recording
 from ..processing.series import as_numbers, series_end, series_list, to_float32, warn_transposed
 from ..processing.targets import as_targets, check_there, is_missing
@@ -165,7 +165,7 @@ def _warn_label_per_sample(labels):
     if len(labels)<2 or any(l.dtype.kind=='f' or len(l)<2 or len(np.unique(l))<len(l) for l in labels): return
     said = f'{len(labels)} lists as long as their recordings are taken for a label a sample'
     hint = 'sets, one for each recording, are taken for several labels of it'
-    warnings.warn(f'labels: {said}; {hint}', stacklevel=4)
+    warn(f'labels: {said}; {hint}')
 
 def _by_sample(labels, recs, ends):
     "`labels` as arrays with one a time step up to the end of each recording"
@@ -243,8 +243,8 @@ def _rates(rate, known, to_rate):
         raise ValueError('rate: expected the samples a second of the recordings, to make '
                          f'{to_rate:g} of them, got None')
     if to_rate>1.01*of:
-        warnings.warn(f'to_rate: expected at most the {of:g} Hz of the recordings, got {to_rate:g}; what is above '
-                      f'{of/2:g} Hz, half of it, is in no recording', stacklevel=3)
+        warn(f'to_rate: expected at most the {of:g} Hz of the recordings, got {to_rate:g}; what is above '
+             f'{of/2:g} Hz, half of it, is in no recording')
     return _Rates(None if rate is None else to_rate, of, to_rate)
 
 def _labels_at(labels, recs, rates):
@@ -306,9 +306,9 @@ def _warn_of_gaps(X, spans):
     gap = np.isnan(X[:,:,-1]).all(1) & (spans[2]-spans[1]==X.shape[2]) # (windows,)
     if not gap.any(): return
     got = f'{gap.sum()} of {len(X)} windows end in NaN in all channels'
-    warnings.warn(f'recordings: {got}, the first is window {gap.argmax()}; within a recording it is '
-                  'missing data, but at the end of an array it is taken for padding. '
-                  'lazy=True and from_recordings know the difference', stacklevel=3)
+    warn(f'recordings: {got}, the first is window {gap.argmax()}; within a recording it is '
+         'missing data, but at the end of an array it is taken for padding. '
+         'lazy=True and from_recordings know the difference')
 
 def _window_labels(labels, starts, length, label):
     "The label of each window, and the starts of the windows that stay; `labels` from `_recording_labels`"

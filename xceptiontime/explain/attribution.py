@@ -8,7 +8,6 @@ Docs: https://example.github.io/xceptiontime/explain.attribution.html.md"""
 __all__ = ['METHODS', 'attribute', 'plot_attribution']
 
 # %% ../../nbs/60_explain.attribution.ipynb #ba90055e
-import warnings
 from copy import copy
 from functools import partial
 import matplotlib.pyplot as plt
@@ -17,7 +16,7 @@ import torch
 from matplotlib.collections import LineCollection
 from torch import nn
 from torch.nn import functional as F
-from ..base.checks import brief,check_whole,counted,listed,one_line
+from ..base.checks import brief,check_whole,counted,listed,one_line,warn
 from ..data.pictures import axes_for,label_series,step_times,time_label
 from ..data.given import model_series
 from ..processing.preprocess import cropped
@@ -46,8 +45,8 @@ def _integrated_gradients(model, x, base, target, bs, n_steps=64):
         if (a.sum()-diff).abs()<=.01*diff.abs(): return a
         if n_steps>=MOST_STEPS: break
         n_steps *= 2
-    warnings.warn(f'attribution: expected a sum within 1 % of {diff:.4g}, by which the score differs from that of '
-                  f'the baseline, got {a.sum():.4g} after {counted(n_steps, "step")}', stacklevel=4)
+    warn(f'attribution: expected a sum within 1 % of {diff:.4g}, by which the score differs from that of '
+         f'the baseline, got {a.sum():.4g} after {counted(n_steps, "step")}')
     return a
 
 # %% ../../nbs/60_explain.attribution.ipynb #a4746166

@@ -8,13 +8,12 @@ Docs: https://example.github.io/xceptiontime/explain.calibrate.html.md"""
 __all__ = ['calibration_error', 'plot_reliability', 'fit_temperature', 'Novelty']
 
 # %% ../../nbs/63_explain.calibrate.ipynb #fd9089e8
-import warnings
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from ..base.checks import brief,check_whole
+from ..base.checks import brief,check_whole,warn
 from ..processing.conformal import conformal_tables
 from ..data.windows import Windows
 from ..runtime.predictor import Predictor,finite
@@ -123,8 +122,8 @@ def fit_temperature(
     elif slope(np.exp(hi))<=0:
         why = 'that are all answered right' # the largest probabilities have the lowest loss
     if why is not None:
-        warnings.warn(f'calibrate: expected series that determine the temperature, got {len(y)} {why}; '
-                      f'it stays {task.temperature:g}', stacklevel=3)
+        warn(f'calibrate: expected series that determine the temperature, got {len(y)} {why}; '
+             f'it stays {task.temperature:g}')
         return task.temperature
     for _ in range(100):
         mid = (lo+hi)/2

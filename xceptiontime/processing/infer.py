@@ -8,10 +8,9 @@ Docs: https://example.github.io/xceptiontime/processing.infer.html.md"""
 __all__ = ['infer_task', 'class_weights']
 
 # %% ../../nbs/24a_processing.infer.ipynb #d7bfa38a
-import warnings
 import numpy as np
 import torch
-from ..base.checks import brief,listed
+from ..base.checks import brief,listed,warn
 from xceptiontime.processing.targets import (are_whole,as_labels,as_targets,check_there,
     ordered_classes,sorted_classes)
 from .tasks import TASKS,Classification,MultiLabel,Regression
@@ -79,7 +78,7 @@ def _classification(y, vocab, order=None):
         if v not in _as_missing: continue
         said = f'{(labels==v).sum()} of {len(y)} training series have the label {str(v)!r}, a missing one?'
         hint = 'splits= of your own can leave them out, vocab= says that it is a class'
-        warnings.warn(f'y: {said} {hint}', stacklevel=3)
+        warn(f'y: {said} {hint}')
     if order is not None: vocab = np.array([v for v in order if v in set(vocab.tolist())])
     if len(vocab)<2:
         raise ValueError(f'y: expected 2 or more classes in the training series, got [{listed(vocab)}]')
@@ -119,7 +118,7 @@ def infer_task(
     check_there(y)
     if task is None:
         task,ambiguous = _kind(y, vocab)
-        if ambiguous: warnings.warn(f'y: {ambiguous}', stacklevel=2)
+        if ambiguous: warn(f'y: {ambiguous}')
     if task==Regression.name:
         if vocab is not None:
             got = f'{brief(vocab)}; target_names names its outputs'

@@ -8,11 +8,11 @@ Docs: https://example.github.io/xceptiontime/processing.preprocess.html.md"""
 __all__ = ['MISSING', 'STATS', 'SCALES', 'fill_missing', 'mu_law', 'mu_law_inverse', 'resampled', 'cropped', 'Preprocess']
 
 # %% ../../nbs/22_processing.preprocess.ipynb #6232d81e
-import math,warnings
+import math
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ..base.checks import brief,check_number,check_whole,counted,listed
+from ..base.checks import brief,check_number,check_whole,counted,listed,warn
 from ..models.layers import Module
 from ..models.masks import length_mask
 from .series import middle_start,source_step
@@ -213,8 +213,8 @@ def _set_statistics(self:Preprocess, center, spread, fill):
         if self.scale=='robust': how = 'with an interquartile range of 0'
         elif (spread[flat]<=1e-12*np.abs(center[flat])).all(): how = 'that are constant'
         else: how = 'that vary too little for float32 beside their size (subtract an offset first)'
-        warnings.warn(f'X: expected channels that vary in the training series, got {which} {how}; '
-                      'they are only centred', stacklevel=3)
+        warn(f'X: expected channels that vary in the training series, got {which} {how}; '
+             'they are only centred')
     self._set_buffers(**dict(zip(STATS[self.scale], (center, np.where(flat, 1, spread))), fill=fill))
 
 @patch
@@ -222,8 +222,8 @@ def _set_length_statistics(self:Preprocess, n):
     "Store mean and deviation of the logarithm of lengths (series,); warn if all lengths are equal"
     log = np.log(np.asarray(n, np.float64))
     if n.min()==n.max():
-        warnings.warn('length_channel: expected training series of unequal length, '
-                      f'got {counted(n[0], "step")} in each; the channel tells the network nothing', stacklevel=3)
+        warn('length_channel: expected training series of unequal length, '
+             f'got {counted(n[0], "step")} in each; the channel tells the network nothing')
     std = log.std() if n.min()<n.max() else 1.
     self._set_buffers(length_mean=log.mean(keepdims=True), length_std=np.array([std]))
 

@@ -10,12 +10,11 @@ __all__ = ['as_numbers', 'to_float32', 'is_frame', 'series_list', 'raw_series', 
            'crop_series']
 
 # %% ../../nbs/20_processing.series.ipynb #20d4bff3
-import warnings
 from decimal import Decimal
 from functools import partial
 from numbers import Real
 import numpy as np
-from ..base.checks import brief,check_whole,counted,kind_of,listed,one_line
+from ..base.checks import brief,check_whole,counted,kind_of,listed,one_line,warn
 from .targets import is_missing
 
 # %% ../../nbs/20_processing.series.ipynb #933f4251
@@ -271,9 +270,9 @@ def warn_transposed(
     short = steps<=32 or rate is not None and steps<rate/10
     if c<10 or c<(many or (3 if short else 8))*steps: return
     seconds = '' if rate is None else f' ({steps/rate:.3g} s)'
-    warnings.warn(f'X: expected (channels, length) of each series, '
-                  f'got {counted(c, "channel")} of {counted(steps, "step")}{seconds}; '
-                  f'if those are {counted(c, "step")} of {counted(steps, "channel")}, {turn} turns them', stacklevel=3)
+    warn(f'X: expected (channels, length) of each series, '
+         f'got {counted(c, "channel")} of {counted(steps, "step")}{seconds}; '
+         f'if those are {counted(c, "step")} of {counted(steps, "channel")}, {turn} turns them')
 
 # %% ../../nbs/20_processing.series.ipynb #af422185
 def source_step(

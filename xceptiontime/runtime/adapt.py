@@ -8,14 +8,13 @@ Docs: https://example.github.io/xceptiontime/runtime.adapt.html.md"""
 __all__ = []
 
 # %% ../../nbs/40b_runtime.adapt.ipynb #964cf83d
-import warnings
 from contextlib import contextmanager
 from copy import copy,deepcopy
 import numpy as np
 import torch
 from fastcore.basics import patch
 from torch.nn.modules.batchnorm import _BatchNorm
-from ..base.checks import check_number,check_whole,listed
+from ..base.checks import check_number,check_whole,listed,warn
 from ..data.given import check_origin,model_series
 from ..models.ensemble import networks_of
 from ..models.masks import current_mask
@@ -118,8 +117,8 @@ def _encoded(task, y, n):
     if len(codes)!=n:
         raise ValueError(f'y: expected {n} targets for as many series, got {len(codes)}')
     if task.vocab is not None and not (there := task.counts(codes)>0).all():
-        warnings.warn(f'y: expected series of each of {task.count()} to adapt to, got none of '
-                      f'[{listed(task.vocab[~there])}]: the new model may forget them', stacklevel=4)
+        warn(f'y: expected series of each of {task.count()} to adapt to, got none of '
+             f'[{listed(task.vocab[~there])}]: the new model may forget them')
     return codes
 
 # %% ../../nbs/40b_runtime.adapt.ipynb #24fd3c3a
@@ -163,8 +162,8 @@ def _warn_dropped(task):
     lost = [] if task.conformal is None else ['the tables for prediction sets']
     if getattr(task, 'temperature', 1)!=1: lost.insert(0, f'the temperature of {task.temperature:.3g}')
     if not lost: return
-    warnings.warn(f'adapt: the new model goes without {" and ".join(lost)}, found for the old one; '
-                  'fit_temperature and conformal_tables find new ones from its scores', stacklevel=3)
+    warn(f'adapt: the new model goes without {" and ".join(lost)}, found for the old one; '
+         'fit_temperature and conformal_tables find new ones from its scores')
 
 def _with(p, **parts):
     "A predictor like `p` with other parts"

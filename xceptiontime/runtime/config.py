@@ -129,7 +129,7 @@ MAX_CONFIG = 2**22 # bytes of config.json
 def config_bytes(
     path # of `config.json`
 ) -> bytes:
-    "The content of a file; raises if there is too much"
+    "The content of a file; raises if it is too large"
     with open(path, 'rb') as f: text = f.read(MAX_CONFIG+1)
     if len(text)>MAX_CONFIG: refuse(path, f'at most {MAX_CONFIG} bytes', 'more')
     return text
@@ -138,7 +138,7 @@ def read_config(
     text:bytes, # the content of `config.json`
     path, # for the error
 ) -> dict:
-    "The settings in the bytes of `config.json`, which are checked"
+    "The checked settings in the bytes of `config.json`"
     def constant(o): raise ValueError(f'{o} is no number')
     try: config = json.loads(text.decode('utf-8'), parse_constant=constant)
     except (ValueError, RecursionError) as e:

@@ -57,8 +57,8 @@ HOOKS = [k for k in vars(nn.Module()) if '_hooks' in k] # attributes that hold h
 def evaluation_view(
     model:nn.Module, # a network, in any mode
     always:bool=False, # return a view even if all modules are in evaluation mode?
-) -> nn.Module: # in evaluation mode: `model` itself where all its modules are, else a view with its weights
-    "The network in evaluation mode, without a change of `model`"
+) -> nn.Module: # `model` itself if all its modules are in evaluation mode, else a view with its weights
+    "The network in evaluation mode; `model` does not change"
     modules = list(model.modules())
     training,unknown = any(m.training for m in modules),next(filter(_is_out_of_reach, modules), None)
     if not training and (unknown is not None or not always): return model
@@ -74,7 +74,7 @@ def evaluation_view(
 # %% ../../nbs/40a_runtime.evaluation.ipynb #2f64975a
 @contextmanager
 def evaluating(model:nn.Module):
-    "Put `model` in evaluation mode for a while, then each of its modules back into the mode it was in"
+    "A context with `model` in evaluation mode; then each module gets its old mode back"
     training = [m for m in model.modules() if m.training]
     if training: model.eval() # it walks all modules
     try: yield model
@@ -95,7 +95,7 @@ if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_after_fo
 
 @lru_cache(1)
 def _is_gnu():
-    "Is GNU's OpenMP loaded? Those of Intel and LLVM start new threads after a fork"
+    "Whether GNU's OpenMP is loaded; those of Intel and LLVM start new threads after a fork"
     maps = Path('/proc/self/maps')
     return maps.exists() and 'libgomp' in maps.read_text()
 
@@ -132,7 +132,7 @@ def _check_trainer(model):
 def asking(
     model:nn.Module # a network that no other thread trains
 ):
-    "While this thread predicts with the network, no other thread starts to train it"
+    "A context in which no other thread starts to train the network"
     check_fork()
     mine = id(model),threading.get_ident()
     with _changes:
@@ -157,7 +157,7 @@ def answering(
 def in_training(
     model:nn.Module # a network that this thread trains
 ):
-    "Only this thread may train the network or predict with it; waits for running predictions of others"
+    "A context in which only this thread trains the network or predicts with it; first waits for other predictions"
     check_fork()
     me = threading.get_ident()
     def others_are_done(): return not any(net==id(model) and thread!=me for net,thread in _running)

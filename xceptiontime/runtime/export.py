@@ -8,14 +8,14 @@ Docs: https://example.github.io/xceptiontime/runtime.export.html.md"""
 __all__ = ['INPUTS', 'LENGTHS', 'BATCHES', 'OPSET', 'Deployed', 'check_export', 'export_onnx', 'export_program']
 
 # %% ../../nbs/44_runtime.export.ipynb #c0448253
-import copy,importlib,io,json,warnings
+import copy,importlib,io,json
 from itertools import product
 from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
 from .. import __version__
-from ..base.checks import short_path
+from ..base.checks import short_path,warn
 from ..base.files import whole_file
 from ..processing.series import check_channels
 from .decisions import step_settings
@@ -137,8 +137,8 @@ def _metadata(predictor, channels, lengths):
     if predictor.rate is not None: res['rate'] = predictor.rate
     if predictor.filters is not None:
         res['filters'] = predictor.filters.settings()
-        warnings.warn(f'filters: expected none in a file that takes windows, got {predictor.filters}; the file is for '
-                      "recordings that went through them before, its metadata 'filters' says so", stacklevel=3)
+        warn(f'filters: expected none in a file that takes windows, got {predictor.filters}; the file is for '
+             "recordings that went through them before, its metadata 'filters' says so")
     if predictor.decisions: res['decisions'] = step_settings(predictor.decisions)
     if task.vocab is not None: res['labels'] = task.vocab.tolist()
     def text(v): return v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)

@@ -8,14 +8,13 @@ Docs: https://example.github.io/xceptiontime/runtime.predictor.html.md"""
 __all__ = ['Predictor', 'dtype_of']
 
 # %% ../../nbs/40_runtime.predictor.ipynb #55ed7342
-import warnings
 from operator import attrgetter
 import numpy as np
 import torch
 from fastcore.basics import patch
 from fastcore.imports import noop
 from torch import nn
-from ..base.checks import counted,check_rate,check_same_rate,check_whole,one_line
+from ..base.checks import counted,check_rate,check_same_rate,check_whole,one_line,warn
 from ..models.ensemble import Ensemble,disagreement,networks_of
 from ..data.given import as_trained,check_origin,model_series
 from ..models.layers import count_parameters
@@ -212,8 +211,8 @@ def check_windows(self:Predictor,
     if lengths is None or lengths[0]/2<=length<=lengths[1]*2: return
     shortest,longest = lengths
     span = counted(longest, 'step') if shortest==longest else f'{shortest} to {longest} steps'
-    warnings.warn(f"{name}: {counted(length, 'step')} are far from the series that the model was trained on, "
-                  f'of {span}', stacklevel=3)
+    warn(f"{name}: {counted(length, 'step')} are far from the series that the model was trained on, "
+         f'of {span}')
 
 # %% ../../nbs/40_runtime.predictor.ipynb #d14093cb
 def _names(names, most=50):

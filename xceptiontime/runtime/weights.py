@@ -25,10 +25,10 @@ SPREADS = {f'preprocess.{k}' for k in ('std', 'length_std', *(s for _,s in STATS
 
 def check_numbers(
     state, # tensors by name
-    where, # the file or the argument that they are of
+    where, # their file or argument, for the error
     hint='', # advice
 ):
-    "Raise if there are numbers that a network cannot compute with"
+    "Raise if a tensor holds numbers that a network cannot compute with"
     def refused(want, got): refuse(where, want, f'{got}{hint}')
     for k,t in state.items():
         if not t.isfinite().all(): refused(f"finite numbers as '{k}'", 'NaN or infinity')
@@ -52,7 +52,7 @@ def check_tensors(found, expected, path):
 
 # %% ../../nbs/40a_runtime.weights.ipynb #593cdfb2
 def fingerprint(data:bytes) -> str:
-    "The fingerprint of a file of weights, as `config.json` keeps it"
+    "The fingerprint of a file of weights, as in `config.json`"
     return f'sha256:{hashlib.sha256(data).hexdigest()}'
 
 def is_fingerprint(o) -> bool:
@@ -63,7 +63,7 @@ def is_fingerprint(o) -> bool:
 
 # %% ../../nbs/40a_runtime.weights.ipynb #8db9fb61
 def weights_bytes(state:dict) -> bytes:
-    "`model.safetensors` of tensors by name"
+    "The bytes of `model.safetensors` for tensors by name"
     return save({k: t.contiguous() for k,t in state.items()}, {'format': 'pt'})
 
 # %% ../../nbs/40a_runtime.weights.ipynb #37881547
@@ -71,7 +71,7 @@ MAX_HEADER = 2**20 # bytes of the list of tensors
 _WHOLE = 'a whole safetensors file'
 
 def _read_bytes(path, expected):
-    "The bytes of a file that could be one of the tensors `expected`"
+    "The bytes of a file, if its size fits the tensors `expected`"
     most = 8+MAX_HEADER+sum(t.numel()*t.element_size() for t in expected.values())
     with open(path, 'rb') as f:
         size = os.fstat(f.fileno()).st_size

@@ -8,13 +8,12 @@ Docs: https://example.github.io/xceptiontime/train.pretrained.html.md"""
 __all__ = ['Pretrained', 'go_on_from']
 
 # %% ../../nbs/53_train.pretrained.ipynb #09f1ad3a
-import warnings
 from copy import copy,deepcopy
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from torch import nn
-from ..base.checks import brief,check_whole,counted,listed,short_path
+from ..base.checks import brief,check_whole,counted,listed,short_path,warn
 from ..data.loaders import TSDataLoaders
 from ..models.ensemble import Ensemble,networks_of
 from ..processing.preprocess import STATS
@@ -37,11 +36,11 @@ def _check_channels(predictor, dls, folder):
         raise ValueError(f'pretrained: expected a model for the channels [{listed(dls.channels, width=60)}], '
                          f'as the data has, got [{listed(predictor.channels, width=60)}] in {short_path(folder, 60)}')
     if None not in (predictor.rate,dls.rate) and predictor.rate!=dls.rate:
-        warnings.warn(f'rate: expected {predictor.rate:g} Hz, at which the pretrained model was trained, '
-                      f'got data of {dls.rate:g} Hz', stacklevel=4)
+        warn(f'rate: expected {predictor.rate:g} Hz, at which the pretrained model was trained, '
+             f'got data of {dls.rate:g} Hz')
     if predictor.filters!=dls.filters:
-        warnings.warn(f'filters: expected {predictor.filters}, with which the pretrained model was trained, '
-                      f'got {dls.filters}', stacklevel=4)
+        warn(f'filters: expected {predictor.filters}, with which the pretrained model was trained, '
+             f'got {dls.filters}')
 
 # %% ../../nbs/53_train.pretrained.ipynb #8a82112b
 def _centre_and_spread(preprocess):
@@ -56,8 +55,8 @@ def _take_statistics(own, new):
         (c,s),(c2,s2) = _centre_and_spread(own),_centre_and_spread(new) # (channels,) each
         far = (np.abs(c2-c)>10*s) | (s2>10*s) | (s2<s/10)
         if far.any():
-            warnings.warn('X: expected values like those that the pretrained model was trained on, got others '
-                          f'in channels [{listed(np.flatnonzero(far))}]; are they in other units?', stacklevel=4)
+            warn('X: expected values like those that the pretrained model was trained on, got others '
+                 f'in channels [{listed(np.flatnonzero(far))}]; are they in other units?')
     new.load_state_dict(own.state_dict())
 
 # %% ../../nbs/53_train.pretrained.ipynb #cada5a5b

@@ -8,11 +8,11 @@ Docs: https://example.github.io/xceptiontime/models.fast.gpu.html.md"""
 __all__ = ['kernels', 'FiltersFunction', 'MaximaFunction', 'applied', 'small_step', 'difference', 'works_on', 'on_gpu']
 
 # %% ../../../nbs/18e_models.fast.gpu.ipynb #84381f23
-import warnings
 from functools import lru_cache
 import torch
 from torch.autograd.function import Function, once_differentiable
 from torch.nn import functional as F
+from ...base.checks import warn
 from .pieces import internals
 
 # %% ../../../nbs/18e_models.fast.gpu.ipynb #058a2869
@@ -82,7 +82,7 @@ def works_on(device, dtype, in_fours=True):
     else:
         if worst <= (1e-5 if dtype==torch.float32 else 2e-2): return True
         reason = f'they differ by {worst:.0e}'
-    warnings.warn(f'PyTorch computes {dtype} on {device} in place of faster kernels: {reason}')
+    warn(f'PyTorch computes {dtype} on {device} in place of faster kernels: {reason}')
     return False
 
 def on_gpu(x):
