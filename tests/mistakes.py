@@ -908,7 +908,7 @@ UserWarning: array: expected (channels, samples), got shape (50, 3), taken for s
 
 # a text file as .mat
 read_recordings(written('a.mat', 'x,y'))
-ValueError: a.mat: expected a file of its kind, whole, got
+ValueError: a.mat: expected a complete file of its format, got
 
 # an unknown signal of an EDF file
 read_recordings(annotated('a.edf'), label='trigger')

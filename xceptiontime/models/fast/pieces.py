@@ -79,7 +79,7 @@ PIECE = 2**20 # largest size of a module's output in a piece, for which it fits 
 def fits(B, L, C): return B*L*C <= PIECE # is a module's output small enough for one piece?
 
 def pieces(B, L, C, joined=1): # slices of the batch
-    "About equal pieces of a batch that fit, or up to `joined` of them together; their number divides by the threads"
+    "About equal pieces of a batch that fit, or up to `joined` of these together; if several, a multiple of the threads"
     threads,n = torch.get_num_threads(), -(-B//max(1, PIECE//(L*C)))
     if n>1: n = -(-n//(threads*joined))*threads
     size = -(-B//n)
