@@ -214,4 +214,4 @@ def test_edf_with_gaps_or_one_name_twice(tmp_path):
         read_recordings(edf(tmp_path/'b.edf', names=('left','left')))
     path = edf(tmp_path/'c.edf')
     path.write_bytes(path.read_bytes()[:-400]) # the last second is missing
-    with pytest.raises(ValueError, match='c.edf: expected a file of its kind, whole, got'): read_recordings(path)
+    with pytest.raises(ValueError, match='c.edf: expected a complete file of its format, got'): read_recordings(path)

@@ -1,4 +1,4 @@
-"""Weka's table of series: named attributes, then one row for each series
+"""Read `.arff` files of Weka and the UEA archive: named attributes, then one row for each series
 
 Docs: https://example.github.io/xceptiontime/data.arff.html.md"""
 
@@ -21,13 +21,13 @@ _attribute = re.compile(rb'@attribute\s+(' + _quoted + rb'|[^\s{\'"]+)\s*(.*)', 
 _field = re.compile(rb"""([^,'"]*)(?:(""" + _quoted + rb""")([^,'"]*))?(,|$)""")
 
 def _unquote(text):
-    "What stands in the quotes, if there are any"
+    "The text without its quotes"
     text = text.strip()
     quoted = len(text)>1 and text[:1] in b'\'"' and text[-1:]==text[:1]
     return re.sub(rb'\\(.)', rb'\1', text[1:-1]) if quoted else text
 
 def _arff_fields(source, line):
-    "The fields of a line, quotes left on"
+    "The fields of a line, with their quotes"
     if b"'" not in line and b'"' not in line: return line.split(b',')
     res,pos = [],0
     while m := _field.match(line, pos):
@@ -51,15 +51,15 @@ def _arff_attribute(source, line):
     return source.decode(_unquote(m[1])),kind
 
 class ARFFHeader:
-    "What the header of an `.arff` file says of the fields of a row"
+    "The header of an `.arff` file: the meaning of the fields of a row"
     def __init__(self,
         source:Source, # the file
-        lines, # iterator of its lines; left after `@data`
+        lines, # iterator over its lines; stops after `@data`
     ):
         self.source = source
-        self.kinds = {} # of each attribute by its name, 'numeric', 'relational' or the list of its labels
-        self.steps = 0 # those of a relational attribute, which gives all channels at once
-        self.line = self._read(lines) # of @data
+        self.kinds = {} # kind of each attribute: 'numeric', 'relational' or the list of its labels
+        self.steps = 0 # time steps of a relational attribute, which holds all channels
+        self.line = self._read(lines) # line of @data
         self.names = list(self.kinds)
 
     def _read(self, lines):
@@ -87,16 +87,16 @@ class ARFFHeader:
     def is_labels(self, name): return isinstance(self.kinds[name], list)
 
     def labels(self,
-        name:str|None, # of an attribute
-    ) -> dict|None: # its labels in their order, quick to look up; None of any other kind
-        "What a label of the attribute can be"
+        name:str|None, # name of an attribute
+    ) -> dict|None: # with the labels as keys, in order; None for attributes of other kinds
+        "The labels of an attribute"
         if name is not None and self.is_labels(name): return dict.fromkeys(self.kinds[name])
 
     def choose(self,
-        label:str|None, # attribute with the class labels; the last, if it lists labels and both are None
+        label:str|None, # attribute with the class labels; the last if it lists labels and both arguments are None
         target:str|None, # attribute with numbers to predict
-    ) -> tuple: # (names of the attributes of values, name of the one to predict or None)
-        "What is a value, and what is to be predicted"
+    ) -> tuple: # names of the attributes of values; name of the attribute to predict, or None
+        "The attributes of values, and the attribute to predict"
         if label is None and target is None and self.is_labels(self.names[-1]):
             label = self.names[-1]
         values,of = Columns(label, target).values(self.names, self.source.path),label if target is None else target
@@ -112,7 +112,7 @@ class ARFFHeader:
 
 # %% ../../nbs/32a_data.arff.ipynb #3223207f
 def _arff_target(source, text, labels):
-    "A label, checked; a number where `labels` is None"
+    "A label from `labels`, or a number if `labels` is None; other text raises"
     text = _unquote(text)
     if labels is not None:
         label = source.decode(text)
@@ -125,10 +125,10 @@ def _arff_target(source, text, labels):
 def read_arff(
     path, # an .arff file, plain or relational
     *,
-    label:str=None, # attribute with the class labels; default: the last one, if it lists labels
+    label:str=None, # attribute with the class labels; None: the last attribute, if it lists labels
     target:str=None, # attribute with numbers to predict
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
-    "Series from an ARFF file"
+    "Read series from an ARFF file"
     source = Source(path)
     with source.open() as f:
         lines = source.lines(f, b'%')

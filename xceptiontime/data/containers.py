@@ -1,4 +1,4 @@
-"""Recordings from the files of MATLAB, HDF5, EDF, BDF and numpy: samples, labels of samples, rate, names and units
+"""Read recordings from files of MATLAB, HDF5, EDF, BDF and numpy, with labels, rate, channel names and units
 
 Docs: https://example.github.io/xceptiontime/data.containers.html.md"""
 
@@ -19,19 +19,19 @@ from .numbers import PACKED,Source
 # %% ../../nbs/32b_data.containers.ipynb #57720968
 class Held(NamedTuple):
     "The arrays of an open file"
-    shapes:dict # of those that hold numbers, by name
-    load:Callable # from a name to its array
-    about:dict # texts and numbers that the file says beside them, by name
+    shapes:dict # shapes of the arrays of numbers, by name
+    load:Callable # returns an array for its name
+    about:dict # other texts and numbers of the file, by name
 
 def _library(name):
-    "A library, or the line that installs it"
+    "A library; the error says how to install it"
     try: return importlib.import_module(name)
     except ImportError as e:
         raise ImportError(f"{name}: expected it to be installed, to read this file, got none; "
                           "pip install 'xceptiontime[signals]'") from e
 
 def _numbers(o, name=''):
-    "The arrays of numbers in a variable of MATLAB, structures opened: (name, array) each"
+    "The arrays of numbers in a variable of MATLAB and its structures: pairs (name, array)"
     if isinstance(o, dict):
         for k,v in o.items(): yield from _numbers(v, f'{name}.{k}' if name else k)
     elif isinstance(o, (np.ndarray,np.generic,int,float)) and np.asarray(o).dtype.kind in 'fiub':
@@ -88,7 +88,7 @@ def _the_key(source, shapes, key, taken):
     return wide[0]
 
 def _time_last(x, key, n, time_first):
-    "The array as (channels, samples), given that labels have `n` samples"
+    "The array as (channels, time); labels have `n` time steps, or None"
     if x.ndim==1: return x[None]
     fits = [k for k in (0,1) if x.shape[k]==n]
     if time_first is None and len(fits)==1: time_first = fits==[0]
@@ -100,7 +100,7 @@ def _time_last(x, key, n, time_first):
     return x.T if time_first else x
 
 def _a_sample(source, v, name, n=None, target=False):
-    "One value a sample: numbers to predict, or labels as text, where whole numbers have no point"
+    "One value for each time step: numbers to predict, or labels as text, with whole numbers without a point"
     v = np.asarray(v)
     v = v.reshape(-1) if v.size==max(v.shape, default=1) else v
     if v.ndim!=1 or n is not None and len(v)!=n:
@@ -115,16 +115,16 @@ RATES = 'rate','fs','sfreq','srate','sampling_rate','sampling_frequency','sampli
 NAMES = 'channels','channel_names','ch_names'
 
 class Signals(NamedTuple):
-    "The recording of a file, and all that the file says of it"
-    x:np.ndarray # (channels, samples)
-    values:list|None=None # a label or a number to predict for each sample
-    groups:list|None=None # the group of each sample
-    channels:list|None=None # their names
-    units:list|None=None # of their numbers
-    rate:float|None=None # samples a second (Hz)
+    "The recording of a file with labels, groups, names, units and rate"
+    x:np.ndarray # (channels, time)
+    values:list|None=None # a label or number to predict for each time step
+    groups:list|None=None # the group of each time step
+    channels:list|None=None # names of the channels
+    units:list|None=None # units of the channels
+    rate:float|None=None # sampling rate (Hz)
 
 def _rate_of(held):
-    "The rate that a file states"
+    "The sampling rate in a file, or None"
     known = {k.lower(): k for k in [*held.shapes, *held.about]}
     for name in RATES:
         if name not in known: continue
@@ -133,13 +133,13 @@ def _rate_of(held):
         if v.size==1 and v.dtype.kind in 'fiu' and 0<v.item()<np.inf: return float(v.item())
 
 def _texts(held, names, n):
-    "`n` texts that a file states, None where it has none"
+    "`n` texts in a file with one of `names`, or None"
     for name in names:
         v = held.about.get(name)
         if isinstance(v, (str,bytes)): v = [v]*n
         if v is None or np.ndim(v)!=1 or len(v)!=n: continue
         v = [o.decode() if isinstance(o, bytes) else o for o in np.asarray(v).tolist()]
-        if all(isinstance(o, str) for o in v): return [o.strip() for o in v] # MATLAB fills them up
+        if all(isinstance(o, str) for o in v): return [o.strip() for o in v] # MATLAB adds blanks
 
 def _from_arrays(source, held, key, value, target, groups, time_first):
     key = _the_key(source, held.shapes, key, (value,groups))
@@ -161,10 +161,10 @@ def _from_arrays(source, held, key, value, target, groups, time_first):
     return Signals(x, values, g, names, _texts(held, ('units',), len(x)), _rate_of(held))
 
 # %% ../../nbs/32b_data.containers.ipynb #3fad21c2
-ANNOTATIONS = 'annotations' # the label that stands for those of an EDF or BDF file
+ANNOTATIONS = 'annotations' # as a label, the annotations of an EDF or BDF file
 
 def _annotated(source, notes, n, rate):
-    "The text of the annotation at each of `n` samples, or None where there is none"
+    "The text of the annotation at each of `n` time steps, or None"
     lasting = [o for o in notes if o.duration and o.text.strip()]
     if not lasting:
         got = f'{len(notes)} without' if notes else 'none'
@@ -173,7 +173,7 @@ def _annotated(source, notes, n, rate):
     if short:
         warn(f'annotations: expected a duration, got none in {len(short)} of {len(notes)}, as in '
              f'{brief(short[0].text, 40)} at {short[0].onset:g} s; they label no sample')
-    res,last = [None]*n,0 # last: where the one before ends
+    res,last = [None]*n,0 # last: end of the previous annotation
     for o in sorted(lasting, key=lambda o: o.onset):
         a,b = (min(max(round(t*rate), 0), n) for t in (o.onset, o.onset+o.duration))
         text = o.text.strip()
@@ -187,7 +187,7 @@ def _edf(source, columns, value, target):
     "The recording of an EDF or BDF file"
     lib,path = _library('edfio'),os.fspath(source.path)
     with warnings.catch_warnings():
-        warnings.simplefilter('error') # of records that are missing
+        warnings.simplefilter('error') # about missing records
         edf = lib.read_bdf(path) if path.lower().endswith('.bdf') else lib.read_edf(path)
         if edf.reserved.endswith('+D'): source.fail('a recording without gaps', 'EDF+D, with some')
         named = {s.label: s for s in edf.signals}
@@ -214,24 +214,24 @@ def _edf(source, columns, value, target):
 KINDS = {'.mat': _matlab, '.h5': _hdf5, '.hdf5': _hdf5, '.npy': _numpy, '.npz': _numpy, '.edf': _edf, '.bdf': _edf}
 
 def is_container(path) -> bool:
-    "Is it the path of a file that `read_container` reads?"
+    "Has `path` the ending of a file that `read_container` reads?"
     return isinstance(path, (str,os.PathLike)) and os.path.splitext(path)[1].lower() in KINDS
 
 def read_container(
-    path, # of a .mat, .h5, .hdf5, .edf, .bdf, .npy or .npz file
+    path, # path of a .mat, .h5, .hdf5, .edf, .bdf, .npy or .npz file
     *,
-    key:str|None=None, # name of the array with the recording, where there are several
-    label:str|None=None, # of an array, or a signal, with a class a sample; 'annotations' of an EDF or BDF file
-    target:str|None=None, # or with a number to predict
-    groups:str|None=None, # of an array with a group a sample, or one for all; not of an EDF or BDF file
-    columns:list|None=None, # signals of an EDF or BDF file to take; all if None
-    time_first:bool|None=None, # is the array (samples, channels)? told from the labels or the longer axis if None
+    key:str|None=None, # name of the array with the recording, if there are several
+    label:str|None=None, # array or signal with a class for each time step; 'annotations' in an EDF or BDF file
+    target:str|None=None, # array or signal with a number to predict, instead of `label`
+    groups:str|None=None, # array with a group for each time step, or one for all; not in an EDF or BDF file
+    columns:list|None=None, # signals of an EDF or BDF file to read; None: all
+    time_first:bool|None=None, # is the array (time, channels)? None: from the labels or the longer axis
 ) -> Signals:
-    "The recording in a file, or one sentence about what is wrong with it"
+    "Read the recording in a file"
     source = Source(path)
     value,reader = label or target,KINDS[os.path.splitext(path)[1].lower()]
     try:
-        with source.open(): pass # one sentence if it is not there
+        with source.open(): pass # raises if there is no file
         own = dict(key=key, groups=groups, time_first=time_first) if reader is _edf else dict(columns=columns)
         odd = next((k for k,v in own.items() if v is not None), None)
         if odd: source.fail(f'no {odd}= for a file of its kind', brief(own[odd]))
@@ -239,7 +239,7 @@ def read_container(
         with reader(source) as held:
             return _from_arrays(source, held, key, value, label is None, groups, time_first)
     except (ImportError,FileNotFoundError): raise
-    except Exception as e: # what libraries raise on damaged files is of any kind
+    except Exception as e: # libraries raise errors of any kind on damaged files
         if e is source.error:
             raise
-        source.fail('a file of its kind, whole', e)
+        source.fail('a complete file of its format', e)

@@ -30,10 +30,10 @@ from .times import as_time, parse_times, ranks
 # %% ../../nbs/32_data.tables.ipynb #e606cc8d
 def rows_to_series(
     X, # series: (samples, channels, steps), or a list of (channels, steps_i)
-    source:Source, # where they come from, for errors
-    rows:list|None=None, # the row of each that an error names; its number if None
+    source:Source, # source of the series, for errors
+    rows:list|None=None, # row of each series for an error; None: its number
 ): # (samples, channels, length), or a list of (channels, length_i)
-    "Cut off padding: the steps at the end of a series which are NaN in all channels"
+    "Remove padding: time steps at the end of a series that are NaN in all channels"
     if isinstance(X, np.ndarray) and not np.isnan(X[:,:,-1]).all(1).any(): return X
     lens = np.array([series_end(x) for x in X]) # (samples,)
     if not lens.all():
@@ -44,7 +44,7 @@ def rows_to_series(
 
 # %% ../../nbs/32_data.tables.ipynb #a01f5a68
 def _order(times, source):
-    "Ranks of the time stamps, equal ones with equal ranks"
+    "Ranks of the times; equal times have equal ranks"
     try:
         for i,t in enumerate(times):
             if t is None or t!=t: source.fail('a time: a number or a date', brief(t), row=i)
@@ -54,7 +54,7 @@ def _order(times, source):
     except TypeError as e: source.fail('times that can be sorted', str(e), row=0)
 
 def _warn_of_midnight(times, members):
-    "Warn where times of day, in the order of the rows, fall by half a day: they were sorted across midnight"
+    "Warn if times of day fall by half a day from row to row: sorting then crosses midnight"
     if not isinstance(times[0], timedelta): return
     for o in members:
         rows = np.sort(o)
@@ -66,11 +66,11 @@ def _warn_of_midnight(times, members):
 
 def long_to_series(
     V:np.ndarray, # float64 (rows, channels)
-    ids:list, # series that each row belongs to
-    times:list|None, # time stamp of each row, to sort by
-    source:Source, # where the rows come from, for errors
-): # (X as rows_to_series gives it, list of the row numbers of each series)
-    "A series for each id, in the order in which the ids appear"
+    ids:list, # id of the series of each row
+    times:list|None, # time of each row, to sort by
+    source:Source, # source of the rows, for errors
+): # X from `rows_to_series`, and a list of the row numbers of each series
+    "A series for each id, in order of appearance"
     members = {}
     for i,o in enumerate(ids): members.setdefault(o, []).append(i)
     members = [np.array(o) for o in members.values()]
@@ -89,21 +89,21 @@ def long_to_series(
 
 # %% ../../nbs/32_data.tables.ipynb #217ece73
 class Table(NamedTuple):
-    "The series of a table, and all that it says of them"
+    "The series of a table with their targets, groups and names"
     X:np.ndarray|list # float32 (samples, channels, length), or a list of (channels, length_i)
     y:np.ndarray|None=None # labels as strings, or float64 targets (samples,)
     groups:np.ndarray|None=None # strings (samples,): subject, session or recording
-    channels:list|None=None # the names of the channels of a long table
-    ids:np.ndarray|None=None # the names of the series of a long table, strings (samples,); (samples, n) of n columns
-    names:list|None=None # the columns of values: the channels of a long table, the steps of a wide one
+    channels:list|None=None # names of the channels of a long table
+    ids:np.ndarray|None=None # names of the series of a long table, strings (samples,); (samples, n) from n columns
+    names:list|None=None # columns of values: channels of a long table, time steps of a wide one
 
 def one_each(
-    values:list, # of each row
+    values:list, # one for each row
     members:list, # row numbers of each series
-    kind:str, # what the values are called in an error
-    source:Source, # where the rows come from
+    kind:str, # name of the values in an error
+    source:Source, # source of the rows
 ) -> list:
-    "Of a value a row, one a series"
+    "One value for each series; raises if its rows differ"
     for rows in members:
         first = values[rows[0]]
         for i in rows:
@@ -112,15 +112,15 @@ def one_each(
     return [values[o[0]] for o in members]
 
 def _ids(rows, columns):
-    "The name of the series of each row: text, or a tuple where several columns name it"
+    "The name of the series of each row: text, or a tuple from several columns"
     keys = [rows.keys(o) for o in columns.ids]
     return list(zip(*keys)) if isinstance(columns.id, list) else keys[0]
 
 def _warn_of_pieces(ids, columns):
-    "Warn where rows of a series, some side by side, stand in several places: ids may repeat"
+    "Warn if the rows of a series are in several places of the table: ids may repeat"
     starts = [i for i,o in enumerate(ids) if not i or o!=ids[i-1]]
     n = len(set(ids))
-    if len(starts)==n or len(ids)<2*len(starts): return # interleaved, a row each in turn
+    if len(starts)==n or len(ids)<2*len(starts): return # rows of the series alternate
     pieces = Counter(ids[i] for i in starts)
     first = next(o for o,k in pieces.items() if k>1)
     some = ', '.join(brief(o, 30) for o in columns.ids[:2])
@@ -129,7 +129,7 @@ def _warn_of_pieces(ids, columns):
          f"repeat, id=['subject', {some}] tells them apart by several columns; else time= sorts the rows")
 
 def _warn_of(rows, columns, members, each):
-    "Warn of columns that look like no measurement, and of rows that look like no series"
+    "Warn of columns that do not look like measurements, and of rows that do not look like series"
     if rows.series is not None: return # cells hold whole series
     V = rows.values # (rows, columns)
     if members is None:
@@ -141,8 +141,8 @@ def _warn_of(rows, columns, members, each):
     warn_of_columns(odd, rows.names, 'step' if members is None else 'channel')
 
 def _as_table(rows, columns, groups):
-    "The `Table` of rows that were read"
-    each = {} # of what there is one a series
+    "The `Table` from rows"
+    each = {} # values of which each series has one
     if columns.label is not None: each['label'] = [str(o) for o in rows.keys(columns.label)]
     if columns.target is not None: each['target'] = list(map(float, rows.numbers(columns.target)))
     if groups is not None: each['group'] = [str(o) for o in rows.keys(groups)]
@@ -166,13 +166,13 @@ def _as_table(rows, columns, groups):
 
 # %% ../../nbs/32_data.tables.ipynb #9f99ce57
 def _with_index(df, columns, more):
-    "`df` with the levels of its index that `columns` name as columns"
+    "`df` with index levels turned into columns if `columns` names them"
     named = {*(o for _,o in columns.roles), *more.values(), *(columns.columns or ())}-set(df.columns)
     levels = [o for o in getattr(df.index, 'names', ()) if o is not None and o in named]
     return df.reset_index(levels) if levels else df
 
 def _as_array(column):
-    "The values of a column; each text of a categorical one is kept once"
+    "The values of a column; each text of a categorical column is kept once"
     if str(column.dtype)!='category' or column.cat.categories.dtype.kind!='O': return np.asarray(column)
     each = np.array([*column.cat.categories, None], dtype=object)
     return each[column.cat.codes] # -1 where a value is missing
@@ -189,7 +189,7 @@ class _FrameRows:
         if self.series is None: self._read()
 
     def _series(self):
-        "The series that the columns keep as arrays, a channel each; None of columns of numbers"
+        "The series in columns of arrays, one column per channel; None for columns of numbers"
         values = self.df[self.names]
         if (held := series_list(values)) is values: return
         X = [as_numbers(x, f'X[{i}]') for i,x in enumerate(held)]
@@ -202,7 +202,7 @@ class _FrameRows:
     def _read(self):
         "All columns of values"
         source,df = self.source,self.df
-        self.values = np.empty((len(df), len(self.names))) # in double precision, up to the series
+        self.values = np.empty((len(df), len(self.names))) # in double precision until series are made
         for j,o in enumerate(self.names):
             a = self.numbers(o)
             self.values[:,j] = a
@@ -229,11 +229,11 @@ class _FrameRows:
         return [o.strip() if isinstance(o, str) else o for o in a]
 
     def texts(self, name):
-        "A column as a list, None where a value is missing"
+        "A column as a list, with None for missing values"
         return [None if is_missing(o) or isinstance(o, str) and not o else o for o in self._column(name)]
 
     def keys(self, name):
-        "A column as a list, in which no value is missing"
+        "A column as a list; missing values raise"
         res = self.texts(name)
         if None in res:
             row = res.index(None)
@@ -254,9 +254,9 @@ class _FrameRows:
 def _is_frame(table): return hasattr(table, 'columns')
 
 def as_pandas(
-    table, # of pandas, polars (lazy too), pyarrow...; or a path
-): # a pandas DataFrame; or the path
-    "A table of another library as a pandas DataFrame; a lazy one is computed"
+    table, # table of pandas, polars (also lazy) or pyarrow; or a path
+): # pandas DataFrame; or the path
+    "A table of another library as a pandas DataFrame; a lazy table is computed"
     if hasattr(table, 'iloc'): return table
     if hasattr(table, 'collect'): table = table.collect()
     return table.to_pandas() if hasattr(table, 'to_pandas') else table
@@ -265,10 +265,10 @@ def _is_parquet(table): return str(table).lower().endswith('.parquet')
 
 def table_rows(
     table, # DataFrame of pandas, polars or pyarrow, or the path of a .csv or .parquet file
-    columns:Columns, # what its columns are
-    **more, # other columns that are asked for, by what an error calls them
-): # an object with `values` (rows, columns) and with `keys`, `texts`, `numbers` and `times` of a column
-    "The rows of any table, read once"
+    columns:Columns, # meaning of the columns
+    **more, # other columns to read, by their name in an error
+): # object with `values` (rows, columns), and with `keys`, `texts`, `numbers` and `times` of a column
+    "The rows of any table"
     table = as_pandas(table)
     if not _is_frame(table) and not _is_parquet(table): return CSVRows(Source(table), columns, **more)
     if columns.written:
@@ -280,10 +280,10 @@ def table_rows(
 
 def read_table(
     table, # pandas DataFrame, or the path of a .csv or .parquet file
-    columns:Columns, # what its columns are
+    columns:Columns, # meaning of the columns
     groups:str|int|None=None, # column with the subject, session or recording of each series
 ) -> Table:
-    "The series of a table with all that is known of them, from one look at it"
+    "The series of a table with their targets, groups and names"
     more = {} if groups is None else {'groups': groups}
     return _as_table(table_rows(table, columns, **more), columns, groups)
 
@@ -293,12 +293,12 @@ def from_frame(
     *,
     label:str|int=None, # column of class labels
     target:str|int=None, # column of numbers to predict
-    id:str|int|list=None, # column, or list of columns, that names the series: `df` is long
+    id:str|int|list=None, # column(s) that name the series: `df` is long
     time:str|int=None, # column to sort a series by
-    columns:list=None, # columns of values; default: all others
-    dayfirst:bool=None, # does 03/04/2020 begin with the day? as all dates together say if None
+    columns:list=None, # columns of values; None: all others
+    dayfirst:bool=None, # does 03/04/2020 begin with the day? None: decided by all dates together
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
-    "Series from a DataFrame with a row a series (wide) or a row a time step (long, `id` given)"
+    "Read series from a DataFrame with one row per series (wide) or per time step (long, with `id`)"
     return read_table(df, Columns(label, target, id, time, columns, dayfirst=dayfirst))[:2]
 
 # %% ../../nbs/32_data.tables.ipynb #3331842e
@@ -307,17 +307,17 @@ def read_csv(
     *,
     label:str|int=None, # column of class labels
     target:str|int=None, # column of numbers to predict
-    id:str|int|list=None, # column, or list of columns, that names the series: the table is long
+    id:str|int|list=None, # column(s) that name the series: the table is long
     time:str|int=None, # column to sort a series by: numbers, dates or times of day
-    columns:list=None, # columns of values; default: all others
+    columns:list=None, # columns of values; None: all others
     header:bool=True, # does the first line name the columns? else they are called 0, 1, 2...
-    sep:str=',', # what separates the fields
-    decimal:str='.', # what stands before the fraction of a number
-    encoding:str=None, # 'cp1252' for example; told by the first bytes, else UTF-8, if None
-    dayfirst:bool=None, # does 03/04/2020 begin with the day? as all dates together say if None
-    na_values:list=None, # missing values, texts and numbers, beside NA, NULL, None... among numbers
+    sep:str=',', # separator of the fields
+    decimal:str='.', # decimal separator
+    encoding:str=None, # such as 'cp1252'; None: from the first bytes, else UTF-8
+    dayfirst:bool=None, # does 03/04/2020 begin with the day? None: decided by all dates together
+    na_values:list=None, # missing values, texts and numbers, in addition to NA, NULL, None...
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
-    "Series from a CSV file with a row a series (wide) or a row a time step (long, `id` given)"
+    "Read series from a CSV file with one row per series (wide) or per time step (long, with `id`)"
     columns = Columns(label, target, id, time, columns, header, sep, decimal, encoding, dayfirst, na_values)
     return _as_table(CSVRows(Source(path), columns), columns, None)[:2]
 
@@ -327,17 +327,17 @@ def read_parquet(
     path, # a .parquet file, wide or long
     **kwargs,
 ): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
-    "Series from a parquet file"
+    "Read series from a parquet file"
     source,columns = Source(path),Columns(**kwargs)
     return _as_table(_FrameRows(source, parquet_frame(source), columns), columns, None)[:2]
 
 # %% ../../nbs/32_data.tables.ipynb #6c6e3307
 def column_names(
     table, # pandas DataFrame, or the path of a .csv or .parquet file
-    sep:str=',', # what separates the fields of a .csv
-    encoding:str|None=None, # of a .csv; see `read_csv`
+    sep:str=',', # separator of the fields of a .csv
+    encoding:str|None=None, # encoding of a .csv; see `read_csv`
 ) -> list:
-    "The names of the columns of a table, in their order"
+    "The names of the columns of a table, in order"
     table = as_pandas(table)
     source = Source(table)
     if not _is_frame(table) and _is_parquet(table): table = parquet_frame(source, head=True)
