@@ -286,7 +286,7 @@ class TSDataLoader(TfmdDL):
 
 # %% ../../nbs/37_data.dataset.ipynb #3c1d07b2
 def _about(ds):
-    "Rate, names and units of the channels of a batch of `ds`; its rate is not that of `ds` where it is resampled"
+    "Rate (after resampling), names and units of the channels of a batch of `ds`"
     rate,steps = ds.rate,ds.preprocess.resample
     if rate and steps: rate = rate*steps/ds.X.shape[2] if ds.lengths is None else None
     return dict(rate=rate, channels=ds.channels, units=getattr(ds.X, 'units', None))
@@ -298,7 +298,7 @@ def show_batch(self:TSDataLoader,
     b=None, # a batch; the next one if None
     max_n:int=9, # series to show
     ctxs=None, # axes to draw on; a new grid if None
-    show:bool=True, # draw, or return what would be drawn?
+    show:bool=True, # draw? else return the decoded samples
     **kwargs
 ):
     "Draw some series of a batch in the user's own units, each with its target"
@@ -318,7 +318,7 @@ def show_results(self:TSDataLoader,
     out, # decoded predictions for it
     max_n:int=9, # series to show
     ctxs=None, # axes to draw on; a new grid if None
-    show:bool=True, # draw, or return what would be drawn?
+    show:bool=True, # draw? else return the decoded samples
     **kwargs
 ):
     "Draw some series of a batch, each with its target and its prediction, in red where these differ"
@@ -334,7 +334,7 @@ def show_results(self:TSDataLoader,
 # %% ../../nbs/37_data.dataset.ipynb #719cf73b
 @patch
 def in_order(self:TSDataLoader):
-    "The same series, each once and in their order, as they are in evaluation"
+    "A loader of the same series, each once and in order, for evaluation"
     ds = self.dataset.part(np.arange(len(self.dataset)))
     ds.split_idx = 1
     return self.new(ds, shuffle=False, drop_last=False)

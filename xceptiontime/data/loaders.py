@@ -86,13 +86,13 @@ class TSDataLoaders(DataLoaders):
         mu:float|None=None, # see `Preprocess`
         resample:int|None=None, # number of steps to stretch or shrink each series to: see `Preprocess`
         crop:int|None=None, # number of steps to keep in the middle of each series
-        length_channel:bool|None=None, # is each length an input? None: if those in training differ by 5 %
+        length_channel:bool|None=None, # is the length of a series an input? None: if lengths in training differ by 5 %
         channels=None, # names of the channels; saved with the model
         rate:float|None=None, # samples a second (Hz); saved with the model
         bs:int=64, # series in a training batch
         valid_bs:int|None=None, # series in a validation batch; `bs` if None
         batch_tfms=None, # transforms of a preprocessed batch, on its device
-        seed:int|None=None, # of splits made here, and of the order of training batches
+        seed:int|None=None, # of new splits, and of the order of training batches
         num_workers:int=0, # processes that prepare batches; 0 is best for arrays
         device=None, # where batches go; fastai's default device if None
         path='.', # where a Learner keeps its files

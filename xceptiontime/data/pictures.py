@@ -152,7 +152,7 @@ def label_series(
 # %% ../../nbs/36a_data.pictures.ipynb #fa5e3311
 def draw_series(
     series, # (channels, length_i) each, tensors or arrays
-    titles=None, # one a series
+    titles=None, # one for each series
     ctxs=None, # axes; a new grid if None
     *,
     rate:float|None=None, # samples a second (Hz): the time axis is in seconds

@@ -102,7 +102,7 @@ def _check_disjoint(parts, names, n, groups):
 # %% ../../nbs/34_data.splits.ipynb #a2459110
 def check_splits(
     splits, # a tuple of index arrays, the training part first; or a list of such tuples (k-fold)
-    n, # how many samples there are
+    n, # number of samples
     groups=None, # (n,) ids; no group may be in two parts
     spans=None, # (recording, start, stop), (n,) each, as `sliding_windows` gives; no samples may be in two parts
     where='' # text after the name of a part in an error
@@ -123,11 +123,11 @@ def check_splits(
 
 # %% ../../nbs/34_data.splits.ipynb #b503028d
 def _quota(
-    counts, # (classes,) samples there are
-    total, # how many to take
-    least=1, # how many of each class at least
-    spare=1 # how many of each class have to be left
-): # (classes,) how many of each class to take
+    counts, # (classes,) samples of each class
+    total, # number of samples to take
+    least=1, # samples of each class at least
+    spare=1 # samples of each class that must be left
+): # (classes,) samples to take of each class
     "`total` divided among classes in proportion to `counts`"
     exact = counts*total/counts.sum()
     res = np.clip(np.floor(exact).astype(int), least, counts-spare)
@@ -216,7 +216,7 @@ def _count(size, n, name, least=1):
 
 # %% ../../nbs/34_data.splits.ipynb #32260ddb
 def _strata(y, stratify, smallest):
-    "The stratum of each sample, of which none is missing; whether strata are classes, that have to be in each part"
+    "The stratum of each sample; whether strata are classes, which must be in each part"
     if not stratify or y.ndim>1: return np.zeros(len(y), int),False
     if y.dtype.kind=='f':
         bins = max(1, min(10, smallest))
@@ -230,12 +230,12 @@ def _strata(y, stratify, smallest):
 _without_classes = 'stratify=False splits without regard to classes (of loaders: splits=dict(stratify=False))'
 
 def _are_numbers(names):
-    "Are they texts of numbers, as a column of measurements has them?"
+    "Whether names are texts of numbers, as in a column of measurements"
     try: return [*map(float, names)]!=[] and isinstance(names[0], str)
     except ValueError: return False
 
 def _check_classes(y, codes, unit, sizes):
-    "Each class can be in each part, as far as numbers go"
+    "Raise if a class has too few samples or groups to be in each part"
     names,n = np.unique(y, return_counts=True)
     if unit is not None: n = np.array([len(np.unique(unit[codes==k])) for k in range(len(n))])
     few,names = np.flatnonzero(n<len(sizes)),names.tolist()
@@ -251,7 +251,7 @@ def _check_classes(y, codes, unit, sizes):
                          f'got a part of {min(sizes)}; {_without_classes}')
 
 def _assign(y, unit, sizes, stratify, ordered, rng, folds=False):
-    "The part of each sample, dealt out by whichever of the ways above applies"
+    "The part of each sample: in order of time, by group, or by class"
     if sizes[0]<1:
         raise ValueError('valid_size, test_size: expected fewer '
                          f'than all {len(y)} samples, got {sum(sizes[1:])}')
@@ -294,7 +294,7 @@ def _held_out(groups, named, n):
 
 # %% ../../nbs/34_data.splits.ipynb #e85cc4b6
 def _check_args(y, groups, named, n_splits, ordered, gap):
-    "The arguments of `get_splits` that exclude each other"
+    "Raise for arguments of `get_splits` that exclude each other"
     if y.ndim<1:
         raise TypeError('y: expected an array with a target for each sample, got a single value')
     check_whole(n_splits=n_splits)
@@ -338,8 +338,8 @@ def get_splits(
     n_splits=1, # number of folds, if more than 1; each is the validation part once
     seed=None, # a number makes the splits reproducible; or a `np.random.Generator`
     ordered=False, # samples (or groups, by first appearance) are in order of time: the last part is valid, or test
-    gap=0 # with `ordered`: how many samples to leave out before each later part
-): # (train, valid) or (train, valid, test), int64 indices in rising order; a list of such tuples where n_splits>1
+    gap=0 # with `ordered`: samples to leave out before each later part
+): # (train, valid) or (train, valid, test), int64 indices in rising order; a list of such tuples if n_splits>1
     "Divide samples into a training, a validation and perhaps a test part"
     y,named = _to_divide(y),dict(valid_groups=valid_groups, test_groups=test_groups)
     _check_args(y, groups, named, n_splits, ordered, gap)

@@ -36,7 +36,7 @@ class Deployed(nn.Module):
     def forward(self,
         x, # (batch, channels, length) float32
         lengths=None # of padded series, (batch,) int64
-    ): # answers (batch, classes)
+    ): # probabilities (batch, classes), or values (batch, outputs)
         x,n = self.preprocess(x, lengths),self.preprocess.remaining(lengths)
         scores = self.model(x) if n is None else self.model(x, n) # (batch, classes)
         return self.task.activation(scores)
@@ -104,7 +104,7 @@ def check_export(
     run, # function of series (batch, channels, length), and lengths (batch,): -> (batch, classes)
     predictor:Predictor, # the model of the file
     lengths:bool=False, # does it take lengths?
-    atol:float=1e-4, # largest difference of a probability; of a regression, in deviations of its targets
+    atol:float=1e-4, # largest difference of a probability, or of a value in deviations of its targets
     name:str='run', # its name in an error
 ) -> float: # the largest difference
     "Compare `run` with `predictor` at five lengths and three batch sizes, or raise"
@@ -163,7 +163,7 @@ def export_onnx(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace
     channels:list=None, # names of the channels; those of the model, or numbers, if None
-    lengths:bool|None=None, # a second input for the steps of padded series? None: if lengths differed in training
+    lengths:bool|None=None, # a second input with the lengths of padded series? None: if they differed in training
 ) -> Path: # `path`
     "Write one ONNX file with preprocessing, network and activation, and check it with ONNX Runtime"
     _onnxruntime()
@@ -191,7 +191,7 @@ def export_program(
     learn_or_predictor, # a `TSLearner` or a `Predictor`
     path, # file to write, or to replace; it ends in .pt2
     channels:list=None, # names of the channels; those of the model, or numbers, if None
-    lengths:bool|None=None, # a second input for the steps of padded series? None: if lengths differed in training
+    lengths:bool|None=None, # a second input with the lengths of padded series? None: if they differed in training
 ) -> Path: # `path`
     "Write a `torch.export` program with preprocessing, network and activation, and check it"
     if Path(path).suffix!='.pt2':

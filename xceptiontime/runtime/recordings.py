@@ -99,13 +99,13 @@ def _named(self:Predictor, recordings):
 @patch
 def predict_recordings(self:Predictor,
     recordings, # (channels, time) or (time,) array, path of a `.npy` file, DataFrame; a list of those; or `Recordings`
-    length, # samples of a window; seconds where `rate` is given
-    step=None, # samples, or seconds, from one start to the next; `length`, so no overlap, if None
+    length, # samples of a window; seconds if `rate` is given
+    step=None, # samples, or seconds, from one start to the next; `length` if None: no overlap
     how:str='mean', # 'mean' of probabilities or values over windows, or 'vote': see `pool_windows`
     rate:float|None=None, # samples a second (Hz); if given, `length`, `step` and all times are in seconds
     pad:float|None=None, # None drops the rest at the end; a number pads the last window with it: see `sliding_windows`
     bs:int=64, # windows at a time
-    to_rate:float|None=None, # Hz to bring recordings to, that of the training: see `sliding_windows`
+    to_rate:float|None=None, # the rate of training (Hz), to resample to: see `sliding_windows`
 ) -> list: # a `RecordingAnswer` for each recording
     "One answer for each recording, with the predictions for its windows and their changes"
     if is_frame(recordings): recordings = [recordings]
