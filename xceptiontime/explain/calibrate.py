@@ -152,7 +152,7 @@ def _held_back(learn, dl):
     ds = learn.series_of(dl, targets=True)
     if seen := _seen(ds, learn.dls.train_ds):
         raise ValueError(f'dl: expected series that training did not see, got {seen} of {len(ds)} that are in '
-                         'the training split: on those a network is surer than it will be')
+                         'the training split, on which a network is overconfident')
     return dl
 
 def _scores(learn, dl):
@@ -206,7 +206,7 @@ def calibrate_sets(self:TSLearner,
 @patch
 @delegates(Predictor.predict_set)
 def predict_set(self:TSLearner, X, alpha:float=.1, **kwargs):
-    "`Predictor.predict_set` of this network: sets that hold the truth with probability 1 - `alpha` or more"
+    "Sets or intervals that contain the truth with probability 1 - `alpha` or more: see `Predictor.predict_set`"
     return self.predictor().predict_set(X, alpha, **kwargs)
 
 # %% ../../nbs/63_explain.calibrate.ipynb #643b5d92

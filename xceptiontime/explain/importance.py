@@ -27,7 +27,7 @@ class Importance:
     def __init__(self,
         names, # of the parts
         drops:np.ndarray, # how much worse the metric got (parts, repeats)
-        base:float, # the metric with nothing shuffled
+        base:float, # the metric without shuffling
         metric:str, # its name
         confidence:float=.95, # of the intervals
         of:str='', # kind of the names, such as 'channel', for the axis of a plot
@@ -160,7 +160,7 @@ def permutation_importance(
     channels=None, # channels, or lists of them to shuffle together; each by itself if None
     spans=None, # a number of equal spans, 10 if None; or (start, stop) steps
     n_repeats:int=5, # shuffles of each part, 2 or more
-    dl=None, # a loader with targets; that of the validation split if None
+    dl=None, # a loader with targets; the validation loader if None
     higher_is_better:bool|None=None, # for `metric`; known for named metrics
     names=None, # of channels, or of spans; those of the loader, or their numbers, if None
     confidence:float=.95, # of the intervals of the mean over repeats

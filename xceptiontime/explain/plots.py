@@ -28,9 +28,9 @@ def _in_order(learn, dl, **kwargs):
 # %% ../../nbs/62_explain.plots.ipynb #4f835cc0
 def plot_confusion_matrix(
     learn:TSLearner, # of a classification
-    dl=None, # a loader with targets; that of the validation split if None
+    dl=None, # a loader with targets; the validation loader if None
     ax=None, # axes; new ones if None
-    normalize:bool=False, # shares of each true class rather than counts?
+    normalize:bool=False, # show shares of each true class in place of counts?
     cmap:str='Blues', # matplotlib's colours
     figsize:tuple|None=None, # inches of new axes; chosen to fit the names if None
     **kwargs # of `draw_confusion`: `title`, and what scikit-learn's `ConfusionMatrixDisplay.plot` takes
@@ -60,8 +60,8 @@ def plot_top_losses(
     learn:TSLearner, # trained
     k=9, # series to draw
     *,
-    largest:bool=True, # those with the largest loss, or the smallest?
-    dl=None, # a loader with targets; that of the validation split if None
+    largest:bool=True, # draw the series with the largest loss? False: the smallest
+    dl=None, # a loader with targets; the validation loader if None
     ax=None, # axes, or a list of them; a new grid if None
     **kwargs # of `draw_series`: `figsize`, `nrows`, `ncols`, `sharey` of a new grid; others go to matplotlib's `plot`
 ) -> list: # of axes, one a series
@@ -102,7 +102,7 @@ def _by_class(ax, points, ds, cmap, how):
 # %% ../../nbs/62_explain.plots.ipynb #6ec6aea0
 def plot_embedding(
     learn:TSLearner, # trained
-    dl=None, # a loader; that of the validation split if None
+    dl=None, # a loader; the validation loader if None
     ax=None, # axes; new ones if None
     output=None, # output to colour by, of a regression with several
     cmap:str='viridis', # matplotlib's colours

@@ -296,7 +296,7 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
     "A classifier with scikit-learn's interface: one network, or several whose probabilities are averaged"
     @delegates(XceptionTimeEstimator.__init__)
     def __init__(self, *,
-        class_weight=None, # a dict by label, 1 where it has none, or 'balanced'
+        class_weight=None, # weight of each class: a dict by label, 1 for labels not in it, or 'balanced'
         **kwargs
     ):
         super().__init__(**kwargs)
@@ -307,7 +307,7 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
         y, # labels (samples,)
         sample_weight=None, # weight of each series in the loss (samples,)
     ):
-        "Train on all of `X`; `classes_` are the labels in the order of the probabilities"
+        "Train on `X`; `classes_` are the labels in the order of the probabilities"
         with self._anew() as before:
             old = before.get('predictor_')
             X = self._series(X, reset=True)
@@ -350,7 +350,7 @@ class XceptionTimeRegressor(RegressorMixin, XceptionTimeEstimator):
         y, # numbers (samples,) or (samples, outputs)
         sample_weight=None, # weight of each series in the loss (samples,)
     ):
-        "Train on all of `X`, on targets of mean 0 and deviation 1; answers are in the units of `y`"
+        "Train on `X`, with targets scaled to mean 0 and deviation 1; predictions are in the units of `y`"
         with self._anew() as before:
             old = before.get('predictor_')
             X = self._series(X, reset=True)

@@ -85,14 +85,14 @@ def ts_learner(
     dls:TSDataLoaders, # the data
     arch=XceptionTime, # a class that takes channels and outputs, and has a `head`
     *,
-    loss_func=None, # None: cross entropy for classes, binary cross entropy for labels, squared error for numbers
+    loss_func=None, # loss; None: cross entropy for classes, binary cross entropy for labels, squared error for numbers
     metrics=None, # names, or metrics of fastai, see page Metrics and losses; None: those of the task
     opt_func=ForeachAdam, # fastai's Adam with decoupled decay (AdamW), in fewer operations: see page Optimizer
-    lr=defaults.lr, # learning rate of `fit` if that gets none
+    lr=defaults.lr, # learning rate of `fit` if none is given there
     cbs=None, # callbacks
     seed:int|None=None, # seed of initial weights, order and augmentation; None: the random state is not set
     n_networks:int|None=None, # number of networks that train and predict together, such as 5: see page Ensemble
-    splitter=body_and_head, # function that divides the network into parameter groups; `freeze` leaves the last to train
+    splitter=body_and_head, # function that divides the network into parameter groups; `freeze` freezes all but the last
     pretrained=None, # model folder, or name of a model on the Hugging Face Hub, to start from: see page Pretrained
     cuda_graphs:bool|None=None, # on a GPU: False never replays recorded steps, True records your own layers too
     **kwargs # arguments of `arch` and of `Learner`
@@ -142,7 +142,7 @@ def get_X_preds(self:TSLearner,
     y=None, # targets (series,), if known
     bs:int=64, # series at a time
     with_input:bool=False, # return the series too?
-    with_decoded:bool=True, # return the answers in the user's labels?
+    with_decoded:bool=True, # return the answers, as labels or values?
     with_loss:bool=False, # return each series' loss? needs `y`
 ) -> tuple: # ([inputs], probabilities or values, encoded targets or None, [answers], [losses])
     "Predictions for new series"
@@ -202,8 +202,8 @@ def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
 def tta(self:TSLearner,
     ds_idx=1, # split to predict if `dl` is None
     dl=None, # a loader, such as `dls.test_dl(X)`
-    n:int=4, # number of changed versions of each series
-    beta:float|None=.25, # weight of the plain predictions; None: return (mean of changed, plain)
+    n:int=4, # number of randomly transformed versions of each series
+    beta:float|None=.25, # weight of the plain predictions; None: return (mean of transformed, plain)
     use_max:bool=False, # take the largest probability instead of the mean?
 ) -> tuple: # probabilities or values, a tensor; encoded targets or None
     "Predictions with the random transforms of training (test-time augmentation), in order"
@@ -225,7 +225,7 @@ def tta(self:TSLearner,
 @patch
 def _outputs(self:TSLearner,
     f, # of the network: all of it, or a part
-    dl # a loader of this learner's, or None for that of the validation split
+    dl # a loader of this learner, or None for the validation loader
 ) -> tuple: # outputs for each series (series, numbers), in order, on the CPU; targets, an array, or None
     "Outputs of `f(network)` for the series of a loader, which preprocesses them"
     dl = self.dls.valid if dl is None else dl
@@ -241,14 +241,14 @@ def _outputs(self:TSLearner,
 
 @patch
 def scores(self:TSLearner,
-    dl=None, # a loader of this learner's; that of the validation split if None
+    dl=None, # a loader of this learner; the validation loader if None
 ) -> tuple: # scores (series, outputs), a tensor; targets as `task.encode` gives them, an array, or None
     "Scores for each series of a loader, before the task's activation, and the series' targets"
     return self._outputs(noop, dl)
 
 @patch
 def features(self:TSLearner,
-    dl=None, # a loader of this learner's; that of the validation split if None
+    dl=None, # a loader of this learner; the validation loader if None
 ) -> torch.Tensor: # (series, features)
     "Outputs of the network before its last layer for each series of a loader"
     if not hasattr(self.model, 'forward_features'):
@@ -258,8 +258,8 @@ def features(self:TSLearner,
 # %% ../../nbs/50_train.learner.ipynb #df47c174
 @patch
 def series_of(self:TSLearner,
-    dl=None, # a loader; that of the validation split if None
-    targets:bool=False, # must they have targets?
+    dl=None, # a loader; the validation loader if None
+    targets:bool=False, # must the series have targets?
 ) -> TSDataset: # of one series or more
     "The series of a loader; raises if their preprocessing or task is not that of the learner"
     ds = getattr(self.dls.valid if dl is None else dl, 'dataset', None)
