@@ -180,7 +180,7 @@ ValueError: X[1]: expected a series (channels, length) with 3 channels as in X[0
 
 # NaN in training
 load(with_value(X, np.nan), y, splits)
-ValueError: ... got 1 values that are NaN in 1 of 30 series, the first in series 2, channel 1, step
+ValueError: ... got 1 value that is NaN in 1 of 30 series, the first in series 2, channel 1, step
     3
 
 # NaN in validation
@@ -189,7 +189,7 @@ ValueError: ... the first in series 37, channel 1, step 3
 
 # NaN at prediction
 learn.get_X_preds(with_value(X, np.nan))
-ValueError: ... got 1 values that are NaN in 1 of 40 series
+ValueError: ... got 1 value that is NaN in 1 of 40 series
 
 # a series with no value but NaN
 predictor.predict(np.where(np.arange(40)[:,None,None]==7, np.nan, X))

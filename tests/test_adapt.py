@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_told():
     with pytest.raises(TypeError, match='adapt: expected a network with BatchNorms, .* got XceptionTime without'):
         Predictor(p.model.fuse(), p.task, p.preprocess).adapt(new_X)
     for y in (None, names):
-        with pytest.raises(ValueError, match='X: expected finite numbers, got 1 values that are NaN'):
+        with pytest.raises(ValueError, match='X: expected finite numbers, got 1 value that is NaN'):
             p.adapt(with_nan(new_X), y)
 
 def with_nan(X):

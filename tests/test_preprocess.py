@@ -215,7 +215,7 @@ def test_inverse(missing, scale, mu):
 def test_infinity_raises(missing):
     X = np.ones((4,1,5), np.float32)
     X[2,0,3] = -np.inf
-    words = '1 values that are infinite .* in 1 of 4 series, the first in series 2, channel 0, step 3'
+    words = '1 value that is infinite .* in 1 of 4 series, the first in series 2, channel 0, step 3'
     with pytest.raises(ValueError, match=words): Preprocess(missing).fit(X)
 
 def test_fit_takes_what_is_cut_lazily():

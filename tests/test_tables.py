@@ -157,7 +157,7 @@ def test_csv_layout(file):
     X,y = read_csv(file('k,t,u\n1,10,1\n1,9,2\n1,1e1.5,3\n'.replace('1e1.5','100')), id='k', time='t')
     same(X, [[[2,1,3]]])         # as numbers, not as text
 
-advice = '(label=, target=, id= and time= name columns that are no values, columns= those that are)'
+advice = '(label=, target=, id= and time= name the columns that hold no measurements, columns= those that do)'
 
 @pytest.mark.parametrize('text,kw,words', [
     ('a,b\n1,2\n3\n', {}, ', line 3: expected 2 fields as in the first row, got 1'),

@@ -86,7 +86,7 @@ def csv_names(
 # missing values as written by R, databases, Python and Excel; pandas knows most of them
 NA = ('NA','N/A','n/a','#N/A','#NA','#N/A N/A','<NA>','NULL','null','(null)','\\N','None',
     'NaN','nan','-NaN','-nan','#NV','1.#QNAN','-1.#QNAN','1.#IND','-1.#IND')
-_named = '(label=, target=, id= and time= name columns that are no values, columns= those that are)'
+_named = '(label=, target=, id= and time= name the columns that hold no measurements, columns= those that do)'
 
 class CSVRows:
     "The rows of a `.csv`: values as numbers, other columns as text"

@@ -117,7 +117,7 @@ class XceptionTime(Module):
         ks:int|tuple=40, # kernel sizes: a number as in the reference, or three odd sizes
         bottleneck:bool=True, # use bottlenecks in the modules?
         head:str='relu', # end of the network: 'relu' (as published), 'bn' or 'linear'
-        custom_head=None # a module, or a function of channels, scores and steps that returns one
+        custom_head=None # a head of your own: a module, or a function that returns one
     ):
         if nb_filters is not None: nf = nb_filters
         check_whole(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size)

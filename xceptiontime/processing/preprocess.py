@@ -104,7 +104,7 @@ class Preprocess(Module):
     "Missing values, µ-law and scaling of series, with statistics of the training split as buffers"
     def __init__(self,
         missing:str='raise', # for NaN: 'raise' an error, or fill in by 'mean', 'ffill', 'interpolate' or 'mask'
-        scale:str|None='channel', # 'channel', 'sample', 'robust', 'minmax' or None: see the table above
+        scale:str|None='channel', # 'channel', 'sample', 'robust', 'minmax' or None: see Scaling below
         mu:float|None=None, # µ of `mu_law`, applied before scaling; None: no µ-law
         c_in:int=0, # channels; set by `fit`
         resample:int|None=None, # stretch or squeeze each series to so many steps, after scaling; see `resampled`

@@ -10,6 +10,7 @@ __all__ = ['series_blocks', 'check_values', 'check_resolution']
 # %% ../../nbs/20a_processing.values.ipynb #7a10c0e3
 import math
 import numpy as np
+from ..base.checks import counted
 from .series import to_float32
 from .statistics import Moments
 
@@ -50,7 +51,8 @@ class _BadValues:
     def check(self, name, of):
         if not self.values: return
         i,c,t = self.first
-        raise ValueError(f'{name}: expected finite numbers, got {self.values} values that are {self.kind} '
+        raise ValueError(f'{name}: expected finite numbers, got {counted(self.values, "value")} that '
+                         f'{"is" if self.values==1 else "are"} {self.kind} '
                          f'in {self.series} of {of} series, the first in series {i}, channel {c}, step {t}{self.hint}')
 
 def check_values(

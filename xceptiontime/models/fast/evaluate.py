@@ -1,4 +1,4 @@
-"""The fast path in evaluation: the forward pass of a batch, and of a single series
+"""The forward pass without gradients, of a batch and of a single series
 
 Docs: https://example.github.io/xceptiontime/models.fast.evaluate.html.md"""
 

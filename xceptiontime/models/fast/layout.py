@@ -103,7 +103,7 @@ def pool_gradient(g, L, mask=None): # (batch, length, channels)
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #8f26809d
 def batch_norm(norm, x, mask=None): # (batch, length, channels)
-    "The output of a BatchNorm, or of what `fuse` left of it; in training without the padding"
+    "The output of a BatchNorm, or of the identity after `fuse`; in training without the padding"
     with real_steps(None): # masks of the layers are for the other layout
         if mask is None or not norm.training: return norm(rows(x)).view_as(x)
         return x.new_zeros(x.shape).index_put((mask,), norm(x[mask]))

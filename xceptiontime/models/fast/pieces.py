@@ -1,4 +1,4 @@
-"""Cuts a batch into pieces and computes each on one thread
+"""Divides a batch into pieces and computes each on one thread
 
 Docs: https://example.github.io/xceptiontime/models.fast.pieces.html.md"""
 

@@ -1,4 +1,4 @@
-"""The fast path in training: a stage of the network as one function of autograd
+"""A stage of the network as one function of autograd, with its forward and backward pass written out
 
 Docs: https://example.github.io/xceptiontime/models.fast.train.html.md"""
 
