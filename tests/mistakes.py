@@ -122,7 +122,7 @@ ValueError: ... if X is (samples, length, channels), X.transpose(0, 2, 1) turns 
 
 # a network with a weight that is NaN
 diverged(Predictor.from_pretrained(folder)).predict(X)
-ValueError: X: expected series that the network has finite numbers for, got nan for series 0 with values from -2.
+ValueError: X: expected series with finite outputs of the network, got nan for series 0 with values from -2.
 
 # channels last, all series of the same length
 load(rng.normal(size=(40,500,3)), y, splits)
@@ -539,7 +539,8 @@ TypeError: splitter: expected a function such as body_and_head, got 3
 
 # an interpretation of classes for a regression
 ClassificationInterpretation.from_learner(regression)
-AttributeError: vocab: expected data with classes, got regression; Interpretation and learn.show_results look at numbers
+AttributeError: vocab: expected data with classes, got regression; Interpretation and learn.show_results work
+    for numbers
 
 # a classification report for several labels
 ClassificationInterpretation.from_learner(multilabel).print_classification_report()
@@ -631,8 +632,8 @@ UserWarning: y: expected series of each of 2 classes to adapt to, got none of ['
 
 # a prediction while another thread trains
 beside_training(learn, lambda: learn.predict(X[0]))
-RuntimeError: model: expected a network that no other thread is training, got one in training; a model that was saved
-    and opened, by Predictor.from_pretrained, answers meanwhile
+RuntimeError: model: expected a network that no other thread is training, got one in training; a model opened
+    by Predictor.from_pretrained can predict meanwhile
 
 # a missing folder
 Predictor.from_pretrained('nowhere')
@@ -678,7 +679,7 @@ ValueError: ... bytes, as config.json says, got 1099511627776
 
 # saving a network after a training that diverged
 diverged(Predictor.from_pretrained(folder)).save_pretrained('new')
-ValueError: ... got NaN or infinity; a training that diverges leaves that, a lower learning rate helps
+ValueError: ... got NaN or infinity; a training that diverged gives such weights, a lower learning rate helps
 
 # a truncated config.json
 Predictor.from_pretrained(cut(folder, 'config.json'))
@@ -807,7 +808,7 @@ ValueError: ... if that is (time, channels), x.T turns it
 
 # ids that repeat for each subject
 from_frame(pd.DataFrame({'trial': [1,1,2,2,1,1,2,2], 'emg': rng.normal(size=8)}), id='trial')
-UserWarning: id: expected the rows of a series side by side, got 1 in 2 places, 2 of 2 series so; they were joined. If
+UserWarning: id: expected the rows of each series together, got 1 in 2 places (2 of 2 series); they were joined. If
     ids repeat, id=['subject', 'trial'] tells them apart by several columns; else time= sorts the rows
 
 # ids that repeat for each subject, with times
@@ -834,7 +835,7 @@ UserWarning: X: expected a series in each row, got 50 rows of 3 steps, in which 
 load_df = TSDataLoaders.from_df
 load_df(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity', length=10)
 ValueError: splits: expected index arrays where all windows are of one recording or group, got None;
-    splits=dict(ordered=True) judges by its last part
+    splits=dict(ordered=True) validates on its last part
 
 # rows without a label
 read_recordings(pd.DataFrame(X[0].T).assign(activity=['sit']*25+[None]*25), label='activity')
@@ -871,12 +872,12 @@ ValueError: short.csv, line 3: expected 2 fields as in the first row, got 1; pd.
 # windows that end in missing values
 sliding_windows(np.where(np.arange(50)==19, np.nan, X[0]), 10)
 UserWarning: recordings: 1 of 5 windows end in NaN in all channels, the first is window 1; within a recording it is
-    missing data, but at the end of an array it is taken for padding. lazy=True and from_recordings know the difference
+    missing data, but at the end of an array it is taken for padding. lazy=True and from_recordings tell them apart
 
 # lists of labels as long as the recordings
 sliding_windows([X[0,:,:3], X[1,:,:3]], 2, labels=[['a','b','c'],['b','a','c']])
-UserWarning: labels: 2 lists as long as their recordings are taken for a label a sample; sets, one for each recording,
-    are taken for several labels of it
+UserWarning: labels: 2 lists as long as their recordings are read as one label per sample; pass sets for several labels
+    of a recording
 
 # a recording with no value but NaN
 sliding_windows([X[0], X[1]*np.nan], 10)
@@ -889,7 +890,7 @@ ValueError: ... 51
 # several arrays in a file
 np.savez('a.npz', emg=X[0], acc=X[1])
 read_recordings('a.npz')
-ValueError: a.npz: expected key= with the array of the recording, of 'emg', 'acc', got 2 that may be it
+ValueError: a.npz: expected key= with the array of the recording, of 'emg', 'acc', got 2 possible ones
 
 # an unknown array of a file
 np.savez('a.npz', emg=X[0], acc=X[1])
@@ -940,7 +941,7 @@ ValueError: b.csv: expected channels 'x', 'y', 'z' as in a.csv, got 'y', 'x', 'z
 
 # another rate than that of the file
 sliding_windows(Recordings(list(X), rate=1000), .02, rate=200)
-ValueError: rate: expected 1000 Hz, as the recordings know, got 200; to_rate=200 resamples them,
+ValueError: rate: expected 1000 Hz, as of the recordings, got 200; to_rate=200 resamples them,
     recordings._replace(rate=200) corrects it
 
 # recordings of another rate than the model's
@@ -955,17 +956,17 @@ ValueError: rate: expected 200 Hz, as in training, got 1000; to_rate=200 of pred
 
 # a stream of another rate
 StreamingPredictor(at_200, .05, rate=1000)
-ValueError: rate: expected 200 Hz, as in training, got 1000; take samples at 200 Hz from the device: resampling looks
-    ahead, which a stream cannot; predict_recordings(.., to_rate=200) does so for what was recorded
+ValueError: rate: expected 200 Hz, as in training, got 1000; record at 200 Hz, as a stream cannot be
+    resampled; predict_recordings(.., to_rate=200) resamples recordings
 
 # resampling of recordings with unknown rate
 sliding_windows(list(X), 10, to_rate=200)
-ValueError: rate: expected the samples a second of the recordings, to make 200 of them, got None
+ValueError: rate: expected the sampling rate of the recordings, to resample them to 200 Hz, got None
 
 # resampling to a higher rate
 sliding_windows(list(X), .1, rate=50, to_rate=200)
-UserWarning: to_rate: expected at most the 50 Hz of the recordings, got 200; what is above 25 Hz, half of it, is in no
-    recording
+UserWarning: to_rate: expected at most the 50 Hz of the recordings, got 200; the recordings have no frequencies above 25
+    Hz
 
 # resampling with missing values
 sliding_windows(with_value(X, np.nan)[2], .05, rate=1000, to_rate=200)
@@ -974,7 +975,7 @@ ValueError: recordings[0]: expected finite numbers where it is resampled, got 1 
 
 # filters for recordings with unknown rate
 sliding_windows(list(X), 10, filters=Filters(notch=50))
-ValueError: rate: expected the samples a second of the recordings, as filters need it, got None
+ValueError: rate: expected the sampling rate of the recordings, which filters need, got None
 
 # a filter frequency above half the sampling rate
 Filters(band=(20,450), rate=200)

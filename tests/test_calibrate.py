@@ -371,5 +371,5 @@ def test_a_network_without_numbers_says_so():
     learn = ts_learner(loaders()[2], nf=2, seed=0)
     with torch.no_grad(): learn.model.head[3].bias[0] = torch.nan
     for call in (learn.calibrate, learn.calibrate_sets, learn.plot_reliability):
-        with pytest.raises(ValueError, match='network has finite numbers for, got nan for series 0'): call()
+        with pytest.raises(ValueError, match='outputs of the network, got nan for series 0'): call()
     assert learn.task.temperature==1 and learn.task.conformal is None

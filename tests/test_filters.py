@@ -71,7 +71,7 @@ def test_loaders_cut_filtered_recordings():
     np.testing.assert_allclose(of_table.train_ds.X[:], want, atol=3e-4)
 
 @pytest.mark.parametrize('kwargs,error,words', [
-    (dict(filters=Filters(notch=50)), ValueError, 'rate: expected the samples a second of the recordings'),
+    (dict(filters=Filters(notch=50)), ValueError, 'rate: expected the sampling rate of the recordings'),
     (dict(filters=Filters(band=(20,450)), rate=200, length=.2, step=.1), ValueError,
      'band: expected frequencies below 100 Hz, half of the 200 samples a second, got 450'),
     (dict(rate=100, length=.4, step=.2), ValueError, 'rate: expected 200 Hz, which the filters are made for, got 100'),

@@ -15,7 +15,7 @@ rng = np.random.default_rng(0)
 X = rng.normal(size=(5,1,20)).astype(np.float32)
 HUGE = X.copy()
 HUGE[3] = np.float32(3e38)*np.where(np.arange(20)%2, 1, -1) # finite, and too large for any network
-WORDS = ('X: expected series that the network has finite numbers for, got (nan|-?inf) '
+WORDS = ('X: expected series with finite outputs of the network, got (nan|-?inf) '
          'for series 3 with values from -3e.38 to 3e.38')
 TASKS = [Classification(['cafe','tea']), MultiLabel(['cafe','tea'], lists=True), Regression([1.,2.], [1.,3.])]
 
@@ -52,7 +52,8 @@ def test_stream():
     signal = np.concatenate([X[0], X[1]], 1) # (1, 40)
     signal[0,26:30] = HUGE[3,0,:4]
     assert len(s.push(signal[:,:25]))==5
-    want = 'chunk: expected samples .* finite numbers for, got (nan|-?inf) for the window from sample 25 of the stream'
+    want = ('chunk: expected samples .* finite outputs of the network, got (nan|-?inf) '
+            'for the window from sample 25 of the stream')
     for stop in (30,40):
         with pytest.raises(ValueError, match=want): s.push(signal[:,25:stop])
     assert s.n==25 and len(s.push(X[2,:,:5]))==1
@@ -70,7 +71,7 @@ def test_learner():
     from xceptiontime.train.learner import ts_learner
     learn = ts_learner(TSDataLoaders.from_arrays(X, ['a','b','a','b','a'], ([0,1],[2,3,4]), device='cpu'), nf=1)
     for ask in (learn.get_X_preds, lambda X: learn.predict(X[3])):
-        with pytest.raises(ValueError, match='finite numbers for, got'): ask(HUGE)
+        with pytest.raises(ValueError, match='finite outputs of the network, got'): ask(HUGE)
 
 def test_command(tmp_path, capsys):
     make(TASKS[0]).save_pretrained(tmp_path/'m')
@@ -110,7 +111,7 @@ def test_scores_too_large_for_the_temperature():
     p = make(Classification(['cafe','tea'], temperature=1e-9))
     assert p.predict_proba(X).shape==(5,2)
     p.model.head[3].bias.data[0] = 1e32
-    with pytest.raises(ValueError, match='finite numbers for, got nan for series 0'): p.predict_proba(X)
+    with pytest.raises(ValueError, match='finite outputs of the network, got nan for series 0'): p.predict_proba(X)
 
 @pytest.mark.parametrize('stats', [dict(mean=[1e60,0.]), dict(std=[1e60,1.]), dict(std=[1e-60,1.])])
 def test_statistics_of_targets(tmp_path, stats):
@@ -121,4 +122,4 @@ def test_values_too_large():
     p = make(TASKS[2])
     p.task = Regression([0.,0.], [3e38,1.])
     p.model.head[3].bias.data[0] = 100.
-    with pytest.raises(ValueError, match='finite numbers for, got inf for series 0'): p.predict(X)
+    with pytest.raises(ValueError, match='finite outputs of the network, got inf for series 0'): p.predict(X)

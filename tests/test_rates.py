@@ -81,9 +81,9 @@ def test_predict_recordings(learn):
                 dict(recordings=Recordings(fast, rate=1000), length=40)):
         with pytest.raises(ValueError) as e: p.predict_recordings(**ask)
         assert str(e.value)==said
-    with pytest.raises(ValueError, match='rate: expected 1000 Hz, as the recordings know, got 200; to_rate=200 resam'):
+    with pytest.raises(ValueError, match='rate: expected 1000 Hz, as of the recordings, got 200; to_rate=200 resam'):
         p.predict_recordings(Recordings(fast, rate=1000), .2, rate=200)
-    with pytest.warns(UserWarning, match='to_rate: expected at most the 100 Hz of the recordings, got 200; what is'):
+    with pytest.warns(UserWarning, match='to_rate: expected at most the 100 Hz of the recordings, got 200; the record'):
         p.predict_recordings(fast, .2, rate=100, to_rate=200)
 
 def test_windows_of_another_rate(learn):
@@ -103,9 +103,8 @@ def test_windows_of_another_rate(learn):
 
 def test_stream(learn):
     with pytest.raises(ValueError) as e: StreamingPredictor(learn.predictor(), .2, rate=1000)
-    assert str(e.value)==('rate: expected 200 Hz, as in training, got 1000; take samples at 200 Hz from the device: '
-                          'resampling looks ahead, which a stream cannot; predict_recordings(.., to_rate=200) does so '
-                          'for what was recorded')
+    assert str(e.value)==('rate: expected 200 Hz, as in training, got 1000; record at 200 Hz, as a stream cannot be '
+                          'resampled; predict_recordings(.., to_rate=200) resamples recordings')
 
 def test_rates_as_clocks_have_them(learn):
     "A rate within 1 % counts as the same, for models and files"
@@ -113,7 +112,7 @@ def test_rates_as_clocks_have_them(learn):
     a,b = (p.predict_recordings(Recordings(slow, rate=r), .2,
                                 rate=200)[0].probs for r in (200,199.2))
     np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match='rate: expected 197 Hz, as the recordings know, got 200'):
+    with pytest.raises(ValueError, match='rate: expected 197 Hz, as of the recordings, got 200'):
         p.predict_recordings(Recordings(slow, rate=197), .2, rate=200)
 
 def test_leave_groups_out():
@@ -143,7 +142,7 @@ def test_command(learn, tmp_path, capsys):
         assert call('predict', folder, *args)==2
         assert refused in capsys.readouterr().err
     assert call('predict', folder, timed, '--time','t', '--length','.2', '--rate',200)==2
-    assert 'rate: expected 1000 Hz, as the recordings know, got 200' in capsys.readouterr().err
+    assert 'rate: expected 1000 Hz, as of the recordings, got 200' in capsys.readouterr().err
     want = learn.predictor().predict_recordings(slow[0], .2, .1, rate=200)[0]
     def rows(*args):
         assert call('predict', folder, *args)==0

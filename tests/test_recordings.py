@@ -121,7 +121,7 @@ def test_rates(times, rate):
 def test_one_recording():
     df = har(1, 1, 400)
     how = dict(id=None, groups=None, columns=CHANNELS)
-    with pytest.raises(ValueError, match=r'of one recording or group, got None; splits=dict\(ordered=True\) judges'):
+    with pytest.raises(ValueError, match=r'of one recording or group, got None; splits=dict\(ordered=True\) validates'):
         load(df, **how)
     df['activity'] = np.where(np.arange(400)//20%2, 'sit', 'walk')
     dls = load(df, splits=dict(ordered=True), **how)

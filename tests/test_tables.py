@@ -645,7 +645,7 @@ def test_repeated_ids(tmp_path, end):
     with pytest.warns(UserWarning) as w: joined,_ = from_frame(df, id='trial', columns=['a','b'])
     assert joined.shape==(10,2,40)
     said = str(w[0].message)
-    assert said.startswith('id: expected the rows of a series side by side, got 0 in 2 places, 10 of 10 series so')
+    assert said.startswith('id: expected the rows of each series together, got 0 in 2 places (10 of 10 series)')
     assert "id=['subject', 'trial']" in said and len(said)<300
     with pytest.raises(ValueError, match='expected one group a series'):
         read_table(table, Columns(id='trial'), groups='subject')

@@ -83,7 +83,7 @@ def _the_key(source, shapes, key, taken):
     free = [k for k,s in shapes.items() if k not in taken and math.prod(s)>1 and len(s)<=2]
     wide = [k for k in free if len(shapes[k])==2 and min(shapes[k])>1] or free
     if len(wide)!=1:
-        got = f'{len(wide)} that may be it' if wide else 'none'
+        got = f'{len(wide)} possible ones' if wide else 'none'
         source.fail(f'key= with the array of the recording, of {listed(wide or shapes, width=80)}', got)
     return wide[0]
 

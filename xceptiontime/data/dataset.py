@@ -134,7 +134,7 @@ class TSDataset:
     def vocab(self) -> Vocab: # as in fastai, a regression has none
         if self.task.vocab is None:
             raise AttributeError(f'vocab: expected data with classes, got {self.task.name}; '
-                                 'Interpretation and learn.show_results look at numbers')
+                                 'Interpretation and learn.show_results work for numbers')
         res = self.task.vocab.view(Vocab) # the same memory
         res.exclusive = self.task.exclusive
         return res

@@ -254,7 +254,7 @@ _one_alone = 'splits: expected index arrays where all windows are of one recordi
 def _split_alone(y, task, splits, overlap):
     "Splits of the windows of one recording, in the order of time"
     if not isinstance(splits, dict) or not splits.get('ordered'):
-        raise ValueError(f'{_one_alone}got {brief(splits)}; splits=dict(ordered=True) judges by its last part')
+        raise ValueError(f'{_one_alone}got {brief(splits)}; splits=dict(ordered=True) validates on its last part')
     return make_splits(y, task, {'gap': overlap, **splits})
 
 def _check_labels(y, n, task):

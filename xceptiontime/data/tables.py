@@ -124,8 +124,8 @@ def _warn_of_pieces(ids, columns):
     pieces = Counter(ids[i] for i in starts)
     first = next(o for o,k in pieces.items() if k>1)
     some = ', '.join(brief(o, 30) for o in columns.ids[:2])
-    warn(f'id: expected the rows of a series side by side, got {brief(first, 40)} in {pieces[first]} '
-         f"places, {sum(k>1 for k in pieces.values())} of {n} series so; they were joined. If ids "
+    warn(f'id: expected the rows of each series together, got {brief(first, 40)} in {pieces[first]} '
+         f"places ({sum(k>1 for k in pieces.values())} of {n} series); they were joined. If ids "
          f"repeat, id=['subject', {some}] tells them apart by several columns; else time= sorts the rows")
 
 def _warn_of(rows, columns, members, each):

@@ -59,8 +59,10 @@ def threshold(
     serves = np.array(table['levels'])<=alpha+1e-9
     if serves.any(): return table['scores'][serves.argmax()]
     least = _rounded_up(min(table['levels']))
-    of = f"{table['series']} series" if table['groups'] is None else f"{table['groups']} groups"
-    raise ValueError(f'alpha: expected {least} or more, as {of} were held back{what}, got {alpha:g}')
+    n = table['groups'] or table['series']
+    held = counted(n, 'group') if table['groups'] else counted(n, 'series', 'series')
+    held += f" {'was' if n==1 else 'were'} held back{what}"
+    raise ValueError(f'alpha: expected {least} or more, as {held}, got {alpha:g}')
 
 # %% ../../nbs/25_processing.conformal.ipynb #2472d1a7
 def conformal_tables(

@@ -125,7 +125,7 @@ def _check_trainer(model):
     "Raise if another thread trains the network"
     if _trainers.get(id(model)) not in (None,threading.get_ident()):
         raise RuntimeError('model: expected a network that no other thread is training, got one in training; '
-                           'a model that was saved and opened, by Predictor.from_pretrained, answers meanwhile')
+                           'a model opened by Predictor.from_pretrained can predict meanwhile')
 
 # %% ../../nbs/40a_runtime.evaluation.ipynb #05fcc4d4
 @contextmanager

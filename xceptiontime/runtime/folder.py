@@ -125,7 +125,7 @@ def _to_files(predictor):
     state = _parts(predictor).state_dict()
     data = weights_bytes(state)
     text = _config_text(predictor, fingerprint(data))
-    check_numbers(state, 'model', '; a training that diverges leaves that, a lower learning rate helps')
+    check_numbers(state, 'model', '; a training that diverged gives such weights, a lower learning rate helps')
     return text,data
 
 # %% ../../nbs/41_runtime.folder.ipynb #d2a9c6f7

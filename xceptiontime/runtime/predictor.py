@@ -88,7 +88,7 @@ def finite(
     out = out.reshape(len(out), -1) # (series, numbers)
     i = int((~out.isfinite()).any(1).int().argmax())
     value = out[i][~out[i].isfinite()][0].item()
-    said = f'X: expected series that the network has finite numbers for, got {value} for series {i}'
+    said = f'X: expected series with finite outputs of the network, got {value} for series {i}'
     if X is not None: said += f' with values from {np.nanmin(X[i]):.4g} to {np.nanmax(X[i]):.4g}'
     error = ValueError(said)
     error.series,error.value = i,value

@@ -30,8 +30,8 @@ class Prediction(NamedTuple):
 # %% ../../nbs/43_runtime.stream.ipynb #11b91d50
 def _live(rate):
     "Advice if the rate is not that of training"
-    return (f'take samples at {rate:g} Hz from the device: resampling looks ahead, which a stream cannot; '
-            f'predict_recordings(.., to_rate={rate:g}) does so for what was recorded')
+    return (f'record at {rate:g} Hz, as a stream cannot be resampled; '
+            f'predict_recordings(.., to_rate={rate:g}) resamples recordings')
 
 class StreamingPredictor:
     "Takes a signal in chunks of any size and predicts each full window; keeps one window in memory"
@@ -186,7 +186,7 @@ def _answers(self:StreamingPredictor, x, starts, predictor):
             if not hasattr(e, 'series'):
                 raise
             at = start[e.series]+self.n-self.tail.shape[1]
-            raise ValueError('chunk: expected samples that the network has finite numbers for, '
+            raise ValueError('chunk: expected samples with finite outputs of the network, '
                              f'got {e.value} for the window from sample {at} of the stream') from None
         probs = task.activation(scores).numpy() # (windows, classes)
         yield from zip(task.decode(probs), probs)
