@@ -163,8 +163,8 @@ def _are_several(labels, recs):
 def _warn_label_per_sample(labels):
     "Warn that labels are taken for one a time step if no two time steps share a label"
     if len(labels)<2 or any(l.dtype.kind=='f' or len(l)<2 or len(np.unique(l))<len(l) for l in labels): return
-    said = f'{len(labels)} lists as long as their recordings are taken for a label a sample'
-    hint = 'sets, one for each recording, are taken for several labels of it'
+    said = f'{len(labels)} lists as long as their recordings are read as one label per sample'
+    hint = 'pass sets for several labels of a recording'
     warn(f'labels: {said}; {hint}')
 
 def _by_sample(labels, recs, ends):
@@ -236,15 +236,15 @@ def _rates(rate, known, to_rate):
     rate,to_rate = check_rate(rate),check_rate(to_rate)
     if rate is not None:
         remedy = f'to_rate={rate:g} resamples them, recordings._replace(rate={rate:g}) corrects it'
-        check_same_rate(rate, known, 'as the recordings know', remedy)
+        check_same_rate(rate, known, 'as of the recordings', remedy)
     of = known if rate is None else rate
     if to_rate is None: return _Rates(rate, of, of)
     if of is None:
-        raise ValueError('rate: expected the samples a second of the recordings, to make '
-                         f'{to_rate:g} of them, got None')
+        raise ValueError('rate: expected the sampling rate of the recordings, to resample them '
+                         f'to {to_rate:g} Hz, got None')
     if to_rate>1.01*of:
-        warn(f'to_rate: expected at most the {of:g} Hz of the recordings, got {to_rate:g}; what is above '
-             f'{of/2:g} Hz, half of it, is in no recording')
+        warn(f'to_rate: expected at most the {of:g} Hz of the recordings, got {to_rate:g}; the recordings '
+             f'have no frequencies above {of/2:g} Hz')
     return _Rates(None if rate is None else to_rate, of, to_rate)
 
 def _labels_at(labels, recs, rates):
@@ -308,7 +308,7 @@ def _warn_of_gaps(X, spans):
     got = f'{gap.sum()} of {len(X)} windows end in NaN in all channels'
     warn(f'recordings: {got}, the first is window {gap.argmax()}; within a recording it is '
          'missing data, but at the end of an array it is taken for padding. '
-         'lazy=True and from_recordings know the difference')
+         'lazy=True and from_recordings tell them apart')
 
 def _window_labels(labels, starts, length, label):
     "The label of each window, and the starts of the windows that stay; `labels` from `_recording_labels`"

@@ -104,7 +104,7 @@ class Filters:
     def stages(self) -> list: # of second-order sections (sections, 6), or None for the absolute value
         "The filters in the form that scipy runs"
         if self.rate is None:
-            raise ValueError('rate: expected the samples a second that filters are made for, got None')
+            raise ValueError('rate: expected the sampling rate that filters are made for, got None')
         notches = [_signal().iirnotch(f, QUALITY, fs=self.rate) for f in self.notch]
         res = [_signal().tf2sos(b, a) for b,a in notches]
         if self.band: res.append(_butter(self.order, self.band, self.rate))
@@ -127,7 +127,7 @@ def filters_at(
         remedy = f'to_rate={filters.rate:g} resamples recordings before they are filtered'
         check_same_rate(rate, filters.rate, 'which the filters are made for', remedy)
     if rate is None and filters.rate is None:
-        raise ValueError('rate: expected the samples a second of the recordings, as filters need it, '
+        raise ValueError('rate: expected the sampling rate of the recordings, which filters need, '
                          'got None')
     return filters if filters.rate is not None else Filters(**{**filters.settings(), 'rate': rate})
 
