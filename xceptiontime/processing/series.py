@@ -129,7 +129,7 @@ def raw_series(
     X, # series in any container
     name:str='X', # name of the series in an error
     channels:list|None=None, # see `series_list`
-): # array of numbers, or list of arrays, in their own type
+) -> np.ndarray|list: # numbers in their own type
     "Series as numbers, before they are brought to one form"
     if channels is not None and is_frame(X) and len(channels)>1 and {*map(str, channels)}=={*map(str, X.columns)}:
         if _array_cells(X) is None:
