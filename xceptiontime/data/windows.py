@@ -228,7 +228,7 @@ class _Rates(NamedTuple):
     "Sampling rates (Hz), None if not known"
     unit:float|None # of `length` and `step`, where these are seconds
     recordings:float|None # as they come
-    windows:float|None # as they are cut
+    windows:float|None # at which they are cut
     resample = property(lambda self: self.windows!=self.recordings)
 
 def _rates(rate, known, to_rate):

@@ -59,9 +59,9 @@ def threshold(
     serves = np.array(table['levels'])<=alpha+1e-9
     if serves.any(): return table['scores'][serves.argmax()]
     least = _rounded_up(min(table['levels']))
-    kinds = ('series','series') if table['groups'] is None else ('groups','group','groups')
-    n = table[kinds[0]]
-    held = f"{counted(n, *kinds[-2:])} {'was' if n==1 else 'were'} held back{what}"
+    n = table['groups'] or table['series']
+    held = counted(n, 'group') if table['groups'] else counted(n, 'series', 'series')
+    held += f" {'was' if n==1 else 'were'} held back{what}"
     raise ValueError(f'alpha: expected {least} or more, as {held}, got {alpha:g}')
 
 # %% ../../nbs/25_processing.conformal.ipynb #2472d1a7

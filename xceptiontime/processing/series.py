@@ -62,7 +62,11 @@ def to_float32(
     with np.errstate(over='ignore'): return np.ascontiguousarray(a, dtype=np.float32)
 
 # %% ../../nbs/20_processing.series.ipynb #c4ca141b
-def is_frame(o) -> bool: return hasattr(o, 'columns') and getattr(o, 'ndim', 2)==2
+def is_frame(
+    o, # anything
+) -> bool:
+    "Is `o` a table with columns?"
+    return hasattr(o, 'columns') and getattr(o, 'ndim', 2)==2
 
 def _order(df, names, name, first='the model'):
     "The positions of the columns `names` in a DataFrame; other columns raise"
