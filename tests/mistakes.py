@@ -829,7 +829,8 @@ UserWarning: columns: expected measurements, got another whole number in each of
 
 # a label per row in a table of a recording
 from_frame(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity')
-UserWarning: X: expected a series in each row, got 50 rows of 3 steps, in which a label stays for 25 rows on end
+UserWarning: X: expected a series in each row, got 50 rows of 3 steps, in which a label stays the same for 25
+    rows: a recording with a label per step?
 
 # windows of a single recording without splits
 load_df = TSDataLoaders.from_df
@@ -861,7 +862,7 @@ ValueError: df: expected a number or a date in column 't', got '03/04/2020' in r
 
 # NA among the labels of a .csv
 read_csv(written('na.csv', 'x,y,how\n1,2,up\n3,4,NA\n'), label='how')
-UserWarning: 'how': expected names, got 'NA' in 1 of 2 rows, taken for one; na_values=['NA'] makes it a missing value,
+UserWarning: 'how': expected names, got 'NA' in 1 of 2 rows, read as a name; na_values=['NA'] makes it a missing value,
     na_values=[] a name
 
 # a row with too few fields

@@ -613,7 +613,7 @@ def test_labels_of_recordings_that_cannot_be(labels, error, words):
 
 def test_labels_as_many_as_samples():
     short = [r[:,:2] for r in RECS]
-    with pytest.warns(UserWarning, match='labels: 10 lists as long as their recordings are taken for a label a'):
+    with pytest.warns(UserWarning, match='labels: 10 lists as long as their recordings are read as one label per'):
         assert from_recordings(short, [['a','c'],['b','a']]*5, 2).task.name=='classification'
     assert from_recordings(short, [{'a','c'},{'b','a'}]*5, 2).task.name=='multilabel'
 

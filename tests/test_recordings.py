@@ -233,5 +233,5 @@ def test_a_model_of_windows(tmp_path, capsys, monkeypatch):
 def test_steps_read_as_series(tmp_path):
     "Rows that are time steps of a recording, read as series, give a warning"
     har(4, 2, 400)[[*CHANNELS,'activity']].to_csv(tmp_path/'a.csv', index=False)
-    with pytest.warns(UserWarning, match='a recording with a label a step'):
+    with pytest.warns(UserWarning, match='a recording with a label per step'):
         read_series(tmp_path/'a.csv', label='activity')

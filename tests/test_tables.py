@@ -716,7 +716,7 @@ def test_a_recording_with_a_label_a_row(tmp_path, end, recwarn):
     df = pd.DataFrame(walk, columns=['ax','ay','az']).assign(activity=['sit']*100+['walk']*120+['sit']*80)
     said, = warned(lambda: read_series(table_of(df, end, tmp_path), label='activity') if end!='frame'
         else from_frame(df, label='activity'))
-    assert 'got 300 rows of 3 steps, in which a label stays for 100 rows on end' in said
+    assert 'got 300 rows of 3 steps, in which a label stays the same for 100 rows' in said
     recwarn.clear()
     from_frame(df.sample(frac=1, random_state=0), label='activity')
     assert not len(recwarn)

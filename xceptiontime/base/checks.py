@@ -60,7 +60,7 @@ def listed(
     most:int=10, # largest number of names to show
     width:int=160, # about the largest number of characters
 ) -> str:
-    "The first of `names`, separated by commas; their number if not all are shown"
+    "The first names, separated by commas; their number if not all are shown"
     names = names.tolist() if hasattr(names, 'tolist') else list(names)
     shown = [brief(o, width//4) for o in names[:most]]
     while len(', '.join(shown))>width: shown.pop()

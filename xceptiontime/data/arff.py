@@ -127,7 +127,7 @@ def read_arff(
     *,
     label:str=None, # attribute with the class labels; None: the last attribute, if it lists labels
     target:str=None, # attribute with numbers to predict
-): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
+) -> tuple: # X, float32 (samples, channels, length) or list of (channels, length_i); y, labels or targets, or None
     "Read series from an ARFF file"
     source = Source(path)
     with source.open() as f:

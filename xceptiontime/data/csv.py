@@ -160,7 +160,7 @@ class CSVRows:
         if found:
             got = f'{found[0]!r} in {len(found)} of {len(res)} rows'
             says = f'na_values=[{found[0]!r}] makes it a missing value, na_values=[] a name'
-            warn(f'{brief(name, 30)}: expected names, got {got}, taken for one; {says}')
+            warn(f'{brief(name, 30)}: expected names, got {got}, read as a name; {says}')
         return res
 
     def keys(self, name):

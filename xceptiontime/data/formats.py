@@ -32,7 +32,7 @@ def _fields(source, text, sep):
 # %% ../../nbs/30_data.formats.ipynb #62036031
 def read_tsv(
     path, # a .tsv or .txt file of the UCR archive
-): # X: float32 (samples, 1, length) or list of (1, length_i); y: labels as strings
+) -> tuple: # X, float32 (samples, 1, length) or list of (1, length_i); y, labels as strings
     "Read a file of the UCR archive: label first, then the values"
     source = Source(path)
     with source.open() as f:
@@ -118,7 +118,7 @@ def read_npz(
     x:str='X', # name of the array of series in an .npz
     label:str=None, # name of the array of class labels; None: `y`, if it holds text
     target:str=None, # name of the array of numbers to predict; None: `y`, if it holds floats
-): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, targets, 0/1 labels or None
+) -> tuple: # X, float32 (samples, channels, length) or list of (channels, length_i); y, labels or targets, or None
     "Read series from arrays of an .npz or .npy file"
     if label is not None and target is not None:
         raise ValueError(f'label, target: expected one of them, got {brief(label)} and {brief(target)}')
@@ -144,7 +144,7 @@ _readers = {'.ts':read_ts, '.tsv':read_tsv, '.txt':read_tsv, '.arff':read_arff, 
 def read_series(
     path, # file of time series
     **kwargs, # arguments of the reader, such as label, target, id and time of a table
-): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
+) -> tuple: # X, float32 (samples, channels, length) or list of (channels, length_i); y, labels or targets, or None
     "Read a file of time series; its ending decides the format"
     end = ''.join(Path(path).suffixes[-2:] if str(path).lower().endswith('.gz') else Path(path).suffix).lower()
     if end not in _readers:

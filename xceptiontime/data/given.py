@@ -16,7 +16,7 @@ from ..processing.series import check_series, raw_series
 def series_or_windows(
     X, # array (samples, channels, length), or list of arrays (channels, length_i); or `Windows`
     c_in=None, # channels of the model; any number if None
-): # series (samples, channels, length), and their lengths or None
+) -> tuple: # series (samples, channels, length), and their lengths or None
     "Series after `check_series`; `Windows` unchanged, as NaN in them is never padding"
     if not isinstance(X, Windows): return check_series(X, c_in=c_in)
     if c_in not in (None, X.shape[1]):
@@ -50,7 +50,7 @@ def model_series(
     X, # new series: array (samples, channels, length), or list of arrays (channels, length_i); or `Windows`
     preprocess, # `Preprocess` that was fitted on the training series
     channels=None, # names of the model's channels; named columns are brought into their order
-): # series (samples, channels, length), and their lengths or None
+) -> tuple: # series (samples, channels, length), and their lengths or None
     "Series in the form that a trained model takes; raises if they do not fit the model"
     raw = X if isinstance(X, Windows) else raw_series(X, channels=channels)
     X,lengths = series_or_windows(raw, preprocess.c_in)

@@ -180,7 +180,7 @@ def first_overflow(
 def float32_series(
     X, # float64 (samples, channels, length), or a list of (channels, length_i)
     source:Source, # source of the series, for an error
-): # the same in float32
+) -> np.ndarray|list: # the same in float32
     "Series as float32; raises if float32 can't tell values apart"
     def fail(expected, got):
         source.line = None # the error is not about the last line
@@ -271,7 +271,7 @@ class NumberReader:
 
     def series(self,
         shapes:list, # (channels, length) of each series, in the order of reading
-    ): # float32 (samples, channels, length), or a list of (channels, length_i)
+    ) -> np.ndarray|list: # float32 (samples, channels, length), or a list of (channels, length_i)
         "All values, cut into series"
         a = self.values() # (values,)
         if len(set(shapes))==1: # (samples, channels, length)

@@ -87,8 +87,8 @@ def warn_of_recording(
     runs = 1+sum(a!=b for a,b in zip(y, y[1:]))
     if steps>=STEPS or len(y)<5*RUN or len(y)<RUN*runs or len({*y})<2: return
     warn(f'X: expected a series in each row, got {len(y)} rows of {steps} '
-         f"step{'s'*(steps>1)}, in which a label stays for {len(y)//runs} rows on end: a recording with "
-         'a label a step? length= of from_file and from_df, or read_recordings, cuts it into windows')
+         f"step{'s'*(steps>1)}, in which a label stays the same for {len(y)//runs} rows: a recording with "
+         'a label per step? length= of from_file and from_df, or read_recordings, cuts it into windows')
 
 # %% ../../nbs/31a_data.table_warnings.ipynb #eea02a7d
 def warn_of_single_rows(

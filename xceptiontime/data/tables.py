@@ -32,7 +32,7 @@ def rows_to_series(
     X, # series: (samples, channels, steps), or a list of (channels, steps_i)
     source:Source, # source of the series, for errors
     rows:list|None=None, # row of each series for an error; None: its number
-): # (samples, channels, length), or a list of (channels, length_i)
+) -> np.ndarray|list: # (samples, channels, length), or a list of (channels, length_i)
     "Remove padding: time steps at the end of a series that are NaN in all channels"
     if isinstance(X, np.ndarray) and not np.isnan(X[:,:,-1]).all(1).any(): return X
     lens = np.array([series_end(x) for x in X]) # (samples,)
@@ -69,7 +69,7 @@ def long_to_series(
     ids:list, # id of the series of each row
     times:list|None, # time of each row, to sort by
     source:Source, # source of the rows, for errors
-): # X from `rows_to_series`, and a list of the row numbers of each series
+) -> tuple: # X from `rows_to_series`, and a list of the row numbers of each series
     "A series for each id, in order of appearance"
     members = {}
     for i,o in enumerate(ids): members.setdefault(o, []).append(i)
@@ -297,7 +297,7 @@ def from_frame(
     time:str|int=None, # column to sort a series by
     columns:list=None, # columns of values; None: all others
     dayfirst:bool=None, # does 03/04/2020 begin with the day? None: decided by all dates together
-): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
+) -> tuple: # X, float32 (samples, channels, length) or list of (channels, length_i); y, labels or targets, or None
     "Read series from a DataFrame with one row per series (wide) or per time step (long, with `id`)"
     return read_table(df, Columns(label, target, id, time, columns, dayfirst=dayfirst))[:2]
 
@@ -316,7 +316,7 @@ def read_csv(
     encoding:str=None, # such as 'cp1252'; None: from the first bytes, else UTF-8
     dayfirst:bool=None, # does 03/04/2020 begin with the day? None: decided by all dates together
     na_values:list=None, # missing values, texts and numbers, in addition to NA, NULL, None...
-): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
+) -> tuple: # X, float32 (samples, channels, length) or list of (channels, length_i); y, labels or targets, or None
     "Read series from a CSV file with one row per series (wide) or per time step (long, with `id`)"
     columns = Columns(label, target, id, time, columns, header, sep, decimal, encoding, dayfirst, na_values)
     return _as_table(CSVRows(Source(path), columns), columns, None)[:2]
@@ -326,7 +326,7 @@ def read_csv(
 def read_parquet(
     path, # a .parquet file, wide or long
     **kwargs,
-): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
+) -> tuple: # X, float32 (samples, channels, length) or list of (channels, length_i); y, labels or targets, or None
     "Read series from a parquet file"
     source,columns = Source(path),Columns(**kwargs)
     return _as_table(_FrameRows(source, parquet_frame(source), columns), columns, None)[:2]

@@ -175,7 +175,7 @@ def _targets(source, ys):
 # %% ../../nbs/30a_data.ts.ipynb #11f1ed50
 def read_ts(
     path, # a .ts file
-): # X: float32 (samples, channels, length) or list of (channels, length_i); y: labels, float64 targets or None
+) -> tuple: # X, float32 (samples, channels, length) or list of (channels, length_i); y, labels or targets, or None
     "Read a `.ts` file (sktime's text format, version 1.0)"
     source = Source(path)
     with source.open() as f:

@@ -26,7 +26,7 @@ def to_samples(
     value, # number of time steps; seconds if `rate` is given
     rate=None, # sampling rate (Hz)
     name='length' # name of the value in an error
-): # int, at least 1
+) -> int: # at least 1
     "A length in time steps or seconds as a whole number of time steps"
     rate = check_rate(rate)
     if rate is None:
@@ -51,7 +51,7 @@ def window_starts(
     length, # time steps of a window
     step=None, # time steps from one start to the next; None: same as `length`, so no overlap
     pad=None # None: drop an incomplete last window; a number: fill it with that number
-): # (windows,) int64
+) -> np.ndarray: # (windows,) int64
     "The first time step of each window of a recording of `n` time steps"
     length = to_samples(length)
     step = to_samples(length if step is None else step, name='step')
@@ -95,7 +95,7 @@ def window_label(
     starts, # (windows,) first time step of each window, as from `window_starts`
     length, # time steps of a window
     label='majority' # 'majority', 'last' or 'pure'
-): # (windows,) labels; (windows,) bool: with 'pure' False for windows with mixed labels, else True
+) -> tuple: # labels (windows,); mask (windows,), False for windows with mixed labels with 'pure'
     "One label for each window, from the labels of the time steps"
     _check_label(label)
     labels,starts = np.asarray(labels),np.atleast_1d(np.asarray(starts, dtype=np.int64))
@@ -228,7 +228,7 @@ class _Rates(NamedTuple):
     "Sampling rates (Hz), None if not known"
     unit:float|None # of `length` and `step`, where these are seconds
     recordings:float|None # as they come
-    windows:float|None # as they are cut
+    windows:float|None # at which they are cut
     resample = property(lambda self: self.windows!=self.recordings)
 
 def _rates(rate, known, to_rate):
@@ -332,7 +332,7 @@ def sliding_windows(
     lazy=False, # return `X` as `Windows`, which are cut when indexed, instead of an array
     filters=None, # `Filters` to run over each recording before it is cut
     to_rate=None, # rate (Hz) to resample recordings to, before filters and windows; also that of `length` and `step`
-): # X (windows, channels, length) float32; y for each window, or None; groups (windows,)
+) -> tuple: # X (windows, channels, length) float32; y (windows, ...) or None; groups (windows,)
     "Cut `recordings` into windows, each with its label and group"
     units = getattr(recordings, 'units', None)
     recordings,labels,groups,known = _unpacked(recordings, labels, groups)

@@ -120,7 +120,7 @@ def predict_sets(
     out, # outputs of the network for new series (n, outputs), a tensor
     alpha:float=.1, # share of new series whose true value may be missed
     per_class:bool=False, # hold the probability for each class or label by itself?
-): # classes of each series; or labels that are surely present and labels that may be; or lower and upper ends
+) -> list|tuple: # classes of each series; or surely present and possible labels; or lower and upper ends
     "Sets or intervals that contain the true value with probability 1 - `alpha` or more"
     if task.conformal is None:
         want = 'a model with held-back scores, got one without; learn.calibrate_sets() finds them'

@@ -117,7 +117,7 @@ def filters_at(
     filters, # `Filters`, or None
     rate:float|None=None, # sampling rate (Hz) of the recordings, if known
 ): # `Filters` with a rate, or None
-    "`filters` for recordings at that rate; raises if they do not fit"
+    "Filters for recordings at that rate; raises if they are made for another"
     if filters is None: return
     if not isinstance(filters, Filters):
         raise TypeError('filters: expected Filters such as Filters(notch=50, band=(20, 450)), '

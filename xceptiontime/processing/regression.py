@@ -71,7 +71,7 @@ def output_names(self:Regression) -> list: # such as 'angle [°]'
 def columns(self:Regression) -> list: # the header of a file of predictions
     return self.output_names()
 @patch
-def row(self:Regression, values, label=None) -> list: # a row of it
+def row(self:Regression, values, label=None) -> list: # a row of a file of predictions
     return [f'{v:.7g}' for v in np.atleast_1d(values)]
 
 @patch

@@ -62,7 +62,11 @@ def to_float32(
     with np.errstate(over='ignore'): return np.ascontiguousarray(a, dtype=np.float32)
 
 # %% ../../nbs/20_processing.series.ipynb #c4ca141b
-def is_frame(o) -> bool: return hasattr(o, 'columns') and getattr(o, 'ndim', 2)==2
+def is_frame(
+    o, # anything
+) -> bool:
+    "Is `o` a table with columns?"
+    return hasattr(o, 'columns') and getattr(o, 'ndim', 2)==2
 
 def _order(df, names, name, first='the model'):
     "The positions of the columns `names` in a DataFrame; other columns raise"
@@ -125,7 +129,7 @@ def raw_series(
     X, # series in any container
     name:str='X', # name of the series in an error
     channels:list|None=None, # see `series_list`
-): # array of numbers, or list of arrays, in their own type
+) -> np.ndarray|list: # numbers in their own type
     "Series as numbers, before they are brought to one form"
     if channels is not None and is_frame(X) and len(channels)>1 and {*map(str, channels)}=={*map(str, X.columns)}:
         if _array_cells(X) is None:

@@ -87,7 +87,7 @@ def _is_several(o): return isinstance(o, (list,tuple,set,frozenset,np.ndarray)) 
 
 def as_targets(
     y # array, list, tensor, column or table of pandas, or a list of labels for each series
-): # array, or `LabelLists`
+) -> np.ndarray|LabelLists:
     "Targets as an array, or as a list if each target is a list of labels"
     if isinstance(y, LabelLists): return y
     if _is_tensor(y): return y.detach().cpu().numpy()

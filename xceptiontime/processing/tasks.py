@@ -191,7 +191,7 @@ def activation(self:MultiLabel,
 @patch
 def decode(self:MultiLabel,
     probs:torch.Tensor, # probabilities (samples, labels), a tensor or an array
-): # 0/1 (samples, labels), or a list of labels for each series
+) -> np.ndarray|list: # 0/1 (samples, labels), or a list of labels for each series
     "The labels with a probability of at least .5, in the form of the targets"
     there = np.asarray(probs)>=.5
     return [self.vocab[o].tolist() for o in there] if self.lists else there.astype(np.int64)
