@@ -142,7 +142,7 @@ class Wait(Callback):
         self.there.set()
         assert self.go_on.wait(60)
 
-WORDS = 'model: expected a network that no other thread is training, got one in training; a model that was saved'
+WORDS = 'model: expected a network that no other thread is training, got one in training; a model opened'
 
 @pytest.mark.filterwarnings('ignore:attributions of a series sum')
 def test_beside_a_training(tmp_path):

@@ -184,7 +184,7 @@ def check_out(
     out = Path(out)
     taken = out.is_file() or out.is_dir() and any(out.iterdir())
     if taken and not overwrite:
-        raise FileExistsError(f'{name}: expected a new or empty place, got {out}, which exists; '
+        raise FileExistsError(f'{name}: expected a new path or empty folder, got {out}, which exists; '
                               '--force replaces it')
     if folder and out.exists() and not out.is_dir():
         raise NotADirectoryError(f'{name}: expected a folder, or none yet, got the file {out}')
