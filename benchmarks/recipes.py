@@ -36,6 +36,7 @@ from xceptiontime.bench.comparison import ablation
 from xceptiontime.data.augment import Scaling, TimeWarp
 from xceptiontime.data.sets import get_ucr
 from xceptiontime.data.splits import get_splits
+from xceptiontime.models.layers import BatchNorm1d
 from xceptiontime.models.xceptiontime import XceptionTime
 from xceptiontime.train.recipe import AverageWeights, get_recipe, recipe_learner
 
@@ -64,6 +65,13 @@ class FreshAverage(AverageWeights):
 def drop_channels(model):
     "Drops a fifth of the channels before the last layer, at random in each step of training"
     model.head[-2] = nn.Sequential(nn.Dropout1d(.2), model.head[-2])
+
+def norm_modules(model):
+    "BatchNorm and a ReLU after each module, as in InceptionTime; before a shortcut is added, BatchNorm alone"
+    nf = model.init_args['nf']
+    for i,m in enumerate(model.block.xception):
+        m.norm = nn.Sequential(BatchNorm1d(nf*4*2**i), *[nn.ReLU()]*(i%2==0))
+        m.register_forward_hook(lambda m, x, out: m.norm(out))
 
 def hand_made_filters(c_in):
     "The 17 filters of H-InceptionTime (c_in, steps): they answer to a rise, a fall and a peak of different lengths"
@@ -110,6 +118,7 @@ CANDIDATES = dict(
     narrow=Candidate(dict(nf=8), below=50),
     dropout=Candidate(change=drop_channels),
     hand_made=Candidate(arch=HandMade),
+    norm=Candidate(change=norm_modules),
     coord=Candidate(plus=dict(coord=True)),
     instance=Candidate(plus=dict(norm='Instance')),
     silu=Candidate(plus=dict(act=nn.SiLU)),

@@ -185,7 +185,7 @@ def test_interrupted(tmp_path):
     time.sleep(1)
     p.send_signal(signal.SIGINT)
     out,err = p.communicate(timeout=60)
-    said = 'xceptiontime demo: interrupted, nothing was written; --resume keeps every epoch'
+    said = 'xceptiontime demo: interrupted, nothing was written; --resume saves each epoch'
     assert p.returncode==130 and err.splitlines()[-1]==said
     assert not list(tmp_path.iterdir())
 

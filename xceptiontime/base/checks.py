@@ -70,7 +70,7 @@ def listed(
 _PACKAGES = 'xceptiontime','fastai','fastcore','torch'
 
 def warn(
-    text:str
+    text:str # text of the warning
 ):
     "Warn at the line that called this package"
     frame,level = sys._getframe(1),2

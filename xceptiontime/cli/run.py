@@ -27,8 +27,8 @@ def _left_by(args):
     if args.command=='stream': return ''
     if saved := getattr(args, 'saved', None): return f', the model is in {saved}'
     goes_on = args.command=='bench' or (args.command=='crossvalidate' and args.out is not None)
-    if goes_on or getattr(args, 'resume', False): return ', the same command goes on'
-    return ', nothing was written'+('; --resume keeps every epoch' if 'resume' in vars(args) else '')
+    if goes_on or getattr(args, 'resume', False): return '; the same command continues the run'
+    return ', nothing was written'+('; --resume saves each epoch' if 'resume' in vars(args) else '')
 
 def _close_output():
     "Drop the remaining text for an output that is closed"
