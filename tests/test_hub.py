@@ -182,7 +182,8 @@ def test_names_of_nothing(where, online, offline):
 def test_learner_pushes(online):
     hub,said = online
     text,same = said['learner']
-    assert text=='pretrained: user/hands for the same 2 classes; its weights and its statistics of preprocessing go on'
+    kept = 'its weights and its statistics of preprocessing are kept'
+    assert text==f'pretrained: user/hands for the same 2 classes; {kept}'
     assert same
     card = hub.repos['user/hands'][0]['README.md'].decode()
     for words in ('1 epochs, 14 series, 20 steps, seed 0', 'left, right', 'on other data is not known'):

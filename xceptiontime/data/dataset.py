@@ -171,12 +171,16 @@ class _Parts:
     def __getitem__(self, i): return self.ds.part(i)
 
 @patch(as_prop=True)
-def items(self:TSDataset): # fastai's Interpretation selects series through it
+def items(self:TSDataset):
+    "Selects series: `items.iloc[i]` is `part(i)`, for fastai's `Interpretation`"
     return SimpleNamespace(iloc=_Parts(self))
 
 # %% ../../nbs/37_data.dataset.ipynb #88359068
 @patch
-def decode(self:TSDataset, o, full=True):
+def decode(self:TSDataset,
+    o, # a sample: a series, its length if they differ, and its target
+    full=True # not used; fastai passes it
+):
     "A sample without its padding, with its target as the user gave it"
     x,n,rest = split_lengths(o) # a batch that is cropped or resampled has no lengths
     words = [TitledStr(self.task.text(y)) for y in rest]
@@ -186,7 +190,10 @@ def decode(self:TSDataset, o, full=True):
 class PreprocessBatch(ItemTransform):
     "Runs the `Preprocess` module over each batch, on the device where the batch is"
     order = 0
-    def __init__(self, preprocess): self.preprocess = preprocess
+    def __init__(self,
+        preprocess:Preprocess # fitted on the training split
+    ): self.preprocess = preprocess
+
     def to(self, device): self.preprocess.to(device)
     def decodes(self, b): return (self.preprocess.inverse(b[0]), *b[1:])
 

@@ -57,7 +57,7 @@ def axes_for(
 def step_times(
     n:int, # steps
     rate:float|None=None, # samples a second (Hz)
-): # (n,)
+) -> np.ndarray: # (n,)
     "The time of each step in seconds, or its number if the rate is unknown"
     return np.arange(n)/(rate or 1)
 
@@ -71,7 +71,7 @@ def time_label(
 def channel_colors(
     n:int, # channels
     cmap:str='viridis', # matplotlib's colours
-): # (n, 4)
+) -> np.ndarray: # (n, 4)
     "A colour for each channel, from dark to light, also in black and white"
     return plt.get_cmap(cmap)(np.linspace(0, .85, n))
 

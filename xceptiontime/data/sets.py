@@ -27,7 +27,7 @@ from .windows import sliding_windows
 # %% ../../nbs/36_data.sets.ipynb #aa9e595e
 def get_myo_recordings(
     repetitions=(0,1,2), # which of the 4 repetitions, 0 to 3
-): # list of (8, time) float32; gestures 0 to 4 (recordings,) int64; repetitions (recordings,) int64
+) -> tuple: # list of (8, time) float32; gestures 0 to 4 (recordings,) int64; repetitions (recordings,) int64
     "sEMG of a forearm, 8 channels at 200 Hz: a recording for each gesture and repetition"
     with (files('xceptiontime')/'data'/'files'/'myo.npz').open('rb') as f, np.load(f) as d:
         signal,length = d['signal'],d['length'] # (8, time) of all recordings, one after the other; (recordings,)
@@ -45,7 +45,7 @@ def get_myo(
     length=40, # samples of a window: 200 ms
     step=10, # samples from one window to the next
     repetitions=(0,1,2), # which of the 4 repetitions, 0 to 3
-): # X (windows, 8, length) float32; y (windows,) int64, gestures 0 to 4; groups (windows,) int64, repetitions
+) -> tuple: # X (windows, 8, length) float32; y (windows,) int64, gestures 0 to 4; groups (windows,) int64, repetitions
     "Windows of the sEMG of a forearm, 8 channels at 200 Hz: 5 gestures"
     recordings,gesture,rep = get_myo_recordings(repetitions)
     return sliding_windows(recordings, length, step, labels=gesture, groups=rep)
@@ -59,7 +59,7 @@ def make_bumps(
     width=24, # samples of a bump
     noise=.3, # standard deviation of the noise; the bump has amplitude 1
     seed=None, # a number makes the series reproducible
-): # X (n, c_in, length) float32, or list of (c_in, length_i); y (n,) int64; where (n, 3) int64: channel, start, stop
+) -> tuple: # X (n, c_in, length) or list of (c_in, length_i); y (n,); where (n, 3): channel, start, stop
     "Series with a bump of `y+1` cycles somewhere in noise, and where it is"
     lo,hi = (length, length) if np.ndim(length)==0 else length
     if not 4*classes<=width<=lo<=hi:
@@ -116,7 +116,7 @@ def read_pair(
     train, # file of the training part, of any format that `read_series` takes
     test, # file of the test part
     **kwargs, # of the format's reader, for both
-): # X, y, splits: two index arrays
+) -> tuple: # X, y, splits: two index arrays
     "Two files as one set, the training part first, with the splits of the two parts"
     return _one_set(train, _read(train, **kwargs), test, _read(test, **kwargs))
 
@@ -320,7 +320,7 @@ def get_ucr(
     sha256=None, # of the zip archive, compared after a download
     max_size=4_000_000_000, # most bytes of an archive, packed and unpacked
     max_seconds=3600, # most seconds for the whole download
-): # X float32 (samples, channels, length) or list of (channels, length_i); y (samples,); (train, valid)
+) -> tuple: # X (samples, channels, length) or list of (channels, length_i); y (samples,); (train, test)
     "A data set of the UCR or UEA archive, and its training and test part as splits"
     check_number(max_seconds=max_seconds)
     if not isinstance(name, str) or not re.fullmatch(r'[A-Za-z0-9_-]+', name):

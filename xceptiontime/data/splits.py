@@ -106,7 +106,7 @@ def check_splits(
     groups=None, # (n,) ids; no group may be in two parts
     spans=None, # (recording, start, stop), (n,) each, as `sliding_windows` gives; no samples may be in two parts
     where='' # text after the name of a part in an error
-): # `splits`, the parts as int64 arrays
+) -> tuple|list: # `splits`, the parts as int64 arrays
     "Check `splits`; a ValueError names the first mistake"
     seq = (tuple,list)
     given = isinstance(splits, seq) and len(splits)>0
@@ -339,7 +339,7 @@ def get_splits(
     seed=None, # a number makes the splits reproducible; or a `np.random.Generator`
     ordered=False, # samples (or groups, by first appearance) are in order of time: the last part is valid, or test
     gap=0 # with `ordered`: samples to leave out before each later part
-): # (train, valid) or (train, valid, test), int64 indices in rising order; a list of such tuples if n_splits>1
+) -> tuple|list: # (train, valid) or (train, valid, test), int64 indices in order; a list of these if n_splits>1
     "Divide samples into a training, a validation and perhaps a test part"
     y,named = _to_divide(y),dict(valid_groups=valid_groups, test_groups=test_groups)
     _check_args(y, groups, named, n_splits, ordered, gap)

@@ -34,7 +34,7 @@ def check_count(
 def targets_for(
     y, # targets
     n, # number of series
-): # array (samples,) or (samples, outputs), or lists of labels
+) -> np.ndarray|list: # (samples,) or (samples, outputs), or lists of labels
     "Targets as `as_targets` returns them, one for each series"
     check_count(y, n)
     return as_targets(y)

@@ -167,7 +167,7 @@ def predict_proba(self:Predictor,
 def predict(self:Predictor,
     X, # array (series, channels, steps), or a list of arrays (channels, steps)
     bs:int=64, # series at a time
-): # labels (series,), or lists of labels; for a regression, values (series,) or (series, outputs)
+) -> np.ndarray|list: # labels (series,), or lists of labels; for a regression, values (series,) or (series, outputs)
     "The label or value for each series, as the targets of training had them"
     return self.task.decode(self.task.activation(self.scores(X, bs)))
 
@@ -178,7 +178,7 @@ def predict_set(self:Predictor,
     alpha:float=.1, # share of new series for which the set may miss the truth, between 0 and 1
     per_class:bool=False, # hold the share for each class or label separately?
     bs:int=64, # series at a time
-): # a list of labels for each series; for several labels and for values, two arrays: see `predict_sets`
+) -> list|tuple: # a list of labels for each series; for several labels and for values, two arrays: see `predict_sets`
     "All classes that could be true; the true one is missing for at most a share `alpha` of new series"
     return predict_sets(self.task, self.scores(X, bs), alpha, per_class)
 

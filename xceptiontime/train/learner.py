@@ -284,7 +284,7 @@ def series_of(self:TSLearner,
 # %% ../../nbs/50_train.learner.ipynb #e3b8c6a4
 @patch
 @delegates(Predictor.adapt)
-def adapt(self:TSLearner, X, y=None, **kwargs):
+def adapt(self:TSLearner, X, y=None, **kwargs) -> Predictor:
     "`Predictor.adapt` of this network: a new `Predictor` for a new person; the learner stays as it is"
     return self.predictor().adapt(X, y, **kwargs)
 

@@ -99,7 +99,7 @@ def go_on_from(
         _take_statistics(p.preprocess, dls.preprocess)
         new.go_on_from(p.task)
         said = f'pretrained: {name} for the same {new.count()}'
-        goes_on = 'its weights and its statistics of preprocessing go on'
+        goes_on = 'its weights and its statistics of preprocessing are kept'
         return Pretrained(p.model, new, p.training, f'{said}; {goes_on}')
     own = networks_of(p.model)[0]
     if not hasattr(own, 'reset_head'):

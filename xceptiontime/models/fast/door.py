@@ -29,11 +29,11 @@ class Signature(tuple):
     def __init__(self, entries): self.kept = {}
     def __reduce__(self): return Signature, (tuple(self),)
 
-def entry(l): # the entry of a layer in a `Signature`
+def entry(l)->type|tuple: # the entry of a layer in a `Signature`
     if type(l) not in SETTINGS: return type(l)
     return type(l), SETTINGS[type(l)](l), [k for k,p in internals().parameters(l).items() if p is not None]
 
-def signature(model): # the `Signature` of a network; None if PyTorch lacks one of `internals`
+def signature(model)->Signature|None: # the `Signature` of a network; None if PyTorch lacks one of `internals`
     return None if internals() is None else Signature(map(entry, list(model.modules())[1:]))
 
 # %% ../../../nbs/19_models.fast.door.ipynb #16e37aa1
@@ -61,8 +61,8 @@ def applies(model, x, lengths=None):
     return is_untouched(model, x)
 
 # %% ../../../nbs/19_models.fast.door.ipynb #de5835c8
-def fast_forward(model, x, lengths=None, last=True): # scores (batch, classes)
-    "The scores of an `XceptionTime` for series `x`, 0 in the padding; without `last` its features (batch, 8*nf)"
+def fast_forward(model, x, lengths=None, last=True)->torch.Tensor: # scores (batch, classes)
+    "The scores of an `XceptionTime` for series `x`, 0 in the padding; without `last` its features (batch, 8 x `nf`)"
     keep_memory()
     kind = torch.Tensor if isinstance(x, torch.nn.Parameter) else type(x)
     mask = None if lengths is None else length_mask(lengths, x.shape[2]) # (batch, length)
@@ -79,7 +79,7 @@ def fast_forward(model, x, lengths=None, last=True): # scores (batch, classes)
     return scores.as_subclass(kind)
 
 # %% ../../../nbs/19_models.fast.door.ipynb #ffdd82ee
-def depthwise_on_gpu(convs, x): # tensors like `x`, or None
+def depthwise_on_gpu(convs, x)->tuple|None: # tensors like `x`, or None
     "The outputs of the depthwise layers of some `SeparableConv1d` for `x`; None if the kernels cannot be used"
     if is_traced(x) or not on_gpu(x) or is_seen(x) or isinstance(convs[0], Conv1d): return None
     weights,low = [c.depthwise_conv.weight for c in convs], torch.is_autocast_enabled(x.device.type)

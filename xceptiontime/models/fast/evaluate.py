@@ -16,7 +16,7 @@ from .plain import *
 from .train import *
 
 # %% ../../../nbs/18c_models.fast.evaluate.ipynb #6ab58ce3
-def evaluate(stages, blocks, x, size, mask=None): # (batch, channels out of the head)
+def evaluate(stages, blocks, x, size, mask=None)->torch.Tensor: # (batch, channels out of the head)
     "`train` without gradients or statistics of the batch, for each piece by itself"
     def piece(c): return train(stages, blocks, x[c], size, None if mask is None else mask[c])
     return torch.cat(on_threads(piece, pieces(*x.shape[:2], 4*stages[-1][0].nf, joined=4)))
@@ -24,7 +24,7 @@ def evaluate(stages, blocks, x, size, mask=None): # (batch, channels out of the 
 # %% ../../../nbs/18c_models.fast.evaluate.ipynb #25c35f17
 FEW = 2**15 # largest steps x width of the last module for which this is faster
 
-def module_calls(x, weights): # a list, (length, 4*nf)
+def module_calls(x, weights)->tuple: # a list, (length, 4*nf)
     "A module for `x` (length, channels), as calls without arguments, and the memory of its output"
     (L,ni),C = x.shape, len(weights.long)
     T,K = block_length(L), max(k.shape[2] for k in weights.kernels)
@@ -48,7 +48,7 @@ def module_calls(x, weights): # a list, (length, 4*nf)
 
 # %% ../../../nbs/18c_models.fast.evaluate.ipynb #cc07f35c
 @torch.inference_mode(False) # memory of that mode cannot be written to outside of it
-def network_calls(stages, x): # memory (length, channels); calls and output of each stage
+def network_calls(stages, x)->tuple: # memory (length, channels); calls and output of each stage
     "All modules, for a single series of the shape of `x` (1, length, channels)"
     memory = out = torch.empty(x.shape[1:], dtype=x.dtype, device='cpu')
     modules = []
@@ -57,7 +57,7 @@ def network_calls(stages, x): # memory (length, channels); calls and output of e
         modules.append((calls, out[None]))
     return memory, modules
 
-def evaluate_one(kept, stages, blocks, x, size): # (1, channels out of the head)
+def evaluate_one(kept, stages, blocks, x, size)->torch.Tensor: # (1, channels out of the head)
     "`evaluate` for one series; `kept` holds the last two `network_calls`, by length and by memory of the weights"
     weights = [w for stage,_ in stages for w in (stage.bottleneck, *stage.kernels, *stage.mix) if w is not None]
     key = x.shape[1], x.dtype, *(n is None for _,n in stages), *((w.data_ptr(), w.stride(), w.shape) for w in weights)

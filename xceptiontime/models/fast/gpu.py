@@ -54,7 +54,7 @@ def applied(function, x, *args):
     return tuple(map(as_kind, out)) if isinstance(out, tuple) else as_kind(out)
 
 # %% ../../../nbs/18e_models.fast.gpu.ipynb #2d7de069
-def small_step(x, ws, filters, maxima): # a list of tensors in float64
+def small_step(x, ws, filters, maxima)->list: # a list of tensors in float64
     "Outputs and gradients of convolutions and maxima"
     x,ws = x.requires_grad_(), [w.requires_grad_() for w in ws]
     outs = [*filters(x, *ws), maxima(x)]
@@ -63,7 +63,7 @@ def small_step(x, ws, filters, maxima): # a list of tensors in float64
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def difference(device, dtype, length=32): # relative difference of the tensor that differs most
+def difference(device, dtype, length=32)->float: # relative difference of the tensor that differs most
     "The difference between the kernels and PyTorch, for a few series in which neighbours may be equal"
     x = torch.arange(6.*length, device='cpu').sin().mul(4).round().view(2, 3, length) # (batch, channels, length)
     ws = [torch.arange(3.*k, device='cpu').cos().view(3, 1, k) for k in (7,5,3)]

@@ -16,13 +16,13 @@ from .plain import filled
 from ..masks import length_mask
 
 # %% ../../../nbs/18b_models.fast.inception.ipynb #929a5b9d
-def steps_conv(x, conv): # (batch, length, channels) -> (batch, length, channels out)
+def steps_conv(x, conv)->torch.Tensor: # (batch, length, channels) -> (batch, length, channels out)
     "The output of a `Conv1d` without bias, in this layout"
     if conv.kernel_size==(1,): return F.linear(x, conv.weight.squeeze(2))
     return steps_first(F.conv2d(channels_last(x), conv.weight.unsqueeze(2), padding=(0,*conv.padding)))
 
 # %% ../../../nbs/18b_models.fast.inception.ipynb #f08278b6
-def steps_module(m, x, mask=None): # (batch, length, channels out)
+def steps_module(m, x, mask=None)->torch.Tensor: # (batch, length, channels out)
     "The output of an `InceptionModule`, in this layout"
     b = x if m.bottleneck is noop else steps_conv(x, m.bottleneck) # (batch, length, nf)
     paths = [steps_conv(filled(b, mask), conv) for conv in m.convs]
@@ -30,7 +30,7 @@ def steps_module(m, x, mask=None): # (batch, length, channels out)
     paths.append(steps_conv(filled(peaks, mask), m.maxconvpool[1]))
     return batch_norm(m.bn, torch.cat(paths, 2), mask).relu_() # (batch, length, 4*nf)
 
-def fast_features(block, x, lengths=None): # (batch, channels out)
+def fast_features(block, x, lengths=None)->torch.Tensor: # (batch, channels out)
     "The average over time of the output of an `InceptionBlock` for series `x`, 0 in the padding"
     mask = None if lengths is None else length_mask(lengths, x.shape[2])
     kind,x = type(x), x.as_subclass(torch.Tensor).transpose(1, 2).contiguous() # (batch, length, channels)

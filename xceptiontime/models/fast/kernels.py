@@ -42,7 +42,7 @@ def put(at, t, L, x):
     y = tl.reshape(tl.join(tl.join(x[0], x[2]), tl.join(x[1], x[3])), (t.shape[0],4))
     tl.store(at[:,None]+i, y.to(at.dtype.element_ty), mask=i<L)
 
-def sizes(x, n): # the grid; batch, channels, length by `align`, groups a row, `align`
+def sizes(x, n)->tuple: # the grid; batch, channels, length by `align`, groups a row, `align`
     "Grid and arguments of a kernel for `x` (batch, channels, length), with `n` groups of four steps per program"
     (B,C,L),groups = x.shape, triton.cdiv(x.shape[2], 4)
     align = 4 if L%4==0 else 1 # each row begins at a multiple of it
@@ -97,13 +97,13 @@ def filter_input_kernel(gs, kernels, out, B, C, L, L4, ALIGN: tl.constexpr, KS, 
 
 def taps(kernels): return tuple(k.shape[2] for k in kernels)
 
-def filters(x, kernels): # a tuple of tensors like `x`
+def filters(x, kernels)->tuple: # a tuple of tensors like `x`
     "The depthwise convolutions of `x` (batch, channels, length) with each of `kernels` (channels, 1, odd size)"
     outs,(grid,args) = tuple(torch.empty_like(x) for _ in kernels), sizes(x, 512)
     filter_kernel[grid](x, tuple(kernels), outs, *args, taps(kernels), 512)
     return outs
 
-def filters_input_gradient(gs, kernels): # (batch, channels, length)
+def filters_input_gradient(gs, kernels)->torch.Tensor: # (batch, channels, length)
     "The gradient of the input of `filters` from those of its outputs"
     out,(grid,args) = torch.empty_like(gs[0]), sizes(gs[0], 512)
     filter_input_kernel[grid](tuple(gs), tuple(kernels), out, *args, taps(kernels), 512)
@@ -142,7 +142,7 @@ def filter_weight_kernel(x, gs, out, B, C, L, L4, ALIGN: tl.constexpr, KS, N: tl
         store_taps(at + c*KS[k]*n, n, four(gs[k]+row, t, L), x+row, t, L, KS[k])
         at += C*KS[k]*n
 
-def filters_weight_gradient(x, gs, kernels): # a list of (channels, 1, size)
+def filters_weight_gradient(x, gs, kernels)->list: # a list of (channels, 1, size)
     "The gradients of the kernels of `filters` from those of its outputs"
     (grid,args),ks = sizes(x, 256), taps(kernels)
     parts = x.new_empty(x.shape[1]*sum(ks), grid[0], dtype=torch.float32) # a column for each program
@@ -194,13 +194,13 @@ def max_input_kernel(x, g, out, B, C, L, L4, ALIGN: tl.constexpr, N: tl.constexp
                         share(e[2], e[3], e[4], e[5], e[6], g[3], g[4], g[5], no, no),
                         share(e[3], e[4], e[5], e[6], e[7], g[4], g[5], g[6], no, no)))
 
-def maxima(x): # (batch, channels, length)
+def maxima(x)->torch.Tensor: # (batch, channels, length)
     "The maximum of each step of `x` (batch, channels, length) and its two neighbours"
     out,(grid,args) = torch.empty_like(x), sizes(x, 256)
     max_kernel[grid](x, out, *args, 256)
     return out
 
-def maxima_gradient(x, g): # (batch, channels, length)
+def maxima_gradient(x, g)->torch.Tensor: # (batch, channels, length)
     "The gradient of the input of `maxima`, from the gradient `g` of its output"
     out,(grid,args) = torch.empty_like(x), sizes(x, 256)
     max_input_kernel[grid](x, g, out, *args, 256)

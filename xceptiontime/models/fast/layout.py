@@ -17,19 +17,25 @@ from ..layers import pool_matrix
 from ..masks import real_steps
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #38674981
-def channels_last(x): return x.transpose(1, 2).unsqueeze(2) # (batch, channels, 1, length), for 2d layers
-def steps_first(x): return x.squeeze(2).transpose(1, 2).contiguous() # the inverse (batch, length, channels)
-def rows(x): return x.reshape(-1, x.shape[-1]) # (batch*length, channels), for matrix products
+def channels_last(x)->torch.Tensor: # (batch, channels, 1, length), for 2d layers
+    return x.transpose(1, 2).unsqueeze(2)
 
-def weight_gradient(g, x): return (x.t()@g).t() # of w (channels out, channels in) in x w^T, from the gradient `g`
+def steps_first(x)->torch.Tensor: # (batch, length, channels), the inverse
+    return x.squeeze(2).transpose(1, 2).contiguous()
+
+def rows(x)->torch.Tensor: # (batch*length, channels), for matrix products
+    return x.reshape(-1, x.shape[-1])
+
+def weight_gradient(g, x)->torch.Tensor: # of w (channels out, channels in) in x w^T, from the gradient `g`
+    return (x.t()@g).t()
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #0a9a95ca
-def maxima(x): # (batch, length, channels), (batch, channels, 1, length)
+def maxima(x)->tuple: # (batch, length, channels), (batch, channels, 1, length)
     "The maximum of each step and its two neighbours, and its step"
     out,steps = F.max_pool2d(channels_last(x), (1,3), 1, (0,1), return_indices=True)
     return steps_first(out), steps
 
-def peaks(x, out): # (batch, length, channels)
+def peaks(x, out)->torch.Tensor: # (batch, length, channels)
     "The maxima alone, written to `out`: half the time, for use without a gradient"
     if x.shape[1]==1: return out.copy_(x)
     pairs = torch.maximum(x[:,1:], x[:,:-1]) # (batch, length-1, channels)
@@ -43,31 +49,31 @@ def maxima_gradient(g, x, steps, out):
     write(channels_last(g), channels_last(x), [1,3], [1,1], [0,1], [1,1], False, steps, grad_input=channels_last(out))
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #7a3823e5
-def block_length(L): # steps of a block; a divisor of `L` if possible
+def block_length(L)->int: # steps of a block; a divisor of `L` if possible
     return next((t for t in range(20, 9, -1) if L%t==0), min(L, 16))
 
-def channel_rows(x, before=0, after=0): # (channels, batch, before+length+after)
+def channel_rows(x, before=0, after=0)->torch.Tensor: # (channels, batch, before+length+after)
     "One row for each channel of each series, with zeros before and after it"
     B,L,C = x.shape
     x = rows(x).t().contiguous().view(C, B, L) # (channels, batch, length)
     return F.pad(x, (before,after)) if before or after else x
 
-def windows(x, k, T): # (channels, blocks, T+k-1)
+def windows(x, k, T)->torch.Tensor: # (channels, blocks, T+k-1)
     "The inputs that kernels of up to `k` steps read for each block of `T` steps"
     B,L,C = x.shape
     n = -(-L//T)
     x = channel_rows(x, k//2, n*T-L+k//2) # (channels, batch, n*T+k-1)
     return x.unfold(2, T+k-1, T).contiguous().view(C, B*n, T+k-1)
 
-def narrowed(wins, k, T): # the part of `windows` for a kernel of `k` steps (channels, blocks, T+k-1)
+def narrowed(wins, k, T)->torch.Tensor: # the part of `windows` for a kernel of `k` steps (channels, blocks, T+k-1)
     return wins.narrow(2, (wins.shape[2]-T+1-k)//2, T+k-1)
 
-def diagonals(M): # (channels, T, T+k-1) -> (channels, T, k), the same memory
+def diagonals(M)->torch.Tensor: # (channels, T, T+k-1) -> (channels, T, k), the same memory
     "Columns t to t+k-1 of each row t: the positions of a kernel that moves by one step per row"
     C,T,J = M.shape
     return M.as_strided((C,T,J-T+1), (T*J,J+1,1))
 
-def kernel_gradient(wins, g, k, T): # (channels, 1, k)
+def kernel_gradient(wins, g, k, T)->torch.Tensor: # (channels, 1, k)
     "The gradient of a depthwise kernel, from `windows` of its input and the gradient of its output"
     B,L,C = g.shape
     n = -(-L//T)
@@ -76,11 +82,11 @@ def kernel_gradient(wins, g, k, T): # (channels, 1, k)
     return diagonals(products).sum(1, keepdim=True)
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #dace9c43
-def depthwise(x, w): # (batch, length, channels)
+def depthwise(x, w)->torch.Tensor: # (batch, length, channels)
     "Each channel convolved with its own kernel"
     return steps_first(F.conv2d(channels_last(x), w.unsqueeze(2), padding=(0,w.shape[2]//2), groups=w.shape[0]))
 
-def filtered_gradient(gs, x, kernels, of_kernels=True): # of `x`, of each kernel or None
+def filtered_gradient(gs, x, kernels, of_kernels=True)->tuple: # of `x`, of each kernel or None
     "The gradients of depthwise convolutions of one input, for the kernels only if `of_kernels`"
     gx = depthwise(gs[0], kernels[0].flip(2)) # (batch, length, channels)
     for g,k in zip(gs[1:], kernels[1:]): gx.add_(depthwise(g, k.flip(2)))
@@ -90,19 +96,19 @@ def filtered_gradient(gs, x, kernels, of_kernels=True): # of `x`, of each kernel
     return gx, [kernel_gradient(wins, g, k.shape[2], T) for g,k in zip(gs, kernels)]
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #b7e93d4e
-def pool_steps(x, size, mask=None): # (batch, size, channels)
+def pool_steps(x, size, mask=None)->torch.Tensor: # (batch, size, channels)
     "Averages over time, for each series over its real steps"
     if mask is None: return steps_first(F.adaptive_avg_pool2d(channels_last(x), (1,size)))
     return pool_matrix(mask.sum(1), x.shape[1], size, x.dtype).transpose(1,2) @ x
 
-def pool_gradient(g, L, mask=None): # (batch, length, channels)
+def pool_gradient(g, L, mask=None)->torch.Tensor: # (batch, length, channels)
     "The gradient of the input of `pool_steps`, of `L` steps, from that of the averages"
     if mask is not None: return pool_matrix(mask.sum(1), L, g.shape[1], g.dtype) @ g
     like = channels_last(g.new_empty(len(g), L, g.shape[2])) # only its shape is used
     return steps_first(internals().pool_gradient(channels_last(g), like))
 
 # %% ../../../nbs/16_models.fast.layout.ipynb #8f26809d
-def batch_norm(norm, x, mask=None): # (batch, length, channels)
+def batch_norm(norm, x, mask=None)->torch.Tensor: # (batch, length, channels)
     "The output of a BatchNorm, or of the identity after `fuse`; in training without the padding"
     with real_steps(None): # masks of the layers are for the other layout
         if mask is None or not norm.training: return norm(rows(x)).view_as(x)

@@ -65,27 +65,27 @@ def _on_pool(f, items):
         for o in futures: o.cancel()
         wait(futures)
 
-def on_threads(f, items): # results in the order of `items`
+def on_threads(f, items)->list: # results in the order of `items`
     "`[f(o) for o in items]`, several at a time, each on one thread"
     return [f(o) for o in items] if len(items)==1 else _on_pool(f, items)
 
-def on_one_thread(f, when=True): # the result of `f`
-    "`f()` on one of the threads of `on_threads`; without `when`, in the calling thread"
+def on_one_thread(f, when=True):
+    "The result of `f()` on one of the threads of `on_threads`; without `when`, in the calling thread"
     return _on_pool(lambda _: f(), [None])[0] if when else f()
 
 # %% ../../../nbs/15_models.fast.pieces.ipynb #f88c64b1
 PIECE = 2**20 # largest size of a module's output in a piece, for which it fits into the cache with its inputs
 
-def fits(B, L, C): return B*L*C <= PIECE # is a module's output small enough for one piece?
+def fits(B, L, C)->bool: return B*L*C <= PIECE # is a module's output small enough for one piece?
 
-def pieces(B, L, C, joined=1): # slices of the batch
+def pieces(B, L, C, joined=1)->list: # slices of the batch
     "About equal pieces of a batch that fit, or up to `joined` of these together; if several, a multiple of the threads"
     threads,n = torch.get_num_threads(), -(-B//max(1, PIECE//(L*C)))
     if n>1: n = -(-n//(threads*joined))*threads
     size = -(-B//n)
     return [slice(i, min(i+size, B)) for i in range(0, B, size)]
 
-def cut(c, *tensors): # a list
+def cut(c, *tensors)->list: # a list
     "The slice `c` of each tensor or None"
     return [None if t is None else t if len(t)==c.stop-c.start else t[c] for t in tensors]
 

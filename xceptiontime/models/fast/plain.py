@@ -41,7 +41,7 @@ class Weights(NamedTuple):
     mix = property(lambda self: (self.mix_long, self.mix_middle, self.mix_short, self.mix_maxima))
     mixes = property(lambda self: [w.squeeze(2) for w in self.mix]) # four matrices (nf, width)
 
-def grouped(tensors, *kinds): # a list of named tuples of these kinds
+def grouped(tensors, *kinds)->list: # a list of named tuples of these kinds
     "A flat list of tensors as named tuples"
     ts = iter(tensors)
     return [kind(*(next(ts) for _ in kind._fields)) for kind in kinds]
@@ -61,17 +61,17 @@ def fixed_stats(norm):
     if not hasattr(norm, 'running_var'): return Stats(0., 1.)
     return Stats(norm.running_mean.clone(), (norm.running_var+norm.eps).rsqrt())
 
-def folded(weights, stats): # (channels in, 4*nf), (4*nf,)
+def folded(weights, stats)->tuple: # (channels in, 4*nf), (4*nf,)
     "The shortcut and its BatchNorm with these `Stats`, as one matrix and a shift"
     scale = weights.gamma*stats.invstd
     return (weights.shortcut.squeeze(2)*scale[:,None]).t(), weights.beta-scale*stats.mean
 
 # %% ../../../nbs/17_models.fast.plain.ipynb #89173cf8
-def filled(x, mask, value=0.): # (batch, length, channels)
+def filled(x, mask, value=0.)->torch.Tensor: # (batch, length, channels)
     "`x` (batch, length, channels) with `value` in the padding"
     return x if mask is None else torch.where(mask[...,None], x, value)
 
-def plain_module(x, weights, mask=None): # (batch, length, 4*nf)
+def plain_module(x, weights, mask=None)->torch.Tensor: # (batch, length, 4*nf)
     "The output of a module with these `Weights` for `x` (batch, length, channels), 0 in the padding"
     b = x if weights.bottleneck is None else F.linear(x, weights.bottleneck.squeeze(2)) # (batch, length, width)
     b = b.transpose(1, 2) # (batch, width, length)
@@ -87,13 +87,13 @@ class Setup(NamedTuple):
     stats: Stats|None = None       # of the shortcut's BatchNorm; None if no shortcut ends there
     pool: int|None = None          # steps to pool to
 
-def normalized(s, stats, mask=None): # (batch, length, channels)
+def normalized(s, stats, mask=None)->torch.Tensor: # (batch, length, channels)
     "BatchNorm without weight and bias; statistics of the batch are computed anew, as they have a gradient"
     if not stats.n: return (s-stats.mean)*stats.invstd
     s = s - filled(s, mask).sum((0,1))/stats.n
     return s*(filled(s, mask).square().sum((0,1))/stats.n + stats.eps).rsqrt()
 
-def plain_stage(x, res, weights, setup=Setup()): # (batch, length or pool, 4*nf)
+def plain_stage(x, res, weights, setup=Setup())->torch.Tensor: # (batch, length or pool, 4*nf)
     "The output of a stage for `x` and the shortcut's input `res` (batch, length, channels)"
     out,mask = plain_module(x, weights, setup.mask), setup.mask
     if setup.stats is not None:

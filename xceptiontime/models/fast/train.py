@@ -25,7 +25,7 @@ class Inner(NamedTuple):
     maxima: torch.Tensor|None = None # (batch, length, channels in)
     steps: torch.Tensor|None = None  # steps of the maxima, see `maxima`
 
-def inner_tensors(x, between, weights, mask=None, keep=True): # an iterator
+def inner_tensors(x, between, weights, mask=None, keep=True):
     "The fields of `Inner` one by one, from a module's input and its bottleneck's output; `steps` only with `keep`"
     for k in weights.kernels: yield depthwise(between, k)
     x = filled(x, mask, -torch.inf)
@@ -33,7 +33,7 @@ def inner_tensors(x, between, weights, mask=None, keep=True): # an iterator
     yield from (filled(out, mask), steps)
 
 def mix(inner, weights, out, add=False):
-    "The output of a module from `inner_tensors`, written to `out` (batch, length, 4*nf) or added to it"
+    "The output of a module from `inner_tensors`, written to `out` (batch, length, 4 x `nf`) or added to it"
     parts = rows(out).split(weights.nf, 1) # four times (batch*length, nf)
     for w,t,part in zip(weights.mixes, inner, parts): part.addmm_(rows(t), w.t(), beta=int(add))
 
@@ -58,7 +58,7 @@ def batch_stats(res, w, norm, mask=None):
     return Stats(mean, (var+norm.eps).rsqrt().to(mean.dtype), n, norm.eps, center, scatter.to(mean.dtype))
 
 # %% ../../../nbs/18a_models.fast.train.ipynb #f4e34ae0
-def shortcut_gradient(weights, stats, sums): # `Weights`; the shift (channels,) and the matrix, or None
+def shortcut_gradient(weights, stats, sums)->tuple: # `Weights`; the shift (channels,) and the matrix, or None
     "Gradients of a shortcut from sums over all steps: of $g r^T$ in `sums.shortcut`, of $g$ in `sums.beta`"
     w = weights.shortcut.squeeze(2)
     G,g = sums.shortcut, sums.beta
@@ -73,7 +73,7 @@ def shortcut_gradient(weights, stats, sums): # `Weights`; the shift (channels,) 
 
 # %% ../../../nbs/18a_models.fast.train.ipynb #20caa5a3
 def write_shortcut(out, res, affine): torch.addmm(affine[1], rows(res), affine[0], out=rows(out)) # see `folded`
-def stage_forward(x, res, weights, setup, grad=False): # (batch, length or pool, 4*nf); tensors for backward; `Inner`
+def stage_forward(x, res, weights, setup, grad=False)->tuple: # the output; tensors for backward; `Inner`
     "`plain_stage`, and tensors for the backward pass; `Inner` only if the batch is one piece"
     bottleneck,affine = weights.bottleneck, None
     out = x.new_empty(*x.shape[:2], 4*weights.nf) # (batch, length, 4*nf)
@@ -159,7 +159,7 @@ class StageFunction(torch.autograd.Function):
         return None, *(next(got) if n else None for n in need)
 
 # %% ../../../nbs/18a_models.fast.train.ipynb #cdccafa4
-def head_scores(x, blocks): # (batch, channels out)
+def head_scores(x, blocks)->torch.Tensor: # (batch, channels out)
     "The scores: the output of the head's `blocks`, averaged over time; `x` is pooled (batch, steps, channels)"
     for block in blocks:
         conv,*rest = [block] if isinstance(block, torch.nn.Conv1d) else block
@@ -168,18 +168,18 @@ def head_scores(x, blocks): # (batch, channels out)
         if len(rest)==2: x = F.relu(x)
     return x.mean(1)
 
-def stages_of(block): # a list of (`Weights`, BatchNorm of the shortcut or None)
+def stages_of(block)->list: # a list of (`Weights`, BatchNorm of the shortcut or None)
     "The stages of an `XceptionBlock`"
     ends = [block.shortcut[i//2] if block.residual and i%2==1 else None for i in range(4)]
     return [(Weights.of(m, s), s and s[1]) for m,s in zip(block.xception, ends)]
 
-def small_stage(x, res, weights, norm, mask=None): # (batch, length, 4*nf)
+def small_stage(x, res, weights, norm, mask=None)->torch.Tensor: # (batch, length, 4*nf)
     "A stage whose shortcut uses PyTorch's operations, which are faster for few steps"
     s = batch_norm(norm, F.linear(res, weights.shortcut.squeeze(2)), mask) # (batch, length, 4*nf)
     module = weights._replace(shortcut=None, gamma=None, beta=None)
     return F.relu(StageFunction.apply(Setup(mask), x, None, *module) + s)
 
-def train(stages, blocks, x, size, mask=None): # (batch, channels out of the head)
+def train(stages, blocks, x, size, mask=None)->torch.Tensor: # (batch, channels out of the head)
     "Scores of series `x`, 0 in the padding, pooled to `size` steps; updates running statistics"
     grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     x = res = x.contiguous()
