@@ -165,6 +165,7 @@ def plot_confusion_matrix(self:GroupResults,
     kwargs.setdefault('of', f'windows of {len(self.table)} groups')
     return draw_confusion(self.confusion, self.task.output_names(), ax, normalize, cmap, figsize=figsize, **kwargs)
 
+# %% ../../nbs/73a_bench.group_results.ipynb #73a00003
 @patch
 def __repr__(self:GroupResults):
     s = self.summary()

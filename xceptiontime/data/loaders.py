@@ -148,9 +148,10 @@ def _steps(ds):
     return f'{n}, and the network is told how many' if ds.preprocess.length_channel else n
 
 def _row(name, text):
-    "A row of the summary, of 94 characters to a line"
-    return fill(f'{name:<15}{text}', 94, subsequent_indent=' '*15,
-                break_long_words=False, break_on_hyphens=False)
+    "A row of the summary, of 94 characters to a line, which ends after a comma"
+    text = ', '.join(o.replace(' ', '\xa0') for o in str(text).split(', '))
+    text = fill(f'{name:<15}{text}', 94, subsequent_indent=' '*15, break_long_words=False, break_on_hyphens=False)
+    return text.replace('\xa0', ' ')
 
 @patch
 def summary(self:TSDataLoaders) -> str:

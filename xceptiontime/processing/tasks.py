@@ -43,7 +43,7 @@ class _Labelled(BaseTask):
     def columns(self) -> list: # the header of a file of predictions
         return [self.column, *(f'prob_{v}' for v in self.vocab)]
     def describe(self, codes) -> str: # number of series of each class or label
-        return ', '.join(f'{v} {n}' for v,n in zip(self.vocab, self.counts(codes)))
+        return ', '.join(f'{v} ({n})' for v,n in zip(self.vocab, self.counts(codes)))
 
     def same_as(self, other) -> bool: # do outputs mean the same?
         return type(self) is type(other) and self.vocab.tolist()==other.vocab.tolist()
