@@ -140,9 +140,9 @@ def test_a_training_of_more_than_ten_minutes_says_so(folder, tmp_path, capsys, m
     args = 'train', folder/'a.npz', '--epochs', 2, '--bs', 8, '--nf', 1, '--out', tmp_path/'m'
     assert call(*args)==0
     out = capsys.readouterr().out.splitlines()
-    assert out[2]=='training takes about 10 minutes; fewer --epochs take less' # 2 epochs of 4 batches
+    assert out[2]=='training takes about 11 minutes; fewer --epochs take less' # 8 batches, 16 of 64 more to validate
     assert out[3].split()[0]=='epoch'
-    monkeypatch.setattr('xceptiontime.cli.plan.step_seconds', lambda learn: 74.)
+    monkeypatch.setattr('xceptiontime.cli.plan.step_seconds', lambda learn: 69.)
     assert call(*args, '--force')==0
     assert 'training takes' not in capsys.readouterr().out
 

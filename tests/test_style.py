@@ -39,6 +39,12 @@ def test_outputs_hold_no_path_of_a_machine(path):
     outputs = [o for c in json.loads(path.read_text())['cells'] for o in c.get('outputs', [])]
     assert not re.findall(r'(?<![\w.:/])/(?:[\w.-]+/)+[\w.-]+\.py\b', json.dumps(outputs)) # as warnings and errors have
 
+@pytest.mark.parametrize('path', sorted((root/'nbs').rglob('*.ipynb')), ids=lambda p: p.stem)
+def test_the_first_cell_ends_with_the_summary(path):
+    "The site drops what stands below it"
+    first = ''.join(json.loads(path.read_text())['cells'][0]['source'])
+    assert '>' not in first or first.strip().split('\n\n')[-1].startswith('>')
+
 @of_each
 def test_nine_lines_in_ten_are_short(path):
     lines = [l for s in sources(path) for l in s.splitlines() if l.strip()]

@@ -1,4 +1,4 @@
-"""`xceptiontime predict`, `evaluate`, `info` and `export`
+"""`xceptiontime predict`, `xceptiontime evaluate`, `xceptiontime info` and `xceptiontime export`
 
 Docs: https://example.github.io/xceptiontime/cli.model.html.md"""
 

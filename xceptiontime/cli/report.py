@@ -1,4 +1,4 @@
-"""Scores of a model's predictions as text, numbers and plots, as `xceptiontime train` and `evaluate` print them
+"""Scores of a model's predictions as text, numbers and plots, as `xceptiontime train` and `xceptiontime evaluate` print them
 
 Docs: https://example.github.io/xceptiontime/cli.report.html.md"""
 

@@ -1,4 +1,4 @@
-"""`xceptiontime demo` and `train`: from a file to a model folder
+"""`xceptiontime demo` and `xceptiontime train`: from a file to a model folder
 
 Docs: https://example.github.io/xceptiontime/cli.train.html.md"""
 
