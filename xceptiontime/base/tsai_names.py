@@ -299,7 +299,7 @@ def _operation(frame):
 def module_names(
     module:str, # its name; a star import also brings `FIRST` if its `__all__` has them
 ): # a `__getattr__` for it
-    "What answers for a name that a module does not have"
+    "A `__getattr__` for a module, which raises the error for names of tsai"
     def __getattr__(name):
         text = name_error('all', name)
         if text is None:
@@ -326,7 +326,7 @@ def refuse_arguments(
 def knows_tsai(
     place:str, # a key of `ROWS`
 ): # a decorator of a function, or of the `__init__` of a class
-    "Arguments of tsai raise a TypeError with the successor"
+    "A decorator: arguments of tsai raise a TypeError with the successor"
     def decorate(f):
         @wraps(f)
         def call(*args, **kwargs):
