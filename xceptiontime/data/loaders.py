@@ -145,7 +145,7 @@ def _steps(ds):
     "The number of steps before preprocessing, and whether the network gets it as an input"
     if ds.lengths is None: n = ds.X.shape[2]
     else: n = f'{ds.lengths.min()} to {ds.lengths.max()}' if len(ds.lengths) else 'none'
-    return f'{n}, and the network is told how many' if ds.preprocess.length_channel else n
+    return f'{n}; the network sees the length' if ds.preprocess.length_channel else n
 
 def _row(name, text):
     "A row of the summary, of 94 characters to a line, which ends after a comma"

@@ -74,7 +74,7 @@ def _known(name, names, place, path, more=''):
 
 def _build(config, path, cls=Predictor):
     "The Predictor that `config` describes, without its numbers"
-    yours = '; if it is one of yours, first import what registers it'
+    yours = '; if it is one of yours, first import the module that registers it'
     arch = _known(config['architecture'], ARCHS, 'architecture', path, yours)
     task = dict(config['task'])
     kind = _known(task.pop('name', None), TASKS, 'task.name', path)
