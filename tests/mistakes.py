@@ -971,7 +971,7 @@ UserWarning: to_rate: expected at most the 50 Hz of the recordings, got 200; the
 
 # resampling with missing values
 sliding_windows(with_value(X, np.nan)[2], .05, rate=1000, to_rate=200)
-ValueError: recordings[0]: expected finite numbers where it is resampled, got 1 others, the first is nan in channel 1 at
+ValueError: recordings[0]: expected finite numbers where it is resampled, got 1 other, the first is nan in channel 1 at
     sample 3; interpolate them, or cut the recording there
 
 # filters for recordings with unknown rate
@@ -993,7 +993,7 @@ ValueError: rate: expected 200 Hz, which the filters are made for, got 1000; to_
 
 # filters with missing values
 sliding_windows(with_value(X, np.nan)[2], 10, filters=Filters(notch=50, rate=200))
-ValueError: recordings[0]: expected finite numbers where filters run, got 1 others, the first is nan in channel 1 at
+ValueError: recordings[0]: expected finite numbers where filters run, got 1 other, the first is nan in channel 1 at
     sample 3; interpolate them, or cut the recording there
 
 # filtered windows for a model without filters

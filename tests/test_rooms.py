@@ -6,7 +6,7 @@ import pytest
 root = Path(__file__).parent.parent/'xceptiontime'
 WINGS = { # subpackage: other subpackages, or single modules, that its modules may import
     'base': set(),
-    'models.fast': {'models.layers', 'models.masks'},
+    'models.fast': {'base.checks', 'models.layers', 'models.masks'},
     'models': {'base', 'models.fast.door', 'models.fast.gpu'},
     'processing': {'base', 'models.layers', 'models.masks'},
     'data': {'base', 'models.masks', 'processing'},

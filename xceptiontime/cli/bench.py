@@ -25,7 +25,7 @@ from ..runtime.folder import ARCHS
     Arg('--arch', nargs='+', choices=ARCHS, default=['XceptionTime'],
         help='networks (default: XceptionTime)'),
     Arg('--recipe', nargs='+', metavar='NAME',
-        help='names of recipes, see the page Recipe (default: the default recipe)'),
+        help='names of recipes, see the page Recipes (default: the default recipe)'),
     Arg('--seeds', nargs='+', type=seed, metavar='N', default=[0,1,2],
         help='random seeds, with a training for each (default: 0 1 2)'),
     Arg('--epochs', type=count, metavar='N',

@@ -142,7 +142,7 @@ def _check_finite(x, name, n, where='where filters run'):
     bad = ~np.isfinite(x) # (channels, time)
     if not bad.any(): return
     t,c = np.argwhere(bad.T)[0]
-    raise ValueError(f'{name}: expected finite numbers {where}, got {bad.sum()} others, the first is '
+    raise ValueError(f'{name}: expected finite numbers {where}, got {counted(bad.sum(), "other")}, the first is '
                      f'{x[c,t]} in channel {c} at sample {n+t}; interpolate them, or cut the recording there')
 
 def _run_stage(sos, y, memory):

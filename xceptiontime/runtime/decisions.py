@@ -13,7 +13,7 @@ from collections import Counter
 from copy import copy
 import numpy as np
 from fastcore.basics import basic_repr
-from ..base.checks import as_floats,brief,check_number,check_whole,listed
+from ..base.checks import as_floats,brief,check_number,check_whole,counted,listed
 
 # %% ../../nbs/43a_runtime.decisions.ipynb #e04e2058
 class Step(ABC):
@@ -200,7 +200,8 @@ class Decide:
         if probs.shape[1:]!=shape or not probs.ndim:
             raise ValueError(f'probs: expected {task.count()} of each window, got shape {probs.shape}')
         if not np.isfinite(probs).all():
-            raise ValueError(f'probs: expected finite numbers, got {(~np.isfinite(probs)).sum()} others')
+            n = (~np.isfinite(probs)).sum()
+            raise ValueError(f'probs: expected finite numbers, got {counted(n, "other")}')
         new,answers = self.copy(),task.decode(probs.astype(np.float32) if kind==np.float32 else probs)
         new.reset()
         res = [new.step(a, p) for a,p in zip(answers, probs)]

@@ -147,7 +147,7 @@ def _chunk(self:StreamingPredictor, chunk):
     bad = np.isinf(x)|(np.isnan(x) & (self.predictor.preprocess.missing=='raise')) # (channels, steps)
     if not bad.any(): return x,state
     step,c = np.argwhere(bad.T)[0]
-    raise ValueError(f'chunk: expected finite numbers, got {bad.sum()} others, the first is {x[c,step]} '
+    raise ValueError(f'chunk: expected finite numbers, got {counted(bad.sum(), "other")}, the first is {x[c,step]} '
                      f'in channel {c} at sample {at[step]} of the stream')
 
 # %% ../../nbs/43_runtime.stream.ipynb #a8df652e
