@@ -34,7 +34,7 @@ def has(X=ragged, **kw):
     dls = TSDataLoaders.from_arrays(X, classes, splits, device='cpu', **kw)
     on = dls.preprocess.length_channel
     assert dls.vars==dls.one_batch()[0].shape[1]==dls.preprocess.c_in*(1+(kw.get('missing')=='mask'))+on
-    assert ('the network is told' in dls.summary())==on==('length_channel=True' in dls.summary())
+    assert ('the network sees the length' in dls.summary())==on==('length_channel=True' in dls.summary())
     return on
 
 def test_where_lengths_of_training_differ():
