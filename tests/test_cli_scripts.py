@@ -147,7 +147,7 @@ def test_a_training_of_more_than_ten_minutes_says_so(folder, tmp_path, capsys, m
     assert 'training takes' not in capsys.readouterr().out
 
 def test_the_estimate_changes_no_weight(folder, tmp_path, capsys, monkeypatch):
-    "Also where the network draws random numbers"
+    "The same seed gives the same file with it and without it"
     for name in 'with','without':
         args = 'train', folder/'a.npz', '--epochs', 1, '--bs', 8, '--nf', 1, '--seed', 0, '--device', 'cpu', '--out'
         assert call(*args, tmp_path/name)==0

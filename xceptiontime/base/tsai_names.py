@@ -288,7 +288,7 @@ class OldName:
     def __repr__(self): return name_error('all', self.name)
     def __call__(self, *args, **kwargs): raise NameError(repr(self), name=self.name)
     def __getattr__(self, k):
-        if k.startswith('__'): # Python, `copy` and `pickle` look for such
+        if k.startswith('_'): # Python, `copy`, `pickle` and Jupyter look for such
             raise AttributeError(k)
         raise NameError(repr(self), name=self.name)
 
