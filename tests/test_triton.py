@@ -1,5 +1,5 @@
 "Kernels for a GPU give the results of the layers. Triton interprets them on a CPU; the last tests run on a GPU"
-import sys
+import os, subprocess, sys
 import pytest, torch
 from torch.nn import functional as F
 from xceptiontime.models import InceptionTime, XceptionTime, fast, layers
@@ -127,6 +127,44 @@ def test_without_triton_the_layers_run(monkeypatch):
         m.setitem(sys.modules, ROOM, None) # an import of it fails
         assert gpu.kernels() is None
     forget()
+
+COMPILED = """
+import torch
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import MockTensor
+from xceptiontime.models.fast import kernels
+
+class NoGPU:
+    "A driver that only tells for which kind of GPU to compile"
+    def __init__(self, capability): self.capability = capability
+    def get_current_target(self): return GPUTarget('cuda', self.capability, 32)
+    def get_current_device(self): return self.capability
+    def get_current_stream(self, device): return 0
+
+def compiled(kernel, *args, **kwargs):
+    print(kernel.fn.__name__, len(kernel.warmup(*args, grid=(1,), **kwargs).asm['cubin']))
+
+for capability,dtype,align in ((75, torch.float16, 1), (90, torch.float32, 4)):
+    driver.set_active(NoGPU(capability))
+    x,ks,sizes = MockTensor(dtype),(39,19,9),(16, 24, 128, 32, align)
+    xs,ws = (x,)*3,(MockTensor(torch.float32),)*3
+    compiled(kernels.filter_kernel, x, ws, xs, *sizes, ks, 512)
+    compiled(kernels.filter_input_kernel, xs, ws, x, *sizes, ks, 512)
+    compiled(kernels.filter_weight_kernel, x, xs, ws[0], *sizes, ks, 256, num_warps=1)
+    compiled(kernels.max_kernel, x, x, *sizes, 256)
+    compiled(kernels.max_input_kernel, x, x, x, *sizes, 256)
+"""
+
+@pytest.mark.slow
+def test_kernels_compile_without_a_gpu(tmp_path):
+    "Triton's interpreter takes more than its compiler does; a T4 and an H100 stand for old and new GPUs"
+    pytest.importorskip('triton', reason='Triton is needed, which PyTorch brings on Linux')
+    env = {k: v for k,v in os.environ.items() if k!='TRITON_INTERPRET'}|{'TRITON_CACHE_DIR': str(tmp_path)}
+    ran = subprocess.run([sys.executable, '-c', COMPILED], env=env, capture_output=True, text=True)
+    assert ran.returncode==0, ran.stderr[-2000:]
+    sizes = [int(line.split()[1]) for line in ran.stdout.splitlines()]
+    assert len(sizes)==10 and min(sizes)>0
 
 def relative(a, b):
     a,b = a.detach().double().cpu(),b.detach().double().cpu()
