@@ -21,7 +21,7 @@ training as a share of the default's. Only rows of the same device and number of
 import argparse, csv, math, time, warnings
 from collections import namedtuple
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from functools import lru_cache
+from functools import lru_cache,partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
 import numpy as np
@@ -105,10 +105,11 @@ def plus(**options):
             self.head[3] = nn.Conv1d(self.head_nf//4, c_out, 1)
     return Plus
 
-Candidate = namedtuple('Candidate', 'settings below cbs change arch plus', defaults=({}, math.inf, (), *3*[None]))
-# arguments of loaders and network, the size of sets it is for, callbacks, change of the network, another
-# network, or options of tsai's XceptionTimePlus in its place
-CANDIDATES = dict(
+Candidate = namedtuple('Candidate', 'settings below cbs change arch',
+                       defaults=({}, math.inf, (), None, lambda: XceptionTime))
+# arguments of loaders and network, the size of sets it is for, callbacks, change of the network, and a
+# function that returns the class of the network
+OURS = dict(
     default=Candidate(),
     augment=Candidate(dict(batch_tfms=[Scaling(.1), TimeWarp(.2)])),
     average=Candidate(cbs=(FreshAverage,)),
@@ -117,15 +118,16 @@ CANDIDATES = dict(
     sample=Candidate(dict(scale='sample')),
     narrow=Candidate(dict(nf=8), below=50),
     dropout=Candidate(change=drop_channels),
-    hand_made=Candidate(arch=HandMade),
-    norm=Candidate(change=norm_modules),
-    coord=Candidate(plus=dict(coord=True)),
-    instance=Candidate(plus=dict(norm='Instance')),
-    silu=Candidate(plus=dict(act=nn.SiLU)),
-    concat_pool=Candidate(plus=dict(concat_pool=True)),
-    norm_act=Candidate(plus=dict(norm_act=True)),
-    zero_norm=Candidate(plus=dict(norm_act=True, zero_norm=True)))
-OURS = [k for k,c in CANDIDATES.items() if c.plus is None]
+    hand_made=Candidate(arch=lambda: HandMade),
+    norm=Candidate(change=norm_modules))
+TSAI = dict( # options of its XceptionTimePlus
+    coord=dict(coord=True),
+    instance=dict(norm='Instance'),
+    silu=dict(act=nn.SiLU),
+    concat_pool=dict(concat_pool=True),
+    norm_act=dict(norm_act=True),
+    zero_norm=dict(norm_act=True, zero_norm=True))
+CANDIDATES = OURS|{k: Candidate(arch=partial(plus, **options)) for k,options in TSAI.items()}
 COLUMNS = ['set','candidate','fold','seed','accuracy','nll','seconds','steps','n_train','n_valid','device']
 # small sets first; without Fungi, which has one series of each class
 SETS = ['ItalyPowerDemand','Chinatown','JapaneseVowels','MelbournePedestrian',
@@ -162,9 +164,9 @@ def trained(candidate, X, y, splits, seed, steps, device):
     r,c = get_recipe(**changes),CANDIDATES[candidate]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        arch = plus(**c.plus) if c.plus else c.arch or XceptionTime
+        arch = c.arch()
         learn = recipe_learner(X, y, splits[:1], arch, r, seed, device=device,
-                               cuda_graphs=True if c.arch or c.plus else None, **c.settings)
+                               cuda_graphs=None if arch is XceptionTime else True, **c.settings)
     if c.change: c.change(learn.model)
     clock = time.thread_time if device=='cpu' else time.perf_counter
     start = clock()
@@ -266,7 +268,7 @@ if __name__=='__main__':
     p.add_argument('--path', help='folder with the data sets; a cache if not given')
     p.add_argument('--csv', type=Path, default=Path('recipes.csv'), help='table of results')
     p.add_argument('--sets', nargs='+', default=SETS)
-    p.add_argument('--candidates', nargs='+', default=OURS, choices=CANDIDATES)
+    p.add_argument('--candidates', nargs='+', default=list(OURS), choices=CANDIDATES)
     p.add_argument('--folds', type=int, default=3)
     p.add_argument('--repeats', type=int, default=1, help='times that a set is divided into folds')
     p.add_argument('--only', type=int, nargs='+', metavar='FOLD', help='folds to train on; all if not given')
