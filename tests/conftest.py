@@ -7,12 +7,11 @@ def learn():
     from small import learner
     return learner()
 
-@pytest.fixture(params=[pytest.param('cpu', marks=pytest.mark.slow), 'cuda']) # other tests run on the CPU
-def device(request, monkeypatch, visible_devices):
-    "The device of a test of behaviour: the CPU, and a GPU if there is one"
+@pytest.fixture
+def cuda(monkeypatch, visible_devices):
+    "A GPU; without it the test is skipped. Other tests run on the CPU"
     import torch
     from fastai.torch_core import defaults
-    if request.param=='cpu': return torch.device('cpu')
     if not torch.cuda.is_available(): pytest.skip('a GPU that PyTorch can use (CUDA) is needed')
     monkeypatch.setattr(defaults, 'use_cuda', None)
     monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False) # results close to those of a CPU
@@ -20,6 +19,12 @@ def device(request, monkeypatch, visible_devices):
     if visible_devices is None: monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
     else: monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible_devices)
     return torch.device('cuda', torch.cuda.current_device())
+
+@pytest.fixture(params=[pytest.param('cpu', marks=pytest.mark.slow), 'cuda'])
+def device(request):
+    "The device of a test of behaviour: the CPU, and a GPU if there is one"
+    import torch
+    return torch.device('cpu') if request.param=='cpu' else request.getfixturevalue('cuda')
 
 @pytest.fixture
 def closed():

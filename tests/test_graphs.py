@@ -1,5 +1,5 @@
 "Trainings with replayed steps, by a stand-in for CUDA graphs on the CPU, and on a GPU if there is one"
-import copy
+import copy, gc, weakref
 import numpy as np, pytest, torch
 from fastai.callback.core import Callback
 from fastai.callback.training import GradientAccumulation
@@ -10,6 +10,7 @@ from small import X, Stop, classes, ragged, splits
 from torch import nn
 from xceptiontime.data.augment import TSMixUp
 from xceptiontime.data.loaders import TSDataLoaders
+from xceptiontime.models import graphs
 from xceptiontime.models.graphs import Graphed, Recorded
 from xceptiontime.models.inception import InceptionTime
 from xceptiontime.models.xceptiontime import XceptionTime
@@ -82,11 +83,11 @@ def test_same_training(kind):
     assert a.graphs.replayed>=8 and b.graphs is None
     assert a.model._compiled_call_impl is None
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 @pytest.mark.parametrize('kind', KINDS)
-def test_same_training_on_a_gpu(kind):
+def test_same_training_on_a_gpu(cuda, kind):
     "Up to the rounding of float32 in ten steps"
-    a,b = (fitted(replayed, device='cuda', **KINDS[kind]) for replayed in (True,False))
+    a,b = (fitted(replayed, device=cuda, **KINDS[kind]) for replayed in (True,False))
+    assert next(a.model.parameters()).is_cuda and a.dls.one_batch()[0].is_cuda
     if kind!='dropout': assert_same(a, b, rtol=2e-2)
     assert not any('cannot be recorded' in reason for reason in a.graphs.called) and a.graphs.replayed>=8
 
@@ -248,3 +249,112 @@ def test_an_error_before_is_not_the_reason(before):
     try: raise before('elsewhere')
     except before: step(torch.from_numpy(X)) # as in a notebook that trains again after an error
     assert list(step.called)==['it cannot be recorded: no room']
+
+def test_what_could_not_be_recorded_is_freed_at_once():
+    made = []
+    class Fails(Recorded):
+        def __init__(self, *args):
+            made.append(weakref.ref(self))
+            raise RuntimeError('no room')
+    step = Standin(nn.Sequential(nn.Conv1d(2, 2, 1)), after=0)
+    step.record = Fails
+    gc.disable()
+    try: step(torch.from_numpy(X))
+    finally: gc.enable()
+    assert len(made)==1 and made[0]() is None
+
+class Moves(nn.Conv1d):
+    "Moves its weight in each call, as an LSTM on a GPU does if it has a new one"
+    def forward(self, x):
+        with torch.no_grad(): self.weight.set_(self.weight.detach().clone())
+        return super().forward(x)
+
+def test_a_layer_that_moves_its_weights_is_not_replayed():
+    class Called(OnCPU): # as in a recording
+        def __init__(self, call, *args):
+            super().__init__(call, *args)
+            call(*self.xs)
+    m = Moves(2, 2, 1)
+    step,x = Standin(m, own=True, after=0),torch.from_numpy(X)
+    step.record = Called
+    step(x).sum().backward()
+    assert list(step.called)==['a layer moves its weights'] and m.weight.grad is not None
+
+def test_layers_of_your_own_see_no_further_padding():
+    class Mean(nn.Conv1d):
+        def forward(self, x, lengths): return super().forward(x).mean(2)
+    m = Mean(2, 3, 1)
+    for n in (20,19,18,17):
+        step,x = Standin(m, own=True, after=0),torch.from_numpy(X[...,:n])
+        lengths = torch.full((len(x),), n)
+        torch.testing.assert_close(step(x, lengths), m(x, lengths))
+        assert step.replayed==1
+
+def test_graphs_of_moved_weights_leave_their_memory():
+    m = nn.Conv1d(2, 2, 1)
+    step,x = Standin(m, after=0),torch.from_numpy(X)
+    step(x).sum().backward()
+    step.pool = 'of the graphs before'
+    m.weight = nn.Parameter(m.weight.detach().clone())
+    step(x).sum().backward()
+    assert step.pool is None and step.replayed==2
+
+@pytest.mark.parametrize('peak,room', [(5.,True), (5.1,False)])
+def test_room_for_a_second_step(monkeypatch, peak, room):
+    "Of 12 GB another process has 2, and 4 are free"
+    for name,gb in dict(mem_get_info=(4.,12.), memory_reserved=6., max_memory_allocated=peak).items():
+        monkeypatch.setattr(torch.cuda, name, lambda gb=gb: gb)
+    assert graphs._has_room()==room
+
+# ---------------------------------------------------------------- on a GPU
+
+class Waits(nn.Module):
+    "Reads a number from the GPU, which no recording allows"
+    def forward(self, x): return x*x.mean().item()
+
+def test_a_failed_recording_leaves_the_gpu_as_it_was(cuda):
+    x = torch.from_numpy(X).to(cuda)
+    stream = torch.cuda.current_stream()
+    bad,good = (nn.Sequential(nn.Conv1d(2, 3, 1), *more).to(cuda) for more in ((Waits(),), ()))
+    step = Graphed(bad, own=True)
+    for _ in range(4):
+        step(x).sum().backward()
+        assert torch.cuda.current_stream()==stream
+    assert any('cannot be recorded' in reason for reason in step.called) and step.replayed==0
+    step = Graphed(good)
+    for _ in range(5): torch.testing.assert_close(step(x), good(x))
+    step(x).sum().backward()
+    assert step.replayed
+
+def test_layers_that_move_their_weights_on_a_gpu(cuda):
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(2, 3, batch_first=True)
+        def forward(self, x): return self.lstm(x.transpose(1, 2))[0][:,-1]
+    m,x = Last().to(cuda),torch.from_numpy(X).to(cuda)
+    step,opt = Graphed(m, own=True),torch.optim.SGD(m.parameters(), lr=.1)
+    for _ in range(6):
+        twin = copy.deepcopy(m)
+        torch.testing.assert_close(step(x), twin(x))
+        step(x).sum().backward()
+        opt.step()
+        opt.zero_grad()
+
+def test_a_network_that_leaves_the_gpu_and_comes_back_is_recorded_again(cuda):
+    learn = fitted(True, device=cuda)
+    before = learn.graphs.replayed
+    learn.model.cpu()
+    with learn.no_logging(): learn.fit(4)
+    assert learn.graphs.replayed>before
+    assert not any('cannot be recorded' in reason for reason in learn.graphs.called)
+
+def test_steps_are_recorded_on_each_gpu(cuda):
+    if torch.cuda.device_count()<2: pytest.skip('two GPUs are needed')
+    for i in (0,1):
+        with torch.cuda.device(i):
+            m,x = nn.Conv1d(2, 3, 1).cuda(),torch.from_numpy(X).cuda()
+            step = Graphed(m.eval())
+            with torch.no_grad():
+                for k in range(5): torch.testing.assert_close(step(x*k), m(x*k))
+            assert step.replayed==2

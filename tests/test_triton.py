@@ -8,7 +8,6 @@ from xceptiontime.models.fast import door, gpu
 from xceptiontime.models.masks import real_steps
 
 ROOM = 'xceptiontime.models.fast.kernels'
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='a GPU that PyTorch can use is needed')
 
 def forget():
     "Import the kernels again, with the current environment"
@@ -170,17 +169,10 @@ def relative(a, b):
     a,b = a.detach().double().cpu(),b.detach().double().cpu()
     return ((a-b).norm()/b.norm().clamp(min=1e-12)).item()
 
-@pytest.fixture
-def exactly(monkeypatch):
-    "Convolutions and matrix products in full float32"
-    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
-    monkeypatch.setattr(torch.backends.cuda.matmul, 'allow_tf32', False)
-
-@needs_gpu
 @pytest.mark.parametrize('shape', [(5,12,512),(3,6,1001),(40,64,40),(2,3,1)])
 @pytest.mark.parametrize('dtype,most', [(torch.float32,1e-5),(torch.bfloat16,3e-2)])
 @pytest.mark.parametrize('ragged', [False,True])
-def test_a_module_on_a_gpu(exactly, shape, dtype, most, ragged):
+def test_a_module_on_a_gpu(cuda, shape, dtype, most, ragged):
     "Against float64 on the CPU: output, and the gradients of input and weights"
     torch.manual_seed(0)
     B,C,L = shape
@@ -199,27 +191,25 @@ def test_a_module_on_a_gpu(exactly, shape, dtype, most, ragged):
     assert gpu.works_on(x.device, dtype) and relative(out, out64)<most
     for a,b in zip(got, want, strict=True): assert relative(a, b)<most
 
-@needs_gpu
 @pytest.mark.parametrize('arch', [XceptionTime,InceptionTime])
-def test_a_gpu_gives_the_same_twice(exactly, monkeypatch, arch):
-    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+def test_a_gpu_gives_the_same_twice(cuda, arch):
     m,x = arch(3, 5).cuda(),torch.randn(8, 3, 130, device='cuda')
+    assert gpu.works_on(x.device, x.dtype, False)
     torch.use_deterministic_algorithms(True)
     try: runs = [gradients(m, x)[1:-len(list(m.buffers()))] for _ in range(2)]
     finally: torch.use_deterministic_algorithms(False)
     for a,b in zip(*runs): assert a.equal(b)
 
-@needs_gpu
-def test_a_recorded_step_gives_the_same():
+def test_a_recorded_step_gives_the_same(cuda):
     m,x = XceptionTime(3, 5).cuda().eval().requires_grad_(False),torch.randn(8, 3, 130, device='cuda')
     want = m(x)
+    assert gpu.works_on(x.device, x.dtype, False)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph): out = m(x)
     graph.replay()
     torch.testing.assert_close(out, want)
 
-@needs_gpu
-def test_pooling_on_a_gpu():
+def test_pooling_on_a_gpu(cuda):
     x = torch.randn(3, 5, 77, device='cuda', requires_grad=True)
     for size in (1,50,100):
         out,g = layers.AdaptiveAvgPool1d(size)(x),torch.randn(3, 5, size, device='cuda')

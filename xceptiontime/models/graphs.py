@@ -8,10 +8,10 @@ Docs: https://example.github.io/xceptiontime/models.graphs.html.md"""
 __all__ = ['SETTING', 'OURS', 'check_same', 'Recorded', 'Graphed']
 
 # %% ../../nbs/14a_models.graphs.ipynb #8b430323
-import sys,weakref
+import gc,sys,weakref
 from collections import Counter
 from contextlib import contextmanager,nullcontext,suppress
-from functools import partial
+from functools import lru_cache,partial
 from operator import itemgetter
 import torch
 from torch.autograd.function import once_differentiable
@@ -33,6 +33,15 @@ def check_same(
         if not off<=.02: # allows for half precision and sums in another order; NaN raises too
             raise RuntimeError(f'{name}: expected a replay to give those of a call, got others by {off:.0%}')
 
+@lru_cache
+def _stream(device): # PyTorch's own would record on the GPU of its first recording
+    "The stream of a GPU on which steps are recorded"
+    return torch.cuda.Stream(device)
+
+def _stays_current():
+    "A context after which the current stream is the one of before, also if a recording fails in it"
+    return torch.cuda.stream(torch.cuda.current_stream())
+
 class Recorded:
     "Forward and backward pass of a network for inputs of one shape, as two CUDA graphs"
     def __init__(self,
@@ -44,7 +53,7 @@ class Recorded:
         self.xs = [x.detach().as_subclass(torch.Tensor).clone() for x in xs]
         self.params = list(params)
         same_random = partial(torch.cuda.set_rng_state, torch.cuda.get_rng_state())
-        side = torch.cuda.Stream()
+        side = _stream(torch.cuda.current_device())
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side): # what PyTorch loads and allocates at a first call is not part of a graph
             for _ in range(2):
@@ -52,7 +61,8 @@ class Recorded:
                 called = self._step(call)
         torch.cuda.current_stream().wait_stream(side)
         self.forward,self.backward = torch.cuda.CUDAGraph(),torch.cuda.CUDAGraph()
-        self._step(call, partial(torch.cuda.graph, pool=pool, capture_error_mode='thread_local'))
+        record = partial(torch.cuda.graph, pool=pool, stream=side, capture_error_mode='thread_local')
+        with _stays_current(): self._step(call, record)
         same_random()
         self.forward.replay()
         if self.params: self.backward.replay()
@@ -166,16 +176,29 @@ def _as_before(tensors):
             for t,old in zip(tensors, before): t.copy_(old)
         if gpu: torch.cuda.set_rng_state(random)
 
-def _end_recording():
-    "Record an empty graph: after a failure PyTorch's random numbers still wait for the end of one"
+def _end_recording(pool):
+    "After a failure: memory is no longer allocated for the graph, and random numbers do not wait for its end"
+    device,names = torch.cuda.current_device(),('_cuda_endAllocateToPool','_cuda_endAllocateCurrentStreamToPool')
+    end = next((getattr(torch._C, k) for k in names if hasattr(torch._C, k)), None) # the second in PyTorch 2.7
+    with suppress(RuntimeError): # it has ended already
+        if end:
+            end(device, pool)
+            torch._C._cuda_releasePool(device, pool)
     x = torch.zeros(1, device='cuda')
-    with suppress(RuntimeError),torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode='thread_local'): x.add_(1)
+    empty = torch.cuda.graph(torch.cuda.CUDAGraph(), stream=_stream(device), capture_error_mode='thread_local')
+    with suppress(RuntimeError),_stays_current(),empty: x.add_(1)
 
-def _errors(e, outer):
-    "An error and the errors that led to it, without `outer`, which came before"
+def _cause(e, outer):
+    "Of an error and those that led to it, without `outer` that came before: Ctrl-C or the like, and the first error"
     errors = [e]
     while errors[-1].__context__ not in (None,outer): errors.append(errors[-1].__context__)
-    return errors
+    stops = [o for o in errors if not isinstance(o, Exception)] # the end of a graph may raise after Ctrl-C
+    return next(iter(stops), None),one_line(errors[-1], 150)
+
+def _has_room():
+    "Can the GPU hold a step twice? Other steps cannot use the memory of a graph"
+    free,_ = torch.cuda.mem_get_info()
+    return 2*torch.cuda.max_memory_allocated() <= free+torch.cuda.memory_reserved()
 
 def _few(n):
     "`n` rounded up by an eighth at most, so that few lengths are left"
@@ -242,9 +265,10 @@ class Graphed:
         weights = self.look.weights()
         places = [t.data_ptr() for t in weights]
         if places!=self.places:
-            self.recorded,self.seen = {},Counter()
+            self.recorded,self.seen,self.pool = {},Counter(),None
             self.places,self.held = places,[t.detach() for t in weights]
-        steps = _few(xs[0].shape[-1]) if len(xs)==2 else xs[0].shape[-1]
+        steps = xs[0].shape[-1]
+        if len(xs)==2 and not self.own: steps = _few(steps) # layers of your own may see the padding
         key = (*xs[0].shape[:-1],steps,*(x.dtype for x in xs),tuple(t.requires_grad for t in weights),
                self.look.settings(),torch.is_grad_enabled(),_precision())
         if key not in self.recorded:
@@ -257,21 +281,28 @@ class Graphed:
     def _record(self, xs, steps, weights):
         if name := None if self.own else _stranger(self.look.layers): return f'{name} is a layer of your own'
         if len({p.dtype for p in self.model.parameters()})!=1: return 'the weights have several dtypes'
-        if self.pool is None and self.device=='cuda': self.pool = torch.cuda.graph_pool_handle()
+        on_gpu = self.device=='cuda'
+        if on_gpu and not _has_room(): return 'a step takes more than half of the memory'
+        if on_gpu and self.pool is None:
+            gc.collect() # learners that are no longer used may still hold their graphs
+            self.pool = torch.cuda.graph_pool_handle()
         grad = torch.is_grad_enabled()
         # PyTorch ties a weight to the stream of its first use; these are new and share its memory
         params = {k: p.detach().requires_grad_() for k,p in self.model.named_parameters() if p.requires_grad and grad}
         buffers,outer = [t for t in weights if not isinstance(t, torch.nn.Parameter)],sys.exc_info()[1]
         with torch.inference_mode(False),torch.set_grad_enabled(grad),_as_before(buffers):
             xs = pad(xs[0], (0,steps-xs[0].shape[-1])),*xs[1:]
-            try: return self.record(partial(self._with, params), xs, params.values(), self.pool)
+            try: recorded = self.record(partial(self._with, params), xs, params.values(), self.pool)
             except BaseException as e:
-                if self.device=='cuda': _end_recording()
-                errors = _errors(e, outer)
-                for stop in errors: # the end of a graph may raise after Ctrl-C
-                    if not isinstance(stop, Exception):
-                        raise stop from None
-                return f'it cannot be recorded: {one_line(errors[-1], 150)}' # the first has the reason
+                if on_gpu: _end_recording(self.pool)
+                self.pool = None
+                stop,reason = _cause(e, outer)
+                if stop:
+                    raise stop from None
+                return f'it cannot be recorded: {reason}'
+        if any(params[k].data_ptr()!=p.data_ptr() for k,p in self.model.named_parameters() if k in params):
+            return 'a layer moves its weights' # as an LSTM on a GPU does; the graph would read others
+        return recorded
 
     def _with(self, params, *xs):
         "The scores of the network with other weights"
