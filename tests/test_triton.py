@@ -128,6 +128,7 @@ def test_without_triton_the_layers_run(monkeypatch):
     forget()
 
 COMPILED = """
+import re
 import torch
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
@@ -142,7 +143,9 @@ class NoGPU:
     def get_current_stream(self, device): return 0
 
 def compiled(kernel, *args, **kwargs):
-    print(kernel.fn.__name__, len(kernel.warmup(*args, grid=(1,), **kwargs).asm['cubin']))
+    asm = kernel.warmup(*args, grid=(1,), **kwargs).asm
+    assert asm['cubin']
+    print(kernel.fn.__name__, len(re.findall(r'ld\\.global\\S*\\.v4', asm['ptx'])), asm['ptx'].count('bar.sync'))
 
 for capability,dtype,align in ((75, torch.float16, 1), (90, torch.float32, 4)):
     driver.set_active(NoGPU(capability))
@@ -162,8 +165,9 @@ def test_kernels_compile_without_a_gpu(tmp_path):
     env = {k: v for k,v in os.environ.items() if k!='TRITON_INTERPRET'}|{'TRITON_CACHE_DIR': str(tmp_path)}
     ran = subprocess.run([sys.executable, '-c', COMPILED], env=env, capture_output=True, text=True)
     assert ran.returncode==0, ran.stderr[-2000:]
-    sizes = [int(line.split()[1]) for line in ran.stdout.splitlines()]
-    assert len(sizes)==10 and min(sizes)>0
+    kinds = [(int(wide),int(waits)) for _,wide,waits in map(str.split, ran.stdout.splitlines())]
+    assert len(kinds)==10 and {waits for _,waits in kinds}=={0} # a thread reads its steps itself
+    assert [wide for wide,_ in kinds[:5]]==[0]*5 and min(wide for wide,_ in kinds[5:])>=6 # of four steps at once
 
 def relative(a, b):
     a,b = a.detach().double().cpu(),b.detach().double().cpu()
