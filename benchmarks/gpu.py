@@ -99,8 +99,9 @@ def stepper(m, x, y, device, precision='tf32', lengths=(), graphs=True):
     step.run = run
     return step
 
-def evaluator(m, x, device, precision):
-    run = through_graphs(copy.deepcopy(m).eval())
+def evaluator(m, x, device, precision, graphs):
+    m = copy.deepcopy(m).eval()
+    run = through_graphs(m) if graphs else m
     def evaluate():
         with torch.no_grad(), autocast(device, precision): return run(x)
     return evaluate
@@ -131,6 +132,16 @@ def shape_and_precision(cases, device):
 
 def of_shape(shape, **more): return {'series x channels x steps': ' x '.join(map(str, shape)), **more}
 
+def kernels(report, names, device, **_):
+    "Relative difference of the Triton kernels to PyTorch in float64, or the reason that they cannot be used"
+    from xceptiontime.models.fast.gpu import difference, works_on
+    for dtype in (torch.float32, torch.bfloat16):
+        for length in (32, 30):
+            try: off = f'{difference(device, dtype, length):.0e}'
+            except Exception: off = traceback.format_exc(limit=-2).strip()[-400:]
+            report.add('Kernels', dtype=str(dtype).removeprefix('torch.'), length=length, difference=off,
+                       used='yes' if works_on(device, dtype, length%4==0) else 'no')
+
 def steps(report, names, device, cases=CASES, n=20, **_):
     "Training steps: XceptionTime with and without CUDA graphs, and tsai's"
     for shape,precision,x,y in shape_and_precision(cases, device):
@@ -152,10 +163,13 @@ def steps(report, names, device, cases=CASES, n=20, **_):
 
 def evaluation(report, names, device, cases=CASES, n=20, **_):
     for shape,precision,x,_ in shape_and_precision(cases, device):
-        fs = [evaluator(network(name, shape[1]).to(device), x, device, precision) for name in names]
-        ours,theirs = turns([*fs, None][:2], device, n, warm=8)
+        nets = [network(name, shape[1]).to(device) for name in names]
+        ways = [(nets[0],True), (nets[0],False) if graphed else None, *((m,False) for m in nets[1:])]
+        fs = [o and evaluator(o[0], x, device, precision, graphs=o[1]) for o in ways]
+        ours,bare,theirs = turns([*fs, None][:3], device, n, warm=8)
         report.add('Evaluation', **of_shape(shape, precision=precision), **{
-            'ours, ms': ours, 'tsai, ms': theirs, 'ratio': ratio(ours, theirs)})
+            'ours, ms': ours, 'without graphs, ms': bare, 'tsai, ms': theirs,
+            'ratio': ratio(ours, theirs)})
 
 def lengths(report, names, device, shapes=((64,3,256),(64,12,512)), n=20, **_):
     "A step with series of unequal length, and one with series of equal length"
@@ -266,7 +280,9 @@ def determinism(report, names, device, **_):
     env = {**os.environ, 'CUBLAS_WORKSPACE_CONFIG':':4096:8'}
     runs = [subprocess.Popen([sys.executable, __file__, '--digest'], env=env, text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-    said = [(*run.communicate(),run.returncode) for run in runs]
+    try: said = [(*run.communicate(timeout=60),run.returncode) for run in runs]
+    finally:
+        for run in runs: run.kill()
     one,other = (err.strip().splitlines()[-1][:200] if rc else out.split()[-1]
                  for out,err,rc in said)
     report.add('Weights of two processes with one seed, by deterministic algorithms',
@@ -290,7 +306,8 @@ class Pace(Callback):
         self.start = time.perf_counter()
     def after_train(self):
         wait(self.device)
-        self.each = (time.perf_counter()-self.start)/(self.batches-self.warm)
+        n = self.batches-self.warm
+        self.each = (time.perf_counter()-self.start)/n if n>=5 else None
 
 def write_series(folder, gb, c_in=3, L=512):
     "A memory-mapped `.npy` file of float32 series of repeated noise"
@@ -319,6 +336,7 @@ def paced_epoch(report, dls, where, device, most, warm):
     own,loader = alone(dl, device, warm or 2)
     learn,pace = without_bars(ts_learner(dls, seed=0)),Pace(device, most, warm)
     learn.fit(1, 1e-3, cbs=pace)
+    if pace.each is None: return report.say(f'{where}, batches of {dl.bs}: {pace.batches} are too few to measure')
     ms = pace.each*1e3
     report.add('Epoch from a file', **{
         'series in': where, 'batches of': dl.bs, 'processes': dl.fake_l.num_workers,
@@ -351,8 +369,9 @@ def from_file(report, names, device, gb=4, sizes=(64,512), processes=4, most=20,
             paced_epoch(report, dls, where, device, min(most, max(left-4, 3)), warm)
     finally: shutil.rmtree(folder)
 
-PARTS = dict(steps=steps, evaluation=evaluation, lengths=lengths, epochs=epochs, difference=difference,
+PARTS = dict(kernels=kernels, steps=steps, evaluation=evaluation, lengths=lengths, epochs=epochs, difference=difference,
              curve=curve, determinism=determinism, file=from_file)
+NEEDS = dict(epochs=35, determinism=35, file=30) # seconds that a part takes at least; others 10
 QUICK = dict(n=5, rounds=1, train=4000, valid=1000, gb=1, most=3)
 
 def found_version(name):
@@ -395,7 +414,7 @@ def run(parts, *args, **how):
     "Run `parts`; returns the names of those that fail"
     failed = []
     for name in parts:
-        if time.perf_counter()-begun>how.get('minutes', 4)*60-10:
+        if time.perf_counter()-begun>how.get('minutes', 4)*60-NEEDS.get(name, 10):
             print(f'{name} is left out, as the time is over')
             continue
         try: PARTS[name](*args, **how)

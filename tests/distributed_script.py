@@ -36,6 +36,17 @@ class Seen(Callback):
             self.batches[-1].append(len(self.xb[0]))
             self.losses.append(self.loss.item())
 
+class Spoil(Callback):
+    "Makes the loss of the second process NaN in the last batch of the first epoch"
+    def after_pred(self):
+        if self.training and rank_distrib()==1 and self.iter==self.n_iter-1: self.learn.pred = self.pred*float('nan')
+
+def stopped(learn):
+    "What the learner says of a loss that is not finite in one process"
+    try:
+        with learn.distrib_ctx(),learn.no_logging(): learn.fit(EPOCHS, LR, cbs=Spoil())
+    except FloatingPointError as e: return str(e)
+
 class Halves(nn.Module):
     "Normalizes the two halves of a batch separately in one process, as two processes do"
     def __init__(self, model):
@@ -71,5 +82,6 @@ if __name__=='__main__':
         learn = learner(**kw)
         with learn.distrib_ctx(),learn.no_logging(): learn.fit(EPOCHS, LR)
         res[name] = result(learn)
+    res['stopped'] = stopped(learner(fixed=True))
     (out/f'{rank_distrib()}.json').write_text(json.dumps(res))
     sys.exit(main(['train', str(out/'bumps.ts'), '--out', str(out/'model'), '--epochs', '2', '--bs', '8']))

@@ -71,6 +71,9 @@ def test_batchnorm_of_each_share(two):
     whole = one(fixed=False)
     assert abs(pair[0]['losses'][0]-whole['losses'][0])>1e-4 # the losses differ
 
+def test_all_stop_at_a_loss_that_one_has(two):
+    for r in two[2]: assert r['stopped'].startswith('loss: expected a finite number, got nan in epoch 0, batch 1;')
+
 def test_command_writes_once(two):
     out,printed,_ = two
     assert printed.count('accuracy 0.') + printed.count('accuracy 1.')==1 and printed.count('series to train on')==1

@@ -386,7 +386,7 @@ def test_benchmark_of_steps(gpu, graphs, tmp_path, capsys):
     step = kept['tables']['Training step'][0]
     assert step['ratio']==pytest.approx(step['ours, ms']/step['tsai, ms'], abs=.01)
     assert {r['with graphs to without'] for r in kept['tables']['Largest relative difference of the loss']}=={0}
-    assert len(graphs)==2+2*2+2+1 # steps of ours; evaluation of either; lengths, losses
+    assert len(graphs)==2+2+2+1 # steps and evaluation of ours; lengths, losses
 
 def test_benchmark_without_graphs_and_without_tsai(gpu, monkeypatch, capsys):
     monkeypatch.setattr(gpu, 'graphed', None)

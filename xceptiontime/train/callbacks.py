@@ -83,7 +83,7 @@ class KeepFinite(Callback):
             if not (math.isfinite(lr) and lr>=0):
                 self._look()
                 self._stop(f'lr: expected a finite number of 0 or more, got {lr}', ValueError)
-        loss = self.loss.detach().mean()
+        loss = to_detach(self.loss.mean(), cpu=False) # of several processes the mean, so that all stop together
         self.seen.append((loss, self.epoch, self.training, self.iter))
         at_once = loss.is_cpu or self.this_run.kind=='lr search' # a search reads each loss itself
         if len(self.seen)>=(self.every or (1 if at_once else 16)): self._look()

@@ -227,7 +227,10 @@ def _differences(saved, now):
 
 # %% ../../nbs/55_train.checkpoint.ipynb #7f836b99
 def _optimizer(learn): return _plain(learn.opt.state_dict())
-def _set_optimizer(learn, s): learn.opt.load_state_dict(dict(state=s['state'], hypers=L(s['hypers'])))
+def _set_optimizer(learn, s):
+    def placed(p, state): return {k: t.to(p.device) if isinstance(t, torch.Tensor) else t for k,t in state.items()}
+    states = [placed(p, o) for p,o in zip(learn.opt.all_params().itemgot(0), s['state'], strict=True)]
+    learn.opt.load_state_dict(dict(state=states, hypers=L(s['hypers'])))
 
 # %% ../../nbs/55_train.checkpoint.ipynb #123f4173
 class Checkpoint(Callback):
