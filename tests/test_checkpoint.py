@@ -1,5 +1,6 @@
 "A run that is killed at any moment continues to the same weights, and no file is half-written"
 import multiprocessing, random, signal, time
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
@@ -17,8 +18,9 @@ from xceptiontime.data.augment import Jitter,TSCutMix,TSMixUp
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import make_bumps
 from xceptiontime.train import recipe # noqa: F401 - gives learners `fit_recipe`
-from xceptiontime.train.checkpoint import Checkpoint
+from xceptiontime.train.checkpoint import Checkpoint, _set_optimizer
 from xceptiontime.train.learner import ts_learner
+from xceptiontime.train.optimizer import ForeachAdam
 
 context = multiprocessing.get_context('forkserver') # each run in a process that has only imported things
 context.set_forkserver_preload(['xceptiontime.train.checkpoint','xceptiontime.train.learner','fastai.callback.mixup'])
@@ -389,3 +391,10 @@ def test_losses_without_targets(tmp_path):
     with pytest.raises(ValueError, match=told): learn.get_preds(dl=learn.dls.test_dl(X), with_loss=True)
     with pytest.raises(ValueError, match=told): Interpretation.from_learner(learn, dl=learn.dls.test_dl(X))
     with quiet(learn): assert len(learn.get_preds(dl=learn.dls.test_dl(X, y), with_loss=True)[2])==40
+
+def test_an_optimizer_goes_on_where_its_weights_are():
+    "A file is read to the CPU, whatever the device of the run"
+    p = nn.Parameter(torch.zeros(2, device='meta'))
+    opt = ForeachAdam([p], lr=.1)
+    _set_optimizer(SimpleNamespace(opt=opt), dict(state=[dict(grad_avg=torch.ones(2), step=3)], hypers=opt.hypers))
+    assert opt.state[p]['grad_avg'].device==p.device and opt.state[p]['step']==3
