@@ -265,7 +265,8 @@ class Graphed:
         weights = self.look.weights()
         places = [t.data_ptr() for t in weights]
         if places!=self.places:
-            self.recorded,self.seen,self.pool = {},Counter(),None
+            self.recorded,self.seen = {},Counter()
+            self.pool = None # the graphs before may still use theirs
             self.places,self.held = places,[t.detach() for t in weights]
         steps = xs[0].shape[-1]
         if len(xs)==2 and not self.own: steps = _few(steps) # layers of your own may see the padding
