@@ -307,7 +307,7 @@ class Pace(Callback):
     def after_train(self):
         wait(self.device)
         n = self.batches-self.warm
-        self.each = (time.perf_counter()-self.start)/n if n>=5 else None
+        self.each = (time.perf_counter()-self.start)/n if n>0 else None
 
 def write_series(folder, gb, c_in=3, L=512):
     "A memory-mapped `.npy` file of float32 series of repeated noise"
