@@ -178,7 +178,8 @@ def _as_before(tensors):
 
 def _end_recording(pool):
     "After a failure: memory is no longer allocated for the graph, and random numbers do not wait for its end"
-    device,names = torch.cuda.current_device(),('_cuda_endAllocateToPool','_cuda_endAllocateCurrentStreamToPool')
+    device = torch.cuda.current_device()
+    names = '_cuda_endAllocateToPool', '_cuda_endAllocateCurrentStreamToPool'
     end = next((getattr(torch._C, k) for k in names if hasattr(torch._C, k)), None) # the second in PyTorch 2.7
     with suppress(RuntimeError): # it has ended already
         if end:
@@ -283,7 +284,7 @@ class Graphed:
         if name := None if self.own else _stranger(self.look.layers): return f'{name} is a layer of your own'
         if len({p.dtype for p in self.model.parameters()})!=1: return 'the weights have several dtypes'
         on_gpu = self.device=='cuda'
-        if on_gpu and not _has_room(): return 'a step takes more than half of the memory'
+        if on_gpu and not _has_room(): return 'more than half of the memory has been in use'
         if on_gpu and self.pool is None:
             gc.collect() # learners that are no longer used may still hold their graphs
             self.pool = torch.cuda.graph_pool_handle()

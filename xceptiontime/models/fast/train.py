@@ -152,11 +152,8 @@ class StageFunction(torch.autograd.Function):
     def backward(ctx, g):
         if not torch.is_grad_enabled(): return None, *StageGradient(ctx, g.contiguous()).run()
         x,res,_,_,_,*rest = ctx.saved_tensors # for a second derivative
-        ins = [t if t is None else t.view_as(t) for t in (x, res, *grouped(rest, Weights)[0])] # x may depend on res
-        x,res,*weights = ins
-        out,(_,*need) = plain_stage(x, res, Weights(*weights), ctx.setup), ctx.needs_input_grad
-        got = iter(torch.autograd.grad(out, [t for t,n in zip(ins, need) if n], g, create_graph=True))
-        return None, *(next(got) if n else None for n in need)
+        def stage(x, res, *weights): return plain_stage(x, res, Weights(*weights), ctx.setup)
+        return None, *gradients_by_pytorch(stage, (x, res, *grouped(rest, Weights)[0]), ctx.needs_input_grad[1:], g)
 
 # %% ../../../nbs/18a_models.fast.train.ipynb #cdccafa4
 def head_scores(x, blocks)->torch.Tensor: # (batch, channels out)
