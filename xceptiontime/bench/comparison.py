@@ -48,7 +48,7 @@ def own_results(
     return _shipped('results_default.csv' if default else 'results.csv')
 
 def own_ensembles():
-    "DataFrame: a row per ensemble of this project's networks, as in `ensemble_scores`"
+    "DataFrame: as `ensemble_scores`; where `further` is False, the networks are those of `own_results()`"
     return _shipped('ensembles.csv')
 
 # %% ../../nbs/71_bench.comparison.ipynb #2e895bd7
@@ -209,7 +209,8 @@ def plot_ranks(
     import matplotlib.pyplot as plt,scikit_posthocs as sp
     ranks,p = mean_ranks(scores),pairwise(scores)
     if ax is None: ax = plt.subplots(figsize=figsize, layout='constrained')[1]
-    sp.critical_difference_diagram(ranks, p, ax=ax, alpha=alpha, **kwargs)
+    blanks = dict(label_fmt_left='{label} ({rank:.2g}) ', label_fmt_right=' ({rank:.2g}) {label}') # beside the lines
+    sp.critical_difference_diagram(ranks, p, ax=ax, alpha=alpha, **(blanks | kwargs))
     ax.set_title(f'mean ranks on {counted(len(_complete(scores)), "data set")}', fontsize='medium')
     return ax
 
