@@ -16,7 +16,8 @@ thread on a CPU, and elapsed time on a GPU, which the trainings share.
 
 `--summary` compares the rows with the default recipe: differences of accuracy and
 negative log likelihood, wins, draws and losses over the sets, Wilcoxon's p, and the seconds of
-training as a share of the default's. Only rows of the same device and number of steps are compared.
+training as a share of the default's. Only rows of the same device are compared. Keep short trainings
+(`--steps`) in a file of their own: a row counts as done, whatever its number of batches.
 """
 import argparse, csv, math, time, warnings
 from collections import namedtuple
@@ -105,10 +106,10 @@ def plus(**options):
             self.head[3] = nn.Conv1d(self.head_nf//4, c_out, 1)
     return Plus
 
-Candidate = namedtuple('Candidate', 'settings below cbs change arch',
-                       defaults=({}, math.inf, (), None, lambda: XceptionTime))
-# arguments of loaders and network, the size of sets it is for, callbacks, change of the network, and a
-# function that returns the class of the network
+Candidate = namedtuple('Candidate', 'settings recipe sizes cbs change arch',
+                       defaults=({}, {}, (1,math.inf), (), None, lambda: XceptionTime))
+# arguments of loaders and network, changes of the recipe, the least and largest training part it is for,
+# callbacks, change of the network, and a function that returns the class of the network
 OURS = dict(
     default=Candidate(),
     augment=Candidate(dict(batch_tfms=[Scaling(.1), TimeWarp(.2)])),
@@ -116,7 +117,8 @@ OURS = dict(
     pool10=Candidate(dict(adaptive_size=10)),
     kernels=Candidate(dict(ks=(41,21,11))),
     sample=Candidate(dict(scale='sample')),
-    narrow=Candidate(dict(nf=8), below=50),
+    narrow=Candidate(dict(nf=8), sizes=(1,49)),
+    longer=Candidate(recipe=dict(epochs=150, min_steps=1500), sizes=(241,math.inf)), # others have 150 epochs already
     dropout=Candidate(change=drop_channels),
     hand_made=Candidate(arch=lambda: HandMade),
     norm=Candidate(change=norm_modules))
@@ -160,8 +162,8 @@ def fold_of(y, fold, folds):
 
 def trained(candidate, X, y, splits, seed, steps, device):
     "Train a candidate; returns its results on the series held back"
-    changes = dict(epochs=1, min_steps=steps) if steps else {}
-    r,c = get_recipe(**changes),CANDIDATES[candidate]
+    c = CANDIDATES[candidate]
+    r = get_recipe(**dict(epochs=1, min_steps=steps) if steps else c.recipe)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         arch = c.arch()
@@ -199,6 +201,10 @@ def write(row, path):
         w.writerow({k: f'{v:.6g}' if isinstance(v, float) else v for k,v in row.items()})
     print(*(row[k] for k in COLUMNS[:7]), sep='\t', flush=True)
 
+def fits(candidate, n):
+    least,most = CANDIDATES[candidate].sizes
+    return least<=n<=most
+
 def units(args):
     "The trainings without a row, by set and fold"
     done = set(read(args.csv)[COLUMNS[:4]].itertuples(index=False, name=None))
@@ -210,7 +216,7 @@ def units(args):
                 _,y = training_part(name, args.path)
                 fold_of(y, fold, args.folds)
             except (OSError,ValueError) as e: print(f'{name}: {e}')
-            else: yield [u for u in todo if len(y)<CANDIDATES[u[1]].below]
+            else: yield [u for u in todo if fits(u[1], len(y))]
 
 class Plan:
     "The trainings in order, as long as there is time for a whole set"
@@ -259,7 +265,7 @@ def run(args):
 def summary(args):
     "Each candidate compared with the default, over the folds with both"
     rows = read(args.csv)
-    unit = rows[['fold','seed','steps','device']].astype(str).agg('.'.join, axis=1)
+    unit = rows[['fold','seed','device']].astype(str).agg('.'.join, axis=1)
     rows = rows.assign(recipe=rows['candidate'], seed=unit)
     print(ablation(rows, 'default').round(4).to_string())
 

@@ -12,6 +12,7 @@ from torch import nn
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.data.sets import get_ucr
 from xceptiontime.train.learner import ts_learner
+from xceptiontime.train.recipe import get_recipe
 
 file = Path(__file__).parent.parent/'benchmarks'/'recipes.py'
 spec = importlib.util.spec_from_file_location('recipes', file)
@@ -39,6 +40,12 @@ def test_no_class_can_be_held_back():
     with pytest.raises(ValueError, match='y: expected a class of two series or more, got 4 of one'):
         recipes.fold_of(np.arange(4), 0, 3)
 
+def test_longer_is_the_default_with_more_epochs():
+    default,longer = get_recipe(),get_recipe(**recipes.CANDIDATES['longer'].recipe)
+    assert {k for k in default if default[k]!=longer[k]}=={'epochs'} and longer['epochs']==3*default['epochs']
+    # up to its least set, the default has as many epochs in a fold: 1,500 batches of 16 from two thirds of 240 series
+    assert default['min_steps']*16==longer['epochs']*(recipes.CANDIDATES['longer'].sizes[0]-1)*2/3
+
 class Killed(Exception): pass
 
 def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
@@ -50,7 +57,7 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
         return dict(accuracy=.5, nll=1., seconds=1., steps=steps, n_train=2, n_valid=1, device=device)
     monkeypatch.setattr(recipes, 'trained', trained)
     args = Namespace(csv=tmp_path/'rows.csv', sets=['ItalyPowerDemand'], seeds=[0], steps=2, path=None,
-                     candidates=['default','narrow','pool10'], folds=3, repeats=1, only=None, minutes=1,
+                     candidates=['default','narrow','longer','pool10'], folds=3, repeats=1, only=None, minutes=1,
                      device=['cpu'], workers=[1])
     with pytest.raises(Killed): recipes.run(args)
     assert len(pd.read_csv(args.csv))==3
@@ -60,7 +67,7 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
     assert not calls # no time is left
     args.minutes = 1
     recipes.run(args)
-    assert done+calls==[(c,100*f) for f in range(3) for c in ('default','pool10')] # 67 series are enough
+    assert done+calls==[(c,100*f) for f in range(3) for c in ('default','pool10')] # of sets of this size
     calls.clear()
     recipes.run(args)
     assert not calls and len(pd.read_csv(args.csv))==6

@@ -48,7 +48,7 @@ def own_results(
     return _shipped('results_default.csv' if default else 'results.csv')
 
 def own_ensembles():
-    "DataFrame: a row per ensemble, as in `ensemble_scores`; on the 23 sets, before the two corrections"
+    "DataFrame: a row per ensemble, as in `ensemble_scores`; on the 23 development sets, before two corrections"
     return _shipped('ensembles.csv')
 
 # %% ../../nbs/71_bench.comparison.ipynb #2e895bd7
