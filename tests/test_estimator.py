@@ -294,7 +294,8 @@ def test_class_weights():
     assert set(heavy.predict(X))=={'a'} and heavy.classes_.tolist()==['a','b','c']
     assert clone(heavy).get_params()['class_weight']=={'a':1e4}
     for wrong,said in (({'a':-1}, 'class_weight: expected 0 or a number above 0, got -1'),
-                       ('even', "'class_weight' parameter .* must be"), ({'d':2}, "are not in class_weight")):
+                       ('even', "'class_weight' parameter .* must be"),
+                       ({'d':2}, "class_weight: expected some of the classes .*, got 'd'")):
         with pytest.raises(ValueError, match=said): fit(wrong)
     with pytest.raises(TypeError, match='class_weight'): XceptionTimeRegressor(class_weight='balanced')
 

@@ -343,7 +343,7 @@ def untrained(task=Classification(['a','b']), model=None, **known):
     return Predictor(model or XceptionTime(1, 2, nf=1), task, Preprocess().fit(X), **known)
 
 @pytest.mark.parametrize('bad,words', [
-    (dict(model=XceptionTime(1, 2, nf=1).double()), 'weights of a XceptionTime'),
+    (dict(model=XceptionTime(1, 2, nf=1).double()), 'weights of torch.float32'),
     (dict(task=Classification(['a','b'*300])), 'text of at most 256'),
     (dict(training=dict(last=dict(loss=float('nan')))), 'JSON'),
     (dict(model=XceptionTime(1, 2, nf=1, adaptive_size=20_000)), 'adaptive_size')])

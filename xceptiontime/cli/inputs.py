@@ -101,7 +101,8 @@ def _windows(args):
     if args.valid is not None: splits = np.flatnonzero(groups=='train'),np.flatnonzero(groups=='valid')
     elif args.valid_groups or len(set(groups.tolist()))>1: splits = _split(args, y, groups)
     else:
-        print(f'one recording, the last {args.valid_size:.0%} of it to validate on')
+        share = f'{args.valid_size:.0%}' if args.valid_size<1 else counted(args.valid_size, 'window')
+        print(f'one recording, the last {share} of it to validate on')
         groups,gap = None,overlapping(args.length, args.step, args.rate and window_rate(args))
         splits = get_splits(y, args.valid_size, ordered=True, gap=gap)
     return dict(X=X, y=y, splits=splits, groups=groups, channels=recs.channels, rate=window_rate(args, recs))

@@ -74,7 +74,7 @@ def run_predict(args):
 and the true label if the file has it"""
     if args.quiet and args.out is None:
         raise ValueError('--quiet: expected with --out, got it alone, where predictions are printed')
-    check_out(args.out, args.force)
+    check_out(args.out, args.force, source=args.file)
     rows = (_of_recordings if args.per_recording else _predictions)(
         args, Predictor.from_pretrained(args.model, args.device))
     text = io.StringIO()

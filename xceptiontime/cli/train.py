@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 import numpy as np
 from ..base.files import whole_file
-from .arguments import Arg,check_out,command,names,positive,series_file,table,training
+from .arguments import Arg,check_out,command,names,series_file,size,table,training
 from .inputs import read_training
 from .plan import long_training,plan
 from .report import figures,picture,report
@@ -134,8 +134,8 @@ def run_demo(args):
 @command('xceptiontime train GunPoint_TRAIN.ts --valid GunPoint_TEST.ts --out gunpoint',
     series_file('labelled series', 'train', 'TRAIN'),
     Arg('--valid', metavar='FILE', help='series for validation; a part of TRAIN if not given'),
-    Arg('--valid-size', type=positive, default=.2, metavar='X',
-        help='share of TRAIN for validation (default: %(default)s)'),
+    Arg('--valid-size', type=size, metavar='X',
+        help='share of TRAIN for validation, or a whole number of series (default: 0.2)'),
     *training('TRAIN-model if not given'),
     table(Arg('--groups', metavar='NAME', help=
         'column of the subject, session or recording of each series; validation gets whole groups'),
@@ -147,6 +147,10 @@ def run_train(args):
     if args.valid_groups is not None and (args.groups is None or args.valid is not None):
         got = 'no --groups' if args.groups is None else '--valid, which holds the series for validation'
         raise ValueError(f'--valid-groups: expected groups of the column --groups of TRAIN, got {got}')
+    if args.valid_size is not None and args.valid is not None:
+        raise ValueError('--valid-size: expected none with --valid, which holds the series for validation, '
+                         f'got {args.valid_size}')
+    if args.valid_size is None: args.valid_size = .2
     if args.out is None: args.out = f"{Path(args.train.removesuffix('.gz')).stem}-model"
     check_out(args.out, args.force, folder=True)
     _fit(args, read_training(args))

@@ -116,6 +116,8 @@ def _config_text(predictor, known):
     for k in {**want, **got}:
         if form(want.get(k))==form(got.get(k)): continue
         name = type(predictor.model).__name__
+        if k in want and k in got and want[k].shape==got[k].shape:
+            refuse('model', f'weights of {want[k].dtype}', f"{got[k].dtype} at '{k}'; model.float() makes them so")
         refuse('model', f'the weights of a {name} with its arguments',
                f"others at '{k}'; of a changed or fused network, save the original")
     return text

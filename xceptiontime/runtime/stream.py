@@ -36,7 +36,7 @@ def _live(rate):
 class StreamingPredictor:
     "Takes a signal in chunks of any size and predicts each full window; keeps one window in memory"
     def __init__(self,
-        predictor:Predictor, # a trained model
+        predictor:Predictor, # a trained model; or a `TSLearner`
         window, # length of a window in samples, or in seconds if `rate` is given
         hop=None, # samples (or seconds) from one window to the next; `window` if None: no overlap
         rate=None, # sampling rate (Hz); if given, `window`, `hop` and all times are in seconds
@@ -48,7 +48,7 @@ class StreamingPredictor:
         reference=None, # for `adapt`: training series of the same activity, such as rest
     ):
         check_whole(bs=bs)
-        self.predictor = predictor
+        self.predictor = predictor = Predictor.of(predictor)
         self.rate = rate
         self.smooth = self._check_smooth(smooth)
         self.last,self.bs = to_samples(last, name='last'),bs

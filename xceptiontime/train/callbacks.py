@@ -20,10 +20,11 @@ from fastai.callback.fp16 import ModelToHalf,NonNativeMixedPrecision
 from fastai.callback.mixup import CutMix,MixHandler,MixUp
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.rnn import ModelResetter,RNNCallback,RNNRegularizer
+from fastai.callback.tracker import TrackerCallback
 from fastai.learner import AvgSmoothLoss,Recorder
 from fastai.torch_core import get_model,to_detach
 from fastai.imports import noop # not fastcore's: it is this one that `no_logging` puts in place
-from ..base.checks import check_whole,duration
+from ..base.checks import brief,check_whole,duration,listed
 from ..models.ensemble import mean_scores
 
 # %% ../../nbs/52_train.callbacks.ipynb #2c5f34d0
@@ -178,6 +179,7 @@ class Run:
     seed:int|None=None # of the learner
     before:int|None=0 # epochs of earlier trainings of these weights, if known
     done:int=0 # whole epochs so far; a `Checkpoint` continues after those that it holds
+    skipped:int=0 # of these
     passes:int=1 # passes over the training series in an epoch; a recipe may use several
     interrupted:bool=False # did Ctrl-C end it?
     error:Exception|None=None # the error that ended it
@@ -193,7 +195,7 @@ class Run:
     ) -> dict:
         "The facts of a training that a model folder keeps"
         steps = [ds.X.shape[2]] if ds.lengths is None else ds.lengths[ds.idxs]
-        epochs = {} if self.before is None else dict(epochs=self.before+self.done*self.passes)
+        epochs = {} if self.before is None else dict(epochs=self.before+(self.done-self.skipped)*self.passes)
         return dict(epochs, series=len(ds), shortest=int(min(steps)), longest=int(max(steps)),
                     seed=self.seed, last=last or {})
 
@@ -219,6 +221,20 @@ class LateRecorder(Recorder):
     def __init__(self, add_time=True, train_metrics=False, valid_metrics=True, beta=.98):
         super().__init__(add_time, train_metrics, valid_metrics, beta)
         self.smooth_loss,self.losses = _SmoothLoss(beta),[] # another callback may end a training before it begins
+
+    def before_fit(self):
+        super().before_fit()
+        if hasattr(self.learn, 'lr_finder') or hasattr(self.learn, 'gather_preds'): return
+        for cb in self.learn.cbs:
+            if isinstance(cb, TrackerCallback) and (want := self._not_monitored(cb.monitor)):
+                self.learn.this_run.error = ValueError(f'monitor: expected {want}, got {brief(cb.monitor)}')
+                raise CancelFitException
+
+    def _not_monitored(self, name):
+        "What `monitor=` could be in place of `name`; None if this works"
+        known = [o for o in self.metric_names[1:] if o!='time']
+        if name not in known: return f'one of {listed(known)}'
+        return None if name=='train_loss' or len(self.dls.valid) else "'train_loss', as no series are validated"
 
     def after_train(self):
         self._fetch()

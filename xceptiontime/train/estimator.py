@@ -170,6 +170,9 @@ def _class_weights(class_weight, y, w, train):
     by_label = isinstance(class_weight, dict)
     for v in class_weight.values() if by_label else (): check_number(zero=True, class_weight=v)
     classes = np.unique(y if by_label else y[train])
+    odd = [k for k in class_weight if k not in classes.tolist()] if by_label else []
+    if odd:
+        raise ValueError(f'class_weight: expected some of the classes [{listed(classes)}], got {brief(odd[0])}')
     of = compute_class_weight(class_weight, classes=classes, y=y[train], sample_weight=w[train])
     of = dict(zip(classes.tolist(), of))
     return np.array([of.get(o, 0.) for o in y.tolist()])

@@ -12,6 +12,7 @@ import math
 from contextlib import contextmanager,nullcontext
 from copy import copy
 from operator import attrgetter
+from pathlib import Path
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
@@ -19,12 +20,13 @@ from fastai.callback import hook,schedule # noqa: F401 - these give every Learne
 from fastai.callback.core import Callback,CancelEpochException,CancelFitException,event
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import LRFinder
-from fastai.learner import Learner,Recorder,load_model,save_model
+from fastai.learner import Learner,Recorder,join_path_file,load_model,save_model
 from fastai.losses import BaseLoss
-from fastai.torch_core import get_model
+from fastai.torch_core import get_model,rank_distrib
 import torch
 from torch import nn
 from ..base.checks import brief
+from ..base.files import whole_file
 from ..base.tsai_names import refuse_name
 from ..data.dataset import split_lengths
 from ..data.loaders import TSDataLoaders
@@ -184,6 +186,7 @@ def _last_values(self:TSLearner) -> dict:
 def _do_epoch(self:TSLearner):
     super(TSLearner, self)._do_epoch()
     run = self.this_run
+    run.skipped += self.epoch-run.done # of `start_epoch`
     run.done = self.epoch+1
     if run.kind!='training': return
     note = run.note(self.dls.train_ds, self._last_values())
@@ -244,6 +247,10 @@ def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     "Train for `n_epoch` epochs; see fastai's `Learner.fit`"
     given = L(kwargs.pop('cbs', None)).map(lambda c: c() if isinstance(c, type) else c)
     cbs = [*self.cbs, *given]
+    if not len(self.dls.train_ds):
+        raise ValueError('dls: expected series to train on, got none; load_learner gives a learner without data, '
+                         'learn.dls takes loaders of data for the same task')
+    self.task # raises if the data is for another one
     check_mixing(cbs, self.dls.train_ds)
     check_for_series(cbs, get_model(self.model))
     search = any(isinstance(c, LRFinder) for c in cbs)
@@ -273,8 +280,22 @@ def no_bar(self:TSLearner):
 @patch
 @delegates(save_model)
 def save(self:TSLearner, file, **kwargs):
-    "Save the weights as fastai does, with the facts known about them"
-    with telling(get_model(self.model), self.known()): return super(TSLearner, self).save(file, **kwargs)
+    "Save the weights as fastai does, with the facts known about them; an earlier file stays until the new one is whole"
+    path = join_path_file(file, self.path/self.model_dir, ext='.pth')
+    with telling(get_model(self.model), self.known()):
+        if rank_distrib() or not isinstance(path, Path): return super(TSLearner, self).save(file, **kwargs)
+        with whole_file(path) as tmp: save_model(tmp, self.model, self.opt, **kwargs)
+    return path
+
+@patch
+@delegates(Learner.export)
+def export(self:TSLearner, fname='export.pkl', **kwargs):
+    "Write the learner without its data, as fastai does; after an error, it and an earlier file are as before"
+    if rank_distrib(): return
+    dls,opt = self.dls,self.opt
+    try:
+        with whole_file(self.path/fname) as tmp: super(TSLearner, self).export(tmp, **kwargs)
+    finally: self.dls,self.opt = dls,opt
 
 @patch
 @delegates(load_model)

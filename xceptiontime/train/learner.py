@@ -106,6 +106,8 @@ def ts_learner(
         raise TypeError(f'splitter: expected a function such as body_and_head, got {brief(splitter)}')
     arch_kwargs,kwargs = _split_kwargs(kwargs, arch)
     if seed is not None:
+        check_whole(0, seed=seed)
+        seed = int(seed)
         set_seed(seed)
         dls.train.reseed(seed)
     if pretrained is None: start = Pretrained(_new_network(dls, arch, arch_kwargs, n_networks))

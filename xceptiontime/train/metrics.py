@@ -15,6 +15,7 @@ import torch
 from fastcore.foundation import L
 from fastai.learner import AvgMetric,Metric,mk_metric
 from fastai.metrics import AccumMetric,ActivationType
+from torch import nn
 from ..base.checks import brief,one_line
 from ..data.dataset import TARGETS
 from ..data.loaders import TSDataLoaders
@@ -93,9 +94,10 @@ class InUnits(Metric):
 
 # %% ../../nbs/51_train.metrics.ipynb #b6769900
 _OF_LOSSES = { # a part of a loss's name: the task that it is for
-    'CrossEntropy':'classification', 'NLL':'classification', 'Focal':'classification',
+    'CrossEntropy':'classification', 'Focal':'classification',
     'BCE':'multilabel', 'MultiLabel':'multilabel',
-    'MSE':'regression', 'L1':'regression', 'Huber':'regression'}
+    'MSE':'regression', 'L1':'regression', 'Huber':'regression', 'PoissonNLL':'regression'}
+_OF_PROBABILITIES = {nn.NLLLoss:'CrossEntropyLoss', nn.BCELoss:'BCEWithLogitsLoss'}
 
 def _loss_name(loss): return getattr(loss, '__name__', type(loss).__name__)
 
@@ -147,6 +149,9 @@ def task_loss(
         loss = loss.loss # such as that of another learner
     if not callable(loss) or isinstance(loss, type):
         raise TypeError(f'loss_func: expected a loss such as nn.CrossEntropyLoss(), got {brief(loss)}')
+    if type(loss) in _OF_PROBABILITIES:
+        raise ValueError(f'loss_func: expected a loss of scores, got {type(loss).__name__}, which is one of '
+                         f'probabilities or their logarithms; nn.{_OF_PROBABILITIES[type(loss)]}() takes scores')
     own = _loss_task(loss)
     if own not in (None,task.name):
         name = one_line(_loss_name(loss), 60)
