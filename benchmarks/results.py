@@ -5,7 +5,7 @@
 
 Trainings of one network by the default recipe replace those of the same set and seed in
 `results_default.csv`. If a set has five seeds, the mean of their probabilities replaces its row in
-`ensembles.csv`. Both files are in `xceptiontime/data/files`. Sets that are not in the first are left out.
+`ensembles.csv`. Both files are in `xceptiontime/data/files`; sets that the first has not are left out.
 """
 import argparse
 from pathlib import Path
@@ -25,12 +25,14 @@ def trainings(old, rows):
     "`results_default.csv` with results of `read_rows`"
     new = pd.DataFrame([r for r in rows if 'error' not in r])
     new = new[(new['arch']=='XceptionTime') & (new['recipe']==DEFAULT) & new['networks'].isna()]
-    new = new.merge(old[['set','further']].drop_duplicates()).merge(old[['set','seed','before']], how='left')
+    new = new.merge(old[['set','further']].drop_duplicates())
+    new = new.merge(old[['set','seed','before']], how='left')
     return replaced(old, new[old.columns].round(DIGITS), ['set','seed'])
 
 def ensembles(old, scores, sets):
     "`ensembles.csv` with scores of `ensemble_scores` on `sets`"
-    new = scores[(scores['arch']=='XceptionTime') & (scores['recipe']==DEFAULT) & scores['set'].isin(sets)]
+    ours = (scores['arch']=='XceptionTime') & (scores['recipe']==DEFAULT)
+    new = scores[ours & scores['set'].isin(sets)]
     return replaced(old, new[old.columns], ['set'])
 
 if __name__=='__main__':
