@@ -559,6 +559,15 @@ ValueError: metrics: expected each class in validation for 'roc_auc', got 1 of 2
 ts_learner(dls, loss_func=nn.MSELoss())
 ValueError: loss_func: expected a loss for classification, got MSELoss, which is for regression
 
+# a loss that takes logarithms of probabilities
+ts_learner(dls, loss_func=nn.NLLLoss())
+ValueError: loss_func: expected a loss of scores, got NLLLoss, which is one of probabilities or their logarithms;
+    nn.CrossEntropyLoss() takes scores
+
+# a metric to monitor that is not recorded
+learn.fit(1, cbs=SaveModelCallback(monitor='acc'))
+ValueError: monitor: expected one of 'train_loss', 'valid_loss', 'accuracy', got 'acc'
+
 # a loss for another number of classes
 ts_learner(dls, loss_func=nn.CrossEntropyLoss(weight=torch.ones(3)))
 ValueError: loss_func: expected a loss that fits classification, got an error when tried
@@ -808,7 +817,7 @@ ValueError: ... if that is (time, channels), x.T turns it
 
 # ids that repeat for each subject
 from_frame(pd.DataFrame({'trial': [1,1,2,2,1,1,2,2], 'emg': rng.normal(size=8)}), id='trial')
-UserWarning: id: expected the rows of each series together, got 1 in 2 places (2 of 2 series); they were joined. If
+UserWarning: id: expected the rows of each series together, got '1' in 2 places (2 of 2 series); they were joined. If
     ids repeat, id=['subject', 'trial'] tells them apart by several columns; else time= sorts the rows
 
 # ids that repeat for each subject, with times
@@ -824,8 +833,28 @@ UserWarning: columns: expected measurements, got one value in each of 4 series, 
 
 # a column of row numbers taken for a step, in a wide table
 from_frame(pd.DataFrame(X[:,0]).assign(number=range(40)))
-UserWarning: columns: expected measurements, got another whole number in each of 40 rows, in 'number', taken for a
-    step; groups=, label= or target= says what it is, columns= names the steps alone
+UserWarning: columns: expected measurements, got 0 to 39, which count the rows, in 'number', taken for a step;
+    groups=, label= or target= says what it is, columns= names the steps alone
+
+# time steps that were sorted as text
+from_frame(pd.DataFrame(X[:,0,:4], columns=['t1','t10','t11','t2']))
+UserWarning: columns: expected time steps in the order of their numbers, got 't11' before 't2'; columns= names the
+    steps in their order
+
+# names of channels in another order than the columns of DataFrames
+load([pd.DataFrame(x[:2].T, columns=['hr','acc']) for x in X], y, splits, channels=['acc','hr'])
+ValueError: channels: expected the names in the data, ['hr', 'acc'], got ['acc', 'hr']; the columns of the data
+    decide about names and order
+
+# recordings of one channel as the rows of an array
+sliding_windows(X[:,0], 10, labels=y)
+ValueError: labels: expected one for a recording (channels, time) of shape (40, 50), got 40; list(X) makes a
+    recording of each row of X, [labels] are several labels of one recording
+
+# a recording that is shorter than a window
+sliding_windows([X[0],X[1,:,:8]], 10, labels=['walk','jump'])
+UserWarning: length: expected recordings of 10 samples or more, got 1 of 2 that are shorter, the shortest of 8, which
+    give no window; no window has the label 'jump'; pad= keeps them
 
 # a label per row in a table of a recording
 from_frame(pd.DataFrame(X[0].T).assign(activity=['sit']*25+['walk']*25), label='activity')

@@ -215,3 +215,25 @@ def test_edf_with_gaps_or_one_name_twice(tmp_path):
     path = edf(tmp_path/'c.edf')
     path.write_bytes(path.read_bytes()[:-400]) # the last second is missing
     with pytest.raises(ValueError, match='c.edf: expected a complete file of its format, got'): read_recordings(path)
+
+def test_cells_are_no_recording(tmp_path):
+    "The labels beside them are not taken for one"
+    trials = np.empty(3, object)
+    for i in range(3): trials[i] = np.random.default_rng(i).normal(size=(2,30+i))
+    scipy.io.savemat(tmp_path/'a.mat', dict(trials=trials, y=[1,2,3]))
+    with pytest.raises(ValueError, match="a.mat: expected an array with the recording, .* got cells in 'trials'"):
+        read_recordings(tmp_path/'a.mat')
+    scipy.io.savemat(tmp_path/'b.mat', dict(trials=trials, emg=np.zeros((2,40)), y=[1,2,3]))
+    assert read_recordings(tmp_path/'b.mat').X[0].shape==(2,40)
+    names = np.array(['left','right'], object)
+    scipy.io.savemat(tmp_path/'c.mat', dict(names=names, emg=np.zeros((1,40))))
+    assert read_recordings(tmp_path/'c.mat').X[0].shape==(1,40)
+
+def test_rate_in_a_structure(tmp_path):
+    emg = np.random.default_rng(0).normal(size=(2,40))
+    scipy.io.savemat(tmp_path/'a.mat', dict(data=dict(data=emg, srate=250)))
+    assert read_recordings(tmp_path/'a.mat').rate==250
+    scipy.io.savemat(tmp_path/'b.mat', dict(data=dict(data=emg, srate=250), srate=500))
+    assert read_recordings(tmp_path/'b.mat').rate==500
+    scipy.io.savemat(tmp_path/'c.mat', dict(data=emg, heart=dict(rate=70)))
+    assert read_recordings(tmp_path/'c.mat').rate is None

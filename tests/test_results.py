@@ -1,4 +1,4 @@
-"benchmarks/results.py puts new results in place of those of the same set and seed, and leaves the others as they are"
+"benchmarks/results.py replaces the results of the same set and seed, and leaves the others as they are"
 import importlib.util, io, json
 from pathlib import Path
 import numpy as np
@@ -16,9 +16,9 @@ ONE,FIVE = results.FILES/'results_default.csv',results.FILES/'ensembles.csv'
 
 def saved(folder, name, seed, accuracy, probs=(), recipe=DEFAULT, networks=None):
     "A result as `xceptiontime bench` saves it"
-    row = dict(set=name, arch='XceptionTime', recipe=recipe, settings={}, seed=seed, networks=networks,
-               accuracy=accuracy, balanced_accuracy=.5, nll=1/3, ece=.1, seconds=12.34, epochs=50, steps=1500,
-               n_train=67, n_test=1029, channels=1, length=24, classes=2)
+    unit = dict(set=name, arch='XceptionTime', recipe=recipe, settings={}, seed=seed, networks=networks)
+    scores = dict(accuracy=accuracy, balanced_accuracy=.5, nll=1/3, ece=.1, seconds=12.34, epochs=50, steps=1500)
+    row = {**unit, **scores, **dict(n_train=67, n_test=1029, channels=1, length=24, classes=2)}
     (folder/f'{name}.XceptionTime.{recipe}.{seed}.json').write_text(json.dumps(row))
     np.save(folder/f'{name}.XceptionTime.{recipe}.{seed}.npy', np.asarray(probs, np.float32))
 
@@ -28,7 +28,8 @@ def test_other_rows_stay_to_the_byte(tmp_path):
     saved(tmp_path, 'Coffee', 0, .1, recipe='base')
     for seed in range(5): saved(tmp_path, 'Meat', seed, .1, recipe=f'{DEFAULT}-5', networks=5)
     scores = five.head(1).assign(set='Unknown')
-    one,five = results.trainings(one, read_rows(tmp_path)),results.ensembles(five, scores, one['set'])
+    one = results.trainings(one, read_rows(tmp_path))
+    five = results.ensembles(five, scores, one['set'])
     assert one.to_csv(index=False)==ONE.read_text()
     assert five.to_csv(index=False, float_format='%.6g')==FIVE.read_text()
 
@@ -41,7 +42,8 @@ def test_new_rows(tmp_path):
     new = results.trainings(one, read_rows(tmp_path))
     italy = new[new['set']=='ItalyPowerDemand']
     assert len(new)==len(one)+4 and italy['seed'].tolist()==[0,1,2,3,4] and not italy['further'].any()
-    assert set(italy['accuracy'])=={.1235} and set(italy['nll'])=={.3333} and set(italy['seconds'])=={12.3}
+    rounded = italy[['accuracy','nll','seconds']].drop_duplicates()
+    assert rounded.to_numpy().tolist()==[[.1235,.3333,12.3]]
     before = one.loc[one['set']=='ItalyPowerDemand','before'].tolist()
     assert italy['before'].dropna().tolist()==before
     others = pd.read_csv(io.StringIO(new[new['set']!='ItalyPowerDemand'].to_csv(index=False)))
@@ -49,5 +51,5 @@ def test_new_rows(tmp_path):
     new = results.ensembles(five, ensemble_scores(tmp_path), one['set']).set_index('set')
     assert len(new)==len(five) and np.isclose(new.loc['ItalyPowerDemand','accuracy'], first)
     assert np.isclose(new.loc['ItalyPowerDemand','nll'], -(first*np.log(.62)+(1-first)*np.log(.38)))
-    old = five.set_index('set')
-    pd.testing.assert_frame_equal(new.drop('ItalyPowerDemand'), old.drop('ItalyPowerDemand').sort_index())
+    old = five.set_index('set').drop('ItalyPowerDemand')
+    pd.testing.assert_frame_equal(new.drop('ItalyPowerDemand'), old)

@@ -345,7 +345,7 @@ def test_days_that_may_be_months(tmp_path, end):
 def test_times_of_day_across_midnight(tmp_path):
     df = pd.DataFrame(dict(k=1, t=['23:59:58','23:59:59','00:00:00'], v=[0.,1,2]))
     for end in ('frame','csv'):
-        said, = warned(lambda: read_table(table_of(df, end, tmp_path), Columns(id='k', time='t')))
+        said,_ = warned(lambda: read_table(table_of(df, end, tmp_path), Columns(id='k', time='t')))
         assert 'past midnight?' in said
 
 def test_times_as_objects():
@@ -444,7 +444,8 @@ def test_three_ways_agree(d):
             continue
         X2,y2 = read(table, id='id', time='t', label='y')
         same(X2, [x[:,:np.flatnonzero(~np.isnan(x).all(0))[-1]+1] for x in X]) # missing values at the end are padding
-        assert y2.tolist()==y
+        whole = all(o in ('01','1.0') for o in y)
+        assert y2.tolist()==[o.removesuffix('.0') if whole else o for o in y]
     shutil.rmtree(tmp)
 
 def test_parquet(tmp_path):
@@ -645,7 +646,8 @@ def test_repeated_ids(tmp_path, end):
     with pytest.warns(UserWarning) as w: joined,_ = from_frame(df, id='trial', columns=['a','b'])
     assert joined.shape==(10,2,40)
     said = str(w[0].message)
-    assert said.startswith('id: expected the rows of each series together, got 0 in 2 places (10 of 10 series)')
+    together = "id: expected the rows of each series together, got '0' in 2 places (10 of 10 series)"
+    assert said.startswith(together)
     assert "id=['subject', 'trial']" in said and len(said)<300
     with pytest.raises(ValueError, match='expected one group a series'):
         read_table(table, Columns(id='trial'), groups='subject')
@@ -686,7 +688,7 @@ def test_an_id_among_steps(tmp_path, end, recwarn):
     assert not len(recwarn)
     table = table_of(df.assign(id=np.arange(300)), end, tmp_path)
     said, = warned(lambda: read_table(table, Columns(label='how')))
-    assert "300 different whole numbers in 300 rows" in said or 'another whole number in each of 300 rows' in said
+    assert '0 to 299, which count the rows' in said
     assert "in 'id', taken for a step" in said and 'columns=' in said and 'groups=' in said
     recwarn.clear()
     read_table(table, Columns(label='how', columns=[f't{i}' for i in range(60)]))

@@ -22,6 +22,7 @@ class Held(NamedTuple):
     shapes:dict # shapes of the arrays of numbers, by name
     load:Callable # returns an array for its name
     about:dict # other texts and numbers of the file, by name
+    cells:list=[] # names of cells of MATLAB, which may hold several recordings
 
 def _library(name):
     "A library; the error says how to install it"
@@ -43,6 +44,11 @@ def _numpy(source):
     numbers = {k: a for k,a in arrays.items() if a.dtype.kind in 'fiub'}
     yield Held({k: a.shape for k,a in numbers.items()}, arrays.get, arrays)
 
+def _holds_arrays(v):
+    "Is it a cell of MATLAB with arrays of numbers?"
+    if not isinstance(v, list) and getattr(v, 'dtype', None)!=object: return False
+    return any(np.size(o)>1 and np.asarray(o).dtype.kind in 'fiub' for o in v)
+
 @contextmanager
 def _matlab(source):
     with source.open() as f: newer = f.read(10)==b'MATLAB 7.3'
@@ -55,7 +61,8 @@ def _matlab(source):
     held = io.loadmat(source.path, simplify_cells=True)
     held = {k: v for k,v in held.items() if not k.startswith('__')}
     arrays = dict(_numbers(held))
-    yield Held({k: a.shape for k,a in arrays.items()}, arrays.get, held)
+    cells = [k for k,v in held.items() if _holds_arrays(v)]
+    yield Held({k: a.shape for k,a in arrays.items()}, arrays.get, held, cells)
 
 @contextmanager
 def _hdf5(source, turned=False): # MATLAB writes its arrays with axes in reverse
@@ -75,13 +82,17 @@ def _hdf5(source, turned=False): # MATLAB writes its arrays with axes in reverse
         yield Held(shapes, load, about)
 
 # %% ../../nbs/32b_data.containers.ipynb #26fbe184
-def _the_key(source, shapes, key, taken):
+def _the_key(source, shapes, key, taken, cells=()):
     "The name of the array with the recording"
     if key is not None:
         if key in shapes: return key
         source.fail(f'one of the arrays {listed(shapes, width=100)} as key', brief(key))
     free = [k for k,s in shapes.items() if k not in taken and math.prod(s)>1 and len(s)<=2]
-    wide = [k for k in free if len(shapes[k])==2 and min(shapes[k])>1] or free
+    wide = [k for k in free if len(shapes[k])==2 and min(shapes[k])>1]
+    if cells and not wide:
+        source.fail('an array with the recording, or key= with its name', f'cells in {brief(cells[0], 40)}',
+                    hint='scipy.io.loadmat(path, simplify_cells=True) reads cells, from_recordings takes a list')
+    wide = wide or free
     if len(wide)!=1:
         got = f'{len(wide)} possible ones' if wide else 'none'
         source.fail(f'key= with the array of the recording, of {listed(wide or shapes, width=80)}', got)
@@ -125,7 +136,9 @@ class Signals(NamedTuple):
 
 def _rate_of(held):
     "The sampling rate in a file, or None"
-    known = {k.lower(): k for k in [*held.shapes, *held.about]}
+    inner = {k.lower().rpartition('.')[2]: k for k in held.shapes} # of a structure, as data.srate
+    inner.pop('rate', None) # of anything
+    known = inner | {k.lower(): k for k in [*held.shapes, *held.about]}
     for name in RATES:
         if name not in known: continue
         v = held.about.get(known[name])
@@ -142,7 +155,7 @@ def _texts(held, names, n):
         if all(isinstance(o, str) for o in v): return [o.strip() for o in v] # MATLAB adds blanks
 
 def _from_arrays(source, held, key, value, target, groups, time_first):
-    key = _the_key(source, held.shapes, key, (value,groups))
+    key = _the_key(source, held.shapes, key, (value,groups), held.cells)
     def load(name):
         if name not in held.shapes and name not in held.about:
             source.fail(f'one of the arrays {listed(held.shapes, width=100)}', brief(name))

@@ -9,7 +9,7 @@ __all__ = ['read_tsv', 'read_npz', 'read_series', 'TSHeader', 'drop_times', 'rea
            'read_csv', 'read_parquet']
 
 # %% ../../nbs/30_data.formats.ipynb #d74b87f3
-import os, tokenize, zipfile, zlib
+import inspect, os, tokenize, zipfile, zlib
 from pathlib import Path
 import numpy as np
 from ..base.checks import brief, counted, kind_of, one_line
@@ -149,4 +149,9 @@ def read_series(
     end = ''.join(Path(path).suffixes[-2:] if str(path).lower().endswith('.gz') else Path(path).suffix).lower()
     if end not in _readers:
         Source(path).fail(f"a file ending in {', '.join(_readers)}", brief(end) if end else 'no ending')
-    return _readers[end](path, **kwargs)
+    reader = _readers[end]
+    known = inspect.signature(reader).parameters
+    odd = next((k for k in kwargs if k not in known), None)
+    if odd is not None:
+        raise TypeError(f'{odd}: expected none for a file that ends in {end}, got {brief(kwargs[odd])}')
+    return reader(path, **kwargs)

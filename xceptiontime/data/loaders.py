@@ -17,14 +17,15 @@ from fastcore.basics import PrettyString,patch,patch_to
 from fastcore.foundation import L
 from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
-from ..base.checks import brief,check_rate,check_same_rate
+from ..base.checks import brief,check_rate,check_same_rate,listed
 from ..base.tsai_names import knows_tsai
 from .dataset import PreprocessBatch,TSDataLoader,TSDataset
-from .columns import Columns
+from .columns import Columns,as_names
 from .given import check_origin,model_series,series_or_windows
 from .recordings import Recordings,join_recordings,overlapping,read_recordings
 from .sets import read_files
 from .splits import check_splits
+from .table_warnings import odd_channels,warn_of_columns
 from .tables import as_pandas,read_table
 from .targets import (LEAVE_OUT,check_count,check_not_steps,encode_splits,
     index_arrays,make_splits,split_names,targets_for,weights_for,with_class_order)
@@ -54,6 +55,23 @@ def _fitted(X, lengths, train, length_channel, **how):
     one_length = how.get('resample') or how.get('crop')
     if length_channel is None: length_channel = not one_length and _lengths_differ(lengths, train)
     return Preprocess(**how, length_channel=length_channel).fit(X, lengths, train)
+
+def _warn_of_frames(X):
+    "Warn of columns of DataFrames that are probably no channels, by the first 100 of them"
+    if not isinstance(X, (list,tuple)) or not X or not all(map(is_frame, X[:100])): return
+    some = raw_series(X[:100]) # (channels, length_i) each
+    ends = np.cumsum([x.shape[1] for x in some])
+    odd = odd_channels(np.concatenate(some, 1, dtype=np.float64).T, np.split(np.arange(ends[-1]), ends[:-1]))
+    warn_of_columns(odd, list(X[0].columns), 'channel', 'leave it out of the DataFrames if it is none')
+
+def _same_names(given, known):
+    "The names of the channels, those in the data if none were given; raise if these were given in another order"
+    if known is None or given is None: return known if given is None else given
+    names = [given] if isinstance(given, str) else [str(o) for o in given]
+    if names==list(known) or not {*names}&{*known}: return names # others would give channels the names of others
+    raise ValueError(f'channels: expected the names in the data, [{listed(known)}], got [{listed(names)}]; '
+                     'the columns of the data decide about names and order')
+
 
 # %% ../../nbs/38_data.loaders.ipynb #6a04c581
 def _batch_tfms(tfms):
@@ -98,7 +116,8 @@ class TSDataLoaders(DataLoaders):
         path='.', # where a Learner keeps its files
     ):
         "Make a loader for each split: the first is for training and shuffled, the others are in order"
-        channels = channel_names(X) if channels is None else channels
+        channels = _same_names(channels, channel_names(X))
+        _warn_of_frames(X)
         turn = '[x.T for x in X]' if isinstance(X, (list,tuple)) else 'X.transpose(0, 2, 1)'
         raw = X if isinstance(X, Windows) else raw_series(X)
         X,lengths = series_or_windows(raw)
@@ -245,8 +264,9 @@ def from_df(cls,
     column = groups if isinstance(groups, (str,int)) else None
     df = as_pandas(df)
     table = read_table(df, Columns(label, target, id, time, columns, dayfirst=dayfirst), column)
-    kwargs.setdefault('channels', table.channels)
-    y = table.y if label is None else with_class_order(table.y, df.get(label), lambda o: str(o).strip())
+    kwargs['channels'] = _same_names(kwargs.get('channels'), table.channels)
+    if target is not None: kwargs.setdefault('task', 'regression')
+    y = table.y if label is None else with_class_order(table.y, df.get(label), as_names)
     return cls.from_arrays(table.X, y, groups=groups if column is None else table.groups, **kwargs)
 
 # %% ../../nbs/38_data.loaders.ipynb #d0e585f6
@@ -284,15 +304,17 @@ def from_recordings(cls,
 ) -> TSDataLoaders:
     "Loaders of the windows of recordings; windows that share samples are never in two splits"
     if isinstance(recordings, Recordings):
-        kwargs.setdefault('channels', recordings.channels)
+        kwargs['channels'] = _same_names(kwargs.get('channels'), recordings.channels)
         labels = recordings.labels if labels is None else labels
         groups = recordings.groups if groups is None else groups
     if labels is None:
         raise TypeError('labels: expected one for each recording or sample, got None')
-    kwargs.setdefault('channels', channel_names([recordings] if is_frame(recordings) else recordings))
+    frames = [recordings] if is_frame(recordings) else recordings
+    kwargs['channels'] = _same_names(kwargs.get('channels'), channel_names(frames))
     kwargs.setdefault('length_channel', False) # the rest of a recording says nothing by its length
     X,y,ids,spans = sliding_windows(recordings, length, step, labels, groups, label, pad, rate,
                                     with_spans=True, lazy=True, filters=filters, to_rate=to_rate)
+    _warn_of_frames(frames)
     _check_labels(y, len(labels), kwargs.get('task'))
     y = with_class_order(y, labels[0] if isinstance(labels, list) else labels)
     if splits is None or isinstance(splits, dict):
@@ -337,6 +359,6 @@ def from_steps(cls,
     order = ordered_classes(table.get(reader.get('label'))) if is_frame(table) else None
     if order is not None:
         there = set(np.concatenate(recs.labels).tolist())
-        kwargs.setdefault('vocab', [o for o in map(str, order) if o in there])
+        kwargs.setdefault('vocab', [o for o in as_names(order) if o in there])
     if reader.get('target') is not None: kwargs.setdefault('task', 'regression')
     return cls.from_recordings(recs, None, length, step, splits, label=window_label, **kwargs)

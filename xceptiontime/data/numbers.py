@@ -36,6 +36,9 @@ class Source:
         except FileNotFoundError:
             path = short_path(self.path, 250)
             raise FileNotFoundError(f'{path}: expected a file, got none there') from None
+        except IsADirectoryError:
+            path = short_path(self.path, 250)
+            raise IsADirectoryError(f'{path}: expected a file, got a folder') from None
 
     def lines(self,
         f, # the open file

@@ -9,16 +9,16 @@ __all__ = ['join_recordings', 'sampling_rate', 'overlapping', 'read_recordings']
 
 # %% ../../nbs/33a_data.recordings.ipynb #4e4d3672
 import os
-from datetime import timedelta
 import numpy as np
 from fastcore.meta import delegates
 from ..base.checks import brief, check_same_rate, counted, listed, short_path, warn
-from .columns import Columns
+from .columns import Columns, as_names
 from .containers import is_container, read_container
 from .mapped import Recordings
 from .table_warnings import odd_channels, warn_of_columns
 from .numbers import Source, float32_series
-from .tables import long_to_series, one_each, read_csv, table_rows
+from .tables import long_to_series, one_each, read_csv, table_rows, warn_of_pieces
+from .times import time_steps, warn_of_uneven
 from .windows import to_samples
 
 # %% ../../nbs/33a_data.recordings.ipynb #b16872bb
@@ -49,26 +49,15 @@ def join_recordings(
     return Recordings([*a.X, *b.X], labels, groups, a.channels, np.concatenate([a.ids, b.ids]), a.rate)
 
 # %% ../../nbs/33a_data.recordings.ipynb #824f2540
-def _seconds(a, b):
-    "The time from `a` to `b`, and whether it is one in seconds"
-    d = b-a
-    if isinstance(d, np.timedelta64): return d/np.timedelta64(1, 's'),True
-    return (d.total_seconds(),True) if isinstance(d, timedelta) else (float(d),False)
-
 def sampling_rate(
     times:list, # one for each row: numbers, dates or times of day
     members:list, # row numbers of each recording, in the order of time
 ) -> float|None: # Hz
     "The sampling rate in Hz, or None; warns of uneven steps"
-    pairs = [_seconds(times[i], times[j]) for o in members for i,j in zip(o, o[1:])]
-    if not pairs: return
-    steps,step = np.array([d for d,_ in pairs]),np.median([d for d,_ in pairs])
-    near = np.abs(steps-step)<=step/2
-    if not near.all():
-        n,worst = (~near).sum(),steps[np.abs(steps-step).argmax()]
-        warn(f'time: expected even steps, of {step:g} as most are, got {n} of {len(steps)} that are '
-             f'not, as {worst:g}; windows run across gaps, id= can name each stretch without one')
-    in_seconds = pairs[0][1] or step<1
+    steps,in_seconds = time_steps(times, members)
+    if not len(steps): return
+    near = warn_of_uneven(steps, 'windows run across gaps, id= can name each stretch without one')
+    in_seconds |= np.median(steps)<1
     return float(f'{1/steps[near].mean():.6g}') if in_seconds and near.mean()>=.99 else None
 
 # %% ../../nbs/33a_data.recordings.ipynb #5cc84ee1
@@ -162,14 +151,14 @@ def _of_files(paths, kwargs):
 def _names_of(rows, columns, groups):
     "The recording of each row: text, or a tuple where several columns name it"
     names = columns.ids or ([] if groups is None else [groups])
-    keys = [[str(o) for o in rows.keys(n)] for n in names]
+    keys = [as_names(rows.keys(n)) for n in names]
     if len(keys)>1: return list(zip(*keys))
     return keys[0] if keys else ['']*len(rows.values)
 
 def _values_of(rows, columns):
     "The label or target of each row; None or NaN if it has none"
     if columns.target is not None: return list(map(float, rows.numbers(columns.target)))
-    return [o if o is None else str(o) for o in rows.texts(columns.label)]
+    return as_names(rows.texts(columns.label))
 
 def overlapping(
     length, # time steps of a window; seconds if `rate` is given
@@ -209,11 +198,12 @@ def read_recordings(
         rows.source.fail('a row a time step', 'whole series in its cells')
     names = _names_of(rows, columns, groups)
     times = None if time is None else rows.times(time)
+    if times is None and names[0]!='': warn_of_pieces(names, columns.ids or [groups], 'groups' if id is None else 'id')
     X,members = long_to_series(rows.values, names, times, rows.source)
     if columns.columns is None: warn_of_columns(odd_channels(rows.values, members), rows.names, 'channel')
     of = None
     if groups is not None:
-        of = np.array(one_each([str(o) for o in rows.keys(groups)], members, 'group', rows.source))
+        of = np.array(one_each(as_names(rows.keys(groups)), members, 'group', rows.source))
     recs = Recordings(float32_series(list(X), rows.source), None, of, columns.channels(rows.names),
                       np.array([names[o[0]] for o in members]),
                       None if times is None else sampling_rate(times, members),

@@ -21,6 +21,7 @@ from ..base.checks import brief, check_number, counted, kind_of, listed, one_lin
 from .formats import read_series
 from .numbers import Source
 from .columns import TABLES, Columns, is_table
+from .table_warnings import are_numbered
 from .tables import Table, read_table
 from .windows import sliding_windows
 
@@ -135,6 +136,8 @@ def _check_names(train, a, valid, b):
         if s!=t:
             source.fail(f'the column {brief(s, 30)} where {where} has it',
                 f'{brief(t, 25)}; columns= names the steps in their order')
+    if (more := b.names[len(a.names):]) and not are_numbered(b.names):
+        source.fail(f'{counted(len(a.names), "column")} of values as in {where}', f'{brief(more[0], 30)} as well')
 
 def read_files(
     train, # file of series with targets, of any format that `read_series` takes
@@ -143,6 +146,10 @@ def read_files(
     **kwargs, # of the format's reader: `label`, `target`, `id`, `time`, `columns`...
 ) -> dict: # `X`, `y`, `splits`, `groups` and `channels` for `TSDataLoaders.from_arrays`; None if there are none
     "The series of one file, or of one for training and one for validation, with groups and channels"
+    for name,path in (('train',train), ('valid',valid)):
+        if path is not None and not isinstance(path, (str,os.PathLike)):
+            raise TypeError(f'{name}: expected the path of a file, got {brief(type(path).__name__)}; '
+                            'length= of from_file reads recordings in several files')
     column = groups if isinstance(groups, (str,int)) else None
     if column is not None:
         for path in (train, valid) if valid is not None else (train,):

@@ -42,13 +42,13 @@ def targets_for(
 def with_class_order(
     y, # labels (samples,)
     column, # labels that may have an order: an ordered categorical
-    name=lambda o: o, # the label in `y` of a class of `column`
+    names=lambda o: o, # the labels in `y` of a list of classes of `column`
 ): # `y`, as an ordered categorical where `column` is one
     "Labels with the order of the classes in `column`"
     order = ordered_classes(column)
     if order is None: return y
     from pandas import Categorical # of which `column` is one
-    return Categorical(y, [name(o) for o in order], ordered=True)
+    return Categorical(y, names(list(order)), ordered=True)
 
 def check_not_steps(
     y, # as `targets_for` returns them

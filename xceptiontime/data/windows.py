@@ -14,7 +14,7 @@ from numbers import Integral, Real
 from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from ..base.checks import brief, check_rate, check_same_rate, counted, one_line, short_path, warn
+from ..base.checks import brief, check_rate, check_same_rate, counted, listed, one_line, short_path, warn
 from ..processing.filters import filters_at, resample_recording
 from ..processing.series import as_numbers, series_end, series_list, to_float32, warn_transposed
 from ..processing.targets import as_targets, check_there, is_missing
@@ -199,13 +199,21 @@ def _recording_labels(labels, recs, ends):
 
 
 # %% ../../nbs/33_data.windows.ipynb #df7fb988
+def _check_one_label(x, labels):
+    "Raise if `labels` are one for each row of a (channels, time) array: are the rows recordings?"
+    if np.ndim(x)!=2 or isinstance(labels, str) or np.ndim(labels)!=1 or not 1<len(labels)==len(x)<x.shape[1]: return
+    raise ValueError(f'labels: expected one for a recording (channels, time) of shape {x.shape}, got {len(labels)}; '
+                     'list(X) makes a recording of each row of X, [labels] are several labels of one recording')
+
 def _as_lists(recordings, labels, groups):
     "A single recording, its labels and its group as lists of one"
     by_path = isinstance(recordings, (str, os.PathLike))
     if not by_path: recordings = series_list(recordings, 'recordings')
     is_array = getattr(recordings, 'ndim', 0) in (1,2)
     if not by_path and not is_array: return recordings,labels,groups
-    if labels is not None and not (isinstance(labels, list) and len(labels)==1): labels = [labels]
+    if labels is not None and not (isinstance(labels, list) and len(labels)==1):
+        if is_array: _check_one_label(recordings, labels)
+        labels = [labels]
     if groups is not None and np.ndim(groups)==0: groups = [groups]
     return [recordings],labels,groups
 
@@ -280,6 +288,24 @@ def _check_not_empty(n, recs, length, label):
                      f'got none in {counted(len(recs), "recording")}, '
                      f'the longest of shape (channels, time) {longest}{mixed}{hint}')
 
+def _lost(labels, y):
+    "The classes of recordings that no window has; `labels` from `_recording_labels`"
+    if labels is None: return []
+    if labels[1] is None: labels = [labels[0]]
+    else: labels = labels[1]
+    if not all(isinstance(l, np.ndarray) and l.ndim==1 and l.dtype.kind in 'OUiub' for l in labels): return []
+    there = set().union(*(l.tolist() for l in labels))
+    return sorted(there-set(np.asarray(y).tolist()), key=str)
+
+def _warn_of_short(recs, ns, length, labels, y):
+    "Warn of recordings that are too short for a window"
+    short = [r.shape[1] for r,n in zip(recs, ns) if not n and r.shape[1]<length]
+    if not short: return
+    lost = _lost(labels, y)
+    more = f'; no window has the label {listed(lost)}' if lost else ''
+    warn(f'length: expected recordings of {length} samples or more, got {len(short)} of {len(recs)} that are shorter, '
+         f'the shortest of {min(short)}, which give no window{more}; pad= keeps them')
+
 def _without_padding(recs):
     "Recordings without padding at the end, and their numbers of time steps"
     ends = [series_end(_opened(r)) for r in recs]
@@ -350,10 +376,10 @@ def sliding_windows(
     if rates.resample: labels,ends = _labels_at(labels, recs, rates),[r.shape[1] for r in recs]
     groups = _groups(groups, len(recs))
     starts = [window_starts(r.shape[1], length, step, pad) for r in recs]
-    y = None
-    if labels is not None: y,starts = _window_labels(labels, starts, length, label)
+    y,starts = (None,starts) if labels is None else _window_labels(labels, starts, length, label)
     ns = np.array([len(s) for s in starts]) # windows of each recording
     _check_not_empty(ns.sum(), recs, length, label)
+    _warn_of_short(recs, ns, length, labels, y)
     rec,start = np.repeat(np.arange(len(recs)), ns),np.concatenate(starts) # (windows,)
     if lazy: X = Windows(recs, rec, start, length, pad, filters, rates.windows, units)
     else:

@@ -8,6 +8,7 @@ Docs: https://example.github.io/xceptiontime/processing.infer.html.md"""
 __all__ = ['infer_task', 'class_weights']
 
 # %% ../../nbs/24a_processing.infer.ipynb #d7bfa38a
+import re
 import numpy as np
 import torch
 from ..base.checks import brief,listed,warn
@@ -70,6 +71,21 @@ def _kind(y, vocab):
 # %% ../../nbs/24a_processing.infer.ipynb #73e27d71
 _as_missing = '','nan','NaN','<NA>','NaT','None' # as `str` and `astype(str)` write it
 
+_number = re.compile(r'[+-]?\d+(\.\d*)?')
+
+def _as_read(name):
+    "A name without what a slip changes: blanks, capitals, the form of a number"
+    name = ' '.join(name.split())
+    if _number.fullmatch(name): return float(name)
+    return name.casefold() if len(name)>1 else name # single letters are often symbols: N and n
+
+def _warn_of_alike(vocab):
+    "Warn of classes whose names are nearly the same"
+    seen = {}
+    for v in map(str, vocab):
+        if (first := seen.setdefault(_as_read(v), v)) is v: continue
+        return warn(f'y: {first!r} and {v!r} are learned as two classes; vocab= says that they are two')
+
 def _classification(y, vocab, order=None):
     if vocab is not None: return Classification(vocab)
     labels = as_labels(y)
@@ -79,6 +95,7 @@ def _classification(y, vocab, order=None):
         said = f'{(labels==v).sum()} of {len(y)} training series have the label {str(v)!r}, a missing one?'
         hint = 'splits= of your own can leave them out, vocab= says that it is a class'
         warn(f'y: {said} {hint}')
+    _warn_of_alike(vocab)
     if order is not None: vocab = np.array([v for v in order if v in set(vocab.tolist())])
     if len(vocab)<2:
         raise ValueError(f'y: expected 2 or more classes in the training series, got [{listed(vocab)}]')

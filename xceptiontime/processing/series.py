@@ -15,7 +15,7 @@ from functools import partial
 from numbers import Real
 import numpy as np
 from ..base.checks import brief,check_whole,counted,kind_of,listed,one_line,warn
-from .targets import is_missing
+from .targets import is_missing,tensor_numbers
 
 # %% ../../nbs/20_processing.series.ipynb #933f4251
 def _unmasked(
@@ -46,7 +46,7 @@ def as_numbers(
     name:str='X', # name of the array in an error
 ) -> np.ndarray: # of real numbers, without a copy if possible
     "`X` as an array of real numbers, with NaN for missing and masked values"
-    if hasattr(X, 'detach'): X = X.detach().cpu() # a tensor
+    if hasattr(X, 'detach'): X = tensor_numbers(X)
     if isinstance(X, (list,tuple)) and any(np.ma.isMaskedArray(x) for x in X):
         X = np.ma.stack(X) # numpy's own way forgets the masks
     X = _unmasked(X)
