@@ -56,6 +56,10 @@ def test_columns_of_dataframes_that_are_no_channels(name, values, says, recwarn)
     recwarn.clear()
     from_arrays(*frames())
     assert not len(recwarn)
+    long = [pd.DataFrame(dict(x=rng.normal(size=5000), on=np.arange(5000)>4000+i, time=np.arange(5000))) for i in (0,9)]
+    TSDataLoaders.from_recordings(long, ['a','b'], 500, splits=(np.arange(0, 20, 2),np.arange(1, 20, 2)))
+    said, = told(recwarn)
+    assert "in 'time', taken" in said and 'columns like that' not in said
 
 # ---- names
 
@@ -98,9 +102,11 @@ def test_classes_that_are_nearly_the_same(two, recwarn):
     infer_task(['a1','a2','1','2']*5)
     assert not len(recwarn)
 
-def test_numbers_to_predict_need_no_task(recwarn):
+def test_numbers_to_predict_need_no_task(tmp_path, recwarn):
     df = steps(40).assign(age=rng.permutation(40))
+    df.to_csv(tmp_path/'a.csv', index=False)
     assert TSDataLoaders.from_df(df, target='age', seed=0).task.name=='regression'
+    assert TSDataLoaders.from_file(tmp_path/'a.csv', target='age', seed=0).task.name=='regression'
     assert not len(recwarn)
 
 # ---- steps

@@ -57,12 +57,13 @@ def _fitted(X, lengths, train, length_channel, **how):
     return Preprocess(**how, length_channel=length_channel).fit(X, lengths, train)
 
 def _warn_of_frames(X):
-    "Warn of columns of DataFrames that are probably no channels, by the first 100 of them"
+    "Warn of columns of DataFrames that are probably no channels, by a thousand rows of each of the first hundred"
     if not isinstance(X, (list,tuple)) or not X or not all(map(is_frame, X[:100])): return
-    some = raw_series(X[:100]) # (channels, length_i) each
+    frames = [as_pandas(x) for x in X[:100]]
+    some = raw_series([x[::max(1, len(x)//1000)] for x in frames]) # (channels, length_i) each
     ends = np.cumsum([x.shape[1] for x in some])
     odd = odd_channels(np.concatenate(some, 1, dtype=np.float64).T, np.split(np.arange(ends[-1]), ends[:-1]))
-    warn_of_columns(odd, list(X[0].columns), 'channel', 'leave it out of the DataFrames if it is none')
+    warn_of_columns(odd, list(frames[0].columns), 'channel', 'leave it out of the DataFrames if it is none')
 
 def _same_names(given, known):
     "The names of the channels, those in the data if none were given; raise if these were given in another order"
@@ -238,6 +239,7 @@ def from_file(cls,
     if own.get('splits') is None: own.pop('splits', None)
     elif valid is not None:
         raise ValueError(f'splits: expected None where {brief(str(valid))} is the validation split, got both')
+    if kwargs.get('target') is not None: own.setdefault('task', 'regression')
     return cls.from_arrays(**{**read_files(train, valid, groups, **reader), **own})
 
 # %% ../../nbs/38_data.loaders.ipynb #ea9f6f0d

@@ -291,8 +291,7 @@ def _check_not_empty(n, recs, length, label):
 def _lost(labels, y):
     "The classes of recordings that no window has; `labels` from `_recording_labels`"
     if labels is None: return []
-    if labels[1] is None: labels = [labels[0]]
-    else: labels = labels[1]
+    labels = [labels[0]] if labels[1] is None else labels[1]
     if not all(isinstance(l, np.ndarray) and l.ndim==1 and l.dtype.kind in 'OUiub' for l in labels): return []
     there = set().union(*(l.tolist() for l in labels))
     return sorted(there-set(np.asarray(y).tolist()), key=str)
