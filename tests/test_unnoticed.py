@@ -153,6 +153,15 @@ def test_uneven_steps_of_series(times, recwarn):
     from_frame(df.assign(time=[0,.1,.2,.3]*6), label='y', id='id', time='time')
     assert not len(recwarn)
 
+@pytest.mark.parametrize('t', [np.inf, -np.inf])
+def test_an_endless_time(t):
+    df = pd.DataFrame(dict(id=1, time=[0.,1,t], x=[1.,2,3]))
+    with pytest.raises(ValueError, match='expected a time: a number or a date, got -?inf in row 2'):
+        from_frame(df, id='id', time='time')
+    with pytest.warns() as given:
+        from_frame(df.assign(time=[-1e308,1e308,1.2e308]), id='id', time='time') # the first step is infinite
+    assert {type(o.message) for o in given}=={UserWarning} and 'expected even steps' in str(given[0].message)
+
 # ---- recordings
 
 @pytest.mark.parametrize('role', [dict(id='who'), dict(groups='who')])

@@ -9,7 +9,7 @@ __all__ = ['rows_to_series', 'long_to_series', 'Table', 'one_each', 'warn_of_pie
            'from_frame', 'read_csv', 'read_parquet', 'column_names']
 
 # %% ../../nbs/32_data.tables.ipynb #24818a9d
-import os
+import math, os
 from collections import Counter
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
@@ -48,7 +48,8 @@ def _order(times, source):
     "Ranks of the times; equal times have equal ranks"
     try:
         for i,t in enumerate(times):
-            if t is None or t!=t: source.fail('a time: a number or a date', brief(t), row=i)
+            endless = isinstance(t, float) and not math.isfinite(t)
+            if t is None or t!=t or endless: source.fail('a time: a number or a date', brief(t), row=i)
             if isinstance(t, datetime) and t.tzinfo is None:
                 times[i] = t.replace(tzinfo=timezone.utc)
         return np.array(ranks(times))

@@ -134,12 +134,13 @@ def warn_of_uneven(
 ) -> np.ndarray: # bool (steps,): is it near the median?
     "Warn of uneven steps"
     if not len(steps): return np.ones(0, bool)
-    step = np.median(steps)
-    near = np.abs(steps-step)<=step/2
+    with np.errstate(over='ignore', invalid='ignore'): # of steps between huge numbers
+        step = np.median(steps)
+        off = np.abs(steps-step)
+    near = off<=step/2
     if not near.all():
-        worst = steps[np.abs(steps-step).argmax()]
         warn(f'time: expected even steps, of {step:g} as most are, got {(~near).sum()} of {len(steps)} that are '
-             f'not, as {worst:g}; {hint}')
+             f'not, as {steps[off.argmax()]:g}; {hint}')
     return near
 
 # %% ../../nbs/31d_data.times.ipynb #955cd56a
