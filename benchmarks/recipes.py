@@ -208,9 +208,11 @@ def fits(candidate, n):
 def units(args):
     "The trainings without a row, by set and fold"
     done = set(read(args.csv)[COLUMNS[:4]].itertuples(index=False, name=None))
+    # with --steps all have as many epochs
+    candidates = [c for c in args.candidates if not (args.steps and CANDIDATES[c].recipe)]
     for fold in range(args.repeats*args.folds) if args.only is None else args.only:
         for name in args.sets:
-            todo = [(name,c,fold,seed) for seed in args.seeds for c in args.candidates]
+            todo = [(name,c,fold,seed) for seed in args.seeds for c in candidates]
             if not (todo := [u for u in todo if u not in done]): continue
             try:
                 _,y = training_part(name, args.path)

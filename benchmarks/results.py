@@ -19,21 +19,23 @@ DIGITS = dict(accuracy=4, balanced_accuracy=4, nll=4, ece=4, seconds=1)
 
 def replaced(old, new, key):
     "The table `old` with the rows of `new`, in place of those with the same key"
+    if not len(new): return old
     return pd.concat([new, old]).drop_duplicates(key).sort_values(key, ignore_index=True)
 
 def trainings(old, rows):
     "`results_default.csv` with results of `read_rows`"
-    new = pd.DataFrame([r for r in rows if 'error' not in r])
-    new = new[(new['arch']=='XceptionTime') & (new['recipe']==DEFAULT) & new['networks'].isna()]
+    def fits(r): return (r['arch'],r['recipe'],r['networks'])==('XceptionTime',DEFAULT,None)
+    kept = old.columns.drop(['further','before'])
+    new = pd.DataFrame([r for r in rows if 'error' not in r and fits(r)], columns=kept)
     new = new.merge(old[['set','further']].drop_duplicates())
     new = new.merge(old[['set','seed','before']], how='left')
     return replaced(old, new[old.columns].round(DIGITS), ['set','seed'])
 
 def ensembles(old, scores, sets):
     "`ensembles.csv` with scores of `ensemble_scores` on `sets`"
-    ours = (scores['arch']=='XceptionTime') & (scores['recipe']==DEFAULT)
-    new = scores[ours & scores['set'].isin(sets)]
-    return replaced(old, new[old.columns], ['set'])
+    new = scores.reindex(columns=old.columns) # none if no set has five seeds
+    ours = (new['arch']=='XceptionTime') & (new['recipe']==DEFAULT)
+    return replaced(old, new[ours & new['set'].isin(sets)], ['set'])
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -46,6 +46,12 @@ def test_longer_is_the_default_with_more_epochs():
     # up to its least set, the default has as many epochs in a fold: 1,500 batches of 16 from two thirds of 240 series
     assert default['min_steps']*16==longer['epochs']*(recipes.CANDIDATES['longer'].sizes[0]-1)*2/3
 
+@pytest.mark.parametrize('steps,want', [(None, ['default','longer']), (400, ['default'])])
+def test_a_short_training_is_not_longer(steps, want):
+    args = Namespace(csv=Path('none.csv'), sets=['JapaneseVowels'], seeds=[0], path=None, steps=steps,
+                     candidates=['default','narrow','longer'], folds=3, repeats=1, only=[0])
+    assert [[u[1] for u in todo] for todo in recipes.units(args)]==[want]
+
 class Killed(Exception): pass
 
 def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
@@ -92,7 +98,7 @@ def test_no_set_begins_that_would_not_end():
     "A set begins only if all its candidates can end in time"
     plan = recipes.Plan(Namespace(csv=Path('none.csv'), sets=['ItalyPowerDemand','GunPoint'], seeds=[0], path=None,
                                   candidates=['default','pool10'], folds=3, repeats=1, only=[0], minutes=1,
-                                  workers=[2]))
+                                  workers=[2], steps=None))
     begins = plan.begins()
     assert next(begins)==('ItalyPowerDemand','default',0,0)
     plan.note(dict(seconds=50))

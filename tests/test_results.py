@@ -33,6 +33,14 @@ def test_other_rows_stay_to_the_byte(tmp_path):
     assert one.to_csv(index=False)==ONE.read_text()
     assert five.to_csv(index=False, float_format='%.6g')==FIVE.read_text()
 
+def test_no_results_and_few_seeds(tmp_path):
+    one,five = map(pd.read_csv, (ONE, FIVE))
+    assert results.trainings(one, read_rows(tmp_path)).to_csv(index=False)==ONE.read_text()
+    saved(tmp_path, 'ItalyPowerDemand', 1, .5)
+    assert len(results.trainings(one, read_rows(tmp_path)))==len(one)+1
+    new = results.ensembles(five, ensemble_scores(tmp_path), one['set'])
+    assert new.to_csv(index=False, float_format='%.6g')==FIVE.read_text()
+
 def test_new_rows(tmp_path):
     one,five = map(pd.read_csv, (ONE, FIVE))
     _,y,(_,test) = get_ucr('ItalyPowerDemand')

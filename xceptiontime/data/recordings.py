@@ -198,7 +198,8 @@ def read_recordings(
         rows.source.fail('a row a time step', 'whole series in its cells')
     names = _names_of(rows, columns, groups)
     times = None if time is None else rows.times(time)
-    if times is None and names[0]!='': warn_of_pieces(names, columns.ids or [groups], 'groups' if id is None else 'id')
+    if times is None and (id is not None or groups is not None):
+        warn_of_pieces(names, columns.ids or [groups], 'groups' if id is None else 'id')
     X,members = long_to_series(rows.values, names, times, rows.source)
     if columns.columns is None: warn_of_columns(odd_channels(rows.values, members), rows.names, 'channel')
     of = None

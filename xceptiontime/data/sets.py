@@ -21,7 +21,7 @@ from ..base.checks import brief, check_number, counted, kind_of, listed, one_lin
 from .formats import read_series
 from .numbers import Source
 from .columns import TABLES, Columns, is_table
-from .table_warnings import are_numbered
+from .table_warnings import numbers_of
 from .tables import Table, read_table
 from .windows import sliding_windows
 
@@ -136,7 +136,7 @@ def _check_names(train, a, valid, b):
         if s!=t:
             source.fail(f'the column {brief(s, 30)} where {where} has it',
                 f'{brief(t, 25)}; columns= names the steps in their order')
-    if (more := b.names[len(a.names):]) and not are_numbered(b.names):
+    if (more := b.names[len(a.names):]) and numbers_of(b.names) is None:
         source.fail(f'{counted(len(a.names), "column")} of values as in {where}', f'{brief(more[0], 30)} as well')
 
 def read_files(

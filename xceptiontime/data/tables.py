@@ -48,7 +48,7 @@ def _order(times, source):
     "Ranks of the times; equal times have equal ranks"
     try:
         for i,t in enumerate(times):
-            endless = isinstance(t, float) and not math.isfinite(t)
+            endless = isinstance(t, float) and math.isinf(t)
             if t is None or t!=t or endless: source.fail('a time: a number or a date', brief(t), row=i)
             if isinstance(t, datetime) and t.tzinfo is None:
                 times[i] = t.replace(tzinfo=timezone.utc)
@@ -161,10 +161,9 @@ def _as_table(rows, columns, groups):
     else:
         ids = _ids(rows, columns)
         times = None if columns.time is None else rows.times(columns.time)
-        if times is None: warn_of_pieces(ids, columns.ids)
         X,members = long_to_series(rows.values, ids, times, rows.source)
-        if times is not None:
-            warn_of_uneven(time_steps(times, members)[0], 'the network takes the steps for even')
+        if times is None: warn_of_pieces(ids, columns.ids)
+        else: warn_of_uneven(time_steps(times, members)[0], 'the network takes the steps for even')
         each = {k: one_each(v, members, k, rows.source) for k,v in each.items()}
         each['id'] = [ids[o[0]] for o in members]
     _warn_of(rows, columns, None if columns.id is None else members, each)

@@ -23,7 +23,7 @@ from fastai.callback.schedule import ParamScheduler
 from torch import nn
 from torch.distributions import Distribution
 from ..base.checks import brief,one_line
-from ..base.files import whole_file
+from ..base.files import torch_writes,whole_file
 from ..data.dataset import PreprocessBatch
 from ..data.windows import Windows
 from .known import Known
@@ -302,9 +302,7 @@ class Checkpoint(Callback):
                      known=learn.known()._asdict(), optimizer=_optimizer(learn), progress=_progress(learn),
                      random=_random_state(learn),
                      callbacks={name: cb.state_dict() for name,cb in _own_states(learn).items()})
-        with whole_file(self.file, alone=True, parents=True) as tmp:
-            try: torch.save(state, tmp)
-            except RuntimeError as e: raise OSError(one_line(e, 100)) from e # as it says of a full disk
+        with whole_file(self.file, alone=True, parents=True) as tmp,torch_writes(): torch.save(state, tmp)
 
     def load(self) -> dict: # the state that `save` wrote
         "Read the state of a run, numbers and tensors only; runs no code"

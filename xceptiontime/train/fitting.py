@@ -26,7 +26,7 @@ from fastai.torch_core import get_model,rank_distrib
 import torch
 from torch import nn
 from ..base.checks import brief
-from ..base.files import whole_file
+from ..base.files import torch_writes,whole_file
 from ..base.tsai_names import refuse_name
 from ..data.dataset import split_lengths
 from ..data.loaders import TSDataLoaders
@@ -284,7 +284,7 @@ def save(self:TSLearner, file, **kwargs):
     path = join_path_file(file, self.path/self.model_dir, ext='.pth')
     with telling(get_model(self.model), self.known()):
         if rank_distrib() or not isinstance(path, Path): return super(TSLearner, self).save(file, **kwargs)
-        with whole_file(path) as tmp: save_model(tmp, self.model, self.opt, **kwargs)
+        with whole_file(path) as tmp,torch_writes(): save_model(tmp, self.model, self.opt, **kwargs)
     return path
 
 @patch
@@ -294,7 +294,7 @@ def export(self:TSLearner, fname='export.pkl', **kwargs):
     if rank_distrib(): return
     dls,opt = self.dls,self.opt
     try:
-        with whole_file(self.path/fname) as tmp: super(TSLearner, self).export(tmp, **kwargs)
+        with whole_file(self.path/fname) as tmp,torch_writes(): super(TSLearner, self).export(tmp, **kwargs)
     finally: self.dls,self.opt = dls,opt
 
 @patch
