@@ -29,7 +29,7 @@ _SOURCES = { # of each column of accuracies, a repository on GitHub
     **dict.fromkeys(['FCN','ResNet','MultiROCKET','LITE_single_mean'], 'LITE')}
 
 def published():
-    "DataFrame: a row per data set with its sizes and each method's accuracy or NaN; `attrs['sources']`"
+    "DataFrame: a row per data set with its sizes, where known, and each method's accuracy or NaN; `attrs['sources']`"
     first,later = (_shipped(f'published_{o}.csv', index_col='dataset') for o in ('accuracy','later'))
     twice = [c for c in later if c in first and c not in ('FCN','ResNet')] # whose numbers are the same in both
     later = later.rename(columns={c: f'{c} (later)' for c in twice})

@@ -207,7 +207,7 @@ def leave_groups_out(
     how:str='mean', # prediction of a recording: 'mean' or 'vote' of its windows
     train=None, # function of `TSDataLoaders` that returns a trained Learner or Predictor; `fit_recipe` if None
     arch=XceptionTime, # a network's class
-    recipe=None, # how to train: see `get_recipe`
+    recipe=None, # how to train: see `get_recipe`; its `missing` is left out
     epochs:int|None=None, # the recipe's if None
     lr:float|None=None, # highest learning rate; the recipe's if None
     valid_size:float=0., # share of the training groups for validation, such as for `EarlyStoppingCallback`

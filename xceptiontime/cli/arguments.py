@@ -193,14 +193,13 @@ def check_out(
     out = Path(out)
     if source is not None and out.exists() and Path(source).exists() and out.samefile(source):
         raise FileExistsError(f'{name}: expected another file than the one to read, got {out}')
-    taken = out.is_file() or out.is_dir() and any(out.iterdir())
-    if taken and not overwrite:
-        raise FileExistsError(f'{name}: expected a new path or empty folder, got {out}, which exists; '
-                              '--force replaces it')
     if folder and out.exists() and not out.is_dir():
         raise NotADirectoryError(f'{name}: expected a folder, or none yet, got the file {out}')
     if not folder and out.is_dir():
         raise IsADirectoryError(f'{name}: expected a file to write, got the folder {out}')
+    if not overwrite and (any(out.iterdir()) if out.is_dir() else out.is_file()):
+        wanted = 'new or empty folder' if folder else 'new file'
+        raise FileExistsError(f'{name}: expected a {wanted}, got {out}, which exists; --force replaces it')
     if not folder and not out.absolute().parent.is_dir():
         raise FileNotFoundError(f'{name}: expected a file in a folder that exists, got {out}')
     check_writable(out)

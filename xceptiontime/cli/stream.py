@@ -136,14 +136,16 @@ def _decided(task, p):
     Arg('--rate', type=positive, metavar='HZ', help='sampling rate: time steps per second'),
     on_device('the CPU'),
     Arg('--smooth', choices=('majority','mean'), help='smooth over the last predictions (default: no smoothing)'),
-    Arg('--last', type=count, default=5, metavar='N', help='predictions to smooth over (default: %(default)s)'),
+    Arg('--last', type=count, metavar='N', help='predictions that --smooth takes together (default: 5)'),
     deciding())
 def run_stream(args):
     "Predict a live signal: read CSV from standard input, one line per time step, and write a line per window"
     from xceptiontime.runtime.stream import StreamingPredictor
+    if args.last is not None and args.smooth is None:
+        raise ValueError('--last: expected with --smooth, got it alone')
     predictor = Predictor.from_pretrained(args.model, args.device)
     task = predictor.task
-    live = StreamingPredictor(predictor, args.window, args.hop, args.rate, args.smooth, args.last,
+    live = StreamingPredictor(predictor, args.window, args.hop, args.rate, args.smooth, args.last or 5,
                               decide=_steps(args, task))
     if live.own:
         say(args, f'applies the decision steps of the model, {brief(predictor.decisions, 180)}; '

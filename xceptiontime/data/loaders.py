@@ -161,10 +161,10 @@ def _contents(ds):
     if ds.y is None or not len(ds): return count
     return f'{count}: {ds.task.describe(ds.y[ds.idxs])}'
 
-def _steps(ds):
-    "The number of steps before preprocessing, and whether the network gets it as an input"
-    if ds.lengths is None: n = ds.X.shape[2]
-    else: n = f'{ds.lengths.min()} to {ds.lengths.max()}' if len(ds.lengths) else 'none'
+def _steps(ds, rows):
+    "The steps of series `rows`, and whether the network gets their number as an input"
+    n = ds.X.shape[2] if ds.lengths is None else 'none'
+    if ds.lengths is not None and len(rows): n = '{} to {}'.format(*np.sort(ds.lengths[rows])[[0,-1]])
     return f'{n}; the network sees the length' if ds.preprocess.length_channel else n
 
 def _row(name, text):
@@ -183,7 +183,7 @@ def summary(self:TSDataLoaders) -> str:
     rows.append(('channels', ds.preprocess.c_in if ds.channels is None else ', '.join(ds.channels)))
     if ds.rate is not None: rows.append(('rate', f'{ds.rate:g} Hz'))
     if ds.filters is not None: rows.append(('filters', str(ds.filters)))
-    rows.append(('steps', _steps(ds)))
+    rows.append(('steps', _steps(ds, np.concatenate([dl.dataset.idxs for dl in self.loaders]))))
     rows.append(('preprocessing', ds.preprocess.extra_repr()))
     if ds.strata is not None: rows.append(('batches', 'classes in proportion to their weights'))
     elif ds.weights is not None: rows.append(('batches', 'series drawn by weight'))
