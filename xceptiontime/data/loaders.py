@@ -163,8 +163,9 @@ def _contents(ds):
 
 def _steps(ds, rows):
     "The steps of series `rows`, and whether the network gets their number as an input"
-    n = ds.X.shape[2] if ds.lengths is None else 'none'
-    if ds.lengths is not None and len(rows): n = '{} to {}'.format(*np.sort(ds.lengths[rows])[[0,-1]])
+    own = None if ds.lengths is None else ds.lengths[rows]
+    if own is None: n = ds.X.shape[2]
+    else: n = f'{own.min()} to {own.max()}' if len(own) else 'none'
     return f'{n}; the network sees the length' if ds.preprocess.length_channel else n
 
 def _row(name, text):
