@@ -10,6 +10,7 @@ __all__ = ['TaskLoss', 'BaseTask']
 # %% ../../nbs/23a_processing.basetask.ipynb #8b412885
 import torch
 from torch import nn
+from ..base.checks import counted
 from .conformal import check_tables
 
 # %% ../../nbs/23a_processing.basetask.ipynb #53f09604
@@ -37,10 +38,17 @@ class TaskLoss(nn.Module):
         weights=None, # weight of each series (batch,), 1 on average; None: all equal
     ): # a number, or (batch,) without reduction
         if out.ndim==3: return self._of_each(out, y, weights)
+        if out.ndim==2 and out.shape[1]!=self.task.c_out:
+            raise ValueError(f'model: expected {counted(self.task.c_out, "output")} for a series, got {out.shape[1]}')
         if weights is not None: return self._weighted(out, y, weights)
         own = {} if self.__dict__.get('_reduction', 'mean')=='mean' else dict(reduction=self.reduction)
         out,y = (o.as_subclass(torch.Tensor) for o in (out,y))
-        res = self.loss(*self.task.for_loss(out, y), **own)
+        try: res = self.loss(*self.task.for_loss(out, y), **own)
+        except TypeError as e:
+            if not own or 'reduction' not in str(e):
+                raise
+            raise TypeError("loss_func: expected a function that takes reduction='none' too, to give the loss of each "
+                            f"series, got {getattr(self.loss, '__name__', type(self.loss).__name__)}") from None
         return res.reshape(len(y), -1).mean(1) if self.reduction=='none' else res # (batch,), or a number
 
     def _weighted(self, out, y, weights):
@@ -74,11 +82,14 @@ class BaseTask:
     @conformal.setter
     def conformal(self, v): self._conformal = check_tables(v, self)
     def uncalibrate(self): self.conformal = None
+    def has_settings(self, settings): # settings of any task
+        "Are `settings` those of this task, but for temperature and tables?"
+        own,given = ({k: v for k,v in o.items() if k not in _CALIBRATION} for o in (self.settings(),settings))
+        return own==given
     def recalibrate(self, settings): # settings of any task
         "Take temperature and tables from `settings`, if these are the settings of this task otherwise; else none"
-        own,given = ({k: v for k,v in o.items() if k not in _CALIBRATION} for o in (self.settings(),settings))
         self.uncalibrate()
-        if own!=given: return
+        if not self.has_settings(settings): return
         for k in _CALIBRATION:
             if k in settings: setattr(self, k, settings[k])
 

@@ -8,9 +8,10 @@ Docs: https://example.github.io/xceptiontime/train.fitting.html.md"""
 __all__ = ['TSLearner']
 
 # %% ../../nbs/50a_train.fitting.ipynb #d200ec9c
-import math
+import inspect,math
 from contextlib import contextmanager,nullcontext
 from copy import copy
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from fastcore.basics import patch
@@ -20,12 +21,13 @@ from fastai.callback import hook,schedule # noqa: F401 - these give every Learne
 from fastai.callback.core import Callback,CancelEpochException,CancelFitException,event
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import LRFinder
+from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Learner,Recorder,join_path_file,load_model,save_model
-from fastai.losses import BaseLoss
 from fastai.torch_core import get_model,rank_distrib
+import numpy as np
 import torch
 from torch import nn
-from ..base.checks import brief
+from ..base.checks import brief,check_whole,warn
 from ..base.files import torch_writes,whole_file
 from ..base.tsai_names import refuse_name
 from ..data.dataset import split_lengths
@@ -44,6 +46,16 @@ def check_dls(dls):
     if not isinstance(dls, TSDataLoaders):
         raise TypeError(f'dls: expected TSDataLoaders, got {type(dls).__name__}')
 
+def _check_model(model, dls):
+    "Raise unless `model` is a network that takes a batch of `dls`"
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'model: expected a network that is built, such as XceptionTime(3, 2), got {brief(model)}')
+    if dls.train_ds.n_inp==1: return
+    try: inspect.signature(model.forward).bind(None, None)
+    except TypeError:
+        raise TypeError('model: expected a network whose forward takes x and lengths, as the series differ in length, '
+                        f'got {type(model).__name__}; resample= makes them equal') from None
+
 # %% ../../nbs/50a_train.fitting.ipynb #7e927f1b
 @delegates(Learner.__init__)
 class TSLearner(Learner):
@@ -59,6 +71,7 @@ class TSLearner(Learner):
         **kwargs
     ):
         check_dls(dls)
+        _check_model(model, dls)
         self.dls,self._task = dls,copy(dls.task) if task is None else task
         self.this_run,self.seed = Run(),None
         self.model,self._known = model,Known(weights_digest(get_model(model)))
@@ -122,9 +135,10 @@ class TSLearner(Learner):
     @property
     def loss_func(self): return self._loss_func
     @loss_func.setter
-    def loss_func(self, v): # a function that a callback such as MixUp sets for a while stays as it is
-        fits = not isinstance(v, (nn.Module,BaseLoss))
-        self._loss_func = v if fits else task_loss(v, self.dls, self.task)
+    def loss_func(self, v):
+        owner = getattr(getattr(v, 'func', v), '__self__', None)
+        of_callback = isinstance(owner, Callback) # such as MixUp, which sets it for a while
+        self._loss_func = v if of_callback else task_loss(v, self.dls, self.task)
 
 # %% ../../nbs/50a_train.fitting.ipynb #a6b9c463
 @patch
@@ -241,15 +255,37 @@ def _same_again(self:TSLearner):
         self.take_known(before)
         self.known()
 
+def _check_series(dls):
+    if not len(dls.train_ds):
+        raise ValueError('dls: expected series to train on, got none; load_learner gives a learner without data, '
+                         'learn.dls takes loaders of data for the same task')
+
+def _renew_opt(learn):
+    "Make the optimizer anew if it holds weights that the network no longer has, such as those of an old head"
+    if learn.opt is None: return
+    now,held = ({id(p) for p in o} for o in (learn.model.parameters(), chain(*learn.opt.param_lists)))
+    if held<=now: return
+    frozen = learn.opt.frozen_idx
+    learn.create_opt()
+    learn.freeze_to(frozen)
+
+@patch
+@delegates(Learner.lr_find)
+def lr_find(self:TSLearner, start_lr=1e-7, **kwargs):
+    "Search for a learning rate; see fastai's `lr_find`"
+    _check_series(self.dls)
+    return super(TSLearner, self).lr_find(start_lr, **kwargs)
+
 @patch
 @delegates(Learner.fit)
 def fit(self:TSLearner, n_epoch, lr=None, **kwargs):
     "Train for `n_epoch` epochs; see fastai's `Learner.fit`"
     given = L(kwargs.pop('cbs', None)).map(lambda c: c() if isinstance(c, type) else c)
     cbs = [*self.cbs, *given]
-    if not len(self.dls.train_ds):
-        raise ValueError('dls: expected series to train on, got none; load_learner gives a learner without data, '
-                         'learn.dls takes loaders of data for the same task')
+    check_whole(0, n_epoch=n_epoch)
+    if isinstance(lr, np.generic): lr = lr.item() # fastai takes a number of numpy for a list
+    _check_series(self.dls)
+    _renew_opt(self)
     self.task # raises if the data is for another one
     check_mixing(cbs, self.dls.train_ds)
     check_for_series(cbs, get_model(self.model))
@@ -302,7 +338,11 @@ def export(self:TSLearner, fname='export.pkl', **kwargs):
 def load(self:TSLearner, file, device=None, **kwargs):
     "Load weights as fastai does, with the facts in the file about them"
     with hearing(get_model(self.model)) as heard: super(TSLearner, self).load(file, device, **kwargs)
-    for known in heard: self.take_known(known)
+    for known in heard:
+        self.take_known(known)
+        if known.task is not None and not self._task.has_settings(known.task):
+            warn(f'file: expected weights for {brief(self._task, 80)}, got some for {brief(known.task, 80)}; '
+                 'until a training, the outputs are those of the other task')
     self.known()
     return self
 
@@ -316,8 +356,9 @@ def _has_event(cb, name):
 @patch
 def _call_one(self:TSLearner, event_name):
     if not hasattr(event, event_name): return super(TSLearner, self)._call_one(event_name)
-    for cb in sorted(self.cbs, key=attrgetter('order')):
-        if _has_event(cb, event_name): cb(event_name)
+    cbs = [cb for cb in self.cbs if _has_event(cb, event_name)]
+    if self.this_run.kind=='validation': cbs = [cb for cb in cbs if not isinstance(cb, TrackerCallback)]
+    for cb in sorted(cbs, key=attrgetter('order')): cb(event_name)
 
 @patch
 def __call__(self:TSLearner, event_name):

@@ -17,6 +17,7 @@ from fastcore.foundation import L
 from fastcore.imports import noop
 from fastcore.meta import delegates
 from fastai.learner import Learner,defaults
+from fastai.optimizer import OptimWrapper
 from fastai.torch_core import params,set_seed
 from torch import nn
 from ..base.checks import brief,check_whole,one_line
@@ -60,7 +61,7 @@ def _split_kwargs(kwargs, arch):
     for k in kwargs:
         if k not in of_arch and k not in of_learner:
             refuse_arguments('ts_learner', {k: kwargs[k]})
-            names = one_line(', '.join(list(of_arch)[2:]), 120)
+            names,arch = one_line(', '.join(list(of_arch)[2:]), 120),getattr(arch, 'func', arch)
             raise TypeError(f'ts_learner: expected arguments of {arch.__name__} ({names}) or of Learner, '
                             f'got {brief(k, 60)}')
     own = {k: v for k,v in kwargs.items() if k in of_arch}
@@ -72,6 +73,14 @@ def _new_network(dls, arch, kwargs, n_networks):
     kwargs = {**ARCH_DEFAULTS.get(arch, {}), **kwargs}
     networks = [arch(dls.vars, dls.c, **kwargs) for _ in range(n_networks or 1)]
     return networks[0] if len(networks)==1 else Ensemble(networks, dls.task.activation_name)
+
+def _check_opt_func(opt_func):
+    "Raise unless it makes an optimizer of fastai"
+    if isinstance(opt_func, type) and issubclass(opt_func, torch.optim.Optimizer):
+        raise TypeError(f'opt_func: expected an optimizer of fastai, got {opt_func.__name__} of torch; '
+                        f'partial(OptimWrapper, opt=torch.optim.{opt_func.__name__}) wraps it')
+    if not callable(opt_func) and not isinstance(opt_func, OptimWrapper):
+        raise TypeError(f'opt_func: expected a function such as Adam or ranger, got {brief(opt_func)}')
 
 def _check_none_beside_pretrained(arch, arch_kwargs):
     given = {k: v for k,v in dict(arch_kwargs, arch=arch).items() if k!='head' and v is not XceptionTime}
@@ -104,6 +113,7 @@ def ts_learner(
         raise TypeError(f"arch: {known or f'expected a class such as XceptionTime, got {brief(arch)}'}")
     if not callable(splitter):
         raise TypeError(f'splitter: expected a function such as body_and_head, got {brief(splitter)}')
+    _check_opt_func(opt_func)
     arch_kwargs,kwargs = _split_kwargs(kwargs, arch)
     if seed is not None:
         check_whole(0, seed=seed)
@@ -174,6 +184,8 @@ def predict(self:TSLearner,
     with_input:bool=False, # return the series too?
 ) -> tuple: # ([input], answer, index of the class, probabilities); for a regression, three times the value
     "The answer for one series"
+    if isinstance(item, tuple):
+        raise TypeError(f'item: expected one series, (channels, length) or (length,), got {brief(item)}')
     if np.ndim(item) not in (1,2):
         raise ValueError(f'item: expected one series, (channels, length) or (length,), got shape {np.shape(item)}')
     batch = item[None] if isinstance(item, (np.ndarray,torch.Tensor)) else [item] # (1, channels, length)
@@ -187,11 +199,13 @@ def predict(self:TSLearner,
 def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
     "Predictions for a loader, without random transforms; an empty loader has empty predictions"
     self.known() # a temperature of other weights goes
-    if dl is None: dl = self.dls[ds_idx].in_order()
-    ds = getattr(dl, 'dataset', None)
-    if kwargs.get('with_loss') and ds is not None and len(ds) and ds.y is None:
+    dl = self.dls[ds_idx] if dl is None else dl
+    if isinstance(dl, list): # fastai's `show_results` gives one batch
+        return super(TSLearner, self).get_preds(dl=dl, **kwargs)
+    ds = self._fitting(dl)
+    if kwargs.get('with_loss') and len(ds) and ds.y is None:
         raise ValueError('dl: expected series with targets for with_loss=True, got none; test_dl takes a y')
-    if ds is None or len(ds): return super(TSLearner, self).get_preds(ds_idx=ds_idx, dl=dl, **kwargs)
+    if len(ds): return super(TSLearner, self).get_preds(ds_idx=ds_idx, dl=dl.in_order(), **kwargs)
     probs = self._task.activation(torch.zeros(0, self.dls.c)) # (0, outputs)
     res = [probs, None if ds.y is None else torch.from_numpy(ds.y[:0])]
     if kwargs.get('with_input'): res.insert(0, torch.from_numpy(ds.X[:0]))
@@ -200,6 +214,13 @@ def get_preds(self:TSLearner, ds_idx=1, dl=None, **kwargs):
     return tuple(res)
 
 # %% ../../nbs/50_train.learner.ipynb #c5a90e23
+@patch
+@delegates(Learner.validate)
+def validate(self:TSLearner, ds_idx=1, dl=None, **kwargs):
+    "Loss and metrics for a loader; callbacks that track the best epoch leave this out"
+    self._fitting(self.dls[ds_idx] if dl is None else dl)
+    return super(TSLearner, self).validate(ds_idx, dl, **kwargs)
+
 @patch
 def tta(self:TSLearner,
     ds_idx=1, # split to predict if `dl` is None
@@ -217,7 +238,7 @@ def tta(self:TSLearner,
         changed = []
         for i in range(n):
             dl.rng.seed(i) # other draws in each pass, the same when asked again
-            changed.append(self.get_preds(dl=dl, reorder=False)[0])
+            changed.append(super(TSLearner, self).get_preds(dl=dl, reorder=False)[0])
     changed = torch.stack(changed) # (n, series, outputs)
     if use_max: return torch.maximum(changed.amax(0), plain),targets
     changed = changed.mean(0) # (series, outputs)
@@ -259,18 +280,11 @@ def features(self:TSLearner,
 
 # %% ../../nbs/50_train.learner.ipynb #df47c174
 @patch
-def series_of(self:TSLearner,
-    dl=None, # a loader; the validation loader if None
-    targets:bool=False, # must the series have targets?
-) -> TSDataset: # of one series or more
-    "The series of a loader; raises if their preprocessing or task is not that of the learner"
-    ds = getattr(self.dls.valid if dl is None else dl, 'dataset', None)
+def _fitting(self:TSLearner, dl):
+    "The dataset of a loader; raises if its preprocessing or task is not that of the learner"
+    ds = getattr(dl, 'dataset', None)
     if not isinstance(ds, TSDataset):
         raise TypeError(f'dl: expected a loader such as dls.test_dl(X, y), got {type(dl).__name__}')
-    if not len(ds):
-        raise ValueError('dl: expected a loader with series, got an empty one')
-    if targets and ds.y is None:
-        raise ValueError('dl: expected series with targets, got a loader without; test_dl takes a y')
     fits = 'learn.dls.test_dl makes a loader that fits'
     if not self.task.same_as(ds.task):
         raise ValueError('dl: expected data for the task that this learner was made for, '
@@ -281,6 +295,19 @@ def series_of(self:TSLearner,
     if not same or not all(torch.equal(a.cpu(), b.cpu()) for a,b in buffers):
         raise ValueError('dl: expected series preprocessed as in training, with the same settings and statistics, '
                          f'got a loader with others; {fits}')
+    return ds
+
+@patch
+def series_of(self:TSLearner,
+    dl=None, # a loader; the validation loader if None
+    targets:bool=False, # must the series have targets?
+) -> TSDataset: # of one series or more
+    "The series of a loader; raises if there are none, or if they do not fit the learner"
+    ds = self._fitting(self.dls.valid if dl is None else dl)
+    if not len(ds):
+        raise ValueError('dl: expected a loader with series, got an empty one')
+    if targets and ds.y is None:
+        raise ValueError('dl: expected series with targets, got a loader without; test_dl takes a y')
     return ds
 
 # %% ../../nbs/50_train.learner.ipynb #e3b8c6a4

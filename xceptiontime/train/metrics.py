@@ -8,12 +8,14 @@ Docs: https://example.github.io/xceptiontime/train.metrics.html.md"""
 __all__ = ['METRICS', 'DEFAULT_METRICS', 'balanced_accuracy', 'TaskMetric', 'InUnits', 'task_loss', 'task_metrics']
 
 # %% ../../nbs/51_train.metrics.ipynb #1ca00b57
-import warnings
+import inspect,warnings
+from copy import copy
 from types import SimpleNamespace
 import numpy as np
 import torch
 from fastcore.foundation import L
 from fastai.learner import AvgMetric,Metric,mk_metric
+from fastai.losses import BaseLoss
 from fastai.metrics import AccumMetric,ActivationType
 from torch import nn
 from ..base.checks import brief,one_line
@@ -137,6 +139,19 @@ def _targets(dls, i, n=None):
     return torch.from_numpy(ds.y[ds.idxs[:n]]).as_subclass(TARGETS[dls.task.name])
 
 # %% ../../nbs/51_train.metrics.ipynb #1562755c
+def _check_answers(loss, task):
+    "Raise if a loss has other probabilities or answers than the task, which gives those of a learner"
+    scores = torch.linspace(-3, 3, 5*task.c_out).reshape(5, -1).flip(1) # (series, outputs)
+    if task.vocab is None: return
+    probs = task.plain().activation(scores) # (series, outputs)
+    for name,x,want in (('activation',scores,probs), ('decodes',probs,task.indices(probs))):
+        own = getattr(loss, name, None)
+        if own is None or isinstance(loss, BaseLoss) and getattr(loss, 'thresh', .5)==.5: continue
+        got = torch.as_tensor(own(x))
+        if got.shape!=want.shape or not torch.allclose(got.float(), want.float()):
+            raise ValueError(f'loss_func: expected one with the {name} of the task, {brief(task, 60)}, '
+                             f'got another in {_loss_name(loss)}; learn.task gives the answers of a learner')
+
 def task_loss(
     loss, # a loss of torch or fastai, or a function of scores and targets
     dls:TSDataLoaders, # the data that it is for
@@ -156,6 +171,7 @@ def task_loss(
     if own not in (None,task.name):
         name = one_line(_loss_name(loss), 60)
         raise ValueError(f'loss_func: expected a loss for {task.name}, got {name}, which is for {own}')
+    _check_answers(loss, task)
     loss,y = TaskLoss(loss, task),_targets(dls, 0, 8)
     if y is None: return loss
 
@@ -176,6 +192,15 @@ def _named_metric(name, task, y):
     if name=='roc_auc' and y is not None: task.check_roc(y, 'metrics')
     return TaskMetric(name, task)
 
+def _of_each_output(m):
+    "A metric of scikit-learn as the mean over outputs; fastai would join their values, of different units"
+    if m.name in ('pearsonr','spearmanr'):
+        raise ValueError(f"metrics: expected one for several outputs, such as 'r2', got {m.name}, which is for one")
+    if isinstance(m, AccumMetric) and 'multioutput' in inspect.signature(m.func).parameters:
+        m = copy(m)
+        m.flatten = False
+    return m
+
 def _fitting_metric(m, task, y):
     "One of fastai's metrics, or a function, tried on the targets of validation and made-up scores"
     m = mk_metric(m)
@@ -183,6 +208,7 @@ def _fitting_metric(m, task, y):
     if own not in (None,task.name):
         raise ValueError(f'metrics: expected metrics for {task.name}, '
                          f'got {one_line(m.name, 60)}, which is for {own}')
+    if task.vocab is None and task.c_out>1: m = _of_each_output(m)
     res = InUnits(m, task) if task.vocab is None else m
     if y is None or not isinstance(m, (AvgMetric,AccumMetric)): return res
     scores = torch.randn(len(y), task.c_out, generator=torch.Generator().manual_seed(0)) # (samples, outputs)
