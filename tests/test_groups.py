@@ -1,11 +1,17 @@
 "Groups left out in several processes and by folds, with several labels, regression, and results of other methods"
-import warnings
+import json, os, subprocess, sys, warnings
+from functools import partial
+from pathlib import Path
 import numpy as np
 import pytest
+import torch
+from fastai.callback.all import EarlyStoppingCallback, GradientClip
 from scipy import stats
 from sklearn.model_selection import GroupKFold
+from torch import nn
 from xceptiontime.bench.group_results import GroupResults
-from xceptiontime.bench.groups import leave_groups_out
+from xceptiontime.bench.groups import _stated, leave_groups_out
+from xceptiontime.data.augment import Jitter
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.processing.tasks import Classification
 from xceptiontime.train.learner import ts_learner
@@ -131,3 +137,52 @@ def test_dask(res, capsys, tmp_path):
     np.testing.assert_allclose(again.probs, res.probs, atol=1e-5)
     alone = leave_groups_out(X, classes, groups, train=train, verbose=False, **OWN)
     np.testing.assert_allclose(mine.probs, alone.probs, atol=1e-5)
+
+def scaled(by):
+    def loss(out, y): return nn.functional.cross_entropy(out, y)*by
+    return loss
+
+def statements():
+    "Settings as they are saved in the folder of a run"
+    torch.manual_seed(0)
+    own = [scaled(2), partial(scaled(2), y=None), nn.Linear(2, 2), Jitter(.1), EarlyStoppingCallback(), {'a','b','c'},
+           torch.device('cpu'), lambda x: x in {'a','b','c'}, object()]
+    return _stated(own)
+
+def test_another_process_states_the_same():
+    code = 'import json,test_groups; print(json.dumps(test_groups.statements()))'
+    env = {**os.environ, 'PYTHONHASHSEED': '1'}
+    run = subprocess.run([sys.executable, '-c', code], cwd=Path(__file__).parent, env=env,
+                         capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout.splitlines()[-1])==statements()
+
+def refused(name, X=X, **settings):
+    with pytest.raises(ValueError, match=f'folder: expected a new one .* with another {name}, '):
+        leave_groups_out(X, classes, groups, **settings)
+
+def test_a_folder_of_other_settings(tmp_path):
+    own = {**HOW, 'folder': tmp_path, 'loss_func': scaled(1), 'batch_tfms': [Jitter(.01)], 'cbs': [GradientClip(.1)]}
+    first = leave_groups_out(X, classes, groups, **own)
+    times = [p.stat().st_mtime_ns for p in sorted(tmp_path.glob('fold*'))]
+    again = leave_groups_out(X, classes, groups, **own)
+    assert [p.stat().st_mtime_ns for p in sorted(tmp_path.glob('fold*'))]==times
+    np.testing.assert_array_equal(again.probs, first.probs)
+    refused('loss_func', **{**own, 'loss_func': scaled(2)})
+    refused('batch_tfms', **{**own, 'batch_tfms': [Jitter(5.)]})
+    refused('cbs', **{**own, 'cbs': [GradientClip(.2)]})
+    for i in range(len(X)):
+        other = X.copy()
+        other[i] *= -3
+        refused('data', other, **own)
+
+def test_a_folder_of_another_training(tmp_path):
+    def trainer(lr):
+        def train(dls):
+            learn = ts_learner(dls, nf=1, seed=0)
+            with learn.no_bar(),learn.no_logging(): learn.fit(1, lr)
+            return learn
+        return train
+    own = {**OWN, 'folder': tmp_path, 'verbose': False}
+    leave_groups_out(X, classes, groups, 2, train=trainer(1e-5), **own)
+    leave_groups_out(X, classes, groups, 2, train=trainer(1e-5), **own)
+    refused('train', n_splits=2, train=trainer(1e-1), **own)

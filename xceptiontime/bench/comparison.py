@@ -10,6 +10,7 @@ __all__ = ['published', 'own_results', 'own_ensembles', 'single_scores', 'ensemb
 
 # %% ../../nbs/71_bench.comparison.ipynb #d6a3194c
 from importlib.resources import files
+from itertools import combinations
 from pathlib import Path
 import numpy as np
 from ..base.checks import brief,counted,listed
@@ -28,14 +29,16 @@ _SOURCES = { # of each column of accuracies, a repository on GitHub
     'Inception_single_mean': 'InceptionTime', 'Inception_single_std': 'InceptionTime', 'H-InceptionTime': 'CF-4-TSC',
     **dict.fromkeys(['FCN','ResNet','MultiROCKET','LITE_single_mean'], 'LITE')}
 
+_SIZES = ['n_train','n_test','channels','length','classes']
+_NOT_METHODS = [*_SIZES,'Inception_single_std'] # columns of `published` that comparisons leave out
+
 def published():
     "DataFrame: a row per data set with its sizes, where known, and each method's accuracy or NaN; `attrs['sources']`"
     first,later = (_shipped(f'published_{o}.csv', index_col='dataset') for o in ('accuracy','later'))
     twice = [c for c in later if c in first and c not in ('FCN','ResNet')] # whose numbers are the same in both
     later = later.rename(columns={c: f'{c} (later)' for c in twice})
     res = first.combine_first(later).reindex(columns=list(dict.fromkeys([*first, *later])))
-    sizes = ['n_train','n_test','channels','length','classes']
-    res[sizes] = res[sizes].astype('Int64') # whole numbers, also where some are missing
+    res[_SIZES] = res[_SIZES].astype('Int64') # whole numbers, also where some are missing
     res.attrs['sources'] = {**_SOURCES, **{f'{c} (later)': 'LITE' for c in twice}}
     return res
 
@@ -55,7 +58,7 @@ def own_ensembles():
 def single_scores(
     rows, # DataFrame: see `table`
     by=('arch','recipe'), # columns that define a method
-    score='accuracy', # column of the score
+    score='accuracy', # column of the score; of 'nll' and 'ece' less is better: see `higher_is_better` of `compare`
 ): # DataFrame: a row per data set, a column per method
     "The mean over seeds: the expected score of one network"
     by = [by] if isinstance(by, str) else list(by)
@@ -101,14 +104,20 @@ def holm(
 
 # %% ../../nbs/71_bench.comparison.ipynb #ef44b638
 def _digits(scores):
-    "Accuracies as whole numbers of .0001, as they are published: their differences are exact"
+    "Scores as whole numbers of .0001, as accuracies are published: their differences are exact"
     return (scores*1e4).round()
 
 def _counts(d): return {k: int(o.sum()) for k,o in dict(wins=d>0, draws=d==0, losses=d<0).items()}
 
 def _beside(ours, other, name):
-    "Accuracies of two methods on the data sets that both have"
+    "Scores of two methods on the data sets that both have"
     import pandas as pd
+    for n,o in (('ours',ours), (name,other)):
+        if not isinstance(o, pd.Series):
+            raise TypeError(f"{n}: expected a Series, one method's score by data set, got a {type(o).__name__}")
+        if o.index.has_duplicates:
+            twice = brief(o.index[o.index.duplicated()].tolist()[0])
+            raise ValueError(f'{n}: expected one number for each data set, got several for {twice}')
     both = pd.concat([ours.rename('ours'), other.rename('other')], axis=1).reindex(ours.index).dropna()
     if not len(both):
         sets = listed(ours.index)
@@ -116,23 +125,22 @@ def _beside(ours, other, name):
     return both
 
 def compare(
-    ours, # Series: accuracy by data set
+    ours, # Series: accuracy, or another score, by data set
     others, # DataFrame: a row per data set, a column per method, such as `published()`; or a Series of one
+    higher_is_better:bool=True, # False for scores such as 'nll' and 'ece'
 ): # DataFrame: a row per method, with its source if known; `attrs['left_out']` names the sets without a number
     "Wins, draws and losses against each method, with p-values: see `signed_rank`, `holm`"
     import pandas as pd
-    if not isinstance(ours, pd.Series):
-        raise TypeError(f"ours: expected a Series, one method's accuracy by data set, got a {type(ours).__name__}")
-    if ours.index.has_duplicates:
-        twice = brief(ours.index[ours.index.duplicated()].tolist()[0])
-        raise ValueError(f'ours: expected one number for each data set, got several for {twice}')
     if isinstance(others, pd.Series): others = others.to_frame()
+    if not isinstance(others, pd.DataFrame):
+        raise TypeError(f'others: expected a DataFrame, or a Series of one method, got a {type(others).__name__}')
+    others = others.drop(columns=_NOT_METHODS, errors='ignore')
     if not others.shape[1]:
         raise ValueError('others: expected one method or more, got none')
     rows,left_out = [],{}
     for method in others:
         both = _beside(ours, others[method], 'others')
-        d = _digits(both['ours'])-_digits(both['other'])
+        d = (_digits(both['ours'])-_digits(both['other']))*(1 if higher_is_better else -1)
         left_out[method] = sorted(set(ours.index)-set(both.index))
         rows.append(dict(method=method, sets=len(d), **_counts(d), **both.mean(),
                          difference=(both['ours']-both['other']).mean(), p=signed_rank(d)))
@@ -175,7 +183,7 @@ def _complete(scores):
     "The sets with a number for each method, rounded for comparison; names of methods as text"
     if scores.columns.nlevels>1:
         scores = scores.set_axis([' '.join(map(str, o)) for o in scores.columns], axis=1)
-    res = _digits(scores.dropna())
+    res = _digits(scores.drop(columns=_NOT_METHODS, errors='ignore').dropna())
     if not len(res) or res.shape[1]<2:
         raise ValueError('scores: expected data sets with a number of each of two methods or more, '
                          f'got {len(res)} for {listed(res.columns)}')
@@ -183,19 +191,22 @@ def _complete(scores):
 
 def mean_ranks(
     scores, # DataFrame: a row per data set, a column per method; sets with a missing number are left out
+    higher_is_better:bool=True, # False for scores such as 'nll' and 'ece'
 ): # Series: by method, the best first
     "The mean rank of each method over data sets, 1 for the best; equal methods share ranks"
-    return _complete(scores).rank(axis=1, ascending=False).mean().sort_values()
+    return _complete(scores).rank(axis=1, ascending=not higher_is_better).mean().sort_values()
 
 # %% ../../nbs/71_bench.comparison.ipynb #dd57cfb6
 def pairwise(
     scores, # DataFrame: a row per data set, a column per method; sets with a missing number are left out
 ): # DataFrame: methods by methods
     "The p-value of each pair: see `signed_rank`, corrected by `holm`"
-    import scikit_posthocs as sp
+    import pandas as pd
     wide = _complete(scores)
-    name = wide.columns.name or 'variable'
-    return sp.posthoc_wilcoxon(wide.melt(), val_col='value', group_col=name, p_adjust='holm')
+    values,n = wide.to_numpy(),wide.shape[1] # values: (sets, methods)
+    pairs,res = list(combinations(range(n), 2)),np.ones((n, n))
+    for (i,j),p in zip(pairs, holm([signed_rank(values[:,i]-values[:,j]) for i,j in pairs])): res[i,j] = res[j,i] = p
+    return pd.DataFrame(res, wide.columns.tolist(), wide.columns.tolist())
 
 # %% ../../nbs/71_bench.comparison.ipynb #4e790431
 def plot_ranks(
@@ -203,11 +214,12 @@ def plot_ranks(
     alpha:float=.05, # a bar joins methods whose p-value is above this
     ax=None, # axes to draw on; new ones if None
     figsize:tuple=(8,2.2), # inches of new axes
+    higher_is_better:bool=True, # False for scores such as 'nll' and 'ece'
     **kwargs # of `scikit_posthocs.critical_difference_diagram`, such as `label_props`
 ):
     "Critical-difference diagram (Demsar 2006; tests of Benavoli et al. 2016): mean ranks, the best at the left"
     import matplotlib.pyplot as plt,scikit_posthocs as sp
-    ranks,p = mean_ranks(scores),pairwise(scores)
+    ranks,p = mean_ranks(scores, higher_is_better),pairwise(scores)
     if ax is None: ax = plt.subplots(figsize=figsize, layout='constrained')[1]
     blanks = dict(label_fmt_left='{label} ({rank:.2g}) ', label_fmt_right=' ({rank:.2g}) {label}') # beside the lines
     sp.critical_difference_diagram(ranks, p, ax=ax, alpha=alpha, **(blanks | kwargs))
@@ -216,22 +228,24 @@ def plot_ranks(
 
 # %% ../../nbs/71_bench.comparison.ipynb #4fdf735b
 def plot_scatter(
-    ours, # Series: accuracy by data set
+    ours, # Series: accuracy, or another score, by data set
     other, # Series, the same for another method
     ax=None, # axes to draw on; new ones if None
     figsize:tuple=(4,4), # inches of new axes
+    higher_is_better:bool=True, # False for scores such as 'nll' and 'ece'
     **kwargs # of matplotlib's `scatter`
 ):
-    "A point for each data set that both have; above the line `ours` is more accurate"
+    "A point for each data set that both have; above the line `ours` has the higher score"
     import matplotlib.pyplot as plt
     both = _beside(ours, other, 'other')
     if ax is None: ax = plt.subplots(figsize=figsize, layout='constrained')[1]
-    lo = both.min().min()-.02
+    lo,hi = both.min().min()-.02,max(1, both.max().max())+.02
+    what = 'accuracy' if higher_is_better else 'score'
     ax.axline((lo,lo), slope=1, color='grey', lw=1)
     ax.scatter(both['other'], both['ours'], **(dict(s=20) | kwargs))
-    ax.set(xlim=(lo,1.02), ylim=(lo,1.02), aspect='equal',
-           xlabel=f'accuracy of {other.name}', ylabel=f'accuracy of {ours.name}')
-    n = _counts(_digits(both['ours']-both['other']))
+    ax.set(xlim=(lo,hi), ylim=(lo,hi), aspect='equal',
+           xlabel=f'{what} of {other.name}', ylabel=f'{what} of {ours.name}')
+    n = _counts(_digits(both['ours']-both['other'])*(1 if higher_is_better else -1))
     said = 'better on {wins}, equal on {draws}, worse on {losses} data sets'
     ax.set_title(said.format(**n), fontsize='small')
     return ax

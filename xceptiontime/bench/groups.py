@@ -8,16 +8,17 @@ Docs: https://example.github.io/xceptiontime/bench.groups.html.md"""
 __all__ = ['leave_groups_out']
 
 # %% ../../nbs/73_bench.groups.ipynb #dd3385a8
-import hashlib,inspect,json,tempfile,time
+import hashlib,inspect,json,re,tempfile,time
 from copy import copy,deepcopy
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import torch
 from fastai.torch_core import no_random
 from ..base.checks import brief,check_number,check_whole,listed,warn
-from .group_results import GroupResults,check_metrics
+from .group_results import GroupResults,check_metrics,check_recordings
 from .runner import prepare_folder,run_once,run_units
 from ..data.loaders import TSDataLoaders
 from ..data.splits import check_splits,get_splits
@@ -27,6 +28,7 @@ from ..processing.infer import infer_task
 from ..processing.series import channel_names,raw_series
 from ..processing.targets import as_targets
 from ..runtime.predictor import Predictor
+from ..runtime.recordings import check_how
 from ..train.recipe import get_recipe,recipe_learner,recipe_loaders
 
 # %% ../../nbs/73_bench.groups.ipynb #c9e9ae21
@@ -122,8 +124,8 @@ def _work(i, job, out):
     return run_once(_fold_name(i), out, work)
 
 # %% ../../nbs/73_bench.groups.ipynb #302d37e5
-def _digest(*arrays):
-    "A short digest of arrays"
+def _digest(arrays):
+    "A short digest of several arrays, one at a time"
     res = hashlib.sha1()
     for a in arrays:
         a = np.asarray(a)
@@ -131,24 +133,53 @@ def _digest(*arrays):
         res.update(repr(a.tolist()).encode() if a.dtype.kind in 'OUS' else np.ascontiguousarray(a).tobytes())
     return res.hexdigest()[:12]
 
-def _code(f):
-    "The name of a function and a digest of its source"
-    try: text = inspect.getsource(getattr(f, 'func', f)) # of functools.partial
-    except (OSError,TypeError): text = getattr(getattr(f, '__code__', None), 'co_code', b'').hex()
-    args = repr((getattr(f, 'args', ()), getattr(f, 'keywords', {})))
-    return f"{getattr(f, '__name__', type(f).__name__)} {_digest([text, args])}"
+def _parts(v):
+    "Code, values and attributes that tell a function or an object from others of the same name"
+    main = getattr(v, '__module__', None)=='__main__' # classes and globals of packages go by name
+    if inspect.ismodule(v): return v.__name__
+    if isinstance(v, type):
+        own = {k: o for k,o in vars(v).items() if inspect.isfunction(o) or not k.startswith('__')}
+        return (v.__bases__,own) if main else ()
+    if isinstance(v, partial): return v.func,v.args,v.keywords
+    if inspect.ismethod(v): return v.__func__,v.__self__
+    if inspect.iscode(v): return v.co_code,v.co_consts,v.co_names
+    if inspect.isfunction(v):
+        around = inspect.getclosurevars(v)
+        values = around.nonlocals,around.globals if main else ()
+        return v.__code__,v.__defaults__,v.__kwdefaults__,vars(v),values
+    address = ' at 0x[0-9a-fA-F]+'
+    return type(v),getattr(v, '__dict__', None) or re.sub(address, '', repr(v))
 
-def _stated(v):
-    "A setting in JSON's types"
-    if hasattr(v, 'tolist') and np.size(v)>20: return _digest(v)
-    try: return json.loads(json.dumps(v.tolist() if hasattr(v, 'tolist') else v))
-    except TypeError: return getattr(v, '__name__', None) or type(v).__name__
+def _stated_parts(v, name, seen, depth):
+    "An array by its values or their digest; all else by its name and a digest of its parts"
+    if hasattr(v, '__array__') and not isinstance(v, type):
+        v = np.asarray(v.detach().cpu() if isinstance(v, torch.Tensor) else v)
+        return _stated(v.tolist(), seen, depth) if v.size<=20 or v.dtype.kind=='O' else _digest([v])
+    parts = _stated(_parts(v), seen, depth)
+    return f'{name} {_digest([json.dumps(parts, sort_keys=True)])}' if parts else name
+
+def _stated(v, seen=None, depth=0):
+    "A setting in JSON's types: the same in each process, and another for another setting"
+    seen = {} if seen is None else seen # by id: an object and its statement
+    def each(values): return [_stated(o, seen, depth+1) for o in values]
+    if v is None or isinstance(v, (bool,int,float,str)): return v
+    name = v.__name__ if isinstance(v, type) or inspect.isroutine(v) else type(v).__name__
+    if depth>50 or len(seen)>10_000: return name
+    if isinstance(v, dict): return dict(zip(map(str, each(v)), each(v.values())))
+    if isinstance(v, (list,tuple)): return each(v)
+    if isinstance(v, (set,frozenset)): return sorted(each(v), key=repr)
+    if id(v) not in seen:
+        seen[id(v)] = v,name # where an object is part of itself
+        try: seen[id(v)] = v,_stated_parts(v, name, seen, depth+1)
+        except Exception: pass # an object that cannot be read goes by its name
+    return seen[id(v)][1]
 
 def _fingerprint(X, y, groups):
-    "A digest of targets, groups and up to 64 series"
-    some = [X[i] for i in np.linspace(0, len(X)-1, min(64, len(X))).astype(int)]
+    "A digest of targets, groups and all series, some at a time"
+    blocks = (X[i:i+16] for i in range(0, len(X), 16)) # of `Windows` or a file, these are read here
+    series = chain.from_iterable([b] if hasattr(b, 'ndim') else b for b in blocks)
     y = y if isinstance(y, np.ndarray) else [repr(o) for o in y]
-    return f'{len(X)} series {_digest(y, groups, *some)}'
+    return f'{len(X)} series {_digest(chain((y, groups), series))}'
 
 def _todo(job, out):
     "The folds without a result; raises if a result has other data or settings"
@@ -179,7 +210,6 @@ def _job(X, y, groups, n_splits, how, kwargs, threads):
     groups,folds = _folds(groups, len(y), n_splits)
     _warn_of_classes(task, task.encode(y), groups)
     settings = dict(data=_fingerprint(X, y, groups), n_splits=n_splits, **how, task=task.settings(), **kwargs)
-    if 'train' in how: settings['train'] = _code(how['train'])
     return _Job(X, y, groups, task, folds, **how, kwargs=kwargs,
                 settings={k: _stated(v) for k,v in settings.items()}, threads=threads)
 
@@ -232,6 +262,8 @@ def leave_groups_out(
     job = _job(X, y, groups, n_splits, dict(arch=arch, recipe=recipe, valid_size=valid_size, seed=seed, **own), kwargs,
                None if n_jobs==1 and backend is None else 1)
     check_metrics(metrics, job.task)
+    check_how(job.task, how)
+    if recordings is not None: check_recordings(recordings, job.task.encode(job.y), job.groups)
     with tempfile.TemporaryDirectory() as tmp:
         out = tmp if folder is None else folder
         prepare_folder(out, backend, address)

@@ -57,11 +57,14 @@ def steady_streams(
     finally: sys.stdout,sys.stderr = before
 
 # %% ../../nbs/84_cli.console.ipynb #e212bb5e
+_OTHER_NAMES = {'n_splits': 'folds'} # the option of an argument with another name
 _COLUMNS = {"task='classification'": 'label', "task='regression'": 'target'} # the option that sets the task
 
 def _with_options(args, text):
     "An error with the command's options in place of Python's arguments: --rate for rate="
-    def option(m): return f"--{m[1].replace('_', '-')}" if m[1] in vars(args) else m[0]
+    def option(m):
+        name = _OTHER_NAMES.get(m[1], m[1])
+        return f"--{name.replace('_', '-')}" if name in vars(args) else m[0]
     def advised(m):
         name = {'label': 'window_label'}.get(m[1], m[1]) # --label is the name of a column
         if m[0] in _COLUMNS: name,value = _COLUMNS[m[0]],''
