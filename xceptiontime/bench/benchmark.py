@@ -20,6 +20,7 @@ from ..base.checks import brief,check_whole,counted,one_line,short_path,warn
 from ..data.sets import get_ucr
 from .runner import prepare_folder,run_once,run_units
 from ..models.xceptiontime import XceptionTime
+from ..processing.targets import as_labels
 from ..train.metrics import balanced_accuracy
 from ..train.recipe import DEFAULT,get_recipe,recipe_learner
 
@@ -29,10 +30,11 @@ def scores_of(
     y:np.ndarray, # index of the class (samples,)
 ) -> dict:
     "Accuracy, balanced accuracy, negative log likelihood and calibration error"
-    probs = probs.astype(np.float64)
+    probs,y = np.asarray(probs, np.float64),as_labels(y)
+    ece = calibration_error(probs, y) # first, as it checks both
     answers,own = probs.argmax(1),probs[np.arange(len(y)),y]
     return dict(accuracy=float((answers==y).mean()), balanced_accuracy=balanced_accuracy(y, answers),
-                nll=float(-np.log(np.maximum(own, 1e-12)).mean()), ece=calibration_error(probs, y))
+                nll=float(-np.log(np.maximum(own, 1e-12)).mean()), ece=ece)
 
 # %% ../../nbs/70_bench.benchmark.ipynb #5c889213
 def unit_name(

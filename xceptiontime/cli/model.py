@@ -90,6 +90,7 @@ def _print_groups(args, predictor, X, y, groups):
     from xceptiontime.bench.group_results import GroupResults
     task = predictor.task
     probs = task.activation(predictor.scores(X)).numpy() # (series, outputs)
+    warn_of_steps(args, X, predictor)
     pred,by_group = task.decode(probs),GroupResults(task, y, probs, groups).table
     args.result = dict(figures(task, y, pred), groups=by_group.to_dict('index'))
     print(report(task, y, pred))

@@ -15,6 +15,7 @@ import torch
 from fasttransform import DisplayedTransform
 from fastai.callback.mixup import MixHandler,reduce_loss
 from fastai.layers import NoneReduce
+from torch import nn
 from ..base.checks import check_number,check_whole
 from .dataset import PreprocessBatch,split_lengths
 from ..models.masks import length_mask,running_sum
@@ -37,7 +38,7 @@ class SeriesTransform(DisplayedTransform):
         self.rng = None
         super().__init__()
 
-    def setups(self, dl):
+    def setups(self, dl): # by a `TSDataLoader` before each epoch
         if (fit := _preprocess(dl)) is None: return
         self.channels,self.told = fit.c_in,int(fit.length_channel)
 
@@ -255,6 +256,11 @@ class TimeMask(SeriesTransform):
         return torch.where((t>=start)&(t<start+size), mean, x)
 
 # %% ../../nbs/39a_data.augment.ipynb #cfdd660c
+def _class_weights(loss):
+    "The weights of the classes in a cross entropy (classes,); None for other losses, whose mean is a plain one"
+    for k in ('loss','func'): loss = getattr(loss, k, loss) # a `TaskLoss` and fastai's losses hold another
+    return loss.weight if isinstance(loss, nn.CrossEntropyLoss) else None
+
 class TSMix(MixHandler):
     "Mixes pairs of series of a batch and weights the losses of both targets; a subclass implements `mix`"
     told = 0 # 1 if the last channel holds the length
@@ -282,7 +288,10 @@ class TSMix(MixHandler):
         with NoneReduce(self.old_lf) as lf: own,other = lf(pred, *yb),lf(pred, *self.yb1)
         lam = self.lam.repeat_interleave(own.numel()//len(self.lam)).view_as(own)
         loss = torch.lerp(other, own, lam)
-        return reduce_loss(loss, getattr(self.old_lf, 'reduction', 'mean'))
+        reduction,weights = getattr(self.old_lf, 'reduction', 'mean'),_class_weights(self.old_lf)
+        if reduction!='mean' or weights is None or len(yb)>1: return reduce_loss(loss, reduction)
+        own,other = (weights[o[0].as_subclass(torch.Tensor)] for o in (yb, self.yb1)) # (batch,) each
+        return loss.sum()/torch.lerp(other, own, self.lam).sum() # as cross entropy takes its mean
 
     def before_batch(self):
         x,*rest = self.xb

@@ -25,7 +25,8 @@ from .loaders import TSDataLoaders
 from .pictures import label_series,series_axes
 from ..processing.preprocess import Preprocess
 from ..processing.series import as_numbers,check_series,raw_series
-from ..processing.values import check_resolution
+from ..processing.targets import LabelLists
+from ..processing.values import check_resolution,check_values
 
 # %% ../../nbs/39_data.blocks.ipynb #ccd2cfd5
 class ToSeries(Transform):
@@ -55,13 +56,26 @@ class FitPreprocess(PreprocessBatch):
                          f'got {lengths.min()} to {lengths.max()} steps; TSDataLoaders.from_dblock takes such')
 
 # %% ../../nbs/39_data.blocks.ipynb #03188bc7
+class _CheckSeries(Transform):
+    "Raises for values that cannot be used, on the host: `fit` has seen no series of validation and no new ones"
+    def __init__(self,
+        missing:bool # may values be missing?
+    ):
+        self.missing = missing
+        super().__init__()
+
+    def encodes(self, x:TSTensor):
+        check_values(np.asarray(x)[None], name='get_x', missing=self.missing)
+        return x
+
 def TSBlock(
     missing:str='raise', # see `Preprocess`
     scale:str|None='channel', # see `Preprocess`
     mu:float|None=None, # see `Preprocess`
 ) -> TransformBlock:
     "A block of series for a `DataBlock`"
-    return TransformBlock(type_tfms=ToSeries(), batch_tfms=FitPreprocess(Preprocess(missing, scale, mu)))
+    fit = FitPreprocess(Preprocess(missing, scale, mu))
+    return TransformBlock(type_tfms=ToSeries(), item_tfms=_CheckSeries(missing!='raise'), batch_tfms=fit)
 
 # %% ../../nbs/39_data.blocks.ipynb #62509f06
 @dispatch
@@ -81,7 +95,7 @@ def _fit_of(dblock):
     if blocks!=2 or len(fits)!=1:
         raise ValueError('dblock: expected one TSBlock and one block of targets, '
                          f'got {blocks} blocks with {len(fits)} TSBlock')
-    others = [_name(t) for t in dblock.item_tfms if t is not ToTensor and not isinstance(t, ToTensor)]
+    others = [_name(t) for t in dblock.item_tfms if t is not ToTensor and not isinstance(t, (ToTensor,_CheckSeries))]
     if others:
         raise ValueError(f"dblock: expected no item_tfms, which would not be applied, got {listed(others)}")
     return fits[0]
@@ -89,6 +103,23 @@ def _fit_of(dblock):
 def _name(tfm):
     "The name of a transform, of its class, or of a function"
     return getattr(tfm, '__name__', None) or type(tfm).__name__
+
+_tasks = dict( # the task that a transform of targets asks for, by the name of its class
+    Categorize='classification', TSClassification='classification',
+    ToFloat='regression', RegressionSetup='regression', TSRegression='regression',
+    MultiCategorize='multilabel', EncodedMultiCategorize='multilabel', TSMultiLabelClassification='multilabel')
+
+def _class_name(o): return o.__name__ if inspect.isclass(o) else type(o).__name__
+
+def _targets_of(dblock, y, vocab):
+    "Targets in the user's own words, and arguments of `from_arrays`: the task and vocab that their block says"
+    names = [_class_name(t) for t in dblock.type_tfms[1]]
+    task = next((_tasks[n] for n in names if n in _tasks), None)
+    if vocab is None: return y, dict(task=task)
+    how = dict(task=task, vocab=list(vocab))
+    if task!='multilabel': return [vocab[int(o)] for o in y], how
+    if 'EncodedMultiCategorize' in names: return np.stack(y).astype(int), how # (series, labels)
+    return LabelLists([[vocab[i] for i in np.flatnonzero(o)] for o in y]), how
 
 @patch_to(TSDataLoaders, cls_method=True)
 def from_dblock(cls,
@@ -100,23 +131,17 @@ def from_dblock(cls,
     fit = _fit_of(dblock)
     ds = dblock.datasets(source)
     X,y = zip(*ds)
-    vocab = getattr(ds, 'vocab', None)
-    if vocab is not None: y,vocab = [vocab[int(o)] for o in y],list(vocab)
+    y,of_targets = _targets_of(dblock, y, getattr(ds, 'vocab', None))
     tfms = [t for t in dblock.batch_tfms if t is not fit] + L(kwargs.pop('batch_tfms', None))
     how = fit.preprocess.settings()
     how.pop('c_in', None)
     splits = tuple(np.asarray(list(o)) for o in ds.splits)
-    return cls.from_arrays(_raw(X), y, splits, **{**how, 'vocab':vocab, 'batch_tfms':list(tfms), **kwargs})
+    return cls.from_arrays(_raw(X), y, splits, **{**how, **of_targets, 'batch_tfms':list(tfms), **kwargs})
 
 # %% ../../nbs/39_data.blocks.ipynb #70713f19
 class TSClassification: "Targets are classes: for `tfms` of `get_ts_dls`"
 class TSRegression: "Targets are numbers: for `tfms` of `get_ts_dls`"
 class TSMultiLabelClassification: "Targets are several labels each: for `tfms` of `get_ts_dls`"
-
-_tasks = dict( # the task that a transform of targets asks for, by the name of its class
-    Categorize='classification', TSClassification='classification',
-    ToFloat='regression', TSRegression='regression',
-    MultiCategorize='multilabel', TSMultiLabelClassification='multilabel')
 
 def _task(tfms):
     "Task and vocab that tsai's `tfms` ask for; compares names of classes, so tsai's own work too"
@@ -131,8 +156,6 @@ def _task(tfms):
         raise ValueError(f"tfms: expected one of {', '.join(_tasks)} for the targets, got {listed(names)}")
     vocab = getattr(L(y)[0], 'vocab', None)
     return _tasks[names[0]], None if vocab is None else list(vocab)
-
-def _class_name(o): return o.__name__ if inspect.isclass(o) else type(o).__name__
 
 # %% ../../nbs/39_data.blocks.ipynb #10ec8ebe
 class TSStandardize:

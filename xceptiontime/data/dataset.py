@@ -17,12 +17,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter # fastai's way to worker processes
-from fastcore.basics import patch,store_attr
+from fastcore.basics import instantiate,patch,store_attr,type_hints
+from fastcore.foundation import L
 from fastcore.meta import delegates
-from fasttransform import ItemTransform
+from fasttransform import ItemTransform,Pipeline,Transform
 from fastai.data.core import TfmdDL
 from fastai.torch_core import TensorBase,TensorCategory,TensorMultiCategory,TitledStr,to_device
-from ..base.checks import brief,check_whole
+from ..base.checks import brief,check_whole,listed
 from ..base.tsai_names import refuse_name
 from .mapped import MappedArray
 from .order import batch_cuts,similar_lengths,weighted_order
@@ -209,6 +210,29 @@ class _Generator(torch.Generator):
     "Draws the seed of worker processes; they do not need its state, which cannot be pickled"
     def __reduce__(self): return _Generator, ()
 
+class _OfSeries(Transform):
+    "A function without types as a transform of the series alone; fastai would apply it to the targets too"
+    def __init__(self, f):
+        self.f,self._name = f,getattr(f, '__name__', type(f).__name__)
+        super().__init__(order=getattr(f, 'order', None))
+    def encodes(self, x:TSTensor): return self.f(x)
+
+def _transforms(tfms): # of batches, in any form that fastai takes
+    "A list of transforms, in which a function without types is for the series alone"
+    def one(f):
+        f = instantiate(f)
+        typed = isinstance(f, (Transform,Pipeline)) or type_hints(f).keys()-{'return'}
+        return f if typed else _OfSeries(f=f)
+    return tfms.fs if isinstance(tfms, Pipeline) else L(tfms).map(one)
+
+def _check_no_item_tfms(**tfms): # by the name of their event
+    "Raise if there are transforms of single samples, which a loader that takes whole batches would not apply"
+    for k,v in tfms.items():
+        names = Pipeline(v).fs.attrgot('name')
+        if names:
+            raise ValueError(f'{k}: expected none, as series are taken in whole batches, '
+                             f'got {listed(names)}; after_batch changes batches')
+
 class TSDataLoader(TfmdDL):
     "A fastai `DataLoader` that takes a whole batch from a `TSDataset` at once"
     def __init__(self,
@@ -217,14 +241,16 @@ class TSDataLoader(TfmdDL):
         shuffle:bool=False, # a new order in each epoch?
         num_workers:int=0, # processes that prepare batches
         seed:int|None=None, # seed of the order; drawn at random if None
-        **kwargs # of fastai's `TfmdDL`
+        **kwargs # of fastai's `TfmdDL`; `after_batch` transforms preprocessed batches
     ):
         check_whole(bs=bs)
         if not isinstance(dataset, TSDataset):
             hint = 'dls.test_dl(X) makes a loader of series'
             raise TypeError(f'dataset: expected a TSDataset, got {brief(type(dataset).__name__)}; {hint}')
-        state = random.getstate()
-        super().__init__(dataset, bs=bs, shuffle=shuffle, num_workers=num_workers, **kwargs)
+        _check_no_item_tfms(**{k: kwargs.get(k) for k in ('after_item','before_batch')})
+        state,tfms = random.getstate(),_transforms(kwargs.pop('after_batch', None))
+        if not any(isinstance(t, PreprocessBatch) for t in tfms): tfms = [PreprocessBatch(dataset.preprocess), *tfms]
+        super().__init__(dataset, bs=bs, shuffle=shuffle, num_workers=num_workers, after_batch=tfms, **kwargs)
         random.setstate(state) # fastai draws a seed from the global state
         self.seed = seed
         if seed is not None: self.reseed(seed)
@@ -232,6 +258,10 @@ class TSDataLoader(TfmdDL):
         self._n_inp = dataset.n_inp
         targets = [] if dataset.y is None else [TARGETS[dataset.task.name]]
         self._types = {tuple: [TSTensor, *[TSLengths]*(dataset.n_inp-1), *targets]}
+
+    def add_tfms(self, tfms):
+        "Add transforms of preprocessed batches, or functions of the series in them"
+        self.after_batch.add(_transforms(tfms), self)
 
     def reseed(self, seed:int):
         "Begin with the order of `seed`, and keep that for copies by `new`"
@@ -263,7 +293,9 @@ class TSDataLoader(TfmdDL):
         if self.dataset.split_idx!=0: return
         seeds = copy(self.rng) # random transforms start from a copy, and leave the order as it is
         for t in self.after_batch.fs:
-            if hasattr(t, 'reseed'): t.reseed(seeds.getrandbits(63))
+            if not hasattr(t, 'reseed'): continue
+            t.setup(self) # it may be new: neither `add_tfms` nor `new` of fastai does this
+            t.reseed(seeds.getrandbits(63))
 
     def __iter__(self):
         self.randomize()

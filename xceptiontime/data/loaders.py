@@ -19,7 +19,7 @@ from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
 from ..base.checks import brief,check_rate,check_same_rate,listed
 from ..base.tsai_names import knows_tsai
-from .dataset import PreprocessBatch,TSDataLoader,TSDataset
+from .dataset import TSDataLoader,TSDataset
 from .columns import Columns,as_names
 from .given import check_origin,model_series,series_or_windows
 from .recordings import Recordings,join_recordings,overlapping,read_recordings
@@ -110,7 +110,7 @@ class TSDataLoaders(DataLoaders):
         rate:float|None=None, # samples a second (Hz); saved with the model
         bs:int=64, # series in a training batch
         valid_bs:int|None=None, # series in a validation batch; `bs` if None
-        batch_tfms=None, # transforms of a preprocessed batch, on its device
+        batch_tfms=None, # transforms of preprocessed batches; functions without types get the series
         seed:int|None=None, # of new splits, and of the order of training batches
         num_workers:int=0, # processes that prepare batches; 0 is best for arrays
         device=None, # where batches go; fastai's default device if None
@@ -143,7 +143,7 @@ class TSDataLoaders(DataLoaders):
         train_ds = dataset(idxs=train, weights=weights, strata=strata, split_idx=0)
         other_ds = [dataset(idxs=o) for o in others or [train[:0]]] # fastai needs a second split
         loader = partial(TSDataLoader, seed=seed, num_workers=num_workers,
-                         after_batch=[PreprocessBatch(preprocess), *_batch_tfms(batch_tfms)])
+                         after_batch=_batch_tfms(batch_tfms))
         dls = [loader(train_ds, bs=bs, shuffle=True), *[loader(ds, bs=valid_bs or bs) for ds in other_ds]]
         device = default_device() if device is None else torch.device(device)
         return cls(*dls, path=path, device=device)
@@ -222,6 +222,31 @@ def new_dl(self:TSDataLoader,
 ):
     "The same as `dls.test_dl`, under the name that tsai uses"
     return _new_dl(self, self.dataset, X, y, bs, **kwargs)
+
+# %% ../../nbs/38_data.loaders.ipynb #8d7f47d8
+@patch
+def add_tfms(self:TSDataLoaders,
+    tfms, # transforms of a preprocessed batch; functions without types get the series
+    event='after_batch', # only this one, as series are taken in whole batches
+    loaders=None, # numbers of loaders, 'train' or 'valid'; all if None
+):
+    "Add transforms to loaders"
+    if event!='after_batch':
+        raise ValueError("event: expected 'after_batch', as series are taken in whole batches, "
+                         f'got {brief(event)}')
+    for i in range(len(self.loaders)) if loaders is None else L(loaders):
+        self[dict(train=0, valid=1).get(i, i)].add_tfms(_batch_tfms(tfms))
+
+@patch_to(TSDataLoaders, cls_method=True)
+def from_dsets(cls,
+    *ds, # `TSDataset`s, the one for training first
+    device=None, # where batches go; fastai's default device if None
+    **kwargs, # of fastai's `from_dsets` and of `TSDataLoader`
+) -> TSDataLoaders:
+    "A loader for each dataset, which preprocesses its batches; no series is left out of an epoch"
+    if device is None: device = default_device()
+    own = dict(dl_type=TSDataLoader, drop_last=False)
+    return super(TSDataLoaders, cls).from_dsets(*ds, device=device, **{**own, **kwargs})
 
 # %% ../../nbs/38_data.loaders.ipynb #b6f2494e
 @patch_to(TSDataLoaders, cls_method=True)

@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from ..base.checks import brief,check_whole,warn
 from ..processing.conformal import conformal_tables
+from ..data.splits import check_groups
 from ..data.windows import Windows
 from ..runtime.predictor import Predictor,finite
 from ..train.learner import TSLearner
@@ -197,9 +198,7 @@ def calibrate_sets(self:TSLearner,
 ) -> TSLearner:
     "Store the tables for `predict_set`, found on held-back series; they hold until the weights change"
     dl = _held_back(self, dl)
-    n = len(dl.dataset)
-    if groups is not None and len(groups)!=n:
-        raise ValueError(f'groups: expected one for each of {n} series, got {len(groups)}')
+    if groups is not None: groups = check_groups(groups, len(dl.dataset))
     self.task.conformal = conformal_tables(self.task, *_scores(self, dl), groups)
     return self
 

@@ -11,7 +11,7 @@ __all__ = ['confusion_size', 'confusion_axes', 'draw_confusion']
 from textwrap import fill
 import matplotlib.pyplot as plt
 import numpy as np
-from ..base.checks import one_line
+from ..base.checks import brief,one_line
 
 # %% ../../nbs/62a_explain.confusion.ipynb #ef8aea47
 MOST_LETTERS = 30 # of a name
@@ -54,11 +54,21 @@ def confusion_axes(
     return plt.subplots(figsize=figsize or confusion_size(names), layout='constrained')[1]
 
 # %% ../../nbs/62a_explain.confusion.ipynb #baae3d8c
+_OF = { # what shares are of: the axis that is summed over, and words
+    'true': (1,'the true class'), True: (1,'the true class'), 'pred': (0,'the predicted class'), 'all': (None,'all')}
+
+def _shares(counts, normalize):
+    "Counts, or shares by one of `_OF`; 0 where there are no counts"
+    if normalize is None or normalize is False: return counts
+    if normalize not in list(_OF):
+        raise ValueError(f"normalize: expected True, False, 'true', 'pred' or 'all', got {brief(normalize)}")
+    return counts/np.maximum(counts.sum(_OF[normalize][0], keepdims=True), 1)
+
 def draw_confusion(
     counts, # (classes, classes): true classes down, predicted ones across
     names, # of the classes
     ax=None, # axes; those of `confusion_axes` if None
-    normalize:bool=False, # show shares of each true class in place of counts?
+    normalize:bool|str=False, # shares in place of counts: of each 'true' class (or True), of each 'pred', or of 'all'
     cmap:str='Blues', # matplotlib's colours
     *,
     figsize:tuple|None=None, # inches of new axes; chosen to fit the names if None
@@ -71,7 +81,7 @@ def draw_confusion(
     if ax is None: ax = confusion_axes(names, figsize)
     counts,names = np.asarray(counts),[one_line(str(n), MOST_LETTERS) for n in names]
     total = max(counts.sum(), 1)
-    shown = counts/np.maximum(counts.sum(1, keepdims=True), 1) if normalize else counts
+    shown = _shares(counts, normalize)
     cell = _cell_size(ax, names)
     label = max(4, min(10., .6*cell)) # points
     form = kwargs.setdefault('values_format', '.2f' if normalize else 'd')
@@ -84,7 +94,7 @@ def draw_confusion(
     ax.tick_params(labelsize=label)
     if turn==45: plt.setp(ax.get_xticklabels(), ha='right', rotation_mode='anchor')
     if bar: ax.figure.colorbar(drawn.im_, ax=ax, fraction=.046, pad=.03,
-                                  label='share of the true class' if normalize else of)
+                                  label=f'share of {_OF[normalize][1]}' if normalize else of)
     said = f'accuracy {counts.trace()/total:.3f} on {counts.sum()} {of}'
     ax.set_title(fill(said if title is None else title, max(16, int(cell*len(names)/5))), fontsize='medium')
     return ax

@@ -30,7 +30,7 @@ def plot_confusion_matrix(
     learn:TSLearner, # of a classification
     dl=None, # a loader with targets; the validation loader if None
     ax=None, # axes; new ones if None
-    normalize:bool=False, # show shares of each true class in place of counts?
+    normalize:bool|str=False, # shares in place of counts: of each 'true' class (or True), of each 'pred', or of 'all'
     cmap:str='Blues', # matplotlib's colours
     figsize:tuple|None=None, # inches of new axes; chosen to fit the names if None
     **kwargs # of `draw_confusion`: `title`, and what scikit-learn's `ConfusionMatrixDisplay.plot` takes

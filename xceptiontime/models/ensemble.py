@@ -49,6 +49,8 @@ def _stacked(networks, of): # a dictionary
     each = [dict(of(net)) for net in networks]
     return {k: torch.stack([own[k] for own in each]) for k in each[0]}
 
+def _given(x, lengths): return (x,) if lengths is None else (x,lengths) # some networks take no lengths
+
 _one_pass = threading.Lock() # `functional_call` replaces the tensors of a network while it runs
 
 def in_groups(
@@ -57,13 +59,13 @@ def in_groups(
     lengths:torch.Tensor|None=None, # steps of each series before padding (batch,)
 ) -> torch.Tensor: # (batch, networks, outputs)
     "The scores of all networks in one pass: `vmap` makes each convolution a grouped one"
-    def one(params, buffers): return functional_call(networks[0], (params, buffers), (x, lengths))
+    def one(params, buffers): return functional_call(networks[0], (params, buffers), _given(x, lengths))
     all_at_once = torch.vmap(one, out_dims=1, randomness='different')
     with _one_pass:
         params = _stacked(networks, nn.Module.named_parameters) # (networks, ..) each
         buffers = _stacked(networks, nn.Module.named_buffers) # running statistics move in training
         scores = all_at_once(params, buffers) # (batch, networks, outputs)
-    if networks[0].training:
+    if networks[0].training and buffers:
         own = [t for net in networks for t in net.buffers()]
         moved = [t for i in range(len(networks)) for t in (b[i] for b in buffers.values())]
         with torch.no_grad(): torch._foreach_copy_(own, moved)
@@ -96,7 +98,7 @@ class Ensemble(Module):
         one_pass = x.is_cuda and not is_traced(x) and not any(map(_is_looked_at, self.networks.modules()))
         # under autocast PyTorch's gradient of a BatchNorm in `vmap` fails: its statistics keep their own dtype
         if one_pass and not torch.is_autocast_enabled('cuda'): return in_groups(self.networks, x, lengths)
-        return torch.stack([net(x, lengths) for net in self.networks], 1)
+        return torch.stack([net(*_given(x, lengths)) for net in self.networks], 1)
 
     def forward(self,
         x:torch.Tensor, # series (batch, channels, length), in the dtype of the weights
@@ -112,7 +114,7 @@ def forward_features(self:Ensemble,
     lengths:torch.Tensor|None=None, # steps of each series before padding (batch,)
 ) -> torch.Tensor: # (batch, networks x features)
     "The features of all networks, one network after another"
-    return torch.cat([net.forward_features(x, lengths) for net in self.networks], 1)
+    return torch.cat([net.forward_features(*_given(x, lengths)) for net in self.networks], 1)
 
 def networks_of(
     model:nn.Module # an `Ensemble` or one network

@@ -11,7 +11,7 @@ __all__ = ['FEWEST', 'InceptionModule', 'InceptionBlock', 'InceptionTime']
 import torch
 from torch import nn
 from fastcore.basics import patch
-from ..base.checks import brief,check_whole
+from ..base.checks import as_python,brief,check_whole
 from .fast.door import applies, fast_features, signature
 from .layers import *
 from .masks import length_mask, real_steps
@@ -74,8 +74,8 @@ class InceptionTime(Module):
     ):
         if nb_filters is not None: nf = nb_filters
         check_whole(c_in=c_in, c_out=c_out, nf=nf)
-        self.init_args = dict(c_in=c_in, c_out=c_out, nf=nf, residual=residual, depth=depth,
-                              ks=ks, bottleneck=bottleneck)
+        self.init_args = as_python(dict(c_in=c_in, c_out=c_out, nf=nf, residual=residual, depth=depth,
+                                        ks=ks, bottleneck=bottleneck))
         self.inceptionblock = InceptionBlock(c_in, nf, residual, depth, ks, bottleneck)
         self.gap,self.fc = GAP1d(),nn.Linear(nf*4, c_out)
         self.as_built = signature(self)

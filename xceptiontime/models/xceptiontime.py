@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from fastcore.basics import patch
 from fastcore.imports import noop
-from ..base.checks import brief,check_whole,one_line
+from ..base.checks import as_python,brief,check_whole,one_line
 from .fast.door import applies, depthwise_on_gpu, fast_forward, signature
 from .layers import *
 from .masks import length_mask, real_steps
@@ -123,8 +123,9 @@ class XceptionTime(Module):
         check_whole(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size)
         if head not in HEADS:
             raise ValueError(f'head: expected one of {HEADS}, got {brief(head)}')
-        self.init_args = dict(c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size, residual=residual,
-                              ks=ks, bottleneck=bottleneck, head=head)
+        self.init_args = as_python(dict(
+            c_in=c_in, c_out=c_out, nf=nf, adaptive_size=adaptive_size, residual=residual,
+            ks=ks, bottleneck=bottleneck, head=head))
         self.block = XceptionBlock(c_in, nf, residual, ks, bottleneck)
         pool = AdaptiveAvgPool1d(adaptive_size)
         if custom_head is None:

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ..base.checks import brief,check_number,check_whole,counted,listed,warn
+from ..base.checks import as_python,brief,check_number,check_whole,counted,listed,warn
 from ..models.layers import Module
 from ..models.masks import length_mask
 from .series import middle_start,source_step
@@ -111,6 +111,9 @@ class Preprocess(Module):
         crop:int|None=None, # keep so many steps in the middle of each series, after scaling; see `cropped`
         length_channel:bool=False, # add a channel that holds the length of each series?
     ):
+        mu,c_in = as_python((mu,c_in)) # a grid of numpy may hold them
+        resample,crop = as_python((resample,crop))
+        length_channel = as_python(length_channel)
         if missing not in MISSING:
             raise ValueError(f'missing: expected one of {MISSING}, got {brief(missing)}')
         if scale not in SCALES:

@@ -48,12 +48,13 @@ class _BadValues:
         i,c,t = np.argwhere(bad)[0]
         return r[i],c,t
 
-    def check(self, name, of):
+    def check(self, name, of): # number of series; None for one alone
         if not self.values: return
         i,c,t = self.first
+        series,first = ('','') if of is None else (f' in {self.series} of {of} series',f'series {i}, ')
         raise ValueError(f'{name}: expected finite numbers, got {counted(self.values, "value")} that '
-                         f'{"is" if self.values==1 else "are"} {self.kind} '
-                         f'in {self.series} of {of} series, the first in series {i}, channel {c}, step {t}{self.hint}')
+                         f'{"is" if self.values==1 else "are"} {self.kind}{series}, '
+                         f'the first in {first}channel {c}, step {t}{self.hint}')
 
 def check_values(
     X, # series (samples, channels, length), from `check_series`
@@ -73,11 +74,12 @@ def check_values(
         nan.add(r, np.isnan(x)&valid)
         empty += r[(np.isnan(x)|~valid).all((1,2))].tolist()
     of = len(X) if rows is None else len(rows)
-    infinite.check(name, of)
+    several = None if len(X)==1 else of
+    infinite.check(name, several)
     if empty:
         raise ValueError(f'{name}: expected a value in each series, got {len(empty)} of {of} series without any, '
                          f'the first is series {empty[0]}')
-    if not missing: nan.check(name, of)
+    if not missing: nan.check(name, several)
 
 # %% ../../nbs/20a_processing.values.ipynb #3732f021
 class _Rounding:

@@ -34,6 +34,7 @@ from .learner import ts_learner
 from ..processing.series import as_numbers,channel_names,check_series,series_list
 from .recipe import batch_size,get_recipe
 from ..runtime.predictor import Predictor
+from ..processing.targets import as_labels,as_targets
 from ..processing.tasks import Classification,Regression
 from ..processing.values import check_resolution
 
@@ -314,7 +315,9 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
         with self._anew() as before:
             old = before.get('predictor_')
             X = self._series(X, reset=True)
-            y = column_or_1d(self._targets(y), warn=True)
+            given = self._targets(y)
+            y = column_or_1d(given, warn=True)
+            if getattr(as_targets(given), 'dtype', None)==object: as_labels(given) # raises: some are missing, or mixed
             check_classification_targets(y)
             check_consistent_length(X, y)
             self.classes_,codes = np.unique(y, return_inverse=True) # in the order that scikit-learn's metrics expect

@@ -21,6 +21,7 @@ from torch import nn
 from ..base.checks import brief,one_line
 from ..data.dataset import TARGETS
 from ..data.loaders import TSDataLoaders
+from ..processing.targets import as_labels
 from ..processing.tasks import TaskLoss
 
 # %% ../../nbs/51_train.metrics.ipynb #e73316cc
@@ -29,6 +30,9 @@ def balanced_accuracy(
     answers, # the answers of a classifier (samples,)
 ) -> float:
     "The mean recall of the classes in `y`"
+    y,answers = as_labels(y),as_labels(answers, 'answers')
+    if len(y)!=len(answers):
+        raise ValueError(f'answers: expected one for each of {len(y)} series, got {len(answers)}')
     return float(np.mean([(answers[y==k]==k).mean() for k in np.unique(y)]))
 
 # %% ../../nbs/51_train.metrics.ipynb #b6247fcd
