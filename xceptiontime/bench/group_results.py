@@ -196,7 +196,7 @@ def confusion(self:GroupResults): # DataFrame (classes, classes): rows are label
 @patch
 def plot_confusion_matrix(self:GroupResults,
     ax=None, # axes; new ones if None
-    normalize:bool=False, # show the share of each true class, not counts?
+    normalize:bool|str=False, # shares in place of counts: of each 'true' class (or True), of each 'pred', or of 'all'
     cmap:str='Blues', # colour map of matplotlib
     figsize:tuple|None=None, # inches of new axes; chosen to fit the names if None
     **kwargs # of `draw_confusion`: `title`, and those of scikit-learn's `ConfusionMatrixDisplay.plot`
