@@ -130,7 +130,7 @@ def of_tta(learn, path):
     changed = []
     for i in range(3):
         dl.rng.seed(i)
-        changed.append(learn.get_preds(dl=dl, reorder=False)[0])
+        changed.append(Learner.get_preds(learn, dl=dl, reorder=False)[0]) # of fastai
     mean = torch.stack(changed).mean(0)
     assert (mean-plain).abs().max()>1e-4 and not torch.equal(changed[0], changed[1])
     got,targets = learn.tta(n=3, beta=.25)
