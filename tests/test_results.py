@@ -36,13 +36,14 @@ def test_other_rows_stay_to_the_byte(tmp_path):
 def test_no_results_and_few_seeds(tmp_path):
     one,five = map(pd.read_csv, (ONE, FIVE))
     assert results.trainings(one, read_rows(tmp_path)).to_csv(index=False)==ONE.read_text()
-    saved(tmp_path, 'ItalyPowerDemand', 1, .5)
+    saved(tmp_path, 'OSULeaf', 1, .5) # which has seed 0 alone
     assert len(results.trainings(one, read_rows(tmp_path)))==len(one)+1
     new = results.ensembles(five, ensemble_scores(tmp_path), one['set'])
     assert new.to_csv(index=False, float_format='%.6g')==FIVE.read_text()
 
 def test_new_rows(tmp_path):
     one,five = map(pd.read_csv, (ONE, FIVE))
+    one = one[(one['set']!='ItalyPowerDemand') | (one['seed']==0)].reset_index(drop=True)
     _,y,(_,test) = get_ucr('ItalyPowerDemand')
     first = (y[test]==np.unique(y)[0]).mean() # the accuracy of an answer with the first class alone
     for seed,p in enumerate((.9, .9, .9, .2, .2)): # their mean is .62

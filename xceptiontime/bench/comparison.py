@@ -50,8 +50,8 @@ def own_results(
     "Results of this project's trainings; with `default`, `before` is the accuracy before two corrections"
     return _shipped('results_default.csv' if default else 'results.csv')
 
-def own_ensembles():
-    "DataFrame: a row per ensemble, as in `ensemble_scores`; on the 23 development sets, before two corrections"
+def own_ensembles(): # DataFrame: a row per ensemble, as in `ensemble_scores`
+    "Five networks together, of each set with five seeds in `own_results(default=True)`"
     return _shipped('ensembles.csv')
 
 # %% ../../nbs/71_bench.comparison.ipynb #2e895bd7
