@@ -317,7 +317,8 @@ class XceptionTimeClassifier(ClassifierMixin, XceptionTimeEstimator):
             X = self._series(X, reset=True)
             given = self._targets(y)
             y = column_or_1d(given, warn=True)
-            if getattr(as_targets(given), 'dtype', None)==object: as_labels(given) # raises: some are missing, or mixed
+            given = as_targets(given if isinstance(given, (list,tuple)) else np.asarray(given))
+            if getattr(given, 'dtype', None)==object: as_labels(given) # raises: some are missing, or mixed
             check_classification_targets(y)
             check_consistent_length(X, y)
             self.classes_,codes = np.unique(y, return_inverse=True) # in the order that scikit-learn's metrics expect
