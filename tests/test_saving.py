@@ -101,7 +101,7 @@ def test_replaced_by_a_folder_of_the_first_format(tmp_path, monkeypatch):
 def test_always_another(tmp_path, monkeypatch):
     from xceptiontime.runtime import folder as room
     folder,build = a.save_pretrained(tmp_path/'m'),room._build
-    turn = [b,a]*50
+    turn = [b,a]*room.TRIES
     def meanwhile(*args):
         monkeypatch.setattr(room, '_build', build)
         turn.pop().save_pretrained(folder)

@@ -212,7 +212,7 @@ def _opened(folder, text, cls):
     parts.load_state_dict(_read_state(folder, config.get('fingerprint'), parts.state_dict()), assign=True)
     return predictor
 
-TRIES = 20
+TRIES = 100 # each takes some milliseconds
 def _at_rest(folder, cls):
     "The Predictor of a folder; reads again if `config.json` changes meanwhile, so both files are of one model"
     for _ in range(TRIES):
