@@ -12,7 +12,7 @@ from functools import partial
 from sklearn.metrics import explained_variance_score, r2_score
 from torch import nn
 from torch.nn import functional as F
-from small import X, classes, learner, ragged, splits, two_labels
+from small import OfX, X, classes, learner, ragged, splits, two_labels
 from xceptiontime.data.augment import Jitter, TSMixUp
 from xceptiontime.data.loaders import TSDataLoaders
 from xceptiontime.models.xceptiontime import XceptionTime
@@ -134,13 +134,6 @@ def test_metrics_of_several_outputs():
     with pytest.raises(ValueError, match="metrics: expected one for several outputs, such as 'r2', got pearsonr"):
         small(two_numbers, metrics=PearsonCorrCoef())
     small(numbers, metrics=PearsonCorrCoef()).validate()
-
-class OfX(nn.Module):
-    "A network that takes no lengths"
-    def __init__(self, c_in, c_out):
-        super().__init__()
-        self.body,self.head = nn.Conv1d(c_in, 8, 3),nn.Linear(8, c_out)
-    def forward(self, x): return self.head(self.body(x).mean(2))
 
 def test_a_network_that_does_not_fit():
     ts_learner(loaders(), OfX).fit(1)

@@ -186,3 +186,9 @@ def test_a_folder_of_another_training(tmp_path):
     leave_groups_out(X, classes, groups, 2, train=trainer(1e-5), **own)
     leave_groups_out(X, classes, groups, 2, train=trainer(1e-5), **own)
     refused('train', n_splits=2, train=trainer(1e-1), **own)
+
+def test_without_a_folder_nothing_is_stated(monkeypatch):
+    "The data may be large"
+    def stated(*args): raise AssertionError(args)
+    monkeypatch.setattr('xceptiontime.bench.groups._fingerprint', stated)
+    assert len(leave_groups_out(X, classes, groups, **HOW).table)==len(set(groups))

@@ -8,7 +8,7 @@ from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import IndexSplitter
 from fastai.learner import Learner
 from torch import nn
-from small import X, classes, close, learner, splits
+from small import OfX, X, classes, close, learner, splits
 from xceptiontime.data.augment import Jitter, TSCutMix, TSMixUp
 from xceptiontime.data.blocks import TSBlock
 from xceptiontime.data.dataset import TSDataLoader
@@ -74,15 +74,8 @@ def test_a_function_leaves_numbers_to_predict():
     close(twice[0], 2*plain[0], 0)
     close(twice[1], plain[1], 0)
 
-class Short(nn.Module):
-    "A network that takes no lengths"
-    def __init__(self, c_in, c_out):
-        super().__init__()
-        self.body,self.head = nn.Conv1d(c_in, 8, 3),nn.Linear(8, c_out)
-    def forward(self, x): return self.head(self.body(x).mean(2))
-
 def test_two_networks_without_lengths():
-    learn = learner(arch=lambda *args, nf: Short(*args), n_networks=2)
+    learn = learner(arch=lambda *args, nf: OfX(*args), n_networks=2)
     with learn.no_bar(),learn.no_logging(): learn.fit(1)
     assert learn.get_X_preds(X)[0].shape==(24,3)
 

@@ -67,7 +67,7 @@ class _Job(NamedTuple):
     valid_size:float # of the training groups
     seed:int
     kwargs:dict # of loaders and learner
-    settings:dict # a saved result is used again if it has the same settings
+    settings:dict # a saved result is used again if it has the same settings; none without a folder
     threads:int|None # number of threads of a worker; unchanged if None
     train:object=None # the user's function that trains
 
@@ -209,9 +209,13 @@ def _job(X, y, groups, n_splits, how, kwargs, threads):
         raise ValueError(f'y: expected {len(X)} targets for as many series, got {len(y)}')
     groups,folds = _folds(groups, len(y), n_splits)
     _warn_of_classes(task, task.encode(y), groups)
-    settings = dict(data=_fingerprint(X, y, groups), n_splits=n_splits, **how, task=task.settings(), **kwargs)
-    return _Job(X, y, groups, task, folds, **how, kwargs=kwargs,
-                settings={k: _stated(v) for k,v in settings.items()}, threads=threads)
+    return _Job(X, y, groups, task, folds, **how, kwargs=kwargs, settings={}, threads=threads)
+
+def _settings(job, n_splits):
+    "Data and settings of a job in JSON's types; this reads all series"
+    own = {k: getattr(job, k) for k in ('arch','recipe','valid_size','seed','train')}
+    own.update(data=_fingerprint(job.X, job.y, job.groups), n_splits=n_splits, task=job.task.settings(), **job.kwargs)
+    return {k: _stated(v) for k,v in own.items()}
 
 # %% ../../nbs/73_bench.groups.ipynb #93e2036e
 def _check_train(train, arch, kwargs):
@@ -264,6 +268,7 @@ def leave_groups_out(
     check_metrics(metrics, job.task)
     check_how(job.task, how)
     if recordings is not None: check_recordings(recordings, job.task.encode(job.y), job.groups)
+    if folder is not None: job = job._replace(settings=_settings(job, n_splits))
     with tempfile.TemporaryDirectory() as tmp:
         out = tmp if folder is None else folder
         prepare_folder(out, backend, address)

@@ -111,9 +111,8 @@ class Preprocess(Module):
         crop:int|None=None, # keep so many steps in the middle of each series, after scaling; see `cropped`
         length_channel:bool=False, # add a channel that holds the length of each series?
     ):
-        mu,c_in = as_python((mu,c_in)) # a grid of numpy may hold them
-        resample,crop = as_python((resample,crop))
-        length_channel = as_python(length_channel)
+        given = mu,c_in,resample,crop,length_channel
+        mu,c_in,resample,crop,length_channel = as_python(given) # a grid of numpy may hold them
         if missing not in MISSING:
             raise ValueError(f'missing: expected one of {MISSING}, got {brief(missing)}')
         if scale not in SCALES:

@@ -145,8 +145,8 @@ def _targets(dls, i, n=None):
 # %% ../../nbs/51_train.metrics.ipynb #1562755c
 def _check_answers(loss, task):
     "Raise if a loss has other probabilities or answers than the task, which gives those of a learner"
-    scores = torch.linspace(-3, 3, 5*task.c_out).reshape(5, -1).flip(1) # (series, outputs)
     if task.vocab is None: return
+    scores = torch.linspace(-3, 3, 5*task.c_out).reshape(5, -1).flip(1) # (series, outputs)
     probs = task.plain().activation(scores) # (series, outputs)
     for name,x,want in (('activation',scores,probs), ('decodes',probs,task.indices(probs))):
         own = getattr(loss, name, None)
